@@ -1,0 +1,157 @@
+"""The transport seam: what goes into a transport, and what it says afterwards.
+
+A transport takes a *stream* of jobs, because on a pipelined wire messages overlap. It answers each job with one
+`Transaction`. Before a terminator can reach the server it asks `authorize`; that call is the only thing between
+"safe to repeat" and "outcome unknown until a final reply is read":
+
+* everything before `authorize` is safe to repeat: the server has no complete message;
+* everything after it and before a final reply is `UNKNOWN` when the connection dies (RFC 1047);
+* errors after the final reply (RSET, QUIT, close) never change a result.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import WireFailure
+from reliable_email.smtp.replies import Reply
+from reliable_email.smtp.stages import Stage
+
+
+class Content(Protocol):
+    """The bytes after DATA: CRLF line ends, no NUL, no bare CR or LF, dots not yet stuffed."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, as declared by SIZE= (RFC 1870: line ends counted, dot-stuffing not)."""
+
+    @property
+    def is_7bit(self) -> bool:
+        """Whether every byte is below 128; otherwise BODY=8BITMIME has to be declared (RFC 6152)."""
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether the header section holds raw UTF-8 (RFC 6531)."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content from its start, in pieces; may be called again for a later attempt."""
+
+    def downgraded(self) -> "Content | None":
+        """The same message as 7-bit content, or None where that cannot be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """One message for one transaction. Identity is object identity.
+
+    Attributes:
+        sender: the reverse-path as addr-spec; "" for the null path.
+        recipients: the forward-paths as addr-specs; the transport de-duplicates them.
+        content: see `Content`.
+        key: whatever the caller wants to find again in a `Transaction` (a row's id).
+        may_resend: whether the message's policy allows a second copy after `unknown`; only such jobs fly in flights.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: Content
+    key: object = None
+    may_resend: bool = False
+
+
+class Verdict(StrEnum):
+    """What the server said of one recipient in one transaction. "Did it take it?" has three answers."""
+
+    ACCEPTED = "accepted"  # a final 2yz reply was read
+    REFUSED = "refused"  # a well-formed 4yz or 5yz was read, for it or for all
+    NOT_SENT = "not_sent"  # surely not taken; safe to repeat
+    UNKNOWN = "unknown"  # the terminator may have arrived, no well-formed final reply was read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientResult:
+    """One recipient's part of a transaction.
+
+    `failure` is set unless accepted; its `reply` is the server's word where there is one.
+    `reply` is the reply that decided (the final 2yz for an accepted recipient).
+    """
+
+    verdict: Verdict
+    reply: Reply | None = None
+    failure: WireFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """The finished story of one job on one connection.
+
+    Attributes:
+        job: the job.
+        results: one entry for each distinct recipient of the job.
+        stage: the last stage that was reached.
+        failure: what ended it early for all, or None.
+        reply: the final reply (or the one that refused the whole message).
+        content_bytes: content bytes handed to the kernel.
+        terminator_sent: whether the last byte of the terminator was handed to the kernel.
+        started_at: seconds on the monotonic clock at which its first command was written.
+        seconds: duration until it was finished.
+        stage_seconds: seconds spent in each stage, for latency by stage; connection set-up is counted in the first
+            transaction of a connection.
+        peer: "address:port".
+        provider_message_id: a foreign provider's own id, where one was given.
+    """
+
+    job: Job
+    results: Mapping[str, RecipientResult]
+    stage: Stage
+    failure: WireFailure | None = None
+    reply: Reply | None = None
+    content_bytes: int = 0
+    terminator_sent: bool = False
+    started_at: float = 0.0
+    seconds: float = 0.0
+    stage_seconds: Mapping[Stage, float] = field(default_factory=dict)
+    peer: str | None = None
+    provider_message_id: str | None = None
+
+    def with_verdict(self, verdict: Verdict) -> tuple[str, ...]:
+        """The recipients that got this verdict, in the job's order."""
+        return tuple(address for address, result in self.results.items() if result.verdict is verdict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grant:
+    """A request to hand one job's terminator to the server.
+
+    `recipients` are those that the server took at RCPT (in a flight: all that were asked for), `refused` the others
+    with their results, so that a journal can record them before they could become unknown.
+    """
+
+    job: Job
+    recipients: tuple[str, ...]
+    refused: Mapping[str, RecipientResult] = field(default_factory=dict)
+
+
+# Called with the jobs about to be completed and the transactions finished since the last call; only the jobs that it
+# returns may be completed. A job that is not returned ends as NOT_SENT/WITHHELD and the connection is closed without
+# a terminator. Whatever it raises passes through `transact` after the connection was closed without a terminator.
+Authorize = Callable[[Sequence[Grant], Sequence[Transaction]], Collection[Job]]
+
+
+def allow_all(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
+    """The `authorize` of a direct send: nothing to journal."""
+    return [grant.job for grant in grants]
+
+
+class Transport(Protocol):
+    """Whoever can take a stream of jobs: an SMTP route, or the adapter of a foreign backend."""
+
+    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
+        """Submit each job; yield one transaction for each, in order.
+
+        The jobs are pulled one ahead of the wire, so an iterable that blocks delays the message before it: give a
+        finite batch. Raises nothing for what happens on the wire: a connection that cannot be opened is a
+        transaction with every recipient NOT_SENT (or REFUSED where the server said so).
+        """

@@ -1,0 +1,68 @@
+"""One message as it is submitted: envelope, content and the caller's wishes, detached from the caller's object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.core.mail import EmailMessage
+
+from reliable_email.smtp.transaction import Content
+
+
+class OnUnknown(StrEnum):
+    """What is done with a recipient whose outcome is unknown."""
+
+    HOLD = "hold"  # a person or a provider's event decides
+    RESEND = "resend"  # the same route again, with the same Message-ID
+
+
+class Priority(StrEnum):
+    """Which messages go first; high never waits behind bulk."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryOptions:
+    """Wishes for one message, set as `message.delivery_options`.
+
+    Attributes:
+        idempotency_key: the same key returns the first message (outbox only).
+        send_at: not before this moment, aware (outbox only).
+        expires_in: give up after this long.
+        priority: see `Priority`.
+        on_unknown: see `OnUnknown`; None takes the mailer's.
+    """
+
+    idempotency_key: str | None = None
+    send_at: datetime | None = None
+    expires_in: timedelta | None = None
+    priority: Priority | None = None
+    on_unknown: OnUnknown | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Submission:
+    """One message, ready for any route.
+
+    Attributes:
+        message: the caller's message, for routes that are not SMTP; never written to.
+        sender: reverse-path as addr-spec.
+        recipients: forward-paths as addr-specs, without duplicates, in the order of `message.recipients()`.
+        content: the bytes for SMTP routes, built once: every attempt sends the same Message-ID and Date.
+        message_id: with its angle brackets.
+        from_domain: the domain of the From header, lower case: what sender verification and DMARC look at.
+        options: the caller's wishes.
+    """
+
+    message: EmailMessage | None
+    sender: str
+    recipients: tuple[str, ...]
+    content: Content
+    message_id: str
+    from_domain: str
+    options: DeliveryOptions = DeliveryOptions()
+    headers: Mapping[str, str] = field(default_factory=dict)

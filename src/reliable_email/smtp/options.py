@@ -1,0 +1,93 @@
+"""How to reach one submission server: immutable values, so that they can key pools and caches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, Protocol
+
+
+class TLSMode(StrEnum):
+    """When TLS starts."""
+
+    NONE = "none"
+    STARTTLS = "starttls"  # RFC 3207, usually port 587
+    IMPLICIT = "implicit"  # RFC 8314 §3.3, usually port 465
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSPolicy:
+    """What is demanded of the peer's certificate.
+
+    Attributes:
+        mode: when TLS starts.
+        verify: whether chain and host name are verified at all.
+        strict: True demands the form rules of RFC 5280 too, False does not, "auto" relaxes them where only they fail.
+        cafile: a PEM file trusted *in addition* to the system's CAs; may be the server's own certificate.
+        certfile, keyfile: the client's certificate.
+        pins: SHA-256 fingerprints of acceptable public keys (SPKI), base64 or hex; checked before any credential.
+        server_hostname: the name that the certificate must carry, where it is not the host connected to.
+    """
+
+    mode: TLSMode = TLSMode.STARTTLS
+    verify: bool = True
+    strict: bool | Literal["auto"] = "auto"
+    cafile: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    pins: tuple[str, ...] = ()
+    server_hostname: str | None = None
+
+
+class TokenProvider(Protocol):
+    """Gives OAuth 2.0 access tokens for XOAUTH2; must be hashable and equal for equal accounts."""
+
+    def access_token(self, *, renew: bool, timeout: float) -> str:
+        """A valid access token.
+
+        Args:
+            renew: the last one was refused: do not answer from a cache.
+            timeout: seconds this may take.
+
+        Raises:
+            WireError: with kind TOKEN, in words a person can act on, without secrets.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who logs in. The password, or where the access tokens come from."""
+
+    username: str
+    password: str = field(default="", repr=False)
+    token_provider: TokenProvider | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """Everything that decides whether two messages may share a connection.
+
+    Attributes:
+        mechanism: "auto", or one of "plain", "login", "xoauth2".
+        allow_plaintext_auth: credentials may go without TLS to a peer that is not loopback.
+        local_hostname: what EHLO says; None for the machine's own name.
+        final_reply_timeout: seconds to wait after the terminator (RFC 5321 §4.5.3.2.6 wants ten minutes).
+        pipelining: False is the off switch for servers that announce it and mishandle it.
+        messages_per_connection: after so many messages a fresh connection is used; None for no limit.
+        flight: messages in flight at once by BDAT; 0 for none.
+    """
+
+    host: str
+    port: int
+    tls: TLSPolicy = TLSPolicy()
+    credentials: Credentials | None = None
+    mechanism: str = "auto"
+    allow_plaintext_auth: bool = False
+    local_hostname: str | None = None
+    final_reply_timeout: float = 60.0
+    pipelining: bool = True
+    messages_per_connection: int | None = None
+    flight: int = 0
+
+
+# Called with (direction, text) for `test_email --verbose`; direction is "C", "S" or "-". Secrets are redacted before.
+Transcript = Callable[[str, str], None]

@@ -1,0 +1,14 @@
+"""The habits of each provider, as data: hosts, ports, login, limits, help. No code knows a provider by name."""
+
+from reliable_email.providers.catalogue import UnknownProvider, for_host, get, names
+from reliable_email.providers.provider import Endpoint, Provider, Quota
+
+__all__ = [
+    "Endpoint",
+    "Provider",
+    "Quota",
+    "UnknownProvider",
+    "for_host",
+    "get",
+    "names",
+]

@@ -1,0 +1,86 @@
+"""What is known of one provider."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from reliable_email.smtp.options import TLSMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One way to reach a provider."""
+
+    host: str
+    port: int
+    tls: TLSMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """At most `limit` recipients or messages in any window of `window_seconds`."""
+
+    window_seconds: int
+    limit: int
+    unit: Literal["recipients", "messages"] = "recipients"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """The habits of one provider. A limit that is None or empty is not documented, which does not mean that none exists.
+
+    Attributes:
+        name: the key, as in OPTIONS["provider"].
+        title: the name for people.
+        host, port, tls: the endpoint to use unless told otherwise; `host` is "" for `generic`.
+        alternatives: other endpoints, for networks that block the first.
+        auth: mechanisms in the order to try, as in `ConnectionOptions.mechanism`.
+        username: the fixed user name where the provider has one ("apikey").
+        username_is_password: whether one token serves as both.
+        region: the region that `host` belongs to, None where there are none.
+        regions: the known regions; empty where there are none or any name is taken (AWS).
+        max_message_bytes: of the content as sent, encoded.
+        max_recipients_per_message: RCPTs of one transaction.
+        max_connections: open at once for one account.
+        messages_per_connection: after so many a fresh connection is needed.
+        idle_seconds: a connection that was idle for longer is probably closed by the server.
+        quotas: see `Quota`; defaults, the provider's own words win.
+        idempotency_header: a header whose value makes a second copy harmless, honoured on SMTP.
+        idempotency_seconds: how long the provider remembers it.
+        spf_include: the domain that belongs into the sender's SPF record.
+        dkim_selectors: usual selectors of the sender domain's keys.
+        hosts: patterns (fnmatch) of host names that belong to it.
+        from_rewritten: what it does with a From address that is not the account's.
+        notes: what its users stumble over.
+        links: help pages by title.
+    """
+
+    name: str
+    title: str
+    host: str
+    port: int
+    tls: TLSMode
+    alternatives: tuple[Endpoint, ...] = ()
+    auth: tuple[str, ...] = ("plain", "login")
+    username: str | None = None
+    username_is_password: bool = False
+    region: str | None = None
+    regions: tuple[str, ...] = ()
+    max_message_bytes: int | None = None
+    max_recipients_per_message: int | None = None
+    max_connections: int | None = None
+    messages_per_connection: int | None = None
+    idle_seconds: int | None = None
+    quotas: tuple[Quota, ...] = ()
+    idempotency_header: str | None = None
+    idempotency_seconds: int | None = None
+    spf_include: str | None = None
+    dkim_selectors: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    from_rewritten: str = ""
+    notes: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.host, self.port))

@@ -1,0 +1,143 @@
+"""The provider data: complete, consistent, and found by what people type."""
+
+import pytest
+
+from reliable_email import providers
+from reliable_email.smtp.options import TLSMode
+
+ALL = providers.names()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_provider_can_be_read(name):
+    """Every data file gives a provider whose values are usable as they are."""
+    provider = providers.get(name)
+    assert provider.name == name
+    assert provider.title
+    assert provider.auth and set(provider.auth) <= {"plain", "login", "xoauth2"}
+    assert provider.host or name == "generic"
+    for endpoint in (provider, *provider.alternatives):
+        assert 0 < endpoint.port < 65536
+        assert endpoint.tls is not TLSMode.NONE
+        assert "{" not in endpoint.host
+    assert (provider.idempotency_header is None) == (
+        provider.idempotency_seconds is None
+    )
+    for quota in provider.quotas:
+        assert (
+            quota.window_seconds > 0
+            and quota.limit > 0
+            and quota.unit in {"recipients", "messages"}
+        )
+    assert all(url.startswith("https://") for url in provider.links.values())
+    hash(provider)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "generic"])
+def test_the_own_host_leads_back_to_the_provider(name):
+    """`for_host` of a provider's host finds it, and at the same region."""
+    provider = providers.get(name)
+    found = providers.for_host(provider.host.upper() + ".")
+    if (
+        name == "google-workspace"
+    ):  # shares smtp.gmail.com, where the lower limit is the safe guess
+        assert found == providers.get("gmail")
+    else:
+        assert found == provider
+    for region in provider.regions:
+        assert providers.for_host(providers.get(name, region).host) == providers.get(
+            name, region
+        )
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "region"),
+    [
+        ("smtp.gmail.com", "gmail", None),
+        ("smtp-relay.gmail.com", "google-workspace", None),
+        ("email-smtp.eu-west-1.amazonaws.com", "ses", "eu-west-1"),
+        ("smtp.eu.mailgun.org", "mailgun", "eu"),
+        ("smtppro.zoho.eu", "zoho", "com"),
+    ],
+)
+def test_a_host_name_shows_provider_and_region(host, name, region):
+    """Host patterns and regional hosts are recognised."""
+    found = providers.for_host(host)
+    assert found is not None
+    assert (found.name, found.region) == (name, region)
+
+
+@pytest.mark.parametrize(
+    "host", ["mail.example.org", "smtp.gmail.com.example.org", "", "notsmtp.gmail.com"]
+)
+def test_foreign_hosts_belong_to_nobody(host):
+    """A host that merely contains a provider's name is not its host."""
+    assert providers.for_host(host) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Gmail", "gmail"),
+        ("google_workspace", "google-workspace"),
+        ("Amazon SES", "ses"),
+        ("office365", "microsoft365"),
+    ],
+)
+def test_spelling_does_not_matter(typed, name):
+    """Case, underscores, spaces and usual other names are understood."""
+    assert providers.get(typed).name == name
+
+
+def test_an_unknown_provider_is_named_with_the_nearest_known_one():
+    """The error lists what there is and suggests what was probably meant."""
+    with pytest.raises(
+        providers.UnknownProvider, match="Did you mean 'sendgrid'"
+    ) as caught:
+        providers.get("sendgird")
+    assert "postmark" in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, LookupError)
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "words"),
+    [
+        ("mailgun", "mars", "Known are: us, eu"),
+        ("gmail", "eu", "has no regions"),
+        ("ses", "eu west/1", "not the name of a region"),
+    ],
+)
+def test_an_unknown_region_is_refused(name, region, words):
+    """A region that does not exist is an error, never a host name made from it."""
+    with pytest.raises(providers.UnknownProvider, match=words):
+        providers.get(name, region)
+
+
+def test_any_region_of_amazon_is_a_host():
+    """Amazon opens regions faster than we release; their names are taken as they are."""
+    provider = providers.get("ses", "AP-Southeast-7")
+    assert provider.host == "email-smtp.ap-southeast-7.amazonaws.com"
+    assert {endpoint.host for endpoint in provider.alternatives} == {provider.host}
+
+
+def test_documented_limits_are_there():
+    """The limits on which quotas and connection counts rest by default."""
+    assert providers.get("gmail").quotas == (
+        providers.Quota(window_seconds=86400, limit=500),
+    )
+    assert providers.get("google-workspace").quotas == (
+        providers.Quota(window_seconds=86400, limit=2000),
+    )
+    assert providers.get("microsoft365").max_connections == 3
+    assert (
+        providers.Quota(window_seconds=60, limit=30, unit="messages")
+        in providers.get("microsoft365").quotas
+    )
+
+
+def test_idempotent_providers_name_their_header():
+    """Resend and Lettermint remember a key for a day."""
+    assert providers.get("resend").idempotency_header == "Resend-Idempotency-Key"
+    assert providers.get("lettermint").idempotency_header == "Idempotency-Key"
+    assert providers.get("postmark").idempotency_header is None

@@ -1,0 +1,446 @@
+"""One connection to a submission server: the blocking driver of a `Session`, with every wait under a deadline.
+
+There is one loop, `_pump`: write what there is, read what there is, and only then wait. Time is kept by stage:
+
+* a stage of commands may take what the `Deadline` gives a stage, however the bytes trickle in;
+* content may take as long as it gets on, and 30 seconds without any progress;
+* the final reply has an option of its own, since a short timer there only manufactures unknown outcomes.
+
+The latter two do not count against the message's budget (they are given back to the deadline).
+"""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from reliable_email.smtp import habits, tls
+from reliable_email.smtp.connect import open_socket
+from reliable_email.smtp.content import stuffed
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
+from reliable_email.smtp.session import (
+    Broken,
+    ContentWanted,
+    Established,
+    Event,
+    Finished,
+    Session,
+    TokenWanted,
+    UpgradeWanted,
+)
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Authorize, Grant, Job, Transaction
+from reliable_email.smtp.wire import Wire, WireLost
+
+logger = logging.getLogger("reliable_email.smtp")
+
+CONTENT_STALL_SECONDS = 30.0  # without any progress; RFC 5321 §4.5.3.2.5 allows three minutes a block
+MAX_CONTENT_QUEUE = 256 * 1024
+
+
+class Connection:
+    """See the module. One thread at a time; `open()` makes them, `close()` ends them."""
+
+    def __init__(self, wire: Wire, session: Session, options: ConnectionOptions, *, peer: str) -> None:
+        self.options = options
+        self.peer = peer
+        self.tls: tls.TLSInfo | None = None
+        self.opened_at = time.monotonic()
+        self.idle_since = self.opened_at
+        self.message_count = 0
+        self.set_up_seconds: dict[Stage, float] = {}
+        self._pid = os.getpid()
+        self._wire = wire
+        self._session = session
+        self._broken: WireFailure | None = None
+        self._wanted: ContentWanted | None = None
+        self._upgrade_wanted = False
+        self._token_wanted: TokenWanted | None = None
+        self._is_established = False
+        self._finished: dict[int, Transaction] = {}
+        self._began_at: dict[int, float] = {}
+        self._stage: Stage | None = None
+        self._stage_began_at = 0.0
+        self._stage_ends_at = 0.0
+        self._spent: dict[Stage, float] = {}
+
+    # Opening.
+
+    @classmethod
+    def open(
+        cls, options: ConnectionOptions, *, deadline: Deadline, transcript: Transcript | None = None
+    ) -> "Connection":
+        """Resolve, connect, TLS, EHLO, AUTH, all under one deadline.
+
+        Raises:
+            WireError: the stage that failed, and how.
+        """
+        strict = tls.strictness(options.tls, options.host, options.port, time.monotonic())
+        try:
+            return cls._open(options, deadline, transcript, strict=strict)
+        except WireError as error:
+            if not (strict and tls.may_relax(error, options.tls)):
+                raise
+            first = error
+        # Only rules of form may have failed. Without them chain, dates and host name are still verified; where
+        # that fails too, the second error is the true one (strictness can hide it).
+        connection = cls._open(options, deadline, transcript, strict=False)
+        tls.remember_relaxation(options.host, options.port, first.failure.detail, time.monotonic())
+        return connection
+
+    @classmethod
+    def _open(
+        cls, options: ConnectionOptions, deadline: Deadline, transcript: Transcript | None, *, strict: bool
+    ) -> "Connection":
+        opened = open_socket(options.host, options.port, deadline=deadline)
+        wire = Wire(opened.socket)
+        try:
+            session = Session(
+                tls=options.tls.mode,
+                credentials=options.credentials,
+                mechanism=options.mechanism,
+                may_send_secrets=options.allow_plaintext_auth or _is_loopback(opened.socket),
+                local_hostname=options.local_hostname or default_hostname(),
+                use_pipelining=options.pipelining and not habits.of(options.host, options.port).mishandles_pipelining,
+                transcript=transcript,
+            )
+            connection = cls(wire, session, options, peer=opened.peer)
+            connection._spent.update(opened.stage_seconds)
+            if options.tls.mode is TLSMode.IMPLICIT:
+                connection._handshake(deadline, strict=strict)
+            connection._set_up(deadline, strict=strict)
+        except BaseException:
+            wire.close()
+            raise
+        return connection
+
+    def _handshake(self, deadline: Deadline, *, strict: bool) -> None:
+        began = time.monotonic()
+        wrapped, self.tls = tls.handshake(
+            self._wire.socket,
+            self.options.tls,
+            host=self.options.host,
+            port=self.options.port,
+            deadline=deadline,
+            strict=strict,
+        )
+        self._wire.replace(wrapped)
+        self._spent[Stage.TLS] = time.monotonic() - began
+
+    def _set_up(self, deadline: Deadline, *, strict: bool) -> None:
+        while not self._is_established:
+            self._pump(
+                lambda: self._is_established or self._upgrade_wanted or self._token_wanted is not None, deadline
+            )
+            if self._broken is not None:
+                raise WireError(replace(self._broken, peer=self.peer))
+            if self._upgrade_wanted:
+                self._upgrade_wanted = False
+                self._handshake(deadline, strict=strict)
+                self._handle(self._session.tls_established())
+                self._stage = None
+            if self._token_wanted is not None:
+                wanted, self._token_wanted = self._token_wanted, None
+                credentials = self.options.credentials
+                assert credentials is not None
+                assert credentials.token_provider is not None
+                token = credentials.token_provider.access_token(
+                    renew=wanted.renew, timeout=max(0.1, deadline.stage_seconds())
+                )
+                self._handle(self._session.authenticate(token))
+        self.set_up_seconds = dict(self._spent)
+
+    # Use.
+
+    @property
+    def session(self) -> Session:
+        """The session, for whoever wants to show its capabilities."""
+        return self._session
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another message may be begun on it."""
+        return self._broken is None and self._session.is_idle and self._pid == os.getpid()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the limit of messages per connection, as configured or learned, allows another."""
+        learned = habits.of(self.options.host, self.options.port).messages_per_connection
+        limits = [limit for limit in (self.options.messages_per_connection, learned) if limit]
+        return not limits or self.message_count < min(limits)
+
+    def is_stale(self) -> bool:
+        """Whether the server said something, or left, while the connection was idle."""
+        if self.is_usable:
+            self._read()
+        return not self.is_usable
+
+    def transact(
+        self,
+        jobs: Iterable[Job],
+        *,
+        deadline: Deadline,
+        authorize: Authorize,
+        settled: list[Transaction] | None = None,
+    ) -> Iterator[Transaction]:
+        """Submit jobs as long as the connection lasts; see `Transport.transact`.
+
+        Stops pulling jobs when the connection has broken or has no room; what was pulled is always answered.
+        `settled` holds finished transactions that `authorize` has not seen; this call adds its own.
+        """
+        self._check_owner()
+        source = iter(jobs)
+        settled = [] if settled is None else settled
+        order: list[Job] = []
+        is_first = True
+        try:
+            while True:
+                if not order:
+                    if self._broken is not None or not self.has_room:
+                        return
+                    job = next(source, None)
+                    if job is None:
+                        return
+                    if not is_first:
+                        deadline.renew()
+                    is_first = False
+                    order.append(job)
+                    self._begin(job)
+                self._pump(lambda: self._wanted is not None or id(order[0]) in self._finished, deadline)
+                while order and id(order[0]) in self._finished:
+                    transaction = self._finished.pop(id(order.pop(0)))
+                    if order:
+                        deadline.renew()
+                    settled.append(transaction)
+                    yield transaction
+                if self._wanted is not None:
+                    self._complete(self._wanted, source, order, deadline, authorize, settled)
+        finally:
+            # A consumer that stops early, or an authorize that raised: nothing half-said may stay behind.
+            if self._session.open_exchanges:
+                self.abort()
+            self.idle_since = time.monotonic()
+
+    def _begin(self, job: Job) -> None:
+        self._began_at[id(job)] = time.monotonic()
+        self.message_count += 1
+        self._handle(self._session.begin(job))
+
+    def _complete(
+        self,
+        wanted: ContentWanted,
+        source: Iterator[Job],
+        order: list[Job],
+        deadline: Deadline,
+        authorize: Authorize,
+        settled: list[Transaction],
+    ) -> None:
+        """Stream the content, ask for permission, hand over the terminator and the next job's envelope."""
+        chunks = stuffed(wanted.content.chunks())
+        held = next(chunks, b"")
+        for chunk in chunks:
+            self._session.content(held)
+            held = chunk
+            self._pump(lambda: len(self._session.output()) == 0 or self._wanted is not wanted, deadline)
+            if self._wanted is not wanted:
+                return  # refused in mid content, or the connection is gone
+        grant = Grant(job=wanted.job, recipients=wanted.recipients, refused=wanted.refused)
+        seen, settled[:] = list(settled), []
+        allowed = authorize([grant], seen)
+        if wanted.job not in allowed:
+            self._wanted = None
+            self._handle(self._session.withhold("the permission to hand the message over was not given"))
+            return
+        self._read()  # a server that left meanwhile must not be handed a terminator
+        if self._wanted is not wanted:
+            return
+        self._wanted = None
+        if held:
+            self._session.content(held)
+        self._handle(self._session.finish())
+        while self._broken is None and self._session.is_pipelining and self.has_room:
+            following = next(source, None)
+            if following is None:
+                return
+            order.append(following)
+            self._begin(following)
+            if id(following) not in self._finished:
+                return
+
+    def check_envelope(self, job: Job, *, deadline: Deadline) -> Transaction:
+        """Ask for MAIL and RCPT and reset: what the server thinks of an envelope, without a message."""
+        self._check_owner()
+        self._began_at[id(job)] = time.monotonic()
+        self._handle(self._session.begin(job, envelope_only=True))
+        self._pump(lambda: id(job) in self._finished, deadline)
+        return self._finished.pop(id(job))
+
+    # The loop.
+
+    def _pump(self, is_done: Callable[[], object], deadline: Deadline) -> None:
+        """Write and read until it is done or the connection is broken."""
+        while not is_done() and self._broken is None:
+            self._watch_stage(deadline)
+            moved = self._write()
+            moved |= self._read()
+            if moved or is_done():
+                continue
+            seconds = self._stage_ends_at - time.monotonic()
+            if seconds <= 0 or not self._wire.wait(writing=bool(self._session.output()), seconds=seconds):
+                if self._stage_ends_at - time.monotonic() <= 0:
+                    self._time_out()
+        self._watch_stage(deadline)
+
+    def _write(self) -> bool:
+        data = self._session.output()
+        if not data:
+            return False
+        try:
+            count = self._wire.write(data)
+        except WireLost as lost:
+            # Whatever the server managed to say before it left is read before anything is judged.
+            while self._read():
+                pass
+            self._handle(self._session.lost(lost.kind, lost.detail))
+            return True
+        if count:
+            self._session.sent(count)
+            if self._session.stage is Stage.CONTENT:
+                self._stage_ends_at = time.monotonic() + CONTENT_STALL_SECONDS
+        return bool(count)
+
+    def _read(self) -> bool:
+        if self._broken is not None:
+            return False
+        try:
+            data = self._wire.read()
+        except WireLost as lost:
+            self._handle(self._session.lost(lost.kind, lost.detail))
+            return False
+        if data is None:
+            return False
+        self._handle(self._session.receive(data))
+        return True
+
+    def _time_out(self) -> None:
+        stage = self._session.stage
+        if self._session.has_group_out:
+            habits.learn_pipelining_is_mishandled(self.options.host, self.options.port)
+        waited = time.monotonic() - self._stage_began_at
+        detail = f"nothing more came from the server for {waited:.1f} s"
+        if stage is Stage.GREETING and self.options.tls.mode is not TLSMode.IMPLICIT:
+            detail += " (a server that waits for TLS from the first byte is silent like this: port 465, use_ssl)"
+        self._handle(self._session.lost(FailureKind.TIMEOUT, detail))
+
+    def _handle(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Finished(transaction):
+                    self._finish(transaction)
+                case ContentWanted():
+                    self._wanted = event
+                case Broken(failure):
+                    self._broken = failure
+                    self._wanted = None
+                    self._wire.close()
+                case UpgradeWanted():
+                    self._upgrade_wanted = True
+                case TokenWanted():
+                    self._token_wanted = event
+                case Established():
+                    self._is_established = True
+
+    def _finish(self, transaction: Transaction) -> None:
+        if self._wanted is not None and self._wanted.job is transaction.job:
+            self._wanted = None
+        now = time.monotonic()
+        self._note_stage(now)
+        began = self._began_at.pop(id(transaction.job), now)
+        spent, self._spent = self._spent, {}
+        self._finished[id(transaction.job)] = replace(
+            transaction, started_at=began, seconds=now - began, stage_seconds=spent, peer=self.peer
+        )
+
+    # Time.
+
+    def _watch_stage(self, deadline: Deadline) -> None:
+        stage = self._session.stage
+        if stage is self._stage:
+            return
+        now = time.monotonic()
+        if self._stage in (Stage.CONTENT, Stage.FINAL_REPLY):
+            deadline.extend(now - self._stage_began_at)
+        self._note_stage(now)
+        self._stage = stage
+        self._stage_began_at = now
+        match stage:
+            case Stage.CONTENT:
+                self._stage_ends_at = now + CONTENT_STALL_SECONDS
+            case Stage.FINAL_REPLY:
+                self._stage_ends_at = now + self.options.final_reply_timeout
+            case _:
+                self._stage_ends_at = now + deadline.stage_seconds()
+
+    def _note_stage(self, now: float) -> None:
+        if self._stage is not None:
+            self._spent[self._stage] = self._spent.get(self._stage, 0.0) + now - self._stage_began_at
+            self._stage_began_at = now
+
+    # The end.
+
+    def _check_owner(self) -> None:
+        if self._pid != os.getpid():
+            raise AssertionError("a connection was carried over a fork")
+
+    def abort(self) -> None:
+        """Close at once; open exchanges are finished by what is known."""
+        self._handle(self._session.lost(FailureKind.DISCONNECTED, "the connection was given up by this side"))
+        self._wire.close()
+
+    def close(self) -> None:
+        """Say QUIT and close; its reply is not waited for and nothing that happens here matters any more."""
+        if self._broken is None and self._pid == os.getpid() and self._session.is_idle:
+            self._session.quit()
+            with contextlib.suppress(WireLost):
+                self._wire.write(self._session.output())
+        self._broken = self._broken or WireFailure(
+            stage=Stage.QUIT, kind=FailureKind.DISCONNECTED, detail="closed by this side"
+        )
+        self._wire.close()
+
+    def forget(self) -> None:
+        """Close an inherited descriptor after a fork: not a byte goes to the parent's server."""
+        self._broken = WireFailure(stage=Stage.QUIT, kind=FailureKind.DISCONNECTED, detail="left behind by a fork")
+        self._wire.close()
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    """Judged by the peer that was reached, not by a name."""
+    try:
+        return ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
+    except (OSError, ValueError, IndexError, TypeError):
+        return False
+
+
+_hostname: str | None = None
+
+
+def default_hostname() -> str:
+    """What EHLO says: this machine's name where it is a full one, else its address as a literal (RFC 5321 §4.1.3).
+
+    `socket.getfqdn` is not asked: it may hang for as long as the resolver likes.
+    """
+    global _hostname
+    if _hostname is None:
+        name = socket.gethostname()
+        is_plain = name.isascii() and all(part and part.replace("-", "").isalnum() for part in name.split("."))
+        _hostname = name if "." in name and is_plain else "[127.0.0.1]"
+    return _hostname
+
+

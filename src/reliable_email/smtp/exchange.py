@@ -1,0 +1,267 @@
+"""One job on its way over the wire: which commands it needs, and what became of each recipient (RFC 5321 §3.3).
+
+An `Exchange` is the session's private notebook for one job. It knows three moments:
+
+* `content_start`: the offset in the client's stream at which the content begins;
+* `terminator_start`, `terminator_end`: where the terminator (CRLF . CRLF, or the last octet of a BDAT LAST) lies.
+
+The only window in which the outcome can be unknown is from "the kernel has the byte before `terminator_end`" to
+"a well-formed final reply was read". Everything else is settled by these offsets, never by guessing from an error.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from reliable_email.smtp.capabilities import Capabilities
+from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.paths import InvalidPath, deduplicate, forward_path, reverse_path
+from reliable_email.smtp.replies import Reply
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Content, Job, RecipientResult, Transaction, Verdict
+
+
+class Verb(Enum):
+    """What an outstanding reply will answer."""
+
+    GREETING = auto()
+    EHLO = auto()
+    HELO = auto()
+    STARTTLS = auto()
+    AUTH = auto()
+    RSET = auto()
+    MAIL = auto()
+    RCPT = auto()
+    DATA = auto()
+    END = auto()  # the terminator, or BDAT LAST
+    LONE_DOT = auto()  # RFC 2920 §3.1: 354 although every recipient was refused
+    QUIT = auto()
+
+
+STAGE_OF = {
+    Verb.GREETING: Stage.GREETING,
+    Verb.EHLO: Stage.EHLO,
+    Verb.HELO: Stage.EHLO,
+    Verb.STARTTLS: Stage.STARTTLS,
+    Verb.AUTH: Stage.AUTH,
+    Verb.RSET: Stage.MAIL,
+    Verb.MAIL: Stage.MAIL,
+    Verb.RCPT: Stage.RCPT,
+    Verb.DATA: Stage.DATA,
+    Verb.END: Stage.FINAL_REPLY,
+    Verb.LONE_DOT: Stage.FINAL_REPLY,
+    Verb.QUIT: Stage.QUIT,
+}
+
+
+@dataclass(slots=True)
+class Command:
+    """One line for the wire and what its reply will be about."""
+
+    verb: Verb
+    line: bytes
+    recipient: str = ""
+
+
+class Exchange:
+    """See the module. Mutable, and never seen outside the session."""
+
+    __slots__ = (
+        "accepted",
+        "content",
+        "content_start",
+        "envelope_only",
+        "failure",
+        "is_mail_accepted",
+        "job",
+        "pending",
+        "reply",
+        "results",
+        "stage",
+        "terminator_end",
+        "terminator_start",
+        "waiting",
+    )
+
+    def __init__(self, job: Job, *, envelope_only: bool = False) -> None:
+        self.job = job
+        self.content: Content = job.content
+        self.envelope_only = envelope_only
+        self.results: dict[str, RecipientResult] = {}
+        self.waiting: list[str] = []  # asked for, not answered
+        self.accepted: list[str] = []  # taken at RCPT
+        self.pending: deque[Command] = deque()
+        self.stage = Stage.MAIL
+        self.is_mail_accepted = False
+        self.reply: Reply | None = None
+        self.failure: WireFailure | None = None
+        self.content_start: int | None = None
+        self.terminator_start: int | None = None
+        self.terminator_end: int | None = None
+
+    def plan(self, capabilities: Capabilities, *, reset_first: bool) -> bool:
+        """Work out the commands for what this server can take; False where nothing is left to ask it.
+
+        What may not go on the wire is refused here, before a byte of it was written.
+        """
+        recipients = deduplicate(self.job.recipients)
+        refusal = self._message_refusal(capabilities)
+        if refusal is not None:
+            self.refuse_all(refusal, recipients)
+            return False
+        utf8 = self.content.needs_smtputf8
+        try:
+            sender, sender_utf8 = reverse_path(self.job.sender)
+        except InvalidPath as error:
+            self.refuse_all(_local(Stage.MAIL, FailureKind.INVALID, str(error)), recipients)
+            return False
+        utf8 |= sender_utf8
+        if sender_utf8 and not capabilities.smtputf8:
+            self.refuse_all(_no_smtputf8(Stage.MAIL, "the sender address"), recipients)
+            return False
+        commands = []
+        for recipient in recipients:
+            try:
+                path, path_utf8 = forward_path(recipient)
+            except InvalidPath as error:
+                self._fail(recipient, _local(Stage.RCPT, FailureKind.INVALID, str(error)))
+                continue
+            if path_utf8 and not capabilities.smtputf8:
+                self._fail(recipient, _no_smtputf8(Stage.RCPT, "this address"))
+                continue
+            utf8 |= path_utf8
+            self.waiting.append(recipient)
+            commands.append(Command(Verb.RCPT, f"RCPT TO:<{path}>\r\n".encode(), recipient))
+        if not commands:
+            self.failure = next((one.failure for one in self.results.values()), None)
+            return False
+        if reset_first:
+            self.pending.append(Command(Verb.RSET, b"RSET\r\n"))
+        mail = f"MAIL FROM:<{sender}>"
+        if capabilities.announces_size:
+            mail += f" SIZE={self.content.size}"
+        if capabilities.eight_bit_mime and not self.content.is_7bit:
+            mail += " BODY=8BITMIME"
+        if utf8:
+            mail += " SMTPUTF8"
+        self.pending.append(Command(Verb.MAIL, f"{mail}\r\n".encode()))
+        self.pending.extend(commands)
+        if not self.envelope_only:
+            self.pending.append(Command(Verb.DATA, b"DATA\r\n"))
+        return True
+
+    def _message_refusal(self, capabilities: Capabilities) -> WireFailure | None:
+        if not self.content.is_7bit and not capabilities.eight_bit_mime and not self.content.needs_smtputf8:
+            downgraded = self.content.downgraded()
+            if downgraded is None:
+                return _local(
+                    Stage.MAIL,
+                    FailureKind.UNSUPPORTED,
+                    "the content has bytes over 127, the server does not offer 8BITMIME, and it cannot be re-encoded",
+                )
+            self.content = downgraded
+        if self.content.needs_smtputf8 and not capabilities.smtputf8:
+            return _no_smtputf8(Stage.MAIL, "the header section")
+        if capabilities.size is not None and self.content.size > capabilities.size:
+            return _local(
+                Stage.MAIL,
+                FailureKind.TOO_LARGE,
+                f"the message has {self.content.size:,} bytes, the server takes at most {capabilities.size:,}",
+            )
+        return None
+
+    # What the replies say.
+
+    def on_mail(self, reply: Reply) -> None:
+        """MAIL was answered."""
+        self.stage = Stage.MAIL
+        if reply.is_positive:
+            self.is_mail_accepted = True
+            return
+        self.refuse_all(_refused(Stage.MAIL, reply), self.waiting)
+
+    def on_recipient(self, recipient: str, reply: Reply) -> None:
+        """RCPT was answered; 251 and 252 are acceptance too."""
+        if self.failure is not None:
+            return  # MAIL was refused: the 503 here is an echo of that
+        self.stage = Stage.RCPT
+        self.waiting.remove(recipient)
+        if reply.is_positive:
+            self.accepted.append(recipient)
+        else:
+            self._fail(recipient, _refused(Stage.RCPT, reply))
+
+    def on_data_refused(self, reply: Reply) -> None:
+        """DATA was answered 4yz or 5yz; where every recipient was refused before, that is only an echo."""
+        self.stage = Stage.DATA
+        if self.accepted:
+            self.refuse_all(_refused(Stage.DATA, reply), self.accepted)
+
+    def on_end(self, reply: Reply, *, stage: Stage = Stage.FINAL_REPLY) -> None:
+        """The final reply, or an early refusal at stage CONTENT: one word for all that were taken at RCPT."""
+        self.stage = stage
+        if self.failure is not None:
+            return  # a flight whose MAIL was refused: whatever BDAT gets, it is an echo of that
+        if not reply.is_positive:
+            self.refuse_all(_refused(stage, reply), self.accepted)
+            return
+        self.reply = reply
+        for recipient in self.accepted:
+            self.results[recipient] = RecipientResult(verdict=Verdict.ACCEPTED, reply=reply)
+
+    def refuse_all(self, failure: WireFailure, recipients: tuple[str, ...] | list[str]) -> None:
+        """One failure for all of these."""
+        self.failure = failure
+        self.reply = failure.reply
+        for recipient in recipients:
+            self._fail(recipient, failure)
+
+    def _fail(self, recipient: str, failure: WireFailure) -> None:
+        said_so = failure.kind is FailureKind.REFUSED
+        self.results[recipient] = RecipientResult(
+            verdict=Verdict.REFUSED if said_so else Verdict.NOT_SENT, reply=failure.reply, failure=failure
+        )
+
+    # How it ends.
+
+    def is_terminator_sent(self, sent: int) -> bool:
+        """Whether the kernel has the whole terminator, when it has `sent` bytes of the stream."""
+        return self.terminator_end is not None and sent >= self.terminator_end
+
+    def cut_off(self, failure: WireFailure, sent: int) -> None:
+        """The connection ended under it. What was said stays said; the rest is not sent, or unknown."""
+        verdict = Verdict.UNKNOWN if self.is_terminator_sent(sent) else Verdict.NOT_SENT
+        self.stage = failure.stage
+        self.failure = self.failure or failure
+        for recipient in (*self.accepted, *self.waiting):
+            if recipient not in self.results:
+                self.results[recipient] = RecipientResult(verdict=verdict, reply=failure.reply, failure=failure)
+
+    def transaction(self, sent: int) -> Transaction:
+        """The finished story; the driver adds the times."""
+        content_bytes = 0
+        if self.content_start is not None:
+            end = self.terminator_start if self.terminator_start is not None else sent
+            content_bytes = max(0, min(sent, end) - self.content_start)
+        order = {recipient: n for n, recipient in enumerate(self.job.recipients)}
+        return Transaction(
+            job=self.job,
+            results=dict(sorted(self.results.items(), key=lambda item: order.get(item[0], 0))),
+            stage=self.stage,
+            failure=self.failure,
+            reply=self.reply,
+            content_bytes=content_bytes,
+            terminator_sent=self.is_terminator_sent(sent),
+        )
+
+
+def _local(stage: Stage, kind: FailureKind, detail: str) -> WireFailure:
+    return WireFailure(stage=stage, kind=kind, detail=detail)
+
+
+def _no_smtputf8(stage: Stage, what: str) -> WireFailure:
+    return _local(stage, FailureKind.UNSUPPORTED, f"{what} needs SMTPUTF8, which the server does not offer")
+
+
+def _refused(stage: Stage, reply: Reply) -> WireFailure:
+    return WireFailure(stage=stage, kind=FailureKind.REFUSED, detail=f"the server answered {reply}", reply=reply)

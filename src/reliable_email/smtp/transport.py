@@ -1,0 +1,129 @@
+"""The SMTP transport: a stream of jobs over pooled connections.
+
+A connection that had been in use and turns out to be gone before a job's terminator was even asked for (idle close,
+`421` waiting in the buffer, a limit of messages per connection, a refused RSET) is replaced once for that job, unseen
+by the caller: the server has nothing of the message, and no attempt is lost.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from reliable_email.smtp import habits
+from reliable_email.smtp.connection import Connection
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind, WireError
+from reliable_email.smtp.options import ConnectionOptions
+from reliable_email.smtp.paths import deduplicate
+from reliable_email.smtp.pool import pool
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict
+
+_BEFORE_CONTENT = (Stage.MAIL, Stage.RCPT, Stage.DATA)
+
+
+class SMTPTransport:
+    """See the module and `Transport`."""
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        self.options = options
+
+    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
+        """See `Transport.transact`."""
+        source = _Source(jobs)
+        settled: list[Transaction] = []
+        replaced: set[int] = set()
+        while source.has_more():
+            if source.is_new_turn:
+                deadline.renew()
+            fresh = source.is_repeat
+            try:
+                connection, was_used = pool.acquire(self.options, deadline=deadline, fresh=fresh)
+            except WireError as error:
+                transaction = not_opened(next(source), error)
+                settled.append(transaction)
+                yield transaction
+                continue
+            try:
+                for transaction in connection.transact(
+                    source, deadline=deadline, authorize=authorize, settled=settled
+                ):
+                    was_used_for_it = was_used
+                    was_used = True
+                    if was_used_for_it and _is_replaceable(transaction) and id(transaction.job) not in replaced:
+                        settled.remove(transaction)
+                        replaced.add(id(transaction.job))
+                        self._learn_limit(connection, transaction)
+                        source.put_back(transaction.job)
+                        continue
+                    yield transaction
+            finally:
+                pool.release(connection)
+
+    def _learn_limit(self, connection: Connection, transaction: Transaction) -> None:
+        """A 421 at MAIL right behind accepted messages is a limit of messages per connection."""
+        completed = connection.message_count - 1
+        failure = transaction.failure
+        if failure is not None and failure.reply is not None and failure.reply.code == 421 and completed > 0:
+            text = failure.reply.text.lower()
+            if "idle" not in text and "timeout" not in text and ("message" in text or "session" in text):
+                habits.learn_messages_per_connection(self.options.host, self.options.port, completed)
+
+
+class _Source(Iterator[Job]):
+    """The caller's jobs, with one that can be put back."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = iter(jobs)
+        self._ahead: list[Job] = []
+        self._taken = 0
+        self.is_repeat = False  # whether the next one was put back
+
+    @property
+    def is_new_turn(self) -> bool:
+        """Whether the next job is another message than the first, and so has a budget of its own."""
+        return self._taken > 0 and not self.is_repeat
+
+    def put_back(self, job: Job) -> None:
+        self._ahead.append(job)
+        self.is_repeat = True
+
+    def has_more(self) -> bool:
+        if not self._ahead:
+            following = next(self._jobs, None)
+            if following is None:
+                return False
+            self._ahead.append(following)
+        return True
+
+    def __next__(self) -> Job:
+        self.is_repeat = False
+        self._taken += 1
+        if self._ahead:
+            return self._ahead.pop(0)
+        return next(self._jobs)
+
+
+def _is_replaceable(transaction: Transaction) -> bool:
+    failure = transaction.failure
+    if failure is None or transaction.stage not in _BEFORE_CONTENT or transaction.content_bytes:
+        return False
+    is_gone = failure.kind is FailureKind.DISCONNECTED or (
+        failure.kind is FailureKind.REFUSED and failure.reply is not None and failure.reply.code == 421
+    )
+    all_not_sent = all(result.verdict is Verdict.NOT_SENT for result in transaction.results.values())
+    # A refused RSET ends as NOT_SENT with the refusal: no recipient was asked for.
+    is_reset_refused = failure.kind is FailureKind.REFUSED and failure.stage is Stage.MAIL
+    return all_not_sent and (is_gone or is_reset_refused)
+
+
+def not_opened(job: Job, error: WireError) -> Transaction:
+    """The transaction of a job for which no connection could be had: nobody was asked about any recipient."""
+    failure = error.failure
+    result = RecipientResult(verdict=Verdict.NOT_SENT, reply=failure.reply, failure=failure)
+    return Transaction(
+        job=job,
+        results=dict.fromkeys(deduplicate(job.recipients), result),
+        stage=failure.stage,
+        failure=failure,
+        reply=failure.reply,
+        peer=failure.peer,
+    )

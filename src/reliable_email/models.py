@@ -1,0 +1,18 @@
+"""Django looks for models here; they live in `reliable_email.store`."""
+
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Action, QuotaWindow, RouteState, Suppression, Tally, Worker
+
+__all__ = [
+    "Action",
+    "Attempt",
+    "OutboxMessage",
+    "OutboxRecipient",
+    "QuotaWindow",
+    "RouteState",
+    "Suppression",
+    "Tally",
+    "Worker",
+]

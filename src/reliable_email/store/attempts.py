@@ -1,0 +1,34 @@
+"""One transaction on one route: a line of the journal, written once and never changed."""
+
+from django.db import models
+
+from reliable_email.store.messages import OutboxMessage
+
+
+class Attempt(models.Model):
+    """What happened in one SMTP transaction or API call."""
+
+    message = models.ForeignKey(OutboxMessage, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    claim = models.BigIntegerField()
+    worker = models.CharField(max_length=100)
+    route = models.CharField(max_length=100)
+    peer = models.CharField(max_length=100, blank=True)
+    finished_at = models.DateTimeField()
+    seconds = models.FloatField()
+    stage = models.CharField(max_length=16)
+    cause = models.CharField(max_length=32, blank=True)
+    reply_code = models.PositiveSmallIntegerField(null=True)
+    reply_enhanced = models.CharField(max_length=16, blank=True)
+    reply_text = models.TextField(blank=True, help_text="Encrypted where the message's content is.")
+    detail = models.TextField(blank=True)
+    outcomes = models.JSONField(help_text="Outcome by the recipient's position: accepted, rejected, deferred, unknown.")
+    provider_message_id = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["message", "id"], name="rel_email_attempt_message"),
+            models.Index(fields=["finished_at"], name="rel_email_attempt_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.message_id} by {self.route}: {self.stage}"

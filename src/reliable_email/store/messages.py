@@ -1,0 +1,47 @@
+"""A queued message: what never changes about it."""
+
+from django.db import models
+
+from reliable_email.delivery.submission import OnUnknown
+from reliable_email.store.states import PriorityRank
+
+# Long enough for every Message-ID in use; RFC 5322 allows 998. The content has the whole of it.
+MESSAGE_ID_LENGTH = 255
+
+
+class OutboxMessage(models.Model):
+    """Written once, in the caller's transaction; only pruning empties `content`."""
+
+    mailer = models.CharField(max_length=100, help_text="The alias of the mailer whose routes deliver it.")
+    environment = models.CharField(max_length=64, help_text="RELIABLE_EMAIL['ENVIRONMENT'] of who queued it.")
+    priority = models.SmallIntegerField(choices=[(rank.value, rank.priority.value) for rank in PriorityRank])
+    created_at = models.DateTimeField()
+    send_at = models.DateTimeField(null=True, help_text="Not before.")
+    expires_at = models.DateTimeField(null=True, help_text="The caller's own limit; ends parked recipients too.")
+
+    message_id = models.CharField(max_length=MESSAGE_ID_LENGTH)
+    sender = models.CharField(max_length=320, blank=True, help_text="The reverse-path.")
+    from_domain = models.CharField(max_length=255, blank=True)
+    subject = models.TextField(blank=True, help_text="For people; encrypted where content is.")
+    headers = models.TextField(blank=True, help_text="Header section for people; encrypted where content is.")
+
+    content = models.BinaryField(null=True, help_text="What goes after DATA; NULL once pruned.")
+    content_size = models.PositiveBigIntegerField()
+    is_7bit = models.BooleanField(default=True)
+    needs_smtputf8 = models.BooleanField(default=False)
+    fields = models.JSONField(null=True, help_text="What MIME cannot say, for routes that are not SMTP.")
+    encryption_key = models.CharField(max_length=16, blank=True, help_text="Fingerprint of the key; empty for none.")
+
+    idempotency_digest = models.CharField(max_length=64, null=True, unique=True)
+    content_digest = models.CharField(max_length=64, blank=True, help_text="Of the fields, not of the built bytes.")
+    on_unknown = models.CharField(max_length=8, choices=[(one.value, one.value) for one in OnUnknown])
+    traceparent = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["message_id"], name="rel_email_msg_message_id"),
+            models.Index(fields=["created_at"], name="rel_email_msg_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.message_id}"

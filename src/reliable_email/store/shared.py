@@ -1,0 +1,100 @@
+"""What all processes share besides messages: route state, quotas, suppressions, workers, actions and tallies."""
+
+from django.db import models
+
+
+class RouteState(models.Model):
+    """What is known of one route: its breaker, what it has learned. Changed by conditional UPDATE on `version`."""
+
+    key = models.CharField(max_length=200, unique=True, help_text="Alias and fingerprint of the configuration.")
+    alias = models.CharField(max_length=100)
+    version = models.PositiveBigIntegerField(default=0)
+    state = models.JSONField(default=dict)
+    updated_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class QuotaWindow(models.Model):
+    """How much of a route's limit is used in one window; counted in the database, so that workers share it."""
+
+    key = models.CharField(max_length=200, help_text="The route's key.")
+    window = models.CharField(max_length=40, help_text="Name of the limit, such as 'day'.")
+    bucket = models.BigIntegerField(help_text="Number of the time slice within the limit's clock.")
+    used = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key", "window", "bucket"], name="rel_email_quota_bucket")]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.window} {self.bucket}: {self.used}"
+
+
+class Suppression(models.Model):
+    """An address to which nothing is sent."""
+
+    address = models.CharField(max_length=320, unique=True, help_text="addr-spec in lower case.")
+    reason = models.CharField(max_length=100, blank=True)
+    source = models.CharField(max_length=100, blank=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class Worker(models.Model):
+    """A worker process, as it describes itself; nothing is decided by this row."""
+
+    name = models.CharField(max_length=100, unique=True)
+    environment = models.CharField(max_length=64)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    connections = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=12, help_text="running, stopping or stopped.")
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    settled = models.PositiveBigIntegerField(default=0, help_text="Transactions since it started.")
+
+    class Meta:
+        indexes = [models.Index(fields=["seen_at"], name="rel_email_worker_seen_at")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Action(models.Model):
+    """What a person or a command did; append-only. The actor is text, so that no user model is needed."""
+
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    verb = models.CharField(max_length=40)
+    target = models.CharField(max_length=200, blank=True, help_text="What it was done to, in words.")
+    count = models.PositiveIntegerField(default=1, help_text="Recipients changed.")
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="rel_email_action_at")]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.verb} {self.target}"
+
+
+class Tally(models.Model):
+    """Outcomes of one minute on one route, written by each worker every few seconds; sums survive pruning."""
+
+    minute = models.DateTimeField()
+    route = models.CharField(max_length=100)
+    outcome = models.CharField(max_length=12)
+    cause = models.CharField(max_length=32, blank=True)
+    count = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["minute", "route", "outcome", "cause"], name="rel_email_tally_minute")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.minute} {self.route} {self.outcome} {self.cause}: {self.count}"

@@ -1,0 +1,493 @@
+"""What one SMTP route is, decided from a mailer's OPTIONS or from the `EMAIL_*` settings.
+
+Explicit options win over the provider's habits, those over the defaults. Everything that cannot work is found here,
+before any connection, and named with its place and its remedy. Nothing here resolves a name or opens a socket.
+"""
+
+import base64
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from reliable_email import conf, providers
+from reliable_email.backends.quotas import quotas
+from reliable_email.backends.reader import OptionReader, Problem, ProblemKind, option_place
+from reliable_email.backends.tokens import token_provider
+from reliable_email.delivery.submission import OnUnknown
+from reliable_email.providers import Provider, Quota, UnknownProvider
+from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy, TokenProvider
+from reliable_email.values import (
+    ValueProblem,
+    boolean,
+    choice,
+    existing_file,
+    integer,
+    seconds,
+    secret,
+    shown,
+    strings,
+    text,
+)
+
+DEFAULT_PORTS = {TLSMode.NONE: 25, TLSMode.STARTTLS: 587, TLSMode.IMPLICIT: 465}
+MECHANISMS = ("auto", "plain", "login", "xoauth2")
+DEFAULT_MAX_ATTEMPTS = 3
+DEFAULT_TIMEOUT_SECONDS = 15.0
+DEFAULT_FINAL_REPLY_SECONDS = 60.0
+
+SMTP_OPTIONS = frozenset(
+    {
+        "host",
+        "port",
+        "username",
+        "password",
+        "use_tls",
+        "use_ssl",
+        "timeout",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "fail_silently",
+        "provider",
+        "region",
+        "ssl_verify",
+        "ssl_cafile",
+        "ssl_strict",
+        "ssl_pin",
+        "auth",
+        "token_provider",
+        "allow_plaintext_auth",
+        "local_hostname",
+        "max_attempts",
+        "final_reply_timeout",
+        "connections",
+        "messages_per_connection",
+        "pipelining",
+        "flight",
+        "quota",
+        "idempotency_header",
+        "on_unknown",
+        "only_to",
+        "redirect_to",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMTPOptions:
+    """One SMTP route, complete.
+
+    Attributes:
+        alias: the mailer's alias; None where the route comes from the `EMAIL_*` settings.
+        connection: how the server is reached.
+        provider: whose server it is, by name or recognised by its host; None where neither is known.
+        provider_is_named: whether the provider was named; only then its limits and quotas are taken as defaults.
+        max_attempts: transactions that one direct send may spend on this route.
+        timeout: seconds for all attempts together.
+        connections: how many may be open at once; None for no limit.
+        quotas: limits per window.
+        idempotency_header: the header whose value makes a second copy harmless here.
+        on_unknown: what the mailer wants where the message has no wish of its own; None where it says nothing.
+        fail_silently: report failures on the message alone.
+        only_to: addresses ("a@example.com") and domains ("example.com") that may get mail; empty for all.
+        redirect_to: where mail for all others goes; None: they are refused.
+        fallback: the second provider of the `EMAIL_FALLBACK_*` settings.
+        fallback_to_console: `EMAIL_FALLBACK_ENABLED` under DEBUG without a second provider.
+        given: the options that were given, with the place of each.
+    """
+
+    alias: str | None
+    connection: ConnectionOptions
+    provider: Provider | None = None
+    provider_is_named: bool = False
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    connections: int | None = None
+    quotas: tuple[Quota, ...] = ()
+    idempotency_header: str | None = None
+    on_unknown: OnUnknown | None = None
+    fail_silently: bool = False
+    only_to: tuple[str, ...] = ()
+    redirect_to: str | None = None
+    fallback: "SMTPOptions | None" = None
+    fallback_to_console: bool = False
+    given: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def route(self) -> str:
+        """The route's name in reports and logs."""
+        if self.alias is not None:
+            return self.alias
+        if self.provider is not None and self.provider_is_named and self.provider.name != "generic":
+            return self.provider.name
+        return "primary"
+
+    def summary(self) -> str:
+        """One line for people, without secrets: who is spoken to, how, as whom."""
+        link = self.connection
+        host = f"[{link.host}]" if ":" in link.host else link.host
+        tls = {TLSMode.NONE: "no TLS", TLSMode.STARTTLS: "STARTTLS", TLSMode.IMPLICIT: "implicit TLS"}[link.tls.mode]
+        if link.tls.mode is not TLSMode.NONE and not link.tls.verify:
+            tls += ", certificate not verified"
+        return f"{host}:{link.port}, {tls}, {self._login()}"
+
+    def _login(self) -> str:
+        credentials = self.connection.credentials
+        if credentials is None:
+            return "no login"
+        if credentials.username == credentials.password:
+            return "login by token"  # where one token serves as both, the user name is a secret
+        return f"login as {credentials.username}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMTPReading:
+    """What was made of options: the route, unless `problems` has a reason why there is none."""
+
+    options: SMTPOptions | None
+    problems: tuple[Problem, ...]
+
+
+def smtp_options(
+    values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
+) -> SMTPOptions:
+    """The route that a mailer's OPTIONS describe; with alias None, the one of the `EMAIL_*` settings under `values`.
+
+    Args:
+        values: keyword arguments of a backend; None stands for "not given".
+        alias: the mailer.
+        ignore_unknown: names that may be unknown (Django's `_ignore_unknown_kwargs`).
+
+    Raises:
+        InvalidMailer: naming every problem.
+    """
+    reader, options = _read(values, alias=alias, ignore_unknown=ignore_unknown or ())
+    reader.raise_problems(alias)
+    assert options is not None
+    return options
+
+
+def read_smtp_options(values: Mapping[str, object], *, alias: str | None) -> SMTPReading:
+    """As `smtp_options`, with the problems as values."""
+    reader, options = _read(values, alias=alias, ignore_unknown=())
+    return SMTPReading(options=options, problems=tuple(reader.problems))
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a host is loopback by its spelling; what it resolves to is judged by the connected peer."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
+
+
+def _read(
+    values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str]
+) -> tuple[OptionReader, SMTPOptions | None]:
+    wanted = {name: value for name, value in values.items() if name in SMTP_OPTIONS or name not in ignore_unknown}
+    if alias is not None:
+        reader = OptionReader(values=wanted)
+        return reader, _route(reader, alias=alias)
+    own = conf.email_options()
+    reader = OptionReader(values={**own, **_given(wanted)}, place=_settings_place(wanted))
+    main = _route(reader, alias=None)
+    try:
+        is_enabled = conf.email_fallback_is_enabled()
+    except ValueProblem as problem:
+        reader.report(ProblemKind.BAD_VALUE, conf.FALLBACK_SWITCH, f"{conf.FALLBACK_SWITCH} {problem}.")
+        return reader, None
+    return reader, _with_fallback(reader, main) if main is not None and is_enabled else main
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _settings_place(arguments: Mapping[str, object]) -> Callable[[str], str]:
+    def place(name: str) -> str:
+        return f"The argument {name!r}" if arguments.get(name) is not None else conf.email_setting_name(name)
+
+    return place
+
+
+def _with_fallback(reader: OptionReader, main: SMTPOptions) -> SMTPOptions | None:
+    second = conf.email_options(conf.FALLBACK_PREFIX)
+    if not second:
+        return replace(main, fallback_to_console=conf.is_debug())
+    fallback_reader = OptionReader(
+        values=second, place=lambda name: conf.email_setting_name(name, conf.FALLBACK_PREFIX)
+    )
+    fallback = _route(fallback_reader, alias=None)
+    reader.problems += fallback_reader.problems
+    return None if fallback is None else replace(main, fallback=fallback)
+
+
+def _route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
+    reader.report_unknown(SMTP_OPTIONS)
+    named = _named_provider(reader)
+    host = reader.take("host", _host, named.host if named else "")
+    if not host and alias is None and not reader.has("host") and named is None:
+        host = "localhost"  # Django's own default for EMAIL_HOST
+    if not host and not any(problem.option in ("host", "provider", "region") for problem in reader.problems):
+        reader.report(ProblemKind.MISSING, "host", f"{reader.place('host')} is missing.", "Set it, or a 'provider'.")
+    tls, port = _tls_and_port(reader, named)
+    credentials = _credentials(reader, named)
+    connection = ConnectionOptions(
+        host=host,
+        port=port,
+        tls=tls,
+        credentials=credentials,
+        mechanism=_mechanism(reader, credentials),
+        allow_plaintext_auth=reader.take("allow_plaintext_auth", boolean, False),
+        local_hostname=reader.take("local_hostname", _hostname_word, None),
+        final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
+        pipelining=reader.take("pipelining", boolean, True),
+        messages_per_connection=reader.take(
+            "messages_per_connection", _positive, named.messages_per_connection if named else None
+        ),
+        flight=reader.take("flight", lambda value: integer(value, at_least=0, at_most=100), 0),
+    )
+    _refuse_unverified_password(reader, connection)
+    options = SMTPOptions(
+        alias=alias,
+        connection=connection,
+        provider=named or providers.for_host(host),
+        provider_is_named=named is not None,
+        max_attempts=reader.take("max_attempts", _positive, DEFAULT_MAX_ATTEMPTS),
+        timeout=reader.take("timeout", seconds, DEFAULT_TIMEOUT_SECONDS),
+        connections=reader.take("connections", _positive, named.max_connections if named else None),
+        quotas=reader.take("quota", quotas, named.quotas if named else ()),
+        idempotency_header=reader.take("idempotency_header", _header_name, named.idempotency_header if named else None),
+        on_unknown=reader.take("on_unknown", on_unknown, None),
+        fail_silently=reader.take("fail_silently", boolean, False),
+        only_to=reader.take("only_to", _address_patterns, ()),
+        redirect_to=reader.take("redirect_to", _address, None),
+        given=reader.given,
+    )
+    if options.redirect_to is not None and not options.only_to:
+        reader.report(
+            ProblemKind.MISSING,
+            "only_to",
+            f"{reader.place('redirect_to')} says where mail for others goes, but not who may get mail.",
+            "Add 'only_to'.",
+        )
+    return None if reader.problems else options
+
+
+def _named_provider(reader: OptionReader) -> Provider | None:
+    name = reader.take("provider", text, None)
+    region = reader.take("region", text, None)
+    if not name:
+        if region:
+            reader.report(
+                ProblemKind.MISSING, "provider", f"{reader.place('region')} is given, but no provider.", "Name one."
+            )
+        return None
+    try:
+        return providers.get(name, region or None)
+    except UnknownProvider as error:
+        reader.report(ProblemKind.UNKNOWN_PROVIDER, "provider", f"{reader.place('provider')}: {error}")
+        return None
+
+
+def _tls_and_port(reader: OptionReader, named: Provider | None) -> tuple[TLSPolicy, int]:
+    port = reader.take("port", lambda value: integer(value, at_least=1, at_most=65_535), None)
+    mode = _tls_mode(reader, named, port)
+    if port is None:
+        port = _port_of(named, mode) or DEFAULT_PORTS[mode]
+    certfile = reader.take("ssl_certfile", existing_file, None)
+    keyfile = reader.take("ssl_keyfile", existing_file, None)
+    if keyfile and not certfile and not reader.has("ssl_certfile"):
+        reader.report(
+            ProblemKind.MISSING,
+            "ssl_certfile",
+            f"{reader.place('ssl_keyfile')} is given without its certificate.",
+            f"Set {reader.place('ssl_certfile')} too.",
+        )
+    policy = TLSPolicy(
+        mode=mode,
+        verify=reader.take("ssl_verify", boolean, True),
+        strict=reader.take("ssl_strict", _strictness, "auto"),
+        cafile=reader.take("ssl_cafile", existing_file, None),
+        certfile=certfile,
+        keyfile=keyfile,
+        pins=reader.take("ssl_pin", _pins, ()),
+    )
+    return policy, port
+
+
+def _tls_mode(reader: OptionReader, named: Provider | None, port: int | None) -> TLSMode:
+    use_tls = reader.take("use_tls", boolean, None)
+    use_ssl = reader.take("use_ssl", boolean, None)
+    if use_tls and use_ssl:
+        reader.report(
+            ProblemKind.BOTH_TLS_MODES,
+            "use_tls",
+            f"{reader.place('use_tls')} and {reader.place('use_ssl')} are both true.",
+            "Keep use_tls for STARTTLS (usually port 587), or use_ssl for implicit TLS (usually port 465).",
+        )
+    if use_tls:
+        return TLSMode.STARTTLS
+    if use_ssl:
+        return TLSMode.IMPLICIT
+    if named is None:
+        return TLSMode.NONE
+    mode = next((one.tls for one in named.alternatives if one.port == port), named.tls)
+    is_declined = (mode is TLSMode.STARTTLS and use_tls is False) or (mode is TLSMode.IMPLICIT and use_ssl is False)
+    return TLSMode.NONE if is_declined else mode
+
+
+def _port_of(named: Provider | None, mode: TLSMode) -> int | None:
+    if named is None:
+        return None
+    if named.tls is mode:
+        return named.port
+    return next((one.port for one in named.alternatives if one.tls is mode and one.host == named.host), None)
+
+
+def _credentials(reader: OptionReader, named: Provider | None) -> Credentials | None:
+    password = reader.take("password", secret, "")
+    username = reader.take("username", secret, "")
+    tokens: TokenProvider | None = reader.take("token_provider", token_provider, None)
+    if not username and named is not None and password:
+        username = password if named.username_is_password else named.username or ""
+    if not username or not (password or tokens):
+        return None  # as Django does: half a login is none; a system check tells
+    return Credentials(username=username, password=password, token_provider=tokens)
+
+
+def _mechanism(reader: OptionReader, credentials: Credentials | None) -> str:
+    mechanism = reader.take("auth", lambda value: choice(value, MECHANISMS), "auto")
+    has_tokens = reader.has("token_provider")
+    if mechanism == "xoauth2" and not has_tokens:
+        reader.report(
+            ProblemKind.MISSING,
+            "token_provider",
+            f"{reader.place('auth')} 'xoauth2' needs {reader.place('token_provider')}.",
+        )
+    if mechanism == "auto" and has_tokens and credentials is not None and not credentials.password:
+        return "xoauth2"
+    if mechanism in ("plain", "login") and has_tokens:
+        reader.report(
+            ProblemKind.BAD_VALUE,
+            "auth",
+            f"{reader.place('auth')} {mechanism!r} cannot use the access tokens of {reader.place('token_provider')}.",
+            "Use 'xoauth2', or leave one of them out.",
+        )
+    return mechanism
+
+
+def _refuse_unverified_password(reader: OptionReader, connection: ConnectionOptions) -> None:
+    tls = connection.tls
+    is_exposed = tls.mode is not TLSMode.NONE and not tls.verify and not tls.pins
+    if is_exposed and connection.credentials is not None and not is_loopback_name(connection.host):
+        reader.report(
+            ProblemKind.UNVERIFIED_PASSWORD,
+            "ssl_verify",
+            f"{reader.place('ssl_verify')} is off, so the password would go to whoever answers for {connection.host}.",
+            "Name the server's CA or its own certificate with 'ssl_cafile', or its key with 'ssl_pin'.",
+        )
+
+
+def _host(value: object) -> str:
+    host = text(value)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host:
+        raise ValueProblem("is empty")
+    is_address = ":" in host and _is_ip(host)
+    if not is_address and (any(char in host for char in "/@:,") or any(char.isspace() for char in host)):
+        raise ValueProblem(f"must be a host name alone, without scheme, port or login, not {shown(value)}")
+    return host
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _hostname_word(value: object) -> str | None:
+    word = text(value)
+    if not word.isascii() or any(char.isspace() for char in word):
+        raise ValueProblem(f"must be a host name in ASCII, as EHLO says it, not {shown(value)}")
+    return word or None
+
+
+def _header_name(value: object) -> str | None:
+    if value is False or value == "":
+        return None
+    name = text(value)
+    if not name or any(not 32 < ord(char) < 127 or char == ":" for char in name):
+        raise ValueProblem(f"must be the name of a header, or False for none, not {shown(value)}")
+    return name
+
+
+def _strictness(value: object) -> "bool | Literal['auto']":
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return boolean(value)
+    except ValueProblem:
+        raise ValueProblem(f"must be true, false or 'auto', not {shown(value)}") from None
+
+
+def _pins(value: object) -> tuple[str, ...]:
+    return tuple(map(_pin, strings(value)))
+
+
+def _pin(words: str) -> str:
+    """One fingerprint as lower-case hex; curl's and HPKP's "sha256/" prefix and openssl's colons are taken off."""
+    bare = re.sub(r"^sha256(//?|:)", "", words, flags=re.IGNORECASE)
+    digits = bare.replace(":", "")
+    try:
+        digest = bytes.fromhex(digits) if len(digits) == 64 else base64.b64decode(bare, validate=True)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ValueProblem(
+            "must be SHA-256 fingerprints of public keys (SPKI), as 64 hexadecimal digits or 44 characters of base64, "
+            f"not {shown(words)}"
+        )
+    return digest.hex()
+
+
+def _address(value: object) -> str | None:
+    address = text(value)
+    if address and not address.rpartition("@")[0]:
+        raise ValueProblem(f"must be an e-mail address, not {shown(value)}")
+    return address or None
+
+
+def _address_patterns(value: object) -> tuple[str, ...]:
+    """Addresses as they are, domains without a leading "@"; domains in lower case."""
+    patterns = []
+    for entry in strings(value):
+        local, _, domain = entry.rpartition("@")
+        if not domain or any(char.isspace() for char in entry):
+            raise ValueProblem(f"must list addresses and domains, not {shown(entry)}")
+        patterns.append(f"{local}@{domain.lower()}" if local else domain.lower())
+    return tuple(patterns)
+
+
+def _positive(value: object) -> int:
+    return integer(value, at_least=1)
+
+
+def on_unknown(value: object) -> OnUnknown:
+    """The option `on_unknown`."""
+    return OnUnknown(choice(value, tuple(OnUnknown)))
+
+
+__all__ = [
+    "SMTP_OPTIONS",
+    "SMTPOptions",
+    "SMTPReading",
+    "is_loopback_name",
+    "option_place",
+    "read_smtp_options",
+    "smtp_options",
+]

@@ -1,0 +1,109 @@
+"""Takes values out of a mailer's OPTIONS one by one, and keeps every problem with its place instead of the first alone."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from reliable_email.exceptions import InvalidMailer
+from reliable_email.values import ValueProblem, closest
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class ProblemKind(StrEnum):
+    """What is wrong with a mailer; the system checks give each an id."""
+
+    UNKNOWN_OPTION = "unknown_option"
+    UNKNOWN_PROVIDER = "unknown_provider"
+    BAD_VALUE = "bad_value"
+    MISSING = "missing"
+    BOTH_TLS_MODES = "both_tls_modes"
+    UNVERIFIED_PASSWORD = "unverified_password"
+    TOKEN_PROVIDER = "token_provider"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One reason why a mailer cannot work.
+
+    Attributes:
+        kind: see `ProblemKind`.
+        option: the option's name, whatever the place calls it.
+        text: a sentence that names the place.
+        hint: what to do, where the sentence does not say it.
+    """
+
+    kind: ProblemKind
+    option: str
+    text: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.hint}" if self.hint else self.text
+
+
+def option_place(name: str) -> str:
+    """Where a mailer's option is written; the alias is put before it by `InvalidMailer`."""
+    return f"OPTIONS {name!r}"
+
+
+def sentence(words: str) -> str:
+    """The words with a full stop, unless they end a question."""
+    return words if words.endswith(("?", ".")) else f"{words}."
+
+
+@dataclass(slots=True, kw_only=True)
+class OptionReader:
+    """Reads `values`; None stands for "not given", as Django passes it.
+
+    Attributes:
+        values: the options.
+        place: how an option's place is called in a sentence.
+        problems: what was found so far.
+        given: the options that had a value, with their places, for those who explain a configuration.
+    """
+
+    values: Mapping[str, object]
+    place: Callable[[str], str] = option_place
+    problems: list[Problem] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
+
+    def take(self, name: str, read: Callable[[object], T], default: U) -> T | U:
+        """The option as `read` understands it; the default where it is not given or cannot be used."""
+        value = self.values.get(name)
+        if value is None:
+            return default
+        self.given[name] = self.place(name)
+        try:
+            return read(value)
+        except ValueProblem as problem:
+            self.report(ProblemKind.BAD_VALUE, name, sentence(f"{self.place(name)} {problem}"))
+            return default
+
+    def has(self, name: str) -> bool:
+        """Whether the option is given."""
+        return self.values.get(name) is not None
+
+    def report(self, kind: ProblemKind, option: str, text: str, hint: str = "") -> None:
+        """Add a problem."""
+        self.problems.append(Problem(kind=kind, option=option, text=text, hint=hint))
+
+    def report_unknown(self, known: Iterable[str]) -> None:
+        """Add a problem for every option that is not known, with the name that was probably meant."""
+        names = tuple(known)
+        for name in self.values:
+            if name not in names:
+                guess = closest(name, names)
+                hint = f"Did you mean {guess!r}?" if guess else f"Known are: {', '.join(sorted(names))}."
+                self.report(ProblemKind.UNKNOWN_OPTION, name, f"Unknown option {name!r}.", hint)
+
+    def raise_problems(self, alias: str | None) -> None:
+        """Raise what was found as one error.
+
+        Raises:
+            InvalidMailer: there was a problem.
+        """
+        if self.problems:
+            raise InvalidMailer(" ".join(map(str, self.problems)), alias=alias)

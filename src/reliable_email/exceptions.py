@@ -1,0 +1,268 @@
+"""What callers catch. Every class is also the one that code written for Django's own SMTP backend already catches.
+
+A configuration that cannot work is an `InvalidMailer`. A message that no recipient took is a `DeliveryError`, which is
+an `smtplib.SMTPException` and so an `OSError`; where smtplib or Python have a narrower class (`SMTPRecipientsRefused`,
+`TimeoutError`), the error is one of those too, with its attributes filled.
+"""
+
+import smtplib
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+
+from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome
+from reliable_email.smtp.stages import Stage
+
+if TYPE_CHECKING or django.VERSION >= (6, 1):
+    from django.core.mail.exceptions import InvalidMailer, MailerDoesNotExist
+else:
+
+    class InvalidMailer(ImproperlyConfigured):
+        """An entry of `settings.MAILERS` has a configuration error; Django's own class from 6.1 on."""
+
+        def __init__(self, msg: str, *, alias: str | None = None) -> None:
+            super().__init__(msg if alias is None else f"MAILERS[{alias!r}]: {msg}")
+
+    class MailerDoesNotExist(InvalidMailer, KeyError):
+        """The requested alias is not in `settings.MAILERS`; Django's own class from 6.1 on."""
+
+        def __init__(self, *, alias: str) -> None:
+            super().__init__(f"The mailer '{alias}' is not configured.")
+
+        __str__ = Exception.__str__  # KeyError's would show the repr
+
+
+__all__ = [
+    "AuthenticationFailed",
+    "ConnectFailed",
+    "ContentRefused",
+    "DeliveryError",
+    "Disconnected",
+    "HostNotFound",
+    "InvalidMailer",
+    "MailerDoesNotExist",
+    "OutcomeUnknown",
+    "RecipientsRefused",
+    "SenderRefused",
+    "TimedOut",
+    "error_for",
+]
+
+_NO_CODE = -1  # smtplib's own number for "there was no reply code"
+_LISTED = 10  # an error that names a thousand addresses helps nobody
+
+
+class DeliveryError(smtplib.SMTPException):
+    """No recipient of a message took it (or, for a batch: of some messages).
+
+    Attributes:
+        reports: one report for each such message.
+        report: the first of them; None only where an error was made by hand.
+    """
+
+    def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = ()) -> None:
+        # smtplib's constructors want (code, text) and would be asked for it again by pickle and copy; all attributes
+        # live in __dict__ instead, and `args` is the text alone.
+        OSError.__init__(self, text)
+        self.reports = tuple(reports)
+
+    @property
+    def report(self) -> DeliveryReport | None:
+        """The report of the first message that nobody took."""
+        return self.reports[0] if self.reports else None
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class OutcomeUnknown(DeliveryError):
+    """Some recipients may have the message: do not send it again by hand before you have looked."""
+
+
+class _ReplyError(DeliveryError):
+    """An error with one reply code and text, where smtplib's class has them."""
+
+    def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = (), failure: Failure | None = None) -> None:
+        super().__init__(text, reports=reports)
+        # smtplib's classes declare these with types that differ from class to class.
+        code, said = _code_and_text(failure)
+        vars(self).update(smtp_code=code, smtp_error=said)
+
+
+class AuthenticationFailed(_ReplyError, smtplib.SMTPAuthenticationError):
+    """The login was refused; trying again with the same credentials cannot help."""
+
+
+class ContentRefused(_ReplyError, smtplib.SMTPDataError):
+    """The message itself was refused, after DATA or after its content."""
+
+
+class SenderRefused(_ReplyError, smtplib.SMTPSenderRefused):
+    """The sender's address was refused at MAIL FROM."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        reports: Sequence[DeliveryReport] = (),
+        failure: Failure | None = None,
+        sender: str = "",
+    ) -> None:
+        super().__init__(text, reports=reports, failure=failure)
+        self.sender = sender
+
+
+class RecipientsRefused(DeliveryError, smtplib.SMTPRecipientsRefused):
+    """Every recipient was refused. `recipients` maps each to (code, text), as smtplib's class does."""
+
+    def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = ()) -> None:
+        super().__init__(text, reports=reports)
+        self.recipients = {
+            address: _code_and_text(one.failure)
+            for report in reports
+            for address, one in report.recipients.items()
+            if one.outcome is not Outcome.ACCEPTED
+        }
+
+
+class Disconnected(DeliveryError, smtplib.SMTPServerDisconnected):
+    """The server closed the connection before the message was complete."""
+
+
+class ConnectFailed(DeliveryError, ConnectionRefusedError):
+    """No address of the server took the connection, whatever the reason of the last one was."""
+
+
+class HostNotFound(DeliveryError, socket.gaierror):
+    """The server's name could not be resolved."""
+
+
+class TimedOut(DeliveryError, TimeoutError):
+    """The message's time was used up."""
+
+
+def error_for(reports: Sequence[DeliveryReport], *, sender: str = "") -> DeliveryError:
+    """The one error that tells of every message in `reports` (those that no recipient took).
+
+    The class is the narrowest that is true of all of them; `OutcomeUnknown` where any recipient is unknown.
+
+    Args:
+        reports: at least one.
+        sender: the reverse-path, for `SenderRefused.sender`.
+    """
+    outcomes = [one for report in reports for one in report.recipients.values() if one.outcome is not Outcome.ACCEPTED]
+    text = "\n".join(_message_lines(reports))
+    if any(one.outcome is Outcome.UNKNOWN for one in outcomes):
+        return OutcomeUnknown(text, reports=reports)
+    failures = [one.failure for one in outcomes if one.failure is not None]
+    kinds = {_error_class(failure) for failure in failures}
+    if len(failures) != len(outcomes) or len(kinds) != 1:
+        return DeliveryError(text, reports=reports)
+    kind = kinds.pop()
+    if issubclass(kind, SenderRefused):
+        return kind(text, reports=reports, failure=failures[0], sender=sender)
+    if issubclass(kind, _ReplyError):
+        return kind(text, reports=reports, failure=failures[0])
+    return kind(text, reports=reports)
+
+
+def _error_class(failure: Failure) -> type[DeliveryError]:
+    match failure.cause:
+        case Cause.AUTH_FAILED | Cause.AUTH_THROTTLED:
+            return AuthenticationFailed
+        case Cause.CONNECT_FAILED:
+            return ConnectFailed
+        case Cause.HOST_NOT_FOUND:
+            return HostNotFound
+        case Cause.TIMEOUT:
+            return TimedOut
+        case Cause.DISCONNECTED:
+            return Disconnected
+    if failure.reply is None:
+        return DeliveryError
+    match failure.stage:
+        case Stage.AUTH:
+            return AuthenticationFailed
+        case Stage.MAIL:
+            return SenderRefused
+        case Stage.RCPT:
+            return RecipientsRefused
+        case Stage.DATA | Stage.CONTENT | Stage.FINAL_REPLY:
+            return ContentRefused
+    return DeliveryError
+
+
+def _code_and_text(failure: Failure | None) -> tuple[int, bytes]:
+    if failure is None:
+        return _NO_CODE, b""
+    if failure.reply is None:
+        return _NO_CODE, failure.detail.encode("utf-8", "replace")
+    reply = failure.reply
+    text = " ".join(part for part in (reply.enhanced, reply.text) if part)
+    return reply.code, text.encode("utf-8", "replace")
+
+
+def _message_lines(reports: Sequence[DeliveryReport]) -> list[str]:
+    lines = []
+    for report in reports[:_LISTED]:
+        name = f"message {report.message_id}" if report.message_id else "a message"
+        lines += _report_lines(name, report)
+    if len(reports) > _LISTED:
+        lines.append(f"and {len(reports) - _LISTED} more messages, in `.reports`")
+    return lines
+
+
+def _report_lines(name: str, report: DeliveryReport) -> list[str]:
+    groups: dict[tuple[Outcome, str, str], list[str]] = {}
+    for address, one in report.recipients.items():
+        if one.outcome is not Outcome.ACCEPTED:
+            key = (one.outcome, _why(one), one.failure.help if one.failure else "")
+            groups.setdefault(key, []).append(address)
+    lines = []
+    for (outcome, why, help_text), addresses in groups.items():
+        line = f"{_listed(addresses)}: {outcome}{why}"
+        lines.append(f"{line}. {help_text}" if help_text else line)
+    lines += _other_routes(report)
+    if len(lines) == 1:
+        return [f"{name} was not delivered: {lines[0]}"]
+    return [f"{name} was not delivered:", *(f"  {line}" for line in lines)]
+
+
+def _other_routes(report: DeliveryReport) -> list[str]:
+    """One line for each route whose failure is not the one that decided: "all routes failed" has to say how."""
+    said = {(one.route, one.failure.cause) for one in report.recipients.values() if one.failure is not None}
+    lines: dict[str, str] = {}
+    for attempt in report.attempts:
+        if attempt.failure is not None and (attempt.route, attempt.failure.cause) not in said:
+            lines[f"{attempt.route} {attempt.failure.cause}"] = (
+                f"before, by {attempt.route}: {_failure_text(attempt.failure)}"
+            )
+    return list(lines.values())
+
+
+def _why(one: RecipientOutcome) -> str:
+    route = f" by {one.route}" if one.route else ""
+    if one.failure is not None:
+        return f"{route}, {_failure_text(one.failure)}"
+    words = [str(one.cause) if one.cause else "", f'"{one.reply}"' if one.reply else ""]
+    return route + "".join(f", {word}" for word in words if word)
+
+
+def _failure_text(failure: Failure) -> str:
+    stage = f" at {failure.stage}" if failure.stage is not None else ""
+    said = f'"{failure.reply}"' if failure.reply is not None else failure.detail
+    return _printable(f"{failure.cause}{stage}" + (f": {said}" if said else ""))
+
+
+def _listed(addresses: Sequence[str]) -> str:
+    rest = len(addresses) - _LISTED
+    return _printable(", ".join(addresses[:_LISTED])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _printable(text: str) -> str:
+    """What a server said may hold control and bidi characters, which forge log lines."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,138 @@
+"""Reads values that people write in settings and environments, and says what is wrong with one that cannot be used.
+
+A value may be of its own type or text of it ("587", "true"): environments have nothing else. The place of the value
+(which setting, which variable) is known to the caller alone; `ValueProblem` carries the rest of the sentence.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+_TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
+_FALSE = frozenset({"false", "no", "off", "0", "f", "n", ""})
+
+
+class ValueProblem(ValueError):
+    """Why a value cannot be used, as the end of a sentence that begins with its name: "must be a whole number …"."""
+
+
+def boolean(value: object) -> bool:
+    """True, False, or a usual word for one of them."""
+    if isinstance(value, bool):
+        return value
+    if value in (0, 1):
+        return bool(value)
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueProblem(f"must be true or false, not {shown(value)}")
+
+
+def integer(value: object, *, at_least: int | None = None, at_most: int | None = None) -> int:
+    """A whole number within bounds. True is not 1."""
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str):
+        try:
+            number = int(value.strip())
+        except ValueError:
+            number = None
+    if number is None or (at_least is not None and number < at_least) or (at_most is not None and number > at_most):
+        raise ValueProblem(f"must be a whole number{_bounds(at_least, at_most)}, not {shown(value)}")
+    return number
+
+
+def seconds(value: object, *, at_least: float = 0.0, at_most: float | None = None) -> float:
+    """A finite number of seconds above zero and within bounds."""
+    number: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value)
+    elif isinstance(value, str):
+        try:
+            number = float(value.strip())
+        except ValueError:
+            number = None
+    if number is None or not math.isfinite(number) or number <= 0 or number < at_least:
+        above = f" of at least {at_least:g}" if at_least else " above zero"
+        raise ValueProblem(f"must be a number of seconds{above}, not {shown(value)}")
+    if at_most is not None and number > at_most:
+        raise ValueProblem(f"must be a number of seconds, at most {at_most:g}, not {shown(value)}")
+    return number
+
+
+def text(value: object) -> str:
+    """Text without control characters; surrounding space is dropped."""
+    if not isinstance(value, str):
+        raise ValueProblem(f"must be text, not {shown(value)}")
+    stripped = value.strip()
+    if any(ord(char) < 32 or ord(char) == 127 for char in stripped):
+        raise ValueProblem("must not contain control characters")
+    return stripped
+
+
+def secret(value: object) -> str:
+    """A password or token, kept exactly as it is; never shown, not even when it is refused."""
+    if not isinstance(value, str):
+        raise ValueProblem("must be text")
+    if any(char in value for char in "\r\n\0"):
+        raise ValueProblem("must not contain line ends or NUL (is a line end of a file left over?)")
+    return value
+
+
+def choice(value: object, choices: Sequence[str]) -> str:
+    """One of a few words."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word is None or word not in choices:
+        guess = closest(value, choices) if isinstance(value, str) else None
+        close = f"; did you mean {guess!r}?" if guess else ""
+        raise ValueProblem(f"must be one of {', '.join(map(repr, choices))}, not {shown(value)}{close}")
+    return word
+
+
+def strings(value: object) -> tuple[str, ...]:
+    """A list of texts, or one text with commas between them."""
+    parts: Iterable[object]
+    if isinstance(value, str):
+        parts = value.split(",")
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = value
+    else:
+        raise ValueProblem(f"must be text or a list of texts, not {shown(value)}")
+    return tuple(part for part in map(text, parts) if part)
+
+
+def existing_file(value: object) -> str:
+    """The path of a file that can be read."""
+    if not isinstance(value, (str, Path)):
+        raise ValueProblem(f"must be the path of a file, not {shown(value)}")
+    path = Path(value)
+    try:
+        with path.open("rb"):
+            return str(path)
+    except OSError as error:
+        raise ValueProblem(f"names a file that cannot be read: {path} ({error.strerror or error})") from error
+
+
+def shown(value: object) -> str:
+    """A value as it may stand in an error text: short, and its characters escaped."""
+    words = repr(value)
+    return words if len(words) <= 60 else f"{words[:57]}..."
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """What was probably meant by an unknown name."""
+    candidates = {candidate.lower(): candidate for candidate in known}
+    matches = get_close_matches(name.lower(), list(candidates), n=1, cutoff=0.6)
+    return candidates[matches[0]] if matches else None
+
+
+def _bounds(at_least: int | None, at_most: int | None) -> str:
+    if at_least is not None and at_most is not None:
+        return f" from {at_least} to {at_most}"
+    if at_least is not None:
+        return f" of at least {at_least}"
+    return f" of at most {at_most}" if at_most is not None else ""

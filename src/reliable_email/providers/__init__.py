@@ -1,6 +1,6 @@
 """The habits of each provider, as data: hosts, ports, login, limits, help. No code knows a provider by name."""
 
-from reliable_email.providers.catalogue import UnknownProvider, for_host, get, names
+from reliable_email.providers.catalogue import UnknownProvider, canonical_name, for_host, get, names
 from reliable_email.providers.provider import Endpoint, Provider, Quota
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Provider",
     "Quota",
     "UnknownProvider",
+    "canonical_name",
     "for_host",
     "get",
     "names",

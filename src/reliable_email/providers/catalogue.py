@@ -61,9 +61,7 @@ def get(name: str, region: str | None = None) -> Provider:
         wanted = _spelled(name)
         close = get_close_matches(wanted, [*names(), *_ALIASES], n=1, cutoff=0.6)
         hint = f" Did you mean {_ALIASES.get(close[0], close[0])!r}?" if close else ""
-        raise UnknownProvider(
-            f"There is no provider {name!r}.{hint} Known are: {', '.join(names())}."
-        )
+        raise UnknownProvider(f"There is no provider {name!r}.{hint} Known are: {', '.join(names())}.")
     return _build(key, None if region is None else region.strip().lower())
 
 
@@ -102,23 +100,15 @@ def _region_of(data: dict[str, Any], host: str) -> str | None:
 
 @cache
 def _data(name: str) -> dict[str, Any]:
-    return tomllib.loads(
-        files(__package__).joinpath("data", f"{name}.toml").read_text("utf-8")
-    )
+    return tomllib.loads(files(__package__).joinpath("data", f"{name}.toml").read_text("utf-8"))
 
 
 @cache
 def _build(name: str, region: str | None) -> Provider:
     data = dict(_data(name))
     regional: dict[str, str] = data.pop("regions", {})
-    region = _checked_region(
-        name, region, data.pop("default_region", None), regional, data["host"]
-    )
-    host = (
-        regional[region]
-        if region in regional
-        else data["host"].replace("{region}", region or "")
-    )
+    region = _checked_region(name, region, data.pop("default_region", None), regional, data["host"])
+    host = regional[region] if region in regional else data["host"].replace("{region}", region or "")
     alternatives = tuple(
         Endpoint(host=one.get("host", host), port=one["port"], tls=TLSMode(one["tls"]))
         for one in data.pop("alternatives", ())
@@ -127,10 +117,7 @@ def _build(name: str, region: str | None) -> Provider:
     links = MappingProxyType(data.pop("links", {}))
     del data["host"]
     tls = TLSMode(data.pop("tls"))
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in data.items()
-    }
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return Provider(
         name=name,
         host=host,
@@ -156,11 +143,7 @@ def _checked_region(
     if region in regional or ("{region}" in host and _REGION.match(region)):
         return region
     if regional:
-        raise UnknownProvider(
-            f"{name} has no region {region!r}. Known are: {', '.join(regional)}."
-        )
+        raise UnknownProvider(f"{name} has no region {region!r}. Known are: {', '.join(regional)}.")
     if "{region}" in host:
-        raise UnknownProvider(
-            f"{region!r} is not the name of a region of {name}, like {default!r}."
-        )
+        raise UnknownProvider(f"{region!r} is not the name of a region of {name}, like {default!r}.")
     raise UnknownProvider(f"{name} has no regions; leave `region` out.")

@@ -1,0 +1,84 @@
+"""When to come back, as the server's own words say it: "in 300 seconds", "after Mon, 25 Aug 2025 07:00:31 UTC", "per hour".
+
+Only numbers that the sentence ties to trying again count; a server that mentions 24 hours of history asks for nothing.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+_LONGEST = 7 * 86400.0  # a longer wait is a mistake or an attack, and no reason to sit on a message
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# A stem that every wording has; looked for before any pattern is tried.
+_STEMS = ("again", "retry", "wait", "come back", "delay", "expires", "expire", "after", "per ", "hourly", "daily")
+
+_DELAY = re.compile(
+    r"(?:again|retry(?:ing)?|wait|come back|delay(?:ed)?|expires?|resend|resume)\b[^.\d]{0,40}?"
+    r"(?P<number>\d{1,6}) ?(?P<unit>second|sec|minute|min|hour|hr|day|s\b|m\b|h\b)"
+)
+_CLOCK = re.compile(r"(?:again|retry|wait|delay)[^.\d]{0,40}?(?P<hours>\d{1,2}):(?P<minutes>\d\d):(?P<seconds>\d\d)\b")
+_NUMBER_WORD = re.compile(r"(?:again|retry|wait)[^.\d]{0,40}?\b(?:a|an|one|few|several|some) (?P<unit>minute|hour|day)")
+_RFC_DATE = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun), \d{1,2} [a-z]{3} \d{4} \d\d:\d\d:\d\d (?:utc|gmt|[+-]\d{4})")
+_ISO_DATE = re.compile(
+    r"(?:after|until|at) (?P<date>\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,6})?(?:z|[+-]\d\d:?\d\d| ?utc| ?gmt)?)"
+)
+_PER = re.compile(
+    r"(?:\bper |/|\b)(?P<unit>second|minute|hour|day)(?:ly)?\b|\b(?P<daily>daily)\b|\bthis (?P<this>hour|day)\b"
+)
+
+
+def retry_hint(text: str, *, now: datetime | None = None) -> tuple[float | None, datetime | None]:
+    """(seconds, moment) that a reply's text asks to wait; (None, None) where it asks for nothing.
+
+    A moment is always aware. Where `now` is given, a named moment is turned into seconds too.
+    """
+    text = text[:2048].lower()
+    if not any(stem in text for stem in _STEMS):
+        return None, None
+    moment = _moment(text)
+    if moment is not None:
+        seconds = None if now is None else min(max((moment - now).total_seconds(), 0.0), _LONGEST)
+        if now is not None and moment - now > timedelta(seconds=_LONGEST):
+            moment = now + timedelta(seconds=_LONGEST)
+        return seconds, moment
+    return _delay(text), None
+
+
+def window_hint(text: str) -> float | None:
+    """The window in seconds of a limit that the text names: 3600.0 for "messages per hour"."""
+    text = text[:2048].lower()
+    match = _PER.search(text)
+    if match is None:
+        return None
+    unit = match["unit"] or match["daily"] or match["this"]
+    return _UNITS[unit[0]]
+
+
+def _delay(text: str) -> float | None:
+    match = _DELAY.search(text)
+    if match is not None:
+        return min(int(match["number"]) * _UNITS[match["unit"][0]], _LONGEST)
+    match = _CLOCK.search(text)
+    if match is not None:
+        return float(int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + int(match["seconds"]))
+    match = _NUMBER_WORD.search(text)
+    return None if match is None else _UNITS[match["unit"][0]]
+
+
+def _moment(text: str) -> datetime | None:
+    match = _RFC_DATE.search(text)
+    if match is not None:
+        try:
+            found = parsedate_to_datetime(match[0])
+        except ValueError:
+            return None
+        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    match = _ISO_DATE.search(text)
+    if match is None:
+        return None
+    spelled = match["date"].upper().replace("UTC", "Z").replace("GMT", "Z").replace(" Z", "Z").replace(" ", "T")
+    try:
+        found = datetime.fromisoformat(spelled)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

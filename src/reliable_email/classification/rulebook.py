@@ -1,0 +1,211 @@
+"""The rules: read from TOML, checked, and indexed so that a reply is compared with the few that could match.
+
+A rule matches when its phrases occur as whole words (a final "*" stands for the rest of a word) and the reply's code,
+status, stage and provider are among those that it names. Rules are tried in the order of the files: for one reply
+the first that matches decides. Phrases are found by plain substring search, which no text can make slow.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from reliable_email.classification.causes import Cause, Scope
+from reliable_email.classification.words import words
+from reliable_email.smtp.stages import Stage
+
+_STEM = 4  # characters of a word under which phrases are filed; a single word with "*" needs at least so many
+_SECTIONS = ("stages", "providers", "generic")  # the order of decision; codes come after them
+_KEYS = frozenset(
+    [
+        "id",
+        "any_of",
+        "and_any_of",
+        "all_of",
+        "none_of",
+        "codes",
+        "enhanced",
+        "stages",
+        "provider",
+        "provider_only",
+        "cause",
+        "scope",
+        "permanent",
+        "help",
+        "retry_after",
+        "must_match",
+        "must_not_match",
+    ]
+)
+
+
+class RuleError(ValueError):
+    """A rule in the data is wrong; names the rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rule:
+    """One rule. The phrase tuples are padded with spaces, ready for a substring search.
+
+    Attributes:
+        id: unique over all files.
+        order: smaller decides first.
+        any_of, and_any_of: of each that is not empty, one phrase has to occur.
+        all_of: each has to occur.
+        none_of: none may occur.
+        codes: reply codes as text, "5" standing for all of 5yz; empty for any.
+        enhanced: enhanced statuses, "x" standing for any class; empty for any.
+        stages: empty for any. A rule of the file `stages` never matches a reply of unknown stage.
+        provider: whose words these are; "" for nobody's.
+        provider_only: matches only where that provider is named.
+        permanent: None leaves it to the cause and the code.
+        retry_after: seconds, where the text names none.
+    """
+
+    id: str
+    order: int
+    cause: Cause
+    any_of: tuple[str, ...] = ()
+    and_any_of: tuple[str, ...] = ()
+    all_of: tuple[str, ...] = ()
+    none_of: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    enhanced: frozenset[str] = frozenset()
+    stages: frozenset[Stage] = frozenset()
+    stage_needed: bool = False
+    provider: str = ""
+    provider_only: bool = False
+    scope: Scope | None = None
+    permanent: bool | None = None
+    retry_after: float | None = None
+    help: str = ""
+    must_match: tuple[str, ...] = ()
+    must_not_match: tuple[str, ...] = ()
+
+    @property
+    def is_textual(self) -> bool:
+        """Whether words decide it."""
+        return bool(self.any_of or self.all_of)
+
+    def fits(self, code: str, enhanced: str, stage: Stage | None, provider: str) -> bool:
+        """Whether everything but the text matches."""
+        if self.codes and not code.startswith(self.codes):
+            return False
+        if self.enhanced and not (enhanced in self.enhanced or f"x{enhanced[1:]}" in self.enhanced):
+            return False
+        if stage is None:
+            if self.stage_needed:
+                return False
+        elif self.stages and stage not in self.stages:
+            return False
+        return not (self.provider_only and self.provider != provider)
+
+    def reads(self, text: str) -> bool:
+        """Whether the phrases match the words of a text."""
+        return (
+            all(phrase in text for phrase in self.all_of)
+            and (not self.any_of or any(phrase in text for phrase in self.any_of))
+            and (not self.and_any_of or any(phrase in text for phrase in self.and_any_of))
+            and not any(phrase in text for phrase in self.none_of)
+        )
+
+
+class RuleBook:
+    """All rules, indexed by the beginnings of words."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.rules = rules
+        self._by_id = {rule.id: rule for rule in rules}
+        if len(self._by_id) != len(rules):
+            doubled = sorted({rule.id for rule in rules if self._by_id[rule.id] is not rule})
+            raise RuleError(f"rule ids used twice: {', '.join(doubled)}")
+        self._postings: dict[str, list[tuple[str, Rule]]] = {}
+        self._wordless = tuple(rule for rule in rules if not rule.is_textual)
+        for rule in rules:
+            # One phrase of `all_of`, or each of `any_of`, has to be there: that is where the rule is filed.
+            for phrase in rule.all_of[:1] or rule.any_of:
+                self._postings.setdefault(_filed_under(phrase), []).append((phrase, rule))
+
+    def __getitem__(self, rule_id: str) -> Rule:
+        return self._by_id[rule_id]
+
+    def matches(self, text: str, code: str, enhanced: str, stage: Stage | None, provider: str) -> list[Rule]:
+        """The rules that match, first the one that decides. `text` comes from `words`."""
+        postings = self._postings
+        found: dict[int, Rule] = {}
+        for stem in {word[:_STEM] for word in text.split()}:
+            for phrase, rule in postings.get(stem, ()):
+                if phrase in text and rule.fits(code, enhanced, stage, provider) and rule.reads(text):
+                    found[rule.order - (1_000_000 if provider and rule.provider == provider else 0)] = rule
+        for rule in self._wordless:
+            if rule.fits(code, enhanced, stage, provider) and not any(phrase in text for phrase in rule.none_of):
+                found[rule.order] = rule
+        if len(found) < 2:
+            return list(found.values())
+        return [found[order] for order in sorted(found)]
+
+
+@cache
+def rulebook() -> RuleBook:
+    """The rules that are shipped, read once."""
+    rules: list[Rule] = []
+    for section in _SECTIONS:
+        data = tomllib.loads(files(__package__).joinpath("rules", f"{section}.toml").read_text("utf-8"))
+        rules += [_rule(entry, section, len(rules) + index) for index, entry in enumerate(data["rule"])]
+    return RuleBook(tuple(rules))
+
+
+def _rule(entry: dict[str, Any], section: str, order: int) -> Rule:
+    name = entry.get("id", f"number {order}")
+    unknown = entry.keys() - _KEYS
+    if unknown:
+        raise RuleError(f"rule {name}: unknown keys {', '.join(sorted(unknown))}")
+    try:
+        return Rule(
+            id=entry["id"],
+            order=order,
+            cause=Cause(entry["cause"]),
+            any_of=_phrases(name, entry, "any_of"),
+            and_any_of=_phrases(name, entry, "and_any_of"),
+            all_of=_phrases(name, entry, "all_of"),
+            none_of=_phrases(name, entry, "none_of"),
+            codes=tuple(str(code) for code in entry.get("codes", ())),
+            enhanced=frozenset(entry.get("enhanced", ())),
+            stages=frozenset(Stage(stage) for stage in entry.get("stages", ())),
+            stage_needed=section == "stages",
+            provider=entry.get("provider", ""),
+            provider_only=entry.get("provider_only", False),
+            scope=Scope(entry["scope"]) if "scope" in entry else None,
+            permanent=entry.get("permanent"),
+            retry_after=entry.get("retry_after"),
+            help=entry.get("help", ""),
+            must_match=tuple(entry["must_match"]),
+            must_not_match=tuple(entry.get("must_not_match", ())),
+        )
+    except (KeyError, ValueError) as error:
+        raise RuleError(f"rule {name}: {error}") from error
+
+
+def _phrases(name: str, entry: dict[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(_padded(name, phrase) for phrase in entry.get(key, ()))
+
+
+def _padded(name: str, phrase: str) -> str:
+    text = words(phrase.removesuffix("*"))
+    if text == " ":
+        raise RuleError(f"rule {name}: {phrase!r} has no words")
+    if not phrase.endswith("*"):
+        return text
+    text = text[:-1]
+    if len(text) - 1 < _STEM and " " not in text[1:]:
+        raise RuleError(f"rule {name}: {phrase!r} has fewer than {_STEM} letters before the star")
+    return text
+
+
+def _filed_under(phrase: str) -> str:
+    """The beginning of the phrase's longest word (common words are short); of a cut word only where it stands alone."""
+    whole = phrase.split()
+    if not phrase.endswith(" ") and len(whole) > 1:
+        whole.pop()
+    return max(whole, key=len)[:_STEM]

@@ -193,8 +193,8 @@ class Exchange:
 
     def on_data_refused(self, reply: Reply) -> None:
         """DATA was answered 4yz or 5yz; where every recipient was refused before, that is only an echo."""
-        self.stage = Stage.DATA
         if self.accepted:
+            self.stage = Stage.DATA
             self.refuse_all(_refused(Stage.DATA, reply), self.accepted)
 
     def on_end(self, reply: Reply, *, stage: Stage = Stage.FINAL_REPLY) -> None:

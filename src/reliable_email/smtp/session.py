@@ -26,7 +26,7 @@ With BDAT (`fly()`, RFC 3030) there may be as many as the caller lets fly, each 
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from reliable_email.smtp import auth
@@ -142,6 +142,7 @@ class Session:
         self._wanted: Exchange | None = None  # the one whose content is awaited
         self._needs_reset = False
         self._sasl: auth.Mechanism | None = None
+        self._token = ""
         self._token_was_renewed = False
         self._out: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -239,6 +240,7 @@ class Session:
     def authenticate(self, token: str) -> list[Event]:
         """Go on after `TokenWanted`."""
         events: list[Event] = []
+        self._token = token
         self._begin_auth(token, events)
         return events
 
@@ -323,8 +325,9 @@ class Session:
     # Replies.
 
     def _on_reply(self, reply: Reply, events: list[Event]) -> None:
-        reply = self._redacted(reply)
-        self._say("S", str(reply))
+        if self.phase is Phase.AUTH and reply.code != 334:
+            reply = self._redacted(reply)
+        self._say("S", "334 ****" if self.phase is Phase.AUTH and reply.code == 334 else str(reply))
         if not self._expected:
             self._on_unasked(reply, events)
             return
@@ -472,7 +475,10 @@ class Session:
             self._token_was_renewed = True
             events.append(TokenWanted(renew=True))
         elif reply.is_refusal:
-            self._give_up(reply, events)
+            said = self._said(reply)
+            # XOAUTH2 gives its reason in the challenge before the refusal.
+            reason = f" ({sasl.server_error})" if sasl.server_error else ""
+            self._break(replace(said, detail=said.detail + reason), events)
         else:
             self._break(self._desync(reply), events)
 
@@ -589,8 +595,9 @@ class Session:
         """Finish every open exchange by what is known, and close."""
         self.phase = Phase.CLOSED
         self._wanted = None
-        for exchange in list(self._exchanges):
-            exchange.cut_off(self._as_seen_by(exchange, failure), self._sent_bytes)
+        seen = [(exchange, self._as_seen_by(exchange, failure)) for exchange in self._exchanges]
+        for exchange, its_failure in seen:
+            exchange.cut_off(its_failure, self._sent_bytes)
             self._conclude(exchange, events)
         self._expected.clear()
         self._owners.clear()
@@ -654,9 +661,9 @@ class Session:
         self._queued_bytes += len(data)
 
     def _redacted(self, reply: Reply) -> Reply:
-        if self.phase is not Phase.AUTH or self._credentials is None:
-            return reply
-        lines = tuple(auth.redact(line, self._credentials) for line in reply.lines)
+        """Servers exist that repeat the command which they refuse."""
+        assert self._credentials is not None
+        lines = tuple(auth.redact(line, self._credentials, token=self._token) for line in reply.lines)
         return Reply(reply.code, lines, reply.enhanced)
 
     def _say(self, direction: str, text: str) -> None:

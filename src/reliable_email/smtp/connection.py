@@ -87,12 +87,9 @@ class Connection:
         except WireError as error:
             if not (strict and tls.may_relax(error, options.tls)):
                 raise
-            first = error
         # Only rules of form may have failed. Without them chain, dates and host name are still verified; where
         # that fails too, the second error is the true one (strictness can hide it).
-        connection = cls._open(options, deadline, transcript, strict=False)
-        tls.remember_relaxation(options.host, options.port, first.failure.detail, time.monotonic())
-        return connection
+        return cls._open(options, deadline, transcript, strict=False)
 
     @classmethod
     def _open(

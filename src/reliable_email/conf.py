@@ -3,10 +3,21 @@
 Only this module and `env` read settings or the environment; everything else is given values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
-from django.conf import settings
+import django
+from django.conf import Settings as DjangoSettings
+from django.conf import UserSettingsHolder, settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from reliable_email.values import ValueProblem, boolean, closest, integer, seconds, secret, shown, text
+
+NAME = "RELIABLE_EMAIL"
 
 PREFIX = "EMAIL_"
 FALLBACK_PREFIX = "EMAIL_FALLBACK_"
@@ -45,6 +56,7 @@ SETTING_OPTIONS = (
     "redirect_to",
 )
 DEFAULT_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+LOCMEM_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 
 
 def email_setting_name(option: str, prefix: str = PREFIX) -> str:
@@ -72,9 +84,31 @@ def is_debug() -> bool:
 
 
 def mailers() -> Mapping[str, Mapping[str, Any]] | None:
-    """The setting MAILERS, on every Django version; None where the project has none."""
+    """The setting MAILERS, on every Django version; None where the project has none.
+
+    In a project's tests every alias is the locmem backend. Django 6.1 sees to that in `setup_test_environment()`;
+    older versions know nothing of MAILERS, so it is done here.
+    """
     found: Mapping[str, Mapping[str, Any]] | None = setting("MAILERS")
+    if found is not None and django.VERSION < (6, 1) and _is_in_tests():
+        return {alias: {"BACKEND": LOCMEM_BACKEND} for alias in found}
     return found
+
+
+def _is_in_tests() -> bool:
+    """Whether Django's test environment is set up and MAILERS is still the project's own, not a test's override."""
+    from django.core import mail
+
+    if not hasattr(mail, "outbox") or setting("EMAIL_BACKEND") != LOCMEM_BACKEND:
+        return False
+    layer = settings._wrapped
+    while isinstance(layer, UserSettingsHolder) and isinstance(
+        layer.default_settings, (DjangoSettings, UserSettingsHolder)
+    ):
+        if "MAILERS" in vars(layer):
+            return False
+        layer = layer.default_settings
+    return True
 
 
 def email_backend() -> str:
@@ -96,7 +130,148 @@ def email_options(prefix: str = PREFIX) -> dict[str, object]:
 
 def email_fallback_is_enabled() -> bool:
     """The setting EMAIL_FALLBACK_ENABLED; a second provider that is configured counts as enabled unless it says no."""
-    from reliable_email.values import boolean
-
     default = bool(email_options(FALLBACK_PREFIX))
     return not is_set("MAILERS") and boolean(setting(FALLBACK_SWITCH, default))
+
+
+def _key(default: Any, read: Callable[[Any], Any], help_text: str) -> Any:
+    return field(default=default, metadata={"read": read, "help": help_text})
+
+
+def _count(at_least: int = 0) -> Callable[[object], int]:
+    return lambda value: integer(value, at_least=at_least)
+
+
+def _at_least_seconds(least: float) -> Callable[[object], float]:
+    return lambda value: seconds(value, at_least=least)
+
+
+def _days(value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 10_000:
+        return float(value)
+    raise ValueProblem(f"must be a number of days above zero, not {shown(value)}")
+
+
+def _share(value: object) -> float:
+    """A part of a whole, from 0 to 1."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ValueProblem(f"must be a number from 0 to 1, not {shown(value)}")
+
+
+def _secrets(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(map(secret, value.split(","))) if value else ()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(secret, value))
+    raise ValueProblem("must be a list of texts")
+
+
+def _environment(value: object) -> str:
+    word = text(value)
+    if len(word) > 64:
+        raise ValueProblem("must not be longer than 64 characters")
+    return word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The dict `RELIABLE_EMAIL`. A key is an attribute's name in capitals; `help` in the field's metadata describes it."""
+
+    environment: str = _key(
+        "", _environment, "Name of this deployment. Rows carry it, and a worker of another environment refuses them."
+    )
+    # The worker
+    lease_seconds: float = _key(60.0, _at_least_seconds(5), "How long a claim holds without being renewed.")
+    poll_seconds: float = _key(1.0, _at_least_seconds(0.05), "How often an idle worker looks for work.")
+    connections: int = _key(4, _count(1), "Connections of one worker process.")
+    batch: int = _key(100, _count(1), "Recipients that one claim takes at most.")
+    final_reply_seconds: float = _key(
+        600.0, _at_least_seconds(1), "How long a worker waits for the final reply (RFC 5321 wants ten minutes)."
+    )
+    stop_seconds: float = _key(30.0, seconds, "How long a worker that was told to stop waits for messages in hand.")
+    crash_limit: int = _key(5, _count(1), "A message in hand at so many crashes is parked.")
+    notify: bool = _key(True, boolean, "Wake workers by LISTEN/NOTIFY on PostgreSQL.")
+    # Messages
+    expires_days: float = _key(3.0, _days, "Days after which a message is given up; one of its own `expires_in` wins.")
+    content_days: int = _key(7, _count(), "Days for which content is kept once a message is finished.")
+    journal_days: int = _key(90, _count(30), "Days for which outcomes, attempts and idempotency keys are kept.")
+    encryption_keys: tuple[str, ...] = _key(
+        (), _secrets, "Fernet keys for content at rest, the one to write with first; empty for no encryption."
+    )
+    mask_addresses: bool = _key(False, boolean, "Show addresses as a…@example.com in the admin, logs and commands.")
+    # Routes
+    quota_soft_limit: float = _key(0.95, _share, "The part of a quota that is used before other routes are preferred.")
+    quota_reserve: float = _key(0.2, _share, "The part of a quota that bulk mail leaves to messages of priority high.")
+    probe_seconds: float = _key(900.0, _at_least_seconds(10), "How often a worker probes standby routes.")
+    # Health
+    health_queue_seconds: float = _key(600.0, seconds, "A message that is due for longer makes the site unhealthy.")
+    health_worker_seconds: float = _key(120.0, seconds, "A worker that was silent for longer is missing.")
+    health_unknown: int = _key(0, _count(), "More recipients with an unknown outcome make the site degraded.")
+    health_parked: int = _key(0, _count(), "More parked recipients make the site degraded.")
+
+    def __repr__(self) -> str:
+        shown_values = ", ".join(
+            f"{one.name}={'…' if one.name == 'encryption_keys' else repr(getattr(self, one.name))}"
+            for one in fields(self)
+        )
+        return f"Settings({shown_values})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyProblem:
+    """One key of `RELIABLE_EMAIL` that cannot be used."""
+
+    key: str
+    text: str
+    hint: str
+    is_unknown: bool = False
+
+
+@cache
+def get() -> Settings:
+    """The settings of this app, read once.
+
+    Raises:
+        ImproperlyConfigured: naming each key whose value cannot be used. An unknown key is left to the system check.
+    """
+    found, problems = _read_settings()
+    bad = [problem.text for problem in problems if not problem.is_unknown]
+    if bad:
+        raise ImproperlyConfigured(" ".join(bad))
+    return found
+
+
+def key_problems() -> list[KeyProblem]:
+    """What is wrong with `RELIABLE_EMAIL`, unknown keys included."""
+    return _read_settings()[1]
+
+
+def _read_settings() -> tuple[Settings, list[KeyProblem]]:
+    given = setting(NAME, {})
+    if not isinstance(given, Mapping):
+        problem = KeyProblem(key="", text=f"{NAME} must be a dict, not {shown(given)}.", hint="Write a dict.")
+        return Settings(), [problem]
+    readers: dict[str, Callable[[Any], Any]] = {one.name.upper(): one.metadata["read"] for one in fields(Settings)}
+    values: dict[str, Any] = {}
+    problems = []
+    for key, value in given.items():
+        if key not in readers:
+            guess = closest(str(key), readers)
+            hint = f"Did you mean {guess!r}?" if guess else f"Known are: {', '.join(readers)}."
+            problems.append(
+                KeyProblem(key=str(key), text=f"{NAME} has an unknown key {key!r}.", hint=hint, is_unknown=True)
+            )
+            continue
+        try:
+            values[key.lower()] = readers[key](value)
+        except ValueProblem as problem:
+            hint = next(one.metadata["help"] for one in fields(Settings) if one.name.upper() == key)
+            problems.append(KeyProblem(key=key, text=f"{NAME}[{key!r}] {problem}.", hint=hint))
+    return Settings(**values), problems
+
+
+@receiver(setting_changed, dispatch_uid="reliable_email.conf")
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == NAME:
+        get.cache_clear()

@@ -85,7 +85,6 @@ class SMTPOptions:
         provider_is_named: whether the provider was named; only then its limits and quotas are taken as defaults.
         max_attempts: transactions that one direct send may spend on this route.
         timeout: seconds for all attempts together.
-        connections: how many may be open at once; None for no limit.
         quotas: limits per window.
         idempotency_header: the header whose value makes a second copy harmless here.
         on_unknown: what the mailer wants where the message has no wish of its own; None where it says nothing.
@@ -103,7 +102,6 @@ class SMTPOptions:
     provider_is_named: bool = False
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout: float = DEFAULT_TIMEOUT_SECONDS
-    connections: int | None = None
     quotas: tuple[Quota, ...] = ()
     idempotency_header: str | None = None
     on_unknown: OnUnknown | None = None
@@ -243,6 +241,7 @@ def _route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
         local_hostname=reader.take("local_hostname", _hostname_word, None),
         final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
         pipelining=reader.take("pipelining", boolean, True),
+        connections=reader.take("connections", _positive, named.max_connections if named else None),
         messages_per_connection=reader.take(
             "messages_per_connection", _positive, named.messages_per_connection if named else None
         ),
@@ -256,7 +255,6 @@ def _route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
         provider_is_named=named is not None,
         max_attempts=reader.take("max_attempts", _positive, DEFAULT_MAX_ATTEMPTS),
         timeout=reader.take("timeout", seconds, DEFAULT_TIMEOUT_SECONDS),
-        connections=reader.take("connections", _positive, named.max_connections if named else None),
         quotas=reader.take("quota", quotas, named.quotas if named else ()),
         idempotency_header=reader.take("idempotency_header", _header_name, named.idempotency_header if named else None),
         on_unknown=reader.take("on_unknown", on_unknown, None),

@@ -1,0 +1,170 @@
+"""Where each mailer leads, read from settings alone: no mailer is built, nothing is opened.
+
+A route is a mailer that hands messages to somebody else than another mailer: an SMTP server, an HTTP API, the console.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from reliable_email import conf
+from reliable_email.exceptions import InvalidMailer, MailerDoesNotExist
+from reliable_email.values import ValueProblem, strings
+
+DEFAULT_ALIAS = "default"
+DEFAULT_MAILER = "reliable_email.backends.DefaultMailer"
+
+
+class MailerKind(StrEnum):
+    """What a mailer's backend is, judged by its class and the classes it derives from."""
+
+    SMTP = "smtp"  # ours
+    FAILOVER = "failover"
+    OUTBOX = "outbox"
+    DEFAULT_MAILER = "default_mailer"
+    DJANGO_SMTP = "django_smtp"
+    CONSOLE = "console"
+    FILE = "file"
+    MEMORY = "memory"
+    DUMMY = "dummy"
+    FOREIGN = "foreign"
+    MISSING = "missing"  # the backend cannot be imported
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this package's options apply."""
+        return self in (MailerKind.SMTP, MailerKind.FAILOVER, MailerKind.OUTBOX)
+
+    @property
+    def delivers_nothing(self) -> bool:
+        """Whether a message that it takes reaches nobody."""
+        return self in (MailerKind.CONSOLE, MailerKind.FILE, MailerKind.MEMORY, MailerKind.DUMMY)
+
+
+# By the name of the class, so that asking for a mailer's kind imports neither our doors nor Django's backends.
+_KINDS = {
+    "reliable_email.backends.smtp.ReliableSMTPBackend": MailerKind.SMTP,
+    "reliable_email.backends.failover.FailoverBackend": MailerKind.FAILOVER,
+    "reliable_email.backends.outbox.OutboxBackend": MailerKind.OUTBOX,
+    "reliable_email.backends.default.DefaultMailer": MailerKind.DEFAULT_MAILER,
+    "django.core.mail.backends.smtp.EmailBackend": MailerKind.DJANGO_SMTP,
+    "django.core.mail.backends.console.EmailBackend": MailerKind.CONSOLE,
+    "django.core.mail.backends.filebased.EmailBackend": MailerKind.FILE,
+    "django.core.mail.backends.locmem.EmailBackend": MailerKind.MEMORY,
+    "django.core.mail.backends.dummy.EmailBackend": MailerKind.DUMMY,
+}
+_KINDS |= {
+    f"reliable_email.backends.{path.rpartition('.')[2]}": kind
+    for path, kind in _KINDS.items()
+    if path.startswith("reliable_email.")
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailer:
+    """One entry of MAILERS; without MAILERS, the one mailer that the `EMAIL_*` settings make.
+
+    Attributes:
+        alias: its name; "default" for that of the `EMAIL_*` settings.
+        backend: the dotted path.
+        options: OPTIONS; empty for that of the `EMAIL_*` settings.
+        is_legacy: whether it comes from the `EMAIL_*` settings.
+    """
+
+    alias: str
+    backend: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_legacy: bool = False
+
+    @property
+    def kind(self) -> MailerKind:
+        """See `MailerKind`. Imports the backend's module where its path is not a known one."""
+        known = _KINDS.get(self.backend)
+        if known is not None:
+            return known
+        try:
+            found = import_string(self.backend)
+        except ImportError:
+            return MailerKind.MISSING
+        bases = found.__mro__ if isinstance(found, type) else ()
+        names = (f"{base.__module__}.{base.__qualname__}" for base in bases)
+        return next((_KINDS[name] for name in names if name in _KINDS), MailerKind.FOREIGN)
+
+    @property
+    def using(self) -> tuple[str, ...]:
+        """The aliases that it sends through; empty for a route. Unusable values count as none."""
+        if self.kind not in (MailerKind.FAILOVER, MailerKind.OUTBOX):
+            return ()
+        try:
+            return strings(self.options.get("using") or ())
+        except ValueProblem:
+            return ()
+
+
+def all_mailers() -> dict[str, Mailer]:
+    """Every mailer by its alias."""
+    entries = conf.mailers()
+    if entries is None:
+        return {DEFAULT_ALIAS: Mailer(alias=DEFAULT_ALIAS, backend=conf.email_backend(), is_legacy=True)}
+    return {
+        alias: Mailer(
+            alias=alias, backend=entry.get("BACKEND", conf.DEFAULT_BACKEND), options=entry.get("OPTIONS") or {}
+        )
+        for alias, entry in entries.items()
+    }
+
+
+def mailer(alias: str) -> Mailer:
+    """One mailer.
+
+    Raises:
+        MailerDoesNotExist: there is no such alias.
+    """
+    try:
+        return all_mailers()[alias]
+    except KeyError:
+        raise MailerDoesNotExist(alias=alias) from None
+
+
+def routes_of(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
+    """The routes by which a mailer's messages leave, in order of preference, each once.
+
+    Raises:
+        MailerDoesNotExist: it, or a mailer that it names, does not exist.
+        InvalidMailer: it leads back to itself.
+    """
+    entries = all_mailers()
+    found: dict[str, Mailer] = {}
+    for path in _paths(alias, entries, ()):
+        found.setdefault(path[-1], entries[path[-1]])
+    return tuple(found.values())
+
+
+def _paths(alias: str, entries: Mapping[str, Mailer], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Each way from a mailer down to a route."""
+    if alias in above:
+        raise InvalidMailer(f"'using' leads back to itself: {' -> '.join((*above, alias))}.", alias=alias)
+    if alias not in entries:
+        raise MailerDoesNotExist(alias=alias)
+    path = (*above, alias)
+    below = entries[alias].using
+    if not below:
+        yield path
+    for one in below:
+        yield from _paths(one, entries, path)
+
+
+def delivering_alias(alias: str = DEFAULT_ALIAS) -> str:
+    """The mailer that delivers what is handed to `alias`: itself, or for an outbox the one that it is over.
+
+    Raises:
+        MailerDoesNotExist, InvalidMailer: as `routes_of`.
+    """
+    routes_of(alias)
+    found = mailer(alias)
+    while found.kind is MailerKind.OUTBOX:
+        found = mailer(found.using[0])
+    return found.alias

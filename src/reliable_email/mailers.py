@@ -1,0 +1,148 @@
+"""`mailers`: Django's own handler of the setting MAILERS, and the same behaviour on versions that have none.
+
+Django 5.2 and 6.0 ignore MAILERS, so one settings file serves all three versions:
+`EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"` opens its "default" there, and `mailers[alias]` the others.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import django
+from django.core import mail
+from django.core.mail.backends.base import BaseEmailBackend
+from django.utils.module_loading import import_string
+
+from reliable_email import conf
+from reliable_email.exceptions import InvalidMailer, MailerDoesNotExist
+
+__all__ = ["DEFAULT_MAILER_ALIAS", "MailersHandler", "mailers"]
+
+DEFAULT_MAILER_ALIAS = "default"
+_OURS = "reliable_email."
+_DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+class MailersHandler:
+    """Builds a new backend at every access, as Django 6.1's does; used below 6.1 only."""
+
+    def __getitem__(self, alias: str, /) -> BaseEmailBackend:
+        return self.create_connection(alias)
+
+    def __contains__(self, alias: object, /) -> bool:
+        return alias in self.settings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settings)
+
+    def get(self, alias: str, /, default: Any = None) -> Any:
+        """The mailer, or the default where there is no such alias."""
+        try:
+            return self[alias]
+        except MailerDoesNotExist:
+            return default
+
+    @property
+    def default(self) -> BaseEmailBackend:
+        """The mailer "default"."""
+        return self[DEFAULT_MAILER_ALIAS]
+
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, Any]]:
+        """MAILERS as it holds now; empty where there is none."""
+        return conf.mailers() or {}
+
+    def create_connection(self, alias: str, /, *, overrides: Mapping[str, Any] | None = None) -> BaseEmailBackend:
+        """Build a mailer's backend.
+
+        Args:
+            alias: the mailer; "default" opens EMAIL_BACKEND where there is no MAILERS.
+            overrides: options that win over the mailer's; a backend that does not know one may ignore it.
+
+        Raises:
+            MailerDoesNotExist: there is no such alias.
+            InvalidMailer: its entry cannot work.
+        """
+        entries = conf.mailers()
+        if entries is None and alias == DEFAULT_MAILER_ALIAS:
+            return mail.get_connection(**(overrides or {}))
+        try:
+            config = (entries or {})[alias]
+        except KeyError:
+            raise MailerDoesNotExist(alias=alias) from None
+        options = dict(config.get("OPTIONS") or {})
+        if "alias" in options:
+            raise InvalidMailer("OPTIONS must not define 'alias'.", alias=alias)
+        path = config.get("BACKEND", conf.DEFAULT_BACKEND)
+        try:
+            backend_class = import_string(path)
+        except ImportError as error:
+            raise InvalidMailer(f"Could not find BACKEND {path!r}: {error}", alias=alias) from error
+        if path == _DJANGO_SMTP:
+            options = _django_smtp_options(options, alias)
+        return _build(backend_class, alias, options, overrides or {})
+
+
+def _django_smtp_options(options: dict[str, Any], alias: str) -> dict[str, Any]:
+    """What Django 6.1's SMTP backend makes of OPTIONS; below 6.1 it would take them from `EMAIL_*` settings."""
+    if not options.get("host"):
+        raise InvalidMailer("OPTIONS must define 'host'.", alias=alias)
+    use_tls, use_ssl = bool(options.get("use_tls")), bool(options.get("use_ssl"))
+    if use_tls and use_ssl:
+        raise InvalidMailer(
+            "The 'use_ssl' and 'use_tls' OPTIONS are incompatible. Set at most one of them to True.", alias=alias
+        )
+    return {
+        "username": "",
+        "password": "",
+        **options,
+        "port": options.get("port") or (465 if use_ssl else 587 if use_tls else 25),
+        "use_tls": use_tls,
+        "use_ssl": use_ssl,
+    }
+
+
+def _build(
+    backend_class: Any, alias: str, options: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> BaseEmailBackend:
+    arguments = {**options, **overrides}
+    backend: BaseEmailBackend
+    if _is_ours(backend_class):
+        backend = backend_class(alias=alias, **arguments, _ignore_unknown_kwargs=set(overrides))
+    elif _accepts(backend_class, {**arguments, "alias": alias}):
+        backend = backend_class(alias=alias, **arguments)
+    else:
+        # Backends written before there was an alias may take exactly the arguments of their day.
+        unknown = [name for name in options if not _accepts(backend_class, {name: None})]
+        if unknown:
+            raise InvalidMailer(f"Unknown options {', '.join(map(repr, unknown))}.", alias=alias)
+        backend = backend_class(
+            **{name: value for name, value in arguments.items() if _accepts(backend_class, {name: None})}
+        )
+    if getattr(backend, "alias", None) is None:
+        backend.alias = alias  # type: ignore[attr-defined]
+    return backend
+
+
+def _is_ours(backend_class: Any) -> bool:
+    bases = backend_class.__mro__ if isinstance(backend_class, type) else (backend_class,)
+    return any(getattr(base, "__module__", "").startswith(_OURS) for base in bases)
+
+
+def _accepts(backend_class: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether a call with these keywords binds; asked beforehand, since catching its TypeError would hide real ones."""
+    try:
+        inspect.signature(backend_class).bind_partial(**arguments)
+    except TypeError:
+        return False
+    except ValueError:  # no signature to look at
+        return True
+    return True
+
+
+if TYPE_CHECKING:
+    mailers: MailersHandler
+elif django.VERSION >= (6, 1):
+    from django.core.mail import mailers
+else:
+    mailers = MailersHandler()

@@ -34,9 +34,7 @@ def as_action(act: Act) -> Action:
 
 def wire(text: str) -> bytes:
     """Reply text as bytes: lines ended by CR LF."""
-    return "".join(f"{line}\r\n" for line in text.splitlines() or [""]).encode(
-        "utf-8", "surrogateescape"
-    )
+    return "".join(f"{line}\r\n" for line in text.splitlines() or [""]).encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,7 @@ try:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError as error:  # pragma: no cover - the test environment has it
-    raise ImportError(
-        "certificates for tests need the package 'cryptography': pip install cryptography"
-    ) from error
+    raise ImportError("certificates for tests need the package 'cryptography': pip install cryptography") from error
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -53,21 +51,13 @@ class Defect:
 
 DEFECTS: dict[str, Defect] = {
     "ca_basic_constraints_not_critical": Defect(verify_code=89, is_strict_only=True),
-    "intermediate_basic_constraints_not_critical": Defect(
-        verify_code=89, is_strict_only=True
-    ),
+    "intermediate_basic_constraints_not_critical": Defect(verify_code=89, is_strict_only=True),
     "ca_without_key_usage": Defect(verify_code=92, is_strict_only=True),
     "intermediate_without_key_usage": Defect(verify_code=92, is_strict_only=True),
     "ca_without_subject_key_identifier": Defect(verify_code=86, is_strict_only=True),
-    "intermediate_without_subject_key_identifier": Defect(
-        verify_code=86, is_strict_only=True
-    ),
-    "leaf_without_authority_key_identifier": Defect(
-        verify_code=85, is_strict_only=True
-    ),
-    "intermediate_without_authority_key_identifier": Defect(
-        verify_code=85, is_strict_only=True
-    ),
+    "intermediate_without_subject_key_identifier": Defect(verify_code=86, is_strict_only=True),
+    "leaf_without_authority_key_identifier": Defect(verify_code=85, is_strict_only=True),
+    "intermediate_without_authority_key_identifier": Defect(verify_code=85, is_strict_only=True),
     "ca_without_basic_constraints": Defect(verify_code=79, is_strict_only=True),
     "leaf_may_sign_certificates": Defect(verify_code=82, is_strict_only=True),
     "empty_subject_and_san_not_critical": Defect(verify_code=88, is_strict_only=True),
@@ -180,12 +170,8 @@ class _Profile:
 
 
 _CA = _Profile(common_name="Reliable Email Test CA", is_ca=True, key_usage="ca")
-_INTERMEDIATE = _Profile(
-    common_name="Reliable Email Test Intermediate CA", is_ca=True, key_usage="ca"
-)
-_LEAF = _Profile(
-    common_name="localhost", hosts=HOSTS, key_usage="leaf", purpose="server"
-)
+_INTERMEDIATE = _Profile(common_name="Reliable Email Test Intermediate CA", is_ca=True, key_usage="ca")
+_LEAF = _Profile(common_name="localhost", hosts=HOSTS, key_usage="leaf", purpose="server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +222,7 @@ class Authority:
         """A good client certificate."""
         return _present(
             _issue(
-                replace(
-                    _LEAF, common_name=name, hosts=(f"{name}.test",), purpose="client"
-                ),
+                replace(_LEAF, common_name=name, hosts=(f"{name}.test",), purpose="client"),
                 self._root,
             ),
             anchor=self._root,
@@ -260,9 +244,7 @@ def good(*hosts: str) -> Certificate:
 @lru_cache(maxsize=64)
 def self_signed(*hosts: str) -> Certificate:
     """A self-signed leaf which is its own trust anchor: fine, even under strict rules."""
-    profile = replace(
-        _LEAF, common_name=hosts[0] if hosts else "localhost", hosts=hosts or HOSTS
-    )
+    profile = replace(_LEAF, common_name=hosts[0] if hosts else "localhost", hosts=hosts or HOSTS)
     leaf = _issue(profile, None)
     return _present(leaf, anchor=leaf)
 
@@ -307,23 +289,15 @@ def defective(name: str) -> Certificate:
         case "path_length_exceeded":
             return _chain(root=replace(_CA, path_length=0), intermediate=_INTERMEDIATE)
         case "intermediate_basic_constraints_not_critical":
-            return _chain(
-                intermediate=replace(_INTERMEDIATE, basic_constraints_critical=False)
-            )
+            return _chain(intermediate=replace(_INTERMEDIATE, basic_constraints_critical=False))
         case "intermediate_without_key_usage":
             return _chain(intermediate=replace(_INTERMEDIATE, key_usage=None))
         case "intermediate_without_subject_key_identifier":
-            return _chain(
-                intermediate=replace(_INTERMEDIATE, subject_key_identifier=False)
-            )
+            return _chain(intermediate=replace(_INTERMEDIATE, subject_key_identifier=False))
         case "intermediate_without_authority_key_identifier":
-            return _chain(
-                intermediate=replace(_INTERMEDIATE, authority_key_identifier=False)
-            )
+            return _chain(intermediate=replace(_INTERMEDIATE, authority_key_identifier=False))
         case "intermediate_expired":
-            return _chain(
-                intermediate=replace(_INTERMEDIATE, from_days=-60, to_days=-30)
-            )
+            return _chain(intermediate=replace(_INTERMEDIATE, from_days=-60, to_days=-30))
         case "missing_intermediate":
             return _chain(intermediate=_INTERMEDIATE, sends="leaf")
         case "only_intermediate_trusted":
@@ -415,9 +389,7 @@ def _issue(profile: _Profile, issuer: _Issued | None) -> _Issued:
         else rsa.generate_private_key(public_exponent=65537, key_size=profile.rsa_bits)
     )
     subject = x509.Name(
-        []
-        if profile.common_name is None
-        else [x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)]
+        [] if profile.common_name is None else [x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)]
     )
     signer = issuer.key if issuer else key
     now = datetime.now(UTC)
@@ -435,14 +407,10 @@ def _issue(profile: _Profile, issuer: _Issued | None) -> _Issued:
     return _Issued(builder.sign(signer, hashes.SHA256()), key)
 
 
-def _extensions(
-    profile: _Profile, key: _Key, signer: _Key
-) -> list[tuple[x509.ExtensionType, bool]]:
+def _extensions(profile: _Profile, key: _Key, signer: _Key) -> list[tuple[x509.ExtensionType, bool]]:
     extensions: list[tuple[x509.ExtensionType, bool]] = []
     if profile.is_ca is not None:
-        constraints = x509.BasicConstraints(
-            ca=profile.is_ca, path_length=profile.path_length
-        )
+        constraints = x509.BasicConstraints(ca=profile.is_ca, path_length=profile.path_length)
         extensions.append((constraints, profile.basic_constraints_critical))
     if profile.key_usage is not None:
         extensions.append((_key_usage(profile.key_usage), True))
@@ -463,9 +431,7 @@ def _extensions(
         permitted = [x509.DNSName(profile.permitted_domain)]
         extensions.append(
             (
-                x509.NameConstraints(
-                    permitted_subtrees=permitted, excluded_subtrees=None
-                ),
+                x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None),
                 True,
             )
         )
@@ -473,9 +439,7 @@ def _extensions(
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         extensions.append((identifier, profile.critical_subject_key_identifier))
     if profile.authority_key_identifier:
-        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(
-            signer.public_key()
-        )
+        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         extensions.append((authority_key, profile.critical_authority_key_identifier))
     return extensions
 
@@ -505,9 +469,7 @@ def spki_pin(certificate: Certificate | bytes) -> str:
     """The SHA-256 of the public key (SPKI) in base64, as `ssl_pin` takes it; of a PEM or of what is made here."""
     pem = certificate.pem if isinstance(certificate, Certificate) else certificate
     public_key = x509.load_pem_x509_certificate(pem).public_key()
-    spki = public_key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    spki = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
@@ -528,10 +490,7 @@ def server_context(
         context.minimum_version = minimum_version
     if maximum_version is not None:
         context.maximum_version = maximum_version
-    if (
-        ciphers is None
-        and certificate.parsed.public_key().__class__.__name__.startswith("RSA")
-    ):
+    if ciphers is None and certificate.parsed.public_key().__class__.__name__.startswith("RSA"):
         ciphers = "DEFAULT:@SECLEVEL=0"  # lets a server use the weak key that its clients are to refuse
     if ciphers is not None:
         context.set_ciphers(ciphers)
@@ -542,9 +501,7 @@ def server_context(
     return context
 
 
-def client_context(
-    certificate: Certificate, *, strict: bool = True, partial_chain: bool = True
-) -> ssl.SSLContext:
+def client_context(certificate: Certificate, *, strict: bool = True, partial_chain: bool = True) -> ssl.SSLContext:
     """A client's side that trusts the certificate's `ca_pem` alone, with the flags that Python 3.13 has by default."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.hostname_checks_common_name = False
@@ -554,7 +511,5 @@ def client_context(
         (ssl.VERIFY_X509_STRICT, strict),
         (ssl.VERIFY_X509_PARTIAL_CHAIN, partial_chain),
     ):
-        context.verify_flags = (
-            context.verify_flags | flag if is_on else context.verify_flags & ~flag
-        )
+        context.verify_flags = context.verify_flags | flag if is_on else context.verify_flags & ~flag
     return context

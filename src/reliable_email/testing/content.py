@@ -13,9 +13,7 @@ class DotDecoder:
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._context = (
-            b"\r\n"  # stands before the buffer: content begins at the start of a line
-        )
+        self._context = b"\r\n"  # stands before the buffer: content begins at the start of a line
         self.is_done = False
         self.rest = b""  # what came behind the terminator
 

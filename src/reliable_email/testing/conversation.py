@@ -31,6 +31,7 @@ _PATH = re.compile(
     rb"(?P<verb>MAIL FROM|RCPT TO):[ ]?<(?P<path>(?:\"(?:[^\"\\]|\\.)*\"|[^<>\"\s])*)>(?P<rest>.*)",
     re.IGNORECASE,
 )
+_XOAUTH2 = re.compile(rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01")
 _MAIL_PARAMETERS = {"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"}
 _PARAMETER_KEYWORD = {
     "BODY": "8BITMIME",
@@ -127,19 +128,21 @@ class Conversation:
         self._behaviour()
 
     def take_message(self) -> None:
-        """At `final_reply`: count the message as taken, whatever is said of it."""
+        """At `final_reply`: count the message as taken, whatever is said of it.
+
+        A second copy that the server recognises as one is not taken again.
+        """
         if self.message is not None and not self._is_taken:
             self._is_taken = True
-            self._ledger.take(self.message, self.record)
+            if self.rules.admit(self.message):
+                self._ledger.take(self.message, self.record)
+            else:
+                self._ledger.ignore(self.message)
 
     def read_content(self, *, until: int | None = None) -> None:
         """At `content`: read to the terminator, or until `until` bytes (stuffing included) were read."""
-        while not self.has_all_content and (
-            until is None or self.content_bytes < until
-        ):
-            piece = self.link.read_some(
-                64 * 1024 if until is None else until - self.content_bytes
-            )
+        while not self.has_all_content and (until is None or self.content_bytes < until):
+            piece = self.link.read_some(64 * 1024 if until is None else until - self.content_bytes)
             self.content_bytes += len(piece)
             self.record.content_bytes += len(piece)
             self._digest.add(self._decoder.feed(piece))
@@ -163,9 +166,7 @@ class Conversation:
                 self._begin_tls()
             self._at(
                 "greeting",
-                lambda: self._answer(
-                    self.rules.greeting(self._ledger.open_connection_count)
-                ),
+                lambda: self._answer(self.rules.greeting(self._ledger.open_connection_count)),
             )
             while True:
                 line = self.link.read_line()
@@ -179,11 +180,7 @@ class Conversation:
         behaviour: Callable[[], None],
         scripted: Scripted | None = None,
     ) -> None:
-        acts = (
-            scripted
-            if scripted is not None
-            else cast("Scripted", getattr(self._script, stage))
-        )
+        acts = scripted if scripted is not None else cast("Scripted", getattr(self._script, stage))
         visit = self._visits[stage]
         self._visits[stage] += 1
         act: Act
@@ -203,16 +200,12 @@ class Conversation:
     def _begin_tls(self) -> None:
         def real() -> None:
             if self._context is None:
-                raise AssertionError(
-                    "a script asks for TLS, the server has no certificate: pass tls='starttls'"
-                )
+                raise AssertionError("a script asks for TLS, the server has no certificate: pass tls='starttls'")
             self.shake_hands(self._context)
 
         self._at("tls", real)
         if not self.record.is_tls:
-            hang()(
-                self
-            )  # something else was said in place of the handshake: nothing sensible can follow
+            hang()(self)  # something else was said in place of the handshake: nothing sensible can follow
 
     def _command(self, line: bytes) -> None:
         text = line.removesuffix(b"\n").removesuffix(b"\r")
@@ -309,40 +302,28 @@ class Conversation:
         username = ""
         match mechanism:
             case "LOGIN":
-                username = (
-                    self._decode(initial)
-                    if initial
-                    else self._challenge("VXNlcm5hbWU6")
-                ).decode()
+                username = (self._decode(initial) if initial else self._challenge("VXNlcm5hbWU6")).decode()
                 password = self._challenge("UGFzc3dvcmQ6").decode()
                 self._at(
                     "auth",
-                    lambda: self._answer(
-                        self.rules.verify_password(username, password)
-                    ),
+                    lambda: self._answer(self.rules.verify_password(username, password)),
                 )
             case "PLAIN":
                 response = self._decode(initial) if initial else self._challenge("")
-                _, username, password = (
-                    part.decode() for part in response.split(b"\0")
-                )
+                _, username, password = (part.decode() for part in response.split(b"\0"))
                 self._at(
                     "auth",
-                    lambda: self._answer(
-                        self.rules.verify_password(username, password)
-                    ),
+                    lambda: self._answer(self.rules.verify_password(username, password)),
                 )
             case "XOAUTH2":
                 response = self._decode(initial) if initial else self._challenge("")
-                match = re.fullmatch(
-                    rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01", response
-                )
+                match = _XOAUTH2.fullmatch(response)
                 if match is None:
                     raise ValueError("not an XOAUTH2 response")
                 username, token = match[1].decode(), match[2].decode()
                 self._at("auth", lambda: self._verify_token(username, token))
             case _:
-                raise AssertionError(f"announced, but not known: {mechanism}")
+                self._answer("504 5.5.4 Mechanism announced, but not implemented here")
         if self.last_code == 235:
             self.record.user = username
             self._ledger.changed()
@@ -374,18 +355,10 @@ class Conversation:
             elif limit is not None and self.record.message_count >= limit:
                 self._answer("421 4.7.0 Too many messages on this connection")
             elif self.rules.requires_login and self.record.user is None:
-                self._answer(
-                    self.rules.must_start_tls()
-                    if self._offers_starttls
-                    else self.rules.login_missing()
-                )
+                self._answer(self.rules.must_start_tls() if self._offers_starttls else self.rules.login_missing())
             elif parsed is None:
                 self._answer("501 5.5.4 Syntax: MAIL FROM:<address>")
-            elif (
-                problem := self._wrong_parameters(
-                    parsed[0], parsed[1], _MAIL_PARAMETERS
-                )
-            ) is not None:
+            elif (problem := self._wrong_parameters(parsed[0], parsed[1], _MAIL_PARAMETERS)) is not None:
                 self._answer(problem)
             else:
                 self._answer(self.rules.mail(self, *parsed))
@@ -395,25 +368,15 @@ class Conversation:
             sender, parameters = parsed or ("", {})
             self._envelope = _Envelope(sender, parameters)
 
-    def _wrong_parameters(
-        self, path: str, parameters: Mapping[str, str], known: set[str]
-    ) -> str | None:
+    def _wrong_parameters(self, path: str, parameters: Mapping[str, str], known: set[str]) -> str | None:
         for name, value in parameters.items():
             keyword = _PARAMETER_KEYWORD.get(name)
-            if name not in known or (
-                keyword is not None and keyword not in self.rules.keywords
-            ):
+            if name not in known or (keyword is not None and keyword not in self.rules.keywords):
                 return f"555 5.5.4 Unsupported parameter {name}"
             if name == "BODY" and value.upper() not in ("7BIT", "8BITMIME"):
                 return f"501 5.5.4 Bad parameter {name}"
-        utf8 = "SMTPUTF8" in parameters or (
-            self._envelope is not None and "SMTPUTF8" in self._envelope.parameters
-        )
-        return (
-            None
-            if path.isascii() or utf8
-            else "553 5.6.7 Non-ASCII address without SMTPUTF8"
-        )
+        utf8 = "SMTPUTF8" in parameters or (self._envelope is not None and "SMTPUTF8" in self._envelope.parameters)
+        return None if path.isascii() or utf8 else "553 5.6.7 Non-ASCII address without SMTPUTF8"
 
     def _rcpt(self, text: bytes) -> None:
         parsed = _parse_path(text, b"RCPT TO")
@@ -423,11 +386,7 @@ class Conversation:
                 self._answer("503 5.5.1 Bad sequence of commands")
             elif parsed is None or not parsed[0]:
                 self._answer("501 5.5.4 Syntax: RCPT TO:<address>")
-            elif (
-                problem := self._wrong_parameters(
-                    parsed[0], parsed[1], {"NOTIFY", "ORCPT"}
-                )
-            ) is not None:
+            elif (problem := self._wrong_parameters(parsed[0], parsed[1], {"NOTIFY", "ORCPT"})) is not None:
                 self._answer(problem)
             else:
                 self._answer(self.rules.rcpt(self, parsed[0]))
@@ -439,11 +398,7 @@ class Conversation:
             self._at(f"rcpt {address}", real, scripted.get(address, ()))
         else:
             self._at("rcpt", real, scripted if scripted is not None else ())
-        if (
-            200 <= self.last_code < 300
-            and self._envelope is not None
-            and parsed is not None
-        ):
+        if 200 <= self.last_code < 300 and self._envelope is not None and parsed is not None:
             self._envelope.recipients.append(address)
             self._envelope.recipient_parameters[address] = parsed[1]
 
@@ -466,8 +421,10 @@ class Conversation:
             self.has_all_content = False
             self._decoder = DotDecoder()
             self._digest = Digest(keeps_content=self._keeps_content)
+            self.link.is_recording = self._keeps_content
             self._at("content", lambda: None)
             self.read_content()
+            self.link.is_recording = True
             self._finish(self._digest, is_chunked=False)
 
     def _bdat(self, argument: bytes) -> None:
@@ -476,19 +433,18 @@ class Conversation:
             # The octets that follow cannot be counted: there is no way to stay in step (RFC 3030 §2).
             self._answer("501 5.5.4 Syntax: BDAT size [LAST]")
             raise ConversationOver(Ending.SERVER_CLOSED)
-        left, is_last = int(match[1]), match[2] is not None
+        size, is_last = int(match[1]), match[2] is not None
         envelope = self._envelope
-        digest = (envelope.chunks if envelope else None) or Digest(
-            keeps_content=self._keeps_content
-        )
+        digest = (envelope.chunks if envelope else None) or Digest(keeps_content=self._keeps_content)
         self.content_bytes = 0
         self.has_all_content = False
-        octets = bytearray()
-        while len(octets) < left:
-            piece = self.link.read_some(left - len(octets))
-            octets += piece
+        self.link.is_recording = self._keeps_content
+        while self.content_bytes < size:
+            piece = self.link.read_some(min(size - self.content_bytes, 64 * 1024))
+            self.content_bytes += len(piece)
             self.record.content_bytes += len(piece)
-        digest.add(bytes(octets))
+            digest.add(piece)
+        self.link.is_recording = True
 
         def real() -> None:
             if envelope is None or "CHUNKING" not in self.rules.keywords:
@@ -497,7 +453,7 @@ class Conversation:
                 self._answer("554 5.5.1 No valid recipients")
             elif not is_last:
                 envelope.chunks = digest
-                self._answer(f"250 2.0.0 {left} octets received")
+                self._answer(f"250 2.0.0 {size} octets received")
 
         self._at("bdat", real)
         if is_last and self.last_code == 0 and envelope is not None:
@@ -525,10 +481,11 @@ class Conversation:
         self.message, self._is_taken = message, False
 
         def real() -> None:
-            if message.recipients:
-                self._answer(self.rules.final_reply(self, message))
-            else:
+            if not message.recipients:
                 self._answer("554 5.5.1 No valid recipients")
+                return
+            with self.rules.lock:  # what is decided here is counted before another message is judged
+                self._answer(self.rules.final_reply(self, message))
 
         try:
             self._at("final_reply", real)

@@ -14,6 +14,7 @@ class Ledger:
         self._condition = threading.Condition()
         self._messages: list[ReceivedMessage] = []
         self._refused: list[ReceivedMessage] = []
+        self._ignored: list[ReceivedMessage] = []
         self._records: list[ConnectionRecord] = []
 
     @property
@@ -27,6 +28,12 @@ class Ledger:
         """Complete content that was not taken."""
         with self._condition:
             return list(self._refused)
+
+    @property
+    def ignored(self) -> list[ReceivedMessage]:
+        """Second copies that the server recognised as such: answered like the first, taken only once."""
+        with self._condition:
+            return list(self._ignored)
 
     @property
     def records(self) -> list[ConnectionRecord]:
@@ -55,6 +62,12 @@ class Ledger:
             self._messages.append(message)
             self._condition.notify_all()
 
+    def ignore(self, message: ReceivedMessage) -> None:
+        """Enter a recognised second copy."""
+        with self._condition:
+            self._ignored.append(message)
+            self._condition.notify_all()
+
     def refuse(self, message: ReceivedMessage) -> None:
         """Enter complete content that was not taken."""
         with self._condition:
@@ -79,16 +92,12 @@ class Ledger:
             while not condition():
                 left = ends_at - time.monotonic()
                 if left <= 0 or not self._condition.wait(left):
-                    raise AssertionError(
-                        f"it did not happen within {timeout} s; so far:\n{self.story()}"
-                    )
+                    raise AssertionError(f"it did not happen within {timeout} s; so far:\n{self.story()}")
 
     def story(self) -> str:
         """What happened, for a person."""
         lines = []
         for record in self.records:
-            lines.append(
-                f"connection {record.number}: {record.ending or 'open'}, {record.message_count} taken"
-            )
+            lines.append(f"connection {record.number}: {record.ending or 'open'}, {record.message_count} taken")
             lines += [f"  {command}" for command in record.commands]
         return "\n".join(lines) or "no connection"

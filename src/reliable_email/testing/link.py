@@ -15,16 +15,13 @@ from collections.abc import Callable
 from reliable_email.testing.records import ConnectionRecord, Ending
 
 _RECEIVE_BYTES = 64 * 1024
+_REMEMBERED_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
 
-_handshake = (
-    threading.local()
-)  # a context is shared by threads, and its callback knows no connection
+_handshake = threading.local()  # a context is shared by threads, and its callback knows no connection
 
 
-def _remember_name(
-    sock: ssl.SSLObject, name: str | None, context: ssl.SSLContext
-) -> None:
+def _remember_name(sock: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
     _handshake.server_name = name
 
 
@@ -41,12 +38,11 @@ class Link:
 
     Attributes:
         reply_bytes: replies are written in pieces of so many bytes; None for all at once.
+        is_recording: whether input is remembered in the connection's record.
         swallows_pipelined: input behind the first line of a segment is thrown away, as some old firewalls do.
     """
 
-    def __init__(
-        self, sock: socket.socket, record: ConnectionRecord, closing: threading.Event
-    ) -> None:
+    def __init__(self, sock: socket.socket, record: ConnectionRecord, closing: threading.Event) -> None:
         self._sock = sock
         self._record = record
         self._closing = closing
@@ -60,6 +56,7 @@ class Link:
         self._is_open = True
         self.on_wake: Callable[[], None] = lambda: None
         self.reply_bytes: int | None = None
+        self.is_recording = True
         self.swallows_pipelined = False
 
     # -- input
@@ -111,7 +108,8 @@ class Link:
             raise ConversationOver(self._stopped_or(Ending.CLIENT_CLOSED)) from error
         if not data:
             raise ConversationOver(self._stopped_or(Ending.CLIENT_CLOSED))
-        self._record.raw += data
+        if self.is_recording:
+            self._record.raw += data
         self._input += data
 
     def _wait_readable(self) -> None:
@@ -146,7 +144,8 @@ class Link:
             self._send(data[start : start + step])
 
     def _send(self, data: bytes) -> None:
-        self._record.sent += data
+        if len(self._record.sent) < _REMEMBERED_BYTES:
+            self._record.sent += data
         try:
             self._sock.sendall(data)
         except OSError as error:
@@ -167,14 +166,10 @@ class Link:
             if context.sni_callback is None:
                 context.sni_callback = _remember_name
             _handshake.server_name = None
-            self._sock = context.wrap_socket(
-                self._sock, server_side=True, do_handshake_on_connect=False
-            )
+            self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             self._sock.do_handshake()
         except OSError as error:
-            self._record.tls_error = (
-                getattr(error, "reason", None) or str(error) or type(error).__name__
-            )
+            self._record.tls_error = getattr(error, "reason", None) or str(error) or type(error).__name__
             raise ConversationOver(self._stopped_or(Ending.TLS_FAILED)) from error
         finally:
             self._record.server_name = getattr(_handshake, "server_name", None)
@@ -213,9 +208,7 @@ class Link:
     def abort(self) -> None:
         """Reset the connection."""
         with contextlib.suppress(OSError):
-            self._sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def close(self) -> None:

@@ -55,9 +55,7 @@ class ReceivedMessage:
         from email import message_from_bytes
         from email.policy import default
 
-        value = message_from_bytes(
-            self.content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", policy=default
-        )[name]
+        value = message_from_bytes(self.content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", policy=default)[name]
         return None if value is None else str(value)
 
 
@@ -69,8 +67,8 @@ class ConnectionRecord:
         number: from 1, in the order in which they were accepted.
         peer: the client's address and port.
         commands: command lines in order, without line ends; answers to 334 are not commands.
-        raw: every byte that the client sent (after decryption).
-        sent: every byte that the server sent (before encryption).
+        raw: every byte that the client sent (after decryption), content only where it is kept.
+        sent: the first MiB of what the server sent (before encryption).
         is_tls: whether TLS is up.
         tls_version: such as "TLSv1.3".
         server_name: the name the client asked for (SNI).
@@ -104,23 +102,32 @@ class ConnectionRecord:
 class Digest:
     """Size and SHA-256 of content that arrives in pieces, and the content itself where it is kept."""
 
-    __slots__ = ("_hash", "_kept", "has_bare_line_ends", "size")
+    __slots__ = ("_ends_in_cr", "_has_bare_line_ends", "_hash", "_kept", "size")
 
     def __init__(self, *, keeps_content: bool) -> None:
         self._hash = hashlib.sha256()
         self._kept = bytearray() if keeps_content else None
+        self._has_bare_line_ends = False
+        self._ends_in_cr = False
         self.size = 0
-        self.has_bare_line_ends = False
 
     def add(self, piece: bytes) -> None:
-        """Add content; a piece must not end between CR and LF."""
+        """Add content."""
         self.size += len(piece)
         self._hash.update(piece)
         if self._kept is not None:
             self._kept += piece
-        pairs = piece.count(b"\r\n")
-        if piece.count(b"\r") != pairs or piece.count(b"\n") != pairs:
-            self.has_bare_line_ends = True
+        # A CR at the end is judged together with what follows it.
+        line_ends = b"\r" + piece if self._ends_in_cr else piece
+        self._ends_in_cr = line_ends.endswith(b"\r")
+        pairs = line_ends.count(b"\r\n")
+        if line_ends.count(b"\r") - self._ends_in_cr != pairs or line_ends.count(b"\n") != pairs:
+            self._has_bare_line_ends = True
+
+    @property
+    def has_bare_line_ends(self) -> bool:
+        """Whether a CR or an LF stood outside CRLF."""
+        return self._has_bare_line_ends or self._ends_in_cr
 
     @property
     def content(self) -> bytes:

@@ -240,6 +240,11 @@ class ScriptedServer:
         return self._ledger.refused
 
     @property
+    def ignored(self) -> list[ReceivedMessage]:
+        """Second copies that were recognised by their idempotency key: answered like the first, taken only once."""
+        return self._ledger.ignored
+
+    @property
     def connections(self) -> list[ConnectionRecord]:
         """Every connection, in the order in which they were accepted."""
         return self._ledger.records
@@ -264,20 +269,14 @@ class ScriptedServer:
             options["use_tls" if self.tls == "starttls" else "use_ssl"] = True
             options["ssl_cafile"] = self.ca_file
         if self.rules.login:
-            options["username"], options["password"] = next(
-                iter(self.rules.login.items())
-            )
+            options["username"], options["password"] = next(iter(self.rules.login.items()))
         return options | more
 
-    def wait_for(
-        self, condition: Callable[[Self], object], timeout: float = 5.0
-    ) -> None:
+    def wait_for(self, condition: Callable[[Self], object], timeout: float = 5.0) -> None:
         """Wait until `condition(server)` is true; AssertionError with the story so far when it is not in time."""
         self._ledger.wait_for(lambda: condition(self), timeout)
 
-    def wait_for_messages(
-        self, count: int = 1, timeout: float = 5.0
-    ) -> list[ReceivedMessage]:
+    def wait_for_messages(self, count: int = 1, timeout: float = 5.0) -> list[ReceivedMessage]:
         """Wait until so many messages were taken; return them."""
         self.wait_for(lambda server: len(server.messages) >= count, timeout)
         return self.messages
@@ -285,10 +284,7 @@ class ScriptedServer:
     def wait_for_end(self, number: int = 1, timeout: float = 5.0) -> ConnectionRecord:
         """Wait until the connection with this number has ended; return its record."""
         self.wait_for(
-            lambda server: (
-                len(server.connections) >= number
-                and server.connections[number - 1].ending
-            ),
+            lambda server: len(server.connections) >= number and server.connections[number - 1].ending,
             timeout,
         )
         return self.connections[number - 1]
@@ -310,9 +306,7 @@ class ScriptedServer:
         if not talk.link.wake():
             raise AssertionError(f"the connection has ended: {talk.record.ending}")
         if not done.wait(timeout):
-            raise AssertionError(
-                f"the connection does not wait for input:\n{self.story()}"
-            )
+            raise AssertionError(f"the connection does not wait for input:\n{self.story()}")
 
     # -- threads
 

@@ -5,6 +5,7 @@ Subclasses change single answers; `simulated` makes the known providers of it. T
 """
 
 import json
+import threading
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ class Submission:
         name: the host name that it gives itself.
         keywords: announced EHLO keywords, without SIZE, AUTH and STARTTLS, which follow from the others.
         keywords_before_tls: the same before STARTTLS; None for no difference.
-        size_limit: bytes of content; None announces no SIZE.
+        size_limit: bytes of content; None for no limit.
+        announces_size: whether EHLO says SIZE.
         mechanisms: AUTH mechanisms.
         login: passwords by user name; empty for a server without AUTH. May be changed while it runs.
         tokens: access tokens by user name, for XOAUTH2. May be changed while it runs.
@@ -43,6 +45,7 @@ class Submission:
         keywords: Sequence[str] = KEYWORDS,
         keywords_before_tls: Sequence[str] | None = None,
         size_limit: int | None = 10 * 1024 * 1024,
+        announces_size: bool = True,
         mechanisms: Sequence[str] = MECHANISMS,
         login: Mapping[str, str] | None = None,
         tokens: Mapping[str, str] | None = None,
@@ -54,10 +57,10 @@ class Submission:
     ) -> None:
         self.name = name
         self.keywords = tuple(keywords)
-        self.keywords_before_tls = (
-            None if keywords_before_tls is None else tuple(keywords_before_tls)
-        )
+        self.keywords_before_tls = None if keywords_before_tls is None else tuple(keywords_before_tls)
         self.size_limit = size_limit
+        self.announces_size = announces_size
+        self.lock = threading.RLock()  # held while a message is judged and counted
         self.mechanisms = tuple(mechanisms)
         self.login = dict(login or {})
         self.tokens = dict(tokens or {})
@@ -74,10 +77,7 @@ class Submission:
 
     def greeting(self, open_connection_count: int) -> str:
         """The first line; the count includes this connection."""
-        if (
-            self.connections_limit is not None
-            and open_connection_count > self.connections_limit
-        ):
+        if self.connections_limit is not None and open_connection_count > self.connections_limit:
             return self.too_many_connections()
         return f"220 {self.name} ESMTP"
 
@@ -90,20 +90,13 @@ class Submission:
         lines = [self.name]
         before = offers_starttls and self.keywords_before_tls is not None
         lines += (self.keywords_before_tls or ()) if before else self.keywords
-        if self.size_limit is not None:
+        if self.size_limit is not None and self.announces_size:
             lines.append(f"SIZE {self.size_limit}")
         if offers_starttls:
             lines.append("STARTTLS")
-        if (
-            self.requires_login
-            and self.mechanisms
-            and (not offers_starttls or self.announces_auth_before_tls)
-        ):
+        if self.requires_login and self.mechanisms and (not offers_starttls or self.announces_auth_before_tls):
             lines.append("AUTH " + " ".join(self.mechanisms))
-        return "\n".join(
-            f"250{' ' if at == len(lines) else '-'}{line}"
-            for at, line in enumerate(lines, 1)
-        )
+        return "\n".join(f"250{' ' if at == len(lines) else '-'}{line}" for at, line in enumerate(lines, 1))
 
     def must_start_tls(self) -> str:
         """AUTH or MAIL before the STARTTLS that is offered and needed."""
@@ -131,24 +124,16 @@ class Submission:
 
     def token_error(self) -> str:
         """The challenge that tells why an access token is refused (base64 of JSON), before the 535."""
-        return b64encode(
-            json.dumps({"status": "401", "schemes": "bearer", "scope": "mail"}).encode()
-        ).decode()
+        return b64encode(json.dumps({"status": "401", "schemes": "bearer", "scope": "mail"}).encode()).decode()
 
     def login_missing(self) -> str:
         """MAIL before AUTH."""
         return "530 5.7.0 Authentication required"
 
-    def mail(
-        self, conversation: "Conversation", sender: str, parameters: Mapping[str, str]
-    ) -> str:
+    def mail(self, conversation: "Conversation", sender: str, parameters: Mapping[str, str]) -> str:
         """MAIL with a well-formed path and known parameters."""
         size = parameters.get("SIZE", "")
-        if (
-            self.size_limit is not None
-            and size.isdigit()
-            and int(size) > self.size_limit
-        ):
+        if self.size_limit is not None and self.announces_size and size.isdigit() and int(size) > self.size_limit:
             return self.too_large()
         return "250 2.1.0 Sender ok"
 
@@ -170,12 +155,14 @@ class Submission:
         """DATA with at least one recipient."""
         return "354 End data with <CR><LF>.<CR><LF>"
 
-    def final_reply(
-        self, conversation: "Conversation", message: ReceivedMessage
-    ) -> str:
+    def final_reply(self, conversation: "Conversation", message: ReceivedMessage) -> str:
         """Complete content."""
         if self.size_limit is not None and message.size > self.size_limit:
             return self.too_large()
         if message.has_bare_line_ends and not self.accepts_bare_line_ends:
             return "550 5.5.2 Bare CR or LF in content"
         return f"250 2.0.0 Ok: queued as {message.connection}-{conversation.record.message_count + 1}"
+
+    def admit(self, message: ReceivedMessage) -> bool:
+        """Count a message that is about to be taken; False for a second copy of one that was taken before."""
+        return True

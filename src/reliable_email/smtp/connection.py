@@ -285,8 +285,9 @@ class Connection:
         while not is_done() and self._broken is None:
             self._watch_stage(deadline)
             moved = self._write()
+            self._watch_stage(deadline)  # with the last byte of a terminator the final reply's clock starts
             moved |= self._read()
-            if moved or is_done():
+            if moved or is_done() or self._broken is not None:
                 continue
             seconds = self._stage_ends_at - time.monotonic()
             if seconds <= 0 or not self._wire.wait(writing=bool(self._session.output()), seconds=seconds):

@@ -1,0 +1,530 @@
+"""The transport over real sockets, against a server that misbehaves as it is told (the scenarios that need a wire)."""
+
+import errno
+import os
+import socket
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from reliable_email.smtp import habits, pool
+from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Content, Grant, Job, Transaction, Verdict, allow_all
+from reliable_email.smtp.transport import SMTPTransport
+from reliable_email.testing.script import Script
+from reliable_email.testing.server import (
+    ScriptedServer,
+    accept_then,
+    after,
+    both,
+    close,
+    half,
+    hang,
+    reset,
+    slowly,
+    stall,
+    trickle,
+)
+
+ACCEPTED, REFUSED, NOT_SENT, UNKNOWN = Verdict.ACCEPTED, Verdict.REFUSED, Verdict.NOT_SENT, Verdict.UNKNOWN
+MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
+SHORT = 0.4  # seconds, for what must end by time
+
+
+@pytest.fixture(autouse=True)
+def fresh_process_state() -> Iterator[None]:
+    """No connection and nothing learned is left from another test."""
+    yield
+    pool.reset()
+    habits.reset()
+
+
+def job(*recipients: str, content: Content | None = None, key: object = None) -> Job:
+    """A small message."""
+    return Job(
+        sender="a@example.org",
+        recipients=recipients or ("b@example.net",),
+        content=content or BytesContent.from_bytes(MESSAGE),
+        key=key,
+    )
+
+
+def options_for(server: ScriptedServer, **changes: object) -> ConnectionOptions:
+    """How to reach the server."""
+    fields: dict[str, object] = {
+        "host": "localhost" if server.tls != "none" else "127.0.0.1",
+        "port": server.port,
+        "tls": TLSPolicy(mode=TLSMode(server.tls), cafile=server.ca_file),
+        "final_reply_timeout": SHORT,
+        "local_hostname": "client.test",
+    }
+    if server.rules.login:
+        user, password = next(iter(server.rules.login.items()))
+        fields["credentials"] = Credentials(username=user, password=password)
+    return ConnectionOptions(**(fields | changes))  # type: ignore[arg-type]
+
+
+def send(
+    server: ScriptedServer, *jobs: Job, timeout: float = 5.0, authorize: Callable = allow_all, **changes: object
+) -> list[Transaction]:
+    """Submit jobs (by default one small message); what became of them."""
+    transport = SMTPTransport(options_for(server, **changes))
+    return list(transport.transact(jobs or [job()], deadline=Deadline(timeout), authorize=authorize))
+
+
+def only(transactions: Sequence[Transaction]) -> tuple[Verdict, Stage]:
+    """The verdict of a single recipient's single transaction, and its stage."""
+    (transaction,) = transactions
+    (result,) = transaction.results.values()
+    return result.verdict, transaction.stage
+
+
+def failure_kind(transactions: Sequence[Transaction]) -> FailureKind:
+    """Why the single transaction failed."""
+    (transaction,) = transactions
+    assert transaction.failure is not None
+    return transaction.failure.kind
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def test_a_stream_of_jobs_costs_one_connection_and_chains() -> None:
+    """Ten messages: one connection, and each next envelope is written behind the last terminator."""
+    with ScriptedServer() as server:
+        transactions = send(server, *[job() for _ in range(10)])
+    assert [only([t]) for t in transactions] == [(ACCEPTED, Stage.FINAL_REPLY)] * 10
+    assert len(server.messages) == 10
+    assert len(server.connections) == 1
+    assert b".\r\nMAIL FROM" in bytes(server.connections[0].raw)
+
+
+def test_transactions_say_how_long_each_stage_took() -> None:
+    """The first one of a connection counts its set-up."""
+    with ScriptedServer(tls="starttls", login={"user": "pässword"}) as server:
+        first, second = send(server, job(), job())
+    assert {Stage.CONNECT, Stage.TLS, Stage.AUTH, Stage.FINAL_REPLY} <= set(first.stage_seconds)
+    assert Stage.CONNECT not in second.stage_seconds
+    assert first.peer == f"127.0.0.1:{server.port}"
+
+
+def test_scenario_1_a_refused_connection_sends_nothing() -> None:
+    """The address and its error are named."""
+    options = ConnectionOptions(host="127.0.0.1", port=closed_port(), tls=TLSPolicy(mode=TLSMode.NONE))
+    transactions = list(SMTPTransport(options).transact([job()], deadline=Deadline(5), authorize=allow_all))
+    assert only(transactions) == (NOT_SENT, Stage.CONNECT)
+    assert failure_kind(transactions) is FailureKind.CONNECT_FAILED
+    assert "127.0.0.1" in transactions[0].failure.detail  # type: ignore[union-attr]
+
+
+def test_scenario_5_an_unknown_host_is_told_from_a_silent_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EAI_NONAME is a matter of configuration, EAI_AGAIN is not."""
+    options = ConnectionOptions(host="mail.test", port=25, tls=TLSPolicy(mode=TLSMode.NONE))
+    for code, kind in ((socket.EAI_NONAME, FailureKind.HOST_NOT_FOUND), (socket.EAI_AGAIN, FailureKind.RESOLVER_FAILED)):
+
+        def refuse(*args: object, code: int = code, **keywords: object) -> None:
+            raise socket.gaierror(code, "said the test")
+
+        monkeypatch.setattr(socket, "getaddrinfo", refuse)
+        transactions = list(SMTPTransport(options).transact([job()], deadline=Deadline(5), authorize=allow_all))
+        assert only(transactions) == (NOT_SENT, Stage.RESOLVE)
+        assert failure_kind(transactions) is kind
+
+
+def test_scenario_6_silence_instead_of_a_greeting_ends_at_the_deadline() -> None:
+    """And the hint names the port that is silent by nature."""
+    with ScriptedServer(Script(greeting=hang())) as server:
+        transactions = send(server, timeout=SHORT)
+    assert only(transactions) == (NOT_SENT, Stage.GREETING)
+    assert failure_kind(transactions) is FailureKind.TIMEOUT
+    assert "465" in transactions[0].failure.detail  # type: ignore[union-attr]
+
+
+def test_scenario_11_a_greeting_byte_by_byte_ends_at_the_deadline() -> None:
+    """The time is the stage's, not each read's."""
+    with ScriptedServer(Script(greeting=trickle("220 " + "x" * 1000, every=0.05))) as server:
+        transactions = send(server, timeout=SHORT)
+    assert only(transactions) == (NOT_SENT, Stage.GREETING)
+
+
+@pytest.mark.parametrize("end", [close(), reset(), hang()], ids=["close", "reset", "hang"])
+@pytest.mark.parametrize(
+    ("place", "stage"),
+    [
+        ("greeting", Stage.GREETING),
+        ("ehlo", Stage.EHLO),
+        ("auth", Stage.AUTH),
+        ("mail", Stage.MAIL),
+        ("rcpt", Stage.RCPT),
+        ("data", Stage.DATA),
+    ],
+)
+@pytest.mark.parametrize("keywords", [("PIPELINING",), ()], ids=["pipelining", "one by one"])
+def test_scenario_67_a_connection_that_ends_before_the_content_sends_nothing(
+    place: str, stage: Stage, end: Callable, keywords: tuple[str, ...]
+) -> None:
+    """Closed, reset or silent, at any command: safe to repeat, and the stage is right."""
+    with ScriptedServer(Script(**{place: end}), keywords=keywords, login={"user": "secret"}) as server:
+        transactions = send(server, timeout=SHORT)
+    verdict, said = only(transactions)
+    assert verdict is NOT_SENT
+    assert said is stage or (end == reset() and said <= stage)
+    assert server.messages == []
+
+
+@pytest.mark.parametrize("end", [close(), reset(), hang()], ids=["close", "reset", "hang"])
+@pytest.mark.parametrize("tls", ["none", "starttls", "implicit"])
+def test_scenario_75_a_connection_that_ends_after_the_terminator_is_unknown(end: Callable, tls: str) -> None:
+    """The server took it, or not: nobody can say from here."""
+    for act in (accept_then(end), end):
+        with ScriptedServer(Script(final_reply=act), tls=tls) as server:  # type: ignore[arg-type]
+            transactions = send(server)
+        assert only(transactions) == (UNKNOWN, Stage.FINAL_REPLY)
+        assert transactions[0].terminator_sent
+        pool.reset()
+
+
+@pytest.mark.parametrize("text", ["25", "250-queued\r\n250", "250 ok"])
+def test_scenario_76_half_a_final_reply_is_unknown(text: str) -> None:
+    """Only a whole line is a word."""
+    with ScriptedServer(Script(final_reply=half(text))) as server:
+        assert only(send(server)) == (UNKNOWN, Stage.FINAL_REPLY)
+
+
+BIG = BytesContent.from_bytes(b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"0123456789abcdef" * 4 + b"\r\n") * 60_000)
+
+
+@pytest.mark.parametrize("tls", ["none", "implicit"])
+@pytest.mark.parametrize("end", [close(), reset()], ids=["close", "reset"])
+def test_scenario_68_a_connection_that_ends_in_mid_content_sends_nothing(end: Callable, tls: str) -> None:
+    """The terminator was not handed over."""
+    with ScriptedServer(Script(content=after(50_000, end)), tls=tls, buffer_bytes=16384) as server:  # type: ignore[arg-type]
+        transactions = send(server, job(content=BIG))
+    assert only(transactions) == (NOT_SENT, Stage.CONTENT)
+    assert not transactions[0].terminator_sent
+    assert 0 < transactions[0].content_bytes < BIG.size
+
+
+@pytest.mark.parametrize("tls", ["none", "implicit"])
+@pytest.mark.parametrize("end", [close(), reset()], ids=["close", "reset"])
+def test_scenario_69_a_refusal_in_mid_content_is_read_before_the_end_is_judged(end: Callable, tls: str) -> None:
+    """552, then the connection goes: refused with that text."""
+    act = after(50_000, "552 5.3.4 message too big", end)
+    with ScriptedServer(Script(content=act), tls=tls, buffer_bytes=16384) as server:  # type: ignore[arg-type]
+        (transaction,) = send(server, job(content=BIG))
+    (result,) = transaction.results.values()
+    assert result.verdict is REFUSED
+    assert result.reply is not None
+    assert (result.reply.code, result.reply.enhanced) == (552, "5.3.4")
+
+
+def test_scenario_70_an_early_250_is_never_acceptance() -> None:
+    """The server praises what it has not got."""
+    with ScriptedServer(Script(content=after(50_000, "250 queued", stall())), buffer_bytes=16384) as server:
+        transactions = send(server, job(content=BIG))
+    assert only(transactions)[0] is NOT_SENT
+    assert failure_kind(transactions) is FailureKind.PROTOCOL
+
+
+def test_scenario_71_a_slow_but_steady_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content has as much time as it makes progress; neither the budget nor the stall limit cuts it off."""
+    monkeypatch.setattr("reliable_email.smtp.connection.CONTENT_STALL_SECONDS", 0.5)
+    content = BytesContent.from_bytes(b"Subject: big\r\n\r\n" + (b"x" * 62 + b"\r\n") * 20_000)
+    with ScriptedServer(Script(content=slowly(100_000, every=0.1)), buffer_bytes=8192) as server:
+        transactions = send(server, job(content=content), timeout=0.6, final_reply_timeout=10)
+    assert only(transactions) == (ACCEPTED, Stage.FINAL_REPLY)
+    assert server.messages[0].size == content.size
+
+
+def test_scenario_72_a_reader_that_stalls_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No progress for so long: not sent."""
+    monkeypatch.setattr("reliable_email.smtp.connection.CONTENT_STALL_SECONDS", 0.2)
+    with ScriptedServer(Script(content=after(50_000, stall())), buffer_bytes=8192) as server:
+        transactions = send(server, job(content=BIG))
+    assert only(transactions) == (NOT_SENT, Stage.CONTENT)
+    assert failure_kind(transactions) is FailureKind.TIMEOUT
+
+
+@pytest.mark.parametrize("end", [reset(), hang(), close()], ids=["reset", "hang", "close"])
+def test_scenario_79_trouble_at_quit_is_nobodys_business(end: Callable) -> None:
+    """The message was accepted; closing does not wait."""
+    with ScriptedServer(Script(quit=end)) as server:
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+        pool.reset()
+        assert len(server.messages) == 1
+
+
+def test_scenario_79_a_reset_right_behind_the_250_does_not_hide_it() -> None:
+    """What the server said is read before the end is judged."""
+    with ScriptedServer(Script(final_reply=both("250 2.0.0 queued", reset())), tls="implicit") as server:
+        first, second = send(server, job(), job(), timeout=2)
+    assert only([first])[0] in (ACCEPTED, UNKNOWN)  # the kernel may throw the reply away with the reset
+    assert only([second])[0] is NOT_SENT or len(server.connections) == 2
+
+
+def test_scenario_80_the_final_reply_has_a_time_of_its_own() -> None:
+    """A budget that is over does not cut it off."""
+    with ScriptedServer(Script(final_reply=trickle("250 2.0.0 queued", every=0.05))) as server:
+        assert only(send(server, timeout=0.3, final_reply_timeout=10)) == (ACCEPTED, Stage.FINAL_REPLY)
+
+
+def test_scenario_81_a_connection_closed_while_idle_is_replaced_unseen() -> None:
+    """No attempt is lost."""
+    with ScriptedServer(Script(idle=close()), Script()) as server:
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+        server.wait_for_end(1)
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+    assert len(server.messages) == 2
+    assert len(server.connections) == 2
+
+
+def test_scenario_81_a_connection_closed_between_two_chained_messages_is_replaced_unseen() -> None:
+    """The first was accepted, of the second the server had nothing."""
+    with ScriptedServer(Script(final_reply=both("250 2.0.0 queued", close())), Script()) as server:
+        transactions = send(server, job(key=1), job(key=2))
+    assert [only([t]) for t in transactions] == [(ACCEPTED, Stage.FINAL_REPLY)] * 2
+    assert [t.job.key for t in transactions] == [1, 2]
+    assert len(server.messages) == 2
+
+
+def test_scenario_82_a_421_that_waits_in_the_buffer_is_seen_before_mail() -> None:
+    """The idle connection is replaced before a command is wasted on it."""
+    with ScriptedServer() as server:
+        send(server)
+        server.do("421 4.4.2 idle for too long")
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+    assert server.connections[0].verbs.count("MAIL") == 1
+    assert len(server.messages) == 2
+
+
+def test_scenario_83_a_refused_rset_costs_a_connection_and_no_message() -> None:
+    """A server without RSET is met by a fresh connection."""
+    with ScriptedServer(Script(rset="502 no"), Script()) as server:
+        server.rules.size_limit = None
+        first, second = send(server, job("nobody@example.net"), job("b@example.net"))
+        assert only([second]) == (ACCEPTED, Stage.FINAL_REPLY)
+    assert first.results
+
+
+def test_scenario_83_after_all_recipients_were_refused() -> None:
+    """The reset that follows is refused; the next message goes by another connection."""
+    script = Script(rcpt={"x@example.net": "550 5.1.1 no"}, rset="502 no")
+    with ScriptedServer(script, Script()) as server:
+        first, second = send(server, job("x@example.net"), job())
+    assert only([first]) == (REFUSED, Stage.RCPT)
+    assert only([second]) == (ACCEPTED, Stage.FINAL_REPLY)
+    assert len(server.connections) == 2
+
+
+def test_scenario_85_a_limit_of_messages_per_connection_is_met_and_learned() -> None:
+    """421 at the third MAIL: nothing is lost, and the next connections end by themselves in time."""
+    with ScriptedServer(messages_per_connection=2) as server:
+        transactions = send(server, *[job(key=n) for n in range(7)])
+        assert [t.job.key for t in transactions] == list(range(7))
+        assert [only([t])[0] for t in transactions] == [ACCEPTED] * 7
+        assert len(server.messages) == 7
+
+
+def test_a_configured_limit_of_messages_per_connection_is_kept() -> None:
+    """Not one MAIL over it is said."""
+    with ScriptedServer() as server:
+        send(server, *[job() for _ in range(6)], messages_per_connection=2)
+        assert [record.verbs.count("MAIL") for record in server.connections] == [2, 2, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_scenario_86_a_child_of_a_fork_does_not_touch_the_parents_connection() -> None:
+    """Not a byte of the child goes over it, not even a TLS close."""
+    with ScriptedServer(tls="starttls", login={"user": "secret"}) as server:
+        send(server)
+        raw_before = bytes(server.connections[0].raw)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                code = 0 if only(send(server))[0] is ACCEPTED else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert bytes(server.connections[0].raw) == raw_before
+        assert len(server.connections) == 2
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+        assert server.messages[-1].connection == 1
+
+
+def test_scenario_91_fewer_replies_than_commands_end_at_the_deadline() -> None:
+    """The count of replies is waited for, not guessed."""
+    with ScriptedServer(Script(swallows_pipelined=True)) as server:
+        transactions = send(server, timeout=SHORT)
+    assert only(transactions)[0] is NOT_SENT
+    assert failure_kind(transactions) is FailureKind.TIMEOUT
+
+
+def test_scenario_96_a_server_that_loses_pipelined_commands_gets_them_one_by_one_next_time() -> None:
+    """It announced PIPELINING; what it does counts."""
+    with ScriptedServer(Script(swallows_pipelined=True)) as server:
+        assert only(send(server, timeout=SHORT))[0] is NOT_SENT
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+
+
+def test_the_off_switch_for_pipelining_is_obeyed() -> None:
+    """Every command waits for its reply."""
+    with ScriptedServer(Script(swallows_pipelined=True)) as server:
+        assert only(send(server, pipelining=False)) == (ACCEPTED, Stage.FINAL_REPLY)
+
+
+def test_scenario_92_two_thousand_recipients_and_small_buffers_do_not_deadlock() -> None:
+    """Reads and writes share one loop."""
+    recipients = tuple(f"user{n}@example.net" for n in range(2000))
+    with ScriptedServer(buffer_bytes=4096, recipients_limit=5000) as server:
+        (transaction,) = send(server, job(*recipients), timeout=30)
+        assert len(transaction.with_verdict(ACCEPTED)) == 2000
+        assert len(server.messages[0].recipients) == 2000
+
+
+def test_scenario_90_replies_in_pieces_make_no_difference() -> None:
+    """One byte a segment."""
+    with ScriptedServer(Script(reply_bytes=1)) as server:
+        assert [only([t])[0] for t in send(server, job(), job())] == [ACCEPTED, ACCEPTED]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r\r\n.", b"\n.\r\n", b"\r\n.\n", b".\r\n", b"..\r\n", b"", b"."],
+)
+def test_scenarios_97_and_98_no_line_end_can_smuggle_a_second_message(body: bytes) -> None:
+    """The server gets one message, and it is the normalised one."""
+    content = BytesContent.from_bytes(b"Subject: x\r\n\r\nbefore" + body + b"MAIL FROM:<evil@example.org>\r\nafter\r\n")
+    with ScriptedServer() as server:
+        assert only(send(server, job(content=content)))[0] is ACCEPTED
+        (message,) = server.messages
+    assert message.content == b"".join(content.chunks())
+    assert not message.has_bare_line_ends
+
+
+class Generated:
+    """Fifty megabytes that are never in memory at once."""
+
+    size = 50 * 1024 * 1024
+    is_7bit = True
+    needs_smtputf8 = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """Lines of 64 bytes in pieces of 64 KiB."""
+        piece = (b"x" * 62 + b"\r\n") * 1024
+        yield from (piece for _ in range(self.size // len(piece)))
+
+    def downgraded(self) -> None:
+        """It is 7-bit."""
+
+
+@pytest.mark.parametrize("tls", ["none", "implicit"])
+def test_scenario_100_fifty_megabytes_are_streamed_in_bounded_memory(tls: str) -> None:
+    """The client's own memory stays far below the size of the message."""
+    with ScriptedServer(keeps_content=False, size_limit=None, tls=tls) as server:  # type: ignore[arg-type]
+        send(server)  # whatever is allocated once
+        tracemalloc.start()
+        try:
+            transactions = send(server, job(content=Generated()), final_reply_timeout=60)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert only(transactions) == (ACCEPTED, Stage.FINAL_REPLY)
+        assert server.messages[-1].size == Generated.size
+    record_of_the_server = len(server.connections[0].raw)
+    assert peak < 8 * 1024 * 1024 + 2 * record_of_the_server
+
+
+def test_authorize_sees_who_was_refused_and_what_is_settled() -> None:
+    """Before each terminator: the recipients about to be committed, the refused ones, the finished transactions."""
+    calls: list[tuple[Sequence[Grant], Sequence[Transaction]]] = []
+
+    def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> list[Job]:
+        calls.append((grants, settled))
+        return [grant.job for grant in grants]
+
+    with ScriptedServer(Script(rcpt={"x@example.net": "550 5.1.1 no"})) as server:
+        transactions = send(server, job("x@example.net", "b@example.net"), job(), job(), authorize=authorize)
+    assert [[grant.recipients for grant in grants] for grants, _ in calls] == [[("b@example.net",)]] * 3
+    assert list(calls[0][0][0].refused) == ["x@example.net"]
+    assert [list(settled) for _, settled in calls] == [[], [transactions[0]], [transactions[1]]]
+
+
+def test_a_job_that_is_not_authorized_never_gets_its_terminator() -> None:
+    """The connection is closed without it; the next job goes by a fresh one."""
+    refused = job(key="refused")
+
+    def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> list[Job]:
+        return [grant.job for grant in grants if grant.job is not refused]
+
+    with ScriptedServer() as server:
+        first, second, third = send(server, job(), refused, job(), authorize=authorize)
+    assert only([first])[0] is only([third])[0] is ACCEPTED
+    assert only([second])[0] is NOT_SENT
+    assert failure_kind([second]) is FailureKind.WITHHELD
+    assert len(server.messages) == 2
+
+
+def test_an_authorize_that_raises_leaves_nothing_behind() -> None:
+    """The error comes through, and the server has no complete message."""
+
+    def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> list[Job]:
+        raise RuntimeError("the database is away")
+
+    with ScriptedServer() as server:
+        with pytest.raises(RuntimeError, match="away"):
+            send(server, authorize=authorize)
+        server.wait_for_end(1)
+    assert server.messages == []
+    assert pool.pool.idle_count() == 0
+
+
+def test_a_consumer_that_stops_early_leaves_no_connection_half_used() -> None:
+    """A generator that is closed after the first message gives its connection up where one was begun."""
+    with ScriptedServer() as server:
+        stream = SMTPTransport(options_for(server)).transact(
+            [job(), job(), job()], deadline=Deadline(5), authorize=allow_all
+        )
+        assert only([next(stream)])[0] is ACCEPTED
+        stream.close()  # type: ignore[attr-defined]
+        assert only(send(server))[0] is ACCEPTED
+    assert len(server.messages) == 2
+
+
+def test_connections_are_bounded_where_the_options_say_so() -> None:
+    """A second message waits for the first one's connection, and says so when its time is over."""
+    with ScriptedServer() as server:
+        options = options_for(server, connections=1)
+        lent, _ = pool.pool.acquire(options, deadline=Deadline(5))
+        transactions = list(SMTPTransport(options).transact([job()], deadline=Deadline(0.1), authorize=allow_all))
+        assert only(transactions) == (NOT_SENT, Stage.CONNECT)
+        assert "busy" in transactions[0].failure.detail  # type: ignore[union-attr]
+        pool.pool.release(lent)
+        assert only(list(SMTPTransport(options).transact([job()], deadline=Deadline(5), authorize=allow_all)))[0] is (
+            ACCEPTED
+        )
+
+
+def test_a_stream_without_end_gives_each_message_its_own_budget() -> None:
+    """Five messages that take longer together than one budget."""
+    with ScriptedServer(Script(mail=[trickle("250 ok", every=0.02)] * 5), keywords=()) as server:
+        transactions = send(server, *[job() for _ in range(5)], timeout=0.35)
+    assert [only([t])[0] for t in transactions] == [ACCEPTED] * 5
+
+
+def test_wrong_protocols_are_named() -> None:
+    """Errno numbers are for nobody; the words are in the failure."""
+    assert os.strerror(errno.ECONNREFUSED)
+    with ScriptedServer(Script(greeting="HTTP/1.1 400 Bad Request")) as server:
+        transactions = send(server)
+    assert failure_kind(transactions) is FailureKind.NOT_SMTP

@@ -16,7 +16,7 @@ from itertools import zip_longest
 
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
-from reliable_email.smtp.resolve import AddressInfo, bare_host, resolve
+from reliable_email.smtp.resolve import AddressInfo, address_text, bare_host, resolve
 from reliable_email.smtp.stages import Stage
 
 __all__ = ["OpenedSocket", "open_socket", "reset", "resolve"]
@@ -75,7 +75,7 @@ def open_socket(host: str, port: int, *, deadline: Deadline) -> OpenedSocket:
     _remember((bare_host(host), port), race.winner, connected_at)
     return OpenedSocket(
         socket=sock,
-        peer=_shown(remote),
+        peer=address_text(remote),
         stage_seconds={
             Stage.RESOLVE: resolved_at - began_at,
             Stage.CONNECT: connected_at - resolved_at,
@@ -171,7 +171,7 @@ class _Race:
         return None
 
     def _note(self, address: object, error: OSError) -> None:
-        self._errors.append((_shown(address), _words(error)))
+        self._errors.append((address_text(address), _words(error)))
         self._last_error = error
 
     def _all_failed(self) -> WireError:
@@ -186,8 +186,8 @@ class _Race:
         return error
 
     def _timed_out(self, waited: float) -> WireError:
-        silent = [(_shown(address), "no answer") for address in self._running.values()]
-        untried = [(_shown(info[4]), "not tried yet") for info in self._waiting]
+        silent = [(address_text(address), "no answer") for address in self._running.values()]
+        untried = [(address_text(info[4]), "not tried yet") for info in self._waiting]
         listed = "; ".join(f"{address}: {words}" for address, words in [*self._errors, *silent, *untried])
         failure = WireFailure(
             stage=Stage.CONNECT,
@@ -222,13 +222,6 @@ def _is_its_own_peer(sock: socket.socket) -> bool:
         return bool(sock.getsockname() == sock.getpeername())
     except OSError:
         return False
-
-
-def _shown(address: object) -> str:
-    if not isinstance(address, tuple) or len(address) < 2:
-        return str(address)
-    host, port = address[0], address[1]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
 def _words(error: OSError) -> str:

@@ -46,6 +46,14 @@ def bare_host(host: str) -> str:
     return host.removesuffix(".")
 
 
+def address_text(address: object) -> str:
+    """A socket address for people: "192.0.2.1:587", "[2001:db8::1]:587"."""
+    if not isinstance(address, tuple) or len(address) < 2:
+        return str(address)
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
 def is_numeric(host: str) -> bool:
     """Whether it is an IP address (perhaps with a zone), so that there is nothing to look up."""
     with contextlib.suppress(ValueError):

@@ -90,22 +90,22 @@ def mailers() -> Mapping[str, Mapping[str, Any]] | None:
     older versions know nothing of MAILERS, so it is done here.
     """
     found: Mapping[str, Mapping[str, Any]] | None = setting("MAILERS")
-    if found is not None and django.VERSION < (6, 1) and _is_in_tests():
+    if found is not None and django.VERSION < (6, 1) and is_in_tests():
         return {alias: {"BACKEND": LOCMEM_BACKEND} for alias in found}
     return found
 
 
-def _is_in_tests() -> bool:
-    """Whether Django's test environment is set up and MAILERS is still the project's own, not a test's override."""
+def is_in_tests() -> bool:
+    """Whether Django's test environment is set up and the mailers are still the project's, not a test's override."""
     from django.core import mail
 
-    if not hasattr(mail, "outbox") or setting("EMAIL_BACKEND") != LOCMEM_BACKEND:
+    if not hasattr(mail, "outbox"):
         return False
     layer = settings._wrapped
     while isinstance(layer, UserSettingsHolder) and isinstance(
         layer.default_settings, (DjangoSettings, UserSettingsHolder)
     ):
-        if "MAILERS" in vars(layer):
+        if not {"MAILERS", "EMAIL_BACKEND"}.isdisjoint(vars(layer)):
             return False
         layer = layer.default_settings
     return True
@@ -126,6 +126,19 @@ def email_options(prefix: str = PREFIX) -> dict[str, object]:
         if value is not None:
             found[option] = value
     return found
+
+
+def email_names_beside_mailers() -> list[str]:
+    """The `EMAIL_*` settings that have no effect since there is a MAILERS, sorted."""
+    if not is_set("MAILERS"):
+        return []
+    names = {
+        *(email_setting_name(option, prefix) for option in SETTING_OPTIONS for prefix in (PREFIX, FALLBACK_PREFIX)),
+        FALLBACK_SWITCH,
+        "EMAIL_BACKEND",
+        "EMAIL_FILE_PATH",
+    }
+    return sorted(filter(is_set, names))
 
 
 def email_fallback_is_enabled() -> bool:

@@ -186,10 +186,10 @@ def _read(
     wanted = {name: value for name, value in values.items() if name in SMTP_OPTIONS or name not in ignore_unknown}
     if alias is not None:
         reader = OptionReader(values=wanted)
-        return reader, _route(reader, alias=alias)
+        return reader, read_route(reader, alias=alias)
     own = conf.email_options()
     reader = OptionReader(values={**own, **_given(wanted)}, place=_settings_place(wanted))
-    main = _route(reader, alias=None)
+    main = read_route(reader, alias=None)
     try:
         is_enabled = conf.email_fallback_is_enabled()
     except ValueProblem as problem:
@@ -216,12 +216,12 @@ def _with_fallback(reader: OptionReader, main: SMTPOptions) -> SMTPOptions | Non
     fallback_reader = OptionReader(
         values=second, place=lambda name: conf.email_setting_name(name, conf.FALLBACK_PREFIX)
     )
-    fallback = _route(fallback_reader, alias=None)
+    fallback = read_route(fallback_reader, alias=None)
     reader.problems += fallback_reader.problems
     return None if fallback is None else replace(main, fallback=fallback)
 
 
-def _route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
+def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
     reader.report_unknown(SMTP_OPTIONS)
     named = _named_provider(reader)
     host = reader.take("host", _host, named.host if named else "")
@@ -347,7 +347,7 @@ def _port_of(named: Provider | None, mode: TLSMode) -> int | None:
 def _credentials(reader: OptionReader, named: Provider | None) -> Credentials | None:
     password = reader.take("password", secret, "")
     username = reader.take("username", secret, "")
-    tokens: TokenProvider | None = reader.take("token_provider", token_provider, None)
+    tokens: TokenProvider | None = reader.take("token_provider", token_provider, None, ProblemKind.TOKEN_PROVIDER)
     if not username and named is not None and password:
         username = password if named.username_is_password else named.username or ""
     if not username or not (password or tokens):

@@ -62,7 +62,7 @@ class OptionReader:
         values: the options.
         place: how an option's place is called in a sentence.
         problems: what was found so far.
-        given: the options that had a value, with their places, for those who explain a configuration.
+        given: the options that had a value that is not empty, with their places, for those who explain a configuration.
     """
 
     values: Mapping[str, object]
@@ -70,16 +70,23 @@ class OptionReader:
     problems: list[Problem] = field(default_factory=list)
     given: dict[str, str] = field(default_factory=dict)
 
-    def take(self, name: str, read: Callable[[object], T], default: U) -> T | U:
+    def take(
+        self,
+        name: str,
+        read: Callable[[object], T],
+        default: U,
+        kind: ProblemKind = ProblemKind.BAD_VALUE,
+    ) -> T | U:
         """The option as `read` understands it; the default where it is not given or cannot be used."""
         value = self.values.get(name)
         if value is None:
             return default
-        self.given[name] = self.place(name)
+        if value != "":
+            self.given[name] = self.place(name)
         try:
             return read(value)
         except ValueProblem as problem:
-            self.report(ProblemKind.BAD_VALUE, name, sentence(f"{self.place(name)} {problem}"))
+            self.report(kind, name, sentence(f"{self.place(name)} {problem}"))
             return default
 
     def has(self, name: str) -> bool:

@@ -1,0 +1,303 @@
+"""Builds MAILERS from the environment: `MAILERS = reliable_email.env.mailers()`.
+
+Every name may also be given as NAME_FILE, the path of a file with the value (a mounted secret). An empty variable is
+like one that is not set. What `mailers` returns holds the secrets; nothing here prints, logs or raises them.
+
+| variable | meaning |
+|---|---|
+| EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD | the server and the login |
+| EMAIL_USE_TLS, EMAIL_USE_SSL | STARTTLS, or TLS from the first byte |
+| EMAIL_SSL_VERIFY, EMAIL_TIMEOUT, EMAIL_MAX_RETRIES | certificate check, seconds, attempts in all |
+| EMAIL_PROVIDER, EMAIL_REGION | instead of host, port and TLS mode |
+| EMAIL_<OPTION> | most other options of `ReliableSMTPBackend` |
+| EMAIL_FALLBACK_HOST, EMAIL_FALLBACK_… | the same for a second provider |
+| EMAIL_FALLBACK_ENABLED | false switches the second provider off; true without one means the console under DEBUG |
+| EMAIL_URL, EMAIL_FALLBACK_URL | one URL instead of the names above, or `failover(url url …)` |
+| EMAIL_BACKEND | the BACKEND of the default mailer |
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from reliable_email.backends.options import read_route
+from reliable_email.backends.reader import OptionReader, sentence
+from reliable_email.conf import (
+    FALLBACK_PREFIX,
+    FALLBACK_SWITCH,
+    PREFIX,
+    SETTING_OPTIONS,
+    email_setting_name,
+)
+from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
+from reliable_email.values import ValueProblem, boolean, closest, integer, seconds, strings
+
+SMTP_BACKEND = "reliable_email.backends.ReliableSMTPBackend"
+FAILOVER_BACKEND = "reliable_email.backends.FailoverBackend"
+OUTBOX_BACKEND = "reliable_email.backends.OutboxBackend"
+CONSOLE_BACKEND = "django.core.mail.backends.console.EmailBackend"
+_FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+_DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
+_DJANGO_SMTP_OPTIONS = frozenset(
+    {"host", "port", "username", "password", "use_tls", "use_ssl", "timeout", "ssl_certfile", "ssl_keyfile"}
+)
+_NEED_A_SERVER = frozenset({SMTP_BACKEND, FAILOVER_BACKEND, OUTBOX_BACKEND, _DJANGO_SMTP})
+# In this order a site's own word for "is this a development site" is looked for, where `debug` is not given.
+DEBUG_VARIABLES = ("DJANGO_DEBUG", "DEBUG")
+# What a URL says by itself, so that the same by name would be a second answer.
+_SAID_BY_URL = ("host", "port", "use_tls", "use_ssl", "provider", "region")
+_TYPES: dict[str, Callable[[object], Any]] = {
+    **dict.fromkeys(("port", "max_attempts", "connections", "messages_per_connection"), integer),
+    **dict.fromkeys(("use_tls", "use_ssl", "ssl_verify", "allow_plaintext_auth"), boolean),
+    **dict.fromkeys(("timeout", "final_reply_timeout"), seconds),
+    **dict.fromkeys(("ssl_pin", "only_to"), strings),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that was decided for the operator, for a system check to say."""
+
+    text: str
+    hint: str = ""
+    is_missing_fallback: bool = False
+
+
+class Mailers(dict[str, dict[str, Any]]):
+    """MAILERS as an ordinary dict, with the notes of how it came about. Its repr shows no secret."""
+
+    def __init__(self, entries: Mapping[str, dict[str, Any]], notes: tuple[Note, ...] = ()) -> None:
+        super().__init__(entries)
+        self.notes = notes
+
+    def __repr__(self) -> str:
+        return f"Mailers({ {alias: entry.get('BACKEND') for alias, entry in self.items()} })"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    backend: str
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    name: str = ""
+
+    def entry(self) -> dict[str, Any]:
+        options = self.options
+        if self.backend == _DJANGO_SMTP:
+            options = {name: value for name, value in options.items() if name in _DJANGO_SMTP_OPTIONS}
+        elif self.backend not in (SMTP_BACKEND, _FILE_BACKEND):
+            options = {}
+        return {"BACKEND": self.backend, "OPTIONS": dict(options)} if options else {"BACKEND": self.backend}
+
+
+def mailers(environ: Mapping[str, str] | None = None, *, debug: bool | None = None) -> Mailers:
+    """MAILERS for the routes that the environment describes; localhost (under DEBUG: the console) where it has none.
+
+    One route is "default" itself. Two or more become a failover in the order given, with aliases by provider where
+    those are known and distinct, otherwise "primary" and "fallback".
+
+    Args:
+        environ: the environment; `os.environ` unless given.
+        debug: whether this is a development site: pass settings' DEBUG. Where it is not given, the variables
+            DJANGO_DEBUG and DEBUG decide, and without them it is not.
+
+    Raises:
+        ImproperlyConfigured: naming the variable that cannot be used.
+    """
+    return _Environment(os.environ if environ is None else environ, debug=debug).mailers()
+
+
+class _Environment:
+    def __init__(self, environ: Mapping[str, str], *, debug: bool | None) -> None:
+        self._environ = environ
+        self._notes: list[Note] = []
+        self._debug = self._is_debug() if debug is None else debug
+
+    def mailers(self) -> Mailers:
+        backend = self._value("EMAIL_BACKEND")
+        routes = self._routes(PREFIX)
+        is_enabled = self._boolean(FALLBACK_SWITCH)
+        second = [] if is_enabled is False else self._routes(FALLBACK_PREFIX)
+        if routes and second and len(routes) > 1:
+            raise ImproperlyConfigured(
+                "EMAIL_URL is a failover already, so the EMAIL_FALLBACK_… variables have no place. Add the route to "
+                "EMAIL_URL."
+            )
+        if second and not routes and not backend:
+            raise ImproperlyConfigured(
+                "There are EMAIL_FALLBACK_… variables for a second provider, but EMAIL_HOST, EMAIL_PROVIDER or "
+                "EMAIL_URL for the first is missing."
+            )
+        if not routes:
+            routes = [self._no_route(backend)]
+        routes += second
+        if is_enabled and len(routes) == 1:
+            if self._debug and routes[0].backend != CONSOLE_BACKEND:
+                routes.append(_Route(backend=CONSOLE_BACKEND, name="console"))
+            elif not self._debug:
+                self._notes.append(Note(text="", is_missing_fallback=True))
+        return Mailers(self._entries(routes, backend), tuple(self._notes))
+
+    def _no_route(self, backend: str | None) -> _Route:
+        if backend is not None and backend not in _NEED_A_SERVER:
+            return _Route(backend=backend)
+        if self._debug and backend in (None, FAILOVER_BACKEND, OUTBOX_BACKEND):
+            return _Route(backend=CONSOLE_BACKEND, name="console")
+        return _Route(backend=SMTP_BACKEND, options={"host": "localhost"})
+
+    def _entries(self, routes: list[_Route], backend: str | None) -> dict[str, dict[str, Any]]:
+        """The mailers over the routes, with EMAIL_BACKEND as the default's BACKEND."""
+        if backend not in (None, SMTP_BACKEND, FAILOVER_BACKEND, OUTBOX_BACKEND) and routes[0].backend == SMTP_BACKEND:
+            assert backend is not None
+            routes = [_Route(backend=backend, options=routes[0].options, name=routes[0].name), *routes[1:]]
+        if len(routes) == 1 and backend not in (FAILOVER_BACKEND, OUTBOX_BACKEND):
+            return {"default": routes[0].entry()}
+        aliases = _aliases(routes)
+        entries = {alias: route.entry() for alias, route in zip(aliases, routes, strict=True)}
+        failover = {"BACKEND": FAILOVER_BACKEND, "OPTIONS": {"using": aliases}}
+        if backend != OUTBOX_BACKEND:
+            return {"default": failover, **entries}
+        if len(routes) == 1:
+            return {"default": {"BACKEND": OUTBOX_BACKEND, "OPTIONS": {"using": aliases[0]}}, **entries}
+        return {
+            "default": {"BACKEND": OUTBOX_BACKEND, "OPTIONS": {"using": "routes"}},
+            "routes": failover,
+            **entries,
+        }
+
+    def _routes(self, prefix: str) -> list[_Route]:
+        url_name = f"{prefix}URL"
+        url = self._value(url_name)
+        values = self._options(prefix)
+        if url is None:
+            # EMAIL_TIMEOUT and the like alone describe no server.
+            if "host" not in values and "provider" not in values:
+                if (self._value("EMAIL_BACKEND") or SMTP_BACKEND) in _NEED_A_SERVER:
+                    self._refuse_headless(prefix, values)
+                return []
+            return [self._smtp_route(values, lambda name: email_setting_name(name, prefix))]
+        twice = [email_setting_name(name, prefix) for name in _SAID_BY_URL if name in values]
+        if twice:
+            raise ImproperlyConfigured(f"{url_name} and {', '.join(twice)} are both set: keep one of them.")
+        try:
+            parsed = parse_urls(url)
+        except URLProblem as problem:
+            raise ImproperlyConfigured(sentence(f"{url_name} {problem}")) from None
+        if len(parsed) > 1 and (clash := [name for name in ("username", "password") if name in values]):
+            names = ", ".join(email_setting_name(name, prefix) for name in clash)
+            raise ImproperlyConfigured(f"{url_name} has several servers, so that {names} is ambiguous: use the URLs.")
+        return [self._url_route(one, values, url_name, prefix) for one in parsed]
+
+    def _refuse_headless(self, prefix: str, values: Mapping[str, Any]) -> None:
+        lonely = [name for name in ("username", "password", "port", "use_tls", "use_ssl", "region") if name in values]
+        if lonely:
+            names = ", ".join(email_setting_name(name, prefix) for name in lonely)
+            raise ImproperlyConfigured(
+                f"{names} is set, but no server: set {prefix}HOST, {prefix}PROVIDER or {prefix}URL."
+            )
+
+    def _url_route(self, parsed: ParsedURL, values: Mapping[str, Any], url_name: str, prefix: str) -> _Route:
+        if parsed.note:
+            self._notes.append(Note(text=f"{url_name}: {parsed.note}", hint="Write submissions:// or submission://."))
+        if parsed.backend is not None:
+            return _Route(backend=parsed.backend, options=dict(parsed.options), name=parsed.name)
+        own = dict(parsed.options)
+        path = own.pop("password_file", None)
+        if path is not None:
+            own["password"] = self._read(f"'password_file' of {url_name}", path)
+        known = frozenset(SETTING_OPTIONS)
+        for name in own:
+            if name not in known:
+                guess = closest(name, known)
+                hint = f" Did you mean {guess!r}?" if guess else f" Known are: {', '.join(sorted(known))}."
+                raise ImproperlyConfigured(f"{url_name} has an unknown option {name!r}.{hint}")
+
+        def place(name: str) -> str:
+            return f"{name!r} of {url_name}" if name in own else email_setting_name(name, prefix)
+
+        return self._smtp_route({**values, **own}, place)
+
+    def _smtp_route(self, values: Mapping[str, Any], place: Callable[[str], str]) -> _Route:
+        # A token provider's module may import models, which cannot be done while settings are being read.
+        checked = {name: value for name, value in values.items() if name != "token_provider"}
+        if "token_provider" in values:
+            checked = {name: value for name, value in checked.items() if name != "auth"}
+        reader = OptionReader(values=checked, place=place)
+        route = read_route(reader, alias="default")
+        if route is None:
+            raise ImproperlyConfigured(" ".join(map(str, reader.problems)))
+        options = {name: _TYPES[name](value) if name in _TYPES else value for name, value in values.items()}
+        if route.provider is not None and route.provider.name != "generic":
+            return _Route(backend=SMTP_BACKEND, options=options, name=route.provider.name)
+        return _Route(backend=SMTP_BACKEND, options=options)
+
+    def _options(self, prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in SETTING_OPTIONS:
+            variable = email_setting_name(name, prefix)
+            value = self._value(variable)
+            if value is not None:
+                found[name] = value
+        if "max_attempts" in found:
+            found["max_attempts"] = self._retries(f"{prefix}MAX_RETRIES", found["max_attempts"])
+        return found
+
+    def _retries(self, variable: str, value: str) -> int:
+        try:
+            return max(1, integer(value, at_least=0))
+        except ValueProblem as problem:
+            raise ImproperlyConfigured(f"{variable} {problem}.") from None
+
+    def _value(self, name: str) -> str | None:
+        """A variable, or the content of the file that NAME_FILE names; None where it is not set or empty."""
+        value = self._environ.get(name) or None
+        path = self._environ.get(f"{name}_FILE") or None
+        if path is None:
+            return value
+        if value is not None:
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one of them.")
+        return self._read(f"{name}_FILE", path) or None
+
+    def _read(self, place: str, path: str) -> str:
+        try:
+            # Only the line end that editors and `echo` add belongs to the file and not to the secret.
+            return Path(path).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{place} names a file that cannot be read: {path} ({error.strerror or type(error).__name__})."
+            ) from None
+        except UnicodeDecodeError:
+            raise ImproperlyConfigured(f"{place} names a file that is not text in UTF-8: {path}.") from None
+
+    def _boolean(self, name: str) -> bool | None:
+        value = self._value(name)
+        try:
+            return None if value is None else boolean(value)
+        except ValueProblem as problem:
+            raise ImproperlyConfigured(f"{name} {problem}.") from None
+
+    def _is_debug(self) -> bool:
+        for name in DEBUG_VARIABLES:
+            word = self._environ.get(name, "").strip()
+            if word:
+                try:
+                    return boolean(word)
+                except ValueProblem:
+                    return False  # DEBUG=app:* is another program's variable
+        return False
+
+
+def _aliases(routes: list[_Route]) -> list[str]:
+    names = [route.name for route in routes]
+    reserved = {"default", "routes", ""}
+    if len(set(names)) == len(names) and reserved.isdisjoint(names):
+        return names
+    if len(routes) <= 2:
+        return ["primary", *(["console"] if routes[-1].name == "console" else ["fallback"])][: len(routes)]
+    return ["primary", *(f"fallback{number}" for number in range(1, len(routes)))]
+
+
+__all__ = ["DEBUG_VARIABLES", "Mailers", "Note", "mailers"]

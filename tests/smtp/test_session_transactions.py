@@ -481,6 +481,11 @@ def test_an_envelope_can_be_asked_about_without_a_message(dialogue: Dialogue) ->
     say(dialogue, "250 ok", "550 no")
     assert b"DATA" not in dialogue.written
     assert dialogue.verdicts == {B: REFUSED}
+    dialogue.events.clear()
+    dialogue.events += dialogue.session.begin(job(D), envelope_only=True)
+    say(dialogue, "250 ok", "250 ok", "250 ok")
+    assert dialogue.results[D].failure is None
+    assert dialogue.results[D].reply is not None
     dialogue.begin(job(C))
     assert dialogue.client()[0] == "RSET"
 

@@ -139,6 +139,7 @@ class Connection:
                 raise WireError(replace(self._broken, peer=self.peer))
             if self._upgrade_wanted:
                 self._upgrade_wanted = False
+                self._note_stage(time.monotonic())
                 self._handshake(deadline, strict=strict)
                 self._handle(self._session.tls_established())
                 self._stage = None
@@ -151,6 +152,7 @@ class Connection:
                     renew=wanted.renew, timeout=max(0.1, deadline.stage_seconds())
                 )
                 self._handle(self._session.authenticate(token))
+        self._note_stage(time.monotonic())
         self.set_up_seconds = dict(self._spent)
 
     # Use.

@@ -188,6 +188,8 @@ class Exchange:
         self.waiting.remove(recipient)
         if reply.is_positive:
             self.accepted.append(recipient)
+            if self.envelope_only:
+                self.results[recipient] = RecipientResult(verdict=Verdict.NOT_SENT, reply=reply)
         else:
             self._fail(recipient, _refused(Stage.RCPT, reply))
 

@@ -125,6 +125,8 @@ def email_options(prefix: str = PREFIX) -> dict[str, object]:
         value = setting(email_setting_name(option, prefix))
         if value is not None:
             found[option] = value
+    if str(found.get("max_attempts")) == "0":
+        found["max_attempts"] = 1  # who wants no retries has counted retries, as the setting's name says
     return found
 
 

@@ -1,0 +1,244 @@
+"""`mailers` opens the setting MAILERS on every Django version."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import django
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage, send_mail
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.locmem import EmailBackend as LocmemBackend
+from django.core.mail.backends.smtp import EmailBackend as DjangoSMTPBackend
+from django.test.utils import override_settings
+
+from reliable_email import backends
+from reliable_email.backends.default import DefaultMailer
+from reliable_email.exceptions import InvalidMailer, MailerDoesNotExist
+from reliable_email.mailers import MailersHandler, mailers
+
+HERE = __name__
+LOCMEM = "django.core.mail.backends.locmem.EmailBackend"
+DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
+UseMailers = Callable[[Mapping[str, Any]], None]
+before_61 = pytest.mark.skipif(django.VERSION >= (6, 1), reason="Django opens MAILERS by itself")
+since_61 = pytest.mark.skipif(django.VERSION < (6, 1), reason="Django does not know MAILERS")
+
+
+class Recorder(BaseEmailBackend):
+    """Keeps what it was made with and what it was given."""
+
+    made: ClassVar[list["Recorder"]] = []
+
+    def __init__(self, *, colour: str = "", alias: str | None = None, **kwargs: Any) -> None:
+        self.colour, self.alias, self.kwargs = colour, alias, kwargs
+        self.messages: list[EmailMessage] = []
+        Recorder.made.append(self)
+
+    def send_messages(self, email_messages: Any) -> int:
+        self.messages += email_messages
+        return len(email_messages)
+
+
+class OldBackend(BaseEmailBackend):
+    """A backend from before there were aliases: exactly two arguments."""
+
+    def __init__(self, colour: str = "", fail_silently: bool = False) -> None:
+        self.colour, self.fail_silently = colour, fail_silently
+
+    def send_messages(self, email_messages: Any) -> int:
+        return len(email_messages)
+
+
+class BrokenBackend(BaseEmailBackend):
+    """Its constructor raises a TypeError of its own."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        raise TypeError("a bug in here")
+
+
+@pytest.fixture(params=["polyfill", "chosen"])
+def handler(request: pytest.FixtureRequest) -> Any:
+    """The polyfill on every version, and whatever this version uses: both must behave the same."""
+    return MailersHandler() if request.param == "polyfill" else mailers
+
+
+def test_a_mailer_is_made_anew_at_every_access(mailers_setting: UseMailers, handler: Any) -> None:
+    """Django's rule; state does not live in backends."""
+    mailers_setting({"default": {"BACKEND": LOCMEM}})
+    assert handler["default"] is not handler["default"]
+    assert handler.default.alias == "default"
+
+
+def test_options_and_alias_reach_the_backend(mailers_setting: UseMailers, handler: Any) -> None:
+    """As keyword arguments."""
+    mailers_setting(
+        {"default": {"BACKEND": LOCMEM}, "x": {"BACKEND": f"{HERE}.Recorder", "OPTIONS": {"colour": "red"}}}
+    )
+    found = handler["x"]
+    assert (found.colour, found.alias, found.kwargs) == ("red", "x", {})
+
+
+def test_the_mapping_s_interface(mailers_setting: UseMailers, handler: Any) -> None:
+    """`in`, iteration and `get`."""
+    mailers_setting({"default": {"BACKEND": LOCMEM}, "x": {"BACKEND": LOCMEM}})
+    assert "x" in handler
+    assert "y" not in handler
+    assert list(handler) == ["default", "x"]
+    assert handler.get("y", 3) == 3
+    with pytest.raises(MailerDoesNotExist, match="'y'"):
+        handler["y"]
+    with pytest.raises(KeyError):
+        handler["y"]
+
+
+def test_an_alias_in_options_is_refused(mailers_setting: UseMailers, handler: Any) -> None:
+    """It has one name."""
+    mailers_setting({"x": {"BACKEND": LOCMEM, "OPTIONS": {"alias": "y"}}})
+    with pytest.raises(InvalidMailer, match="must not define 'alias'"):
+        handler["x"]
+
+
+def test_a_backend_that_cannot_be_imported_is_named(mailers_setting: UseMailers, handler: Any) -> None:
+    """With the reason."""
+    mailers_setting({"x": {"BACKEND": "nowhere.Backend"}})
+    with pytest.raises(InvalidMailer, match=r"MAILERS\['x'\].*nowhere"):
+        handler["x"]
+
+
+@pytest.mark.parametrize(
+    ("options", "port"), [({}, 25), ({"use_tls": True}, 587), ({"use_ssl": True}, 465), ({"port": 2525}, 2525)]
+)
+def test_django_s_smtp_backend_gets_the_port_of_its_tls_mode(
+    mailers_setting: UseMailers, handler: Any, options: dict[str, Any], port: int
+) -> None:
+    """5.2 and 6.0 would give 25; and a login must not come from EMAIL_* settings."""
+    mailers_setting({"x": {"BACKEND": DJANGO_SMTP, "OPTIONS": {"host": "h", **options}}})
+    found = handler["x"]
+    assert isinstance(found, DjangoSMTPBackend)
+    assert (found.host, found.port) == ("h", port)
+    assert not found.username
+    assert not found.password
+
+
+@pytest.mark.parametrize("options", [{}, {"host": "h", "use_tls": True, "use_ssl": True}])
+def test_django_s_smtp_backend_is_checked_as_in_61(
+    mailers_setting: UseMailers, handler: Any, options: dict[str, Any]
+) -> None:
+    """Not taken from settings of another time."""
+    mailers_setting({"x": {"BACKEND": DJANGO_SMTP, "OPTIONS": options}})
+    with pytest.raises(InvalidMailer, match=r"MAILERS\['x'\]"):
+        handler["x"]
+
+
+def test_a_backend_without_alias_still_opens(mailers_setting: UseMailers) -> None:
+    """And has its alias afterwards."""
+    mailers_setting({"x": {"BACKEND": f"{HERE}.OldBackend", "OPTIONS": {"colour": "red"}}})
+    found: Any = MailersHandler()["x"]
+    assert (found.colour, found.alias) == ("red", "x")
+
+
+def test_unknown_options_of_such_a_backend_are_named(mailers_setting: UseMailers) -> None:
+    """Not swallowed."""
+    mailers_setting({"x": {"BACKEND": f"{HERE}.OldBackend", "OPTIONS": {"color": "red"}}})
+    with pytest.raises(InvalidMailer, match="'color'"):
+        MailersHandler()["x"]
+
+
+def test_a_backend_s_own_error_is_not_taken_for_a_missing_argument(mailers_setting: UseMailers) -> None:
+    """It comes through as it is."""
+    mailers_setting({"x": {"BACKEND": f"{HERE}.BrokenBackend"}})
+    with pytest.raises(TypeError, match="a bug in here"):
+        MailersHandler()["x"]
+
+
+@pytest.mark.filterwarnings("ignore:The EMAIL_")
+@pytest.mark.filterwarnings("ignore:get_connection")
+@pytest.mark.filterwarnings("ignore:Django 2028")
+def test_without_mailers_default_opens_email_backend(email_settings: Callable[..., None], handler: Any) -> None:
+    """And no other alias exists."""
+    email_settings(EMAIL_BACKEND=LOCMEM)
+    assert isinstance(handler["default"], LocmemBackend)
+    with pytest.raises(MailerDoesNotExist):
+        handler["x"]
+
+
+@before_61
+def test_send_mail_goes_through_the_default_mailer(mailers_setting: UseMailers) -> None:
+    """On Django before 6.1, by EMAIL_BACKEND."""
+    mailers_setting({"default": {"BACKEND": f"{HERE}.Recorder", "OPTIONS": {"colour": "red"}}})
+    Recorder.made.clear()
+    with override_settings(EMAIL_BACKEND="reliable_email.backends.DefaultMailer"):
+        assert send_mail("s", "b", "me@example.com", ["you@example.com"]) == 1
+    (made,) = Recorder.made
+    assert (made.alias, made.colour, made.kwargs) == ("default", "red", {})
+    assert made.messages[0].subject == "s"
+
+
+@before_61
+def test_arguments_of_get_connection_win_over_options(mailers_setting: UseMailers) -> None:
+    """`fail_silently` and a login of the caller's."""
+    mailers_setting({"default": {"BACKEND": f"{HERE}.Recorder"}})
+    with override_settings(EMAIL_BACKEND="reliable_email.backends.DefaultMailer"):
+        found: Any = mail.get_connection(fail_silently=True, username="u", password=None)
+    assert isinstance(found, Recorder)
+    assert found.kwargs == {"fail_silently": True, "username": "u"}
+
+
+@before_61
+def test_in_a_project_s_tests_every_alias_is_locmem() -> None:
+    """As Django 6.1 does it; pytest-django has set up the test environment, and no override is in force."""
+    code = (
+        "from django.conf import settings\n"
+        "settings.configure(MAILERS={'default': {'BACKEND': 'nowhere.B'}, 'x': {'BACKEND': 'nowhere.C'}},\n"
+        "    EMAIL_BACKEND='reliable_email.backends.DefaultMailer')\n"
+        "import django; django.setup()\n"
+        "from django.core import mail\n"
+        "from django.test.utils import setup_test_environment, override_settings\n"
+        "setup_test_environment()\n"
+        "from reliable_email.mailers import mailers\n"
+        "assert mailers['x'].send_messages([mail.EmailMessage('s', 'b', 'a@example.com', ['b@example.com'])]) == 1\n"
+        "assert mail.send_mail('s', 'b', 'a@example.com', ['b@example.com']) == 1\n"
+        "assert len(mail.outbox) == 2\n"
+        "with override_settings(MAILERS={'x': {'BACKEND': 'django.core.mail.backends.dummy.EmailBackend'}}):\n"
+        "    assert 'dummy' in type(mailers['x']).__module__\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_default_mailer_cannot_be_a_mailer_itself(mailers_setting: UseMailers, handler: Any) -> None:
+    """It would open itself for ever."""
+    mailers_setting({"default": {"BACKEND": "reliable_email.backends.DefaultMailer"}})
+    with pytest.raises(InvalidMailer, match=r"MAILERS\['default'\]: DefaultMailer"):
+        handler["default"]
+
+
+def test_default_mailer_without_mailers_says_what_to_do(email_settings: Callable[..., None]) -> None:
+    """There is nothing to open."""
+    email_settings()
+    with pytest.raises(InvalidMailer, match="no setting MAILERS. Define MAILERS"):
+        DefaultMailer()
+
+
+@since_61
+def test_on_61_the_handler_is_django_s_own() -> None:
+    """One handler, one behaviour."""
+    assert mailers is mail.mailers
+
+
+def test_the_package_names_its_doors_without_importing_them() -> None:
+    """A route that needs no tables must not load the models."""
+    code = (
+        "import sys\n"
+        "import reliable_email.backends as backends\n"
+        "assert not [name for name in sys.modules if name.startswith('reliable_email.backends.')]\n"
+        "assert {'DefaultMailer', 'FailoverBackend', 'OutboxBackend', 'ReliableSMTPBackend'} <= set(dir(backends))\n"
+        "backends.DefaultMailer\n"
+        "assert 'reliable_email.models' not in sys.modules\n"
+        "assert 'reliable_email.backends.outbox' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="Nothing"):
+        backends.Nothing  # noqa: B018 - the access is the test

@@ -22,9 +22,8 @@ _RFC_DATE = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun), \d{1,2} [a-z]{3} \d{4}
 _ISO_DATE = re.compile(
     r"(?:after|until|at) (?P<date>\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,6})?(?:z|[+-]\d\d:?\d\d| ?utc| ?gmt)?)"
 )
-_PER = re.compile(
-    r"(?:\bper |/|\b)(?P<unit>second|minute|hour|day)(?:ly)?\b|\b(?P<daily>daily)\b|\bthis (?P<this>hour|day)\b"
-)
+_WINDOWS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+_IMPLIED = {"hourly": 3600.0, "daily": 86400.0, "today": 86400.0}
 
 
 def retry_hint(text: str, *, now: datetime | None = None) -> tuple[float | None, datetime | None]:
@@ -47,11 +46,13 @@ def retry_hint(text: str, *, now: datetime | None = None) -> tuple[float | None,
 def window_hint(text: str) -> float | None:
     """The window in seconds of a limit that the text names: 3600.0 for "messages per hour"."""
     text = text[:2048].lower()
-    match = _PER.search(text)
-    if match is None:
-        return None
-    unit = match["unit"] or match["daily"] or match["this"]
-    return _UNITS[unit[0]]
+    for word, seconds in _WINDOWS.items():
+        if word in text and any(before + word in text for before in ("per ", "/", "this ", "an ", "a ")):
+            return seconds
+    for word, seconds in _IMPLIED.items():
+        if word in text:
+            return seconds
+    return None
 
 
 def _delay(text: str) -> float | None:

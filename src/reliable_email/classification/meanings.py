@@ -118,7 +118,7 @@ MEANINGS: dict[Cause, Meaning] = {
     ),
     Cause.TOO_MANY_RECIPIENTS: Meaning(
         Scope.ENVELOPE,
-        Action.RETRY_LATER,
+        Action.THROTTLE_ROUTE,
         False,
         "One transaction has more recipients than the server takes.",
         "Sends the rest in a new transaction at once, and remembers the limit.",
@@ -298,6 +298,8 @@ def scope_for(cause: Cause, stage: Stage | None = None) -> Scope:
             return Scope.RECIPIENT
         if stage in _BEFORE_ENVELOPE:
             return Scope.ROUTE
+    if cause is Cause.SYNTAX_OR_UNSUPPORTED and stage is Stage.RCPT:
+        return Scope.RECIPIENT
     return MEANINGS[cause].scope
 
 
@@ -318,6 +320,10 @@ def action_for(cause: Cause, *, permanent: bool, scope: Scope | None = None) -> 
         case Cause.MAILBOX_UNKNOWN | Cause.MAILBOX_INACTIVE if not permanent:
             # A 4yz may be a user database that is down; a later try costs nothing, a lost message does.
             return Action.RETRY_LATER
+        case Cause.RATE_LIMITED | Cause.SYSTEM_TEMPORARY if scope is Scope.RECIPIENT:
+            return Action.RETRY_LATER
+        case Cause.SENDER_NOT_VERIFIED | Cause.SYNTAX_OR_UNSUPPORTED if scope is Scope.RECIPIENT:
+            return Action.FAIL_RECIPIENT if permanent else Action.RETRY_LATER
         case Cause.UNCLASSIFIED:
             if not permanent:
                 return Action.RETRY_LATER

@@ -6,6 +6,8 @@ the first that matches decides. Phrases are found by plain substring search, whi
 """
 
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,7 +17,9 @@ from reliable_email.classification.causes import Cause, Scope
 from reliable_email.classification.words import words
 from reliable_email.smtp.stages import Stage
 
-_STEM = 4  # characters of a word under which phrases are filed; a single word with "*" needs at least so many
+_STEM = 4  # characters of a word under which phrases are filed; a word alone with "*" needs at least so many
+_NONE: list[tuple[str, "Rule"]] = []
+_OWN_FIRST = 1_000_000  # more than there are rules: puts those of the named provider before all others
 _SECTIONS = ("stages", "providers", "generic")  # the order of decision; codes come after them
 _KEYS = frozenset(
     [
@@ -53,7 +57,7 @@ class Rule:
         order: smaller decides first.
         any_of, and_any_of: of each that is not empty, one phrase has to occur.
         all_of: each has to occur.
-        none_of: none may occur.
+        none_words, none_phrases: none may occur; single words apart, since a set answers for all of them at once.
         codes: reply codes as text, "5" standing for all of 5yz; empty for any.
         enhanced: enhanced statuses, "x" standing for any class; empty for any.
         stages: empty for any. A rule of the file `stages` never matches a reply of unknown stage.
@@ -69,7 +73,8 @@ class Rule:
     any_of: tuple[str, ...] = ()
     and_any_of: tuple[str, ...] = ()
     all_of: tuple[str, ...] = ()
-    none_of: tuple[str, ...] = ()
+    none_words: frozenset[str] = frozenset()
+    none_phrases: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
     enhanced: frozenset[str] = frozenset()
     stages: frozenset[Stage] = frozenset()
@@ -101,49 +106,58 @@ class Rule:
             return False
         return not (self.provider_only and self.provider != provider)
 
-    def reads(self, text: str) -> bool:
-        """Whether the phrases match the words of a text."""
+    def reads(self, text: str, vocabulary: frozenset[str]) -> bool:
+        """Whether the phrases match a text and its words, given that one phrase of `any_of` does."""
         return (
-            all(phrase in text for phrase in self.all_of)
-            and (not self.any_of or any(phrase in text for phrase in self.any_of))
+            self.none_words.isdisjoint(vocabulary)
             and (not self.and_any_of or any(phrase in text for phrase in self.and_any_of))
-            and not any(phrase in text for phrase in self.none_of)
+            and (not self.all_of or all(phrase in text for phrase in self.all_of))
+            and not any(phrase in text for phrase in self.none_phrases)
         )
 
 
 class RuleBook:
-    """All rules, indexed by the beginnings of words."""
+    """All rules, filed under words that their phrases need."""
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
-        self._by_id = {rule.id: rule for rule in rules}
-        if len(self._by_id) != len(rules):
-            doubled = sorted({rule.id for rule in rules if self._by_id[rule.id] is not rule})
+        by_id = {rule.id: rule for rule in rules}
+        if len(by_id) != len(rules):
+            doubled = sorted({rule.id for rule in rules if by_id[rule.id] is not rule})
             raise RuleError(f"rule ids used twice: {', '.join(doubled)}")
-        self._postings: dict[str, list[tuple[str, Rule]]] = {}
+        self._by_id = by_id
         self._wordless = tuple(rule for rule in rules if not rule.is_textual)
-        for rule in rules:
-            # One phrase of `all_of`, or each of `any_of`, has to be there: that is where the rule is filed.
-            for phrase in rule.all_of[:1] or rule.any_of:
-                self._postings.setdefault(_filed_under(phrase), []).append((phrase, rule))
+        # Each phrase of `any_of` (or one of `all_of`) is filed under its word that the fewest others are filed under.
+        phrases = [(phrase, rule) for rule in rules for phrase in rule.any_of or rule.all_of[:1]]
+        frequency = Counter(word for phrase, _ in phrases for word in _whole_words(phrase))
+        self._by_word: dict[str, list[tuple[str, Rule]]] = {}
+        self._by_stem: dict[str, list[tuple[str, Rule]]] = {}
+        for phrase, rule in phrases:
+            whole = _whole_words(phrase)
+            if whole:
+                self._by_word.setdefault(min(whole, key=frequency.__getitem__), []).append((phrase, rule))
+            else:
+                self._by_stem.setdefault(phrase.strip()[:_STEM], []).append((phrase, rule))
 
     def __getitem__(self, rule_id: str) -> Rule:
         return self._by_id[rule_id]
 
-    def matches(self, text: str, code: str, enhanced: str, stage: Stage | None, provider: str) -> list[Rule]:
+    def matches(self, text: str, code: str, enhanced: str, stage: Stage | None, provider: str) -> Iterator[Rule]:
         """The rules that match, first the one that decides. `text` comes from `words`."""
-        postings = self._postings
-        found: dict[int, Rule] = {}
-        for stem in {word[:_STEM] for word in text.split()}:
-            for phrase, rule in postings.get(stem, ()):
-                if phrase in text and rule.fits(code, enhanced, stage, provider) and rule.reads(text):
-                    found[rule.order - (1_000_000 if provider and rule.provider == provider else 0)] = rule
-        for rule in self._wordless:
-            if rule.fits(code, enhanced, stage, provider) and not any(phrase in text for phrase in rule.none_of):
-                found[rule.order] = rule
-        if len(found) < 2:
-            return list(found.values())
-        return [found[order] for order in sorted(found)]
+        vocabulary = frozenset(text.split())
+        by_word, by_stem = self._by_word, self._by_stem
+        found = {
+            rule.order - (_OWN_FIRST if provider and rule.provider == provider else 0): rule
+            for word in vocabulary
+            for phrase, rule in by_word.get(word, _NONE) + by_stem.get(word[:_STEM], _NONE)
+            if phrase in text
+        }
+        if stage is not None:
+            found.update((rule.order, rule) for rule in self._wordless)
+        for order in sorted(found):
+            rule = found[order]
+            if rule.fits(code, enhanced, stage, provider) and rule.reads(text, vocabulary):
+                yield rule
 
 
 @cache
@@ -152,7 +166,8 @@ def rulebook() -> RuleBook:
     rules: list[Rule] = []
     for section in _SECTIONS:
         data = tomllib.loads(files(__package__).joinpath("rules", f"{section}.toml").read_text("utf-8"))
-        rules += [_rule(entry, section, len(rules) + index) for index, entry in enumerate(data["rule"])]
+        first = -2 * _OWN_FIRST if section == "stages" else len(rules)
+        rules += [_rule(entry, section, first + index) for index, entry in enumerate(data["rule"])]
     return RuleBook(tuple(rules))
 
 
@@ -162,6 +177,7 @@ def _rule(entry: dict[str, Any], section: str, order: int) -> Rule:
     if unknown:
         raise RuleError(f"rule {name}: unknown keys {', '.join(sorted(unknown))}")
     try:
+        none_of = _phrases(name, entry, "none_of")
         return Rule(
             id=entry["id"],
             order=order,
@@ -169,7 +185,8 @@ def _rule(entry: dict[str, Any], section: str, order: int) -> Rule:
             any_of=_phrases(name, entry, "any_of"),
             and_any_of=_phrases(name, entry, "and_any_of"),
             all_of=_phrases(name, entry, "all_of"),
-            none_of=_phrases(name, entry, "none_of"),
+            none_words=frozenset(phrase.strip() for phrase in none_of if _is_word(phrase)),
+            none_phrases=tuple(phrase for phrase in none_of if not _is_word(phrase)),
             codes=tuple(str(code) for code in entry.get("codes", ())),
             enhanced=frozenset(entry.get("enhanced", ())),
             stages=frozenset(Stage(stage) for stage in entry.get("stages", ())),
@@ -203,9 +220,10 @@ def _padded(name: str, phrase: str) -> str:
     return text
 
 
-def _filed_under(phrase: str) -> str:
-    """The beginning of the phrase's longest word (common words are short); of a cut word only where it stands alone."""
+def _is_word(phrase: str) -> bool:
+    return phrase.endswith(" ") and " " not in phrase.strip()
+
+
+def _whole_words(phrase: str) -> list[str]:
     whole = phrase.split()
-    if not phrase.endswith(" ") and len(whole) > 1:
-        whole.pop()
-    return max(whole, key=len)[:_STEM]
+    return whole if phrase.endswith(" ") else whole[:-1]

@@ -3,26 +3,23 @@
 Servers wrap, quote and decorate the same sentence differently, and put the recipient's address and the client's IP
 into the middle of it. So a reply is joined, cut, lower-cased, freed of addresses, IPs and repeated status codes, and
 every mark becomes a space. URLs stay, as words: `?p=BadCredentials` is the most stable part of a Gmail reply.
-Every step is linear in the text's length, whatever a hostile server sends.
+Accents are dropped. Every step is linear in the text's length, whatever a hostile server sends.
 """
 
 import re
 import string
+import unicodedata
 
 MAX_CHARACTERS = 2048
 
 _LOCAL_PART = string.ascii_lowercase + string.digits + ".!#$%&*+-/=?^_`{|}~"
 _DOMAIN = string.ascii_lowercase + string.digits + ".-"
 # IPv4, and the code and status that servers repeat on each line of a reply that somebody joined.
-_NUMBERS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|(?:[245]\d\d[ -])?#?[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
+_NUMBERS = re.compile(r"\d{1,3}[-. ]\d{1,3}\.\d{1,3}(?:\.\d{1,3})?")
 _IPV6 = re.compile(r"(?:[0-9a-f]{1,4}:){3,7}[0-9a-f:]{0,16}|[0-9a-f:]{0,32}::[0-9a-f:]{1,32}")
-_APOSTROPHES = "'`’"
-_MARKS = str.maketrans(
-    {character: " " for character in map(chr, range(128)) if not character.isalnum()}
-    | dict.fromkeys(_APOSTROPHES)
-    | {"\u00a0": " ", "“": " ", "”": " ", "–": " ", "—": " ", "…": " ", "，": " ", "。": " "}
-)
-_EMBEDDED_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
+_MARKS = bytes(code if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
+_APOSTROPHES = b"'`"
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 
 
 def words(text: str) -> str:
@@ -30,17 +27,23 @@ def words(text: str) -> str:
     text = text[:MAX_CHARACTERS].lower()
     if "@" in text:
         text = _without_addresses(text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
     text = _NUMBERS.sub(" ", text)
-    if "::" in text or text.count(":") > 3:
+    if text.count(":") > 3 or "::" in text:
         text = _IPV6.sub(" ", text)
-    found = text.translate(_MARKS).split()
+    # Bytes are translated ten times faster than text.
+    found = text.encode("ascii", "ignore").translate(_MARKS, _APOSTROPHES).decode("ascii").split()
     return f" {' '.join(found)} " if found else " "
 
 
 def embedded_status(text: str) -> str:
     """The first enhanced status code inside a text, "" where there is none."""
-    match = _EMBEDDED_STATUS.search(text, 0, MAX_CHARACTERS)
-    return match[0] if match is not None else ""
+    for match in _STATUS.finditer(text, 0, MAX_CHARACTERS):
+        before = text[match.start() - 1 : match.start()]
+        if not (before.isdigit() or before == "."):
+            return match[0]
+    return ""
 
 
 def _without_addresses(text: str) -> str:

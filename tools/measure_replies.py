@@ -1,0 +1,125 @@
+"""Measures classification against a file of labelled replies: `python tools/measure_replies.py FILE [--misses]`.
+
+FILE is tab-separated with a header line; the columns code, enhanced, text, our_label and, where there is one, provider
+are used. The stage is not given, as in most logs. The label "other" means that nobody could tell: right is whatever
+claims no cause. An action is right when it is the one that the label's cause has for a reply of that class.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reliable_email.classification import Action, Cause, Failure, action_for, classify
+from reliable_email.classification.meanings import is_permanent
+from reliable_email.smtp.replies import Reply, ReplyError, parse_reply
+
+NOBODY_KNOWS = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """One row of the file."""
+
+    reply: Reply
+    provider: str
+    label: str
+
+
+def read_rows(path: Path) -> Iterator[Labelled]:
+    """The rows whose reply can be read."""
+    lines = path.read_text("utf-8").splitlines()
+    names = lines[0].split("\t")
+    for number, line in enumerate(lines[1:], start=2):
+        row = dict(zip(names, line.split("\t"), strict=False))
+        spelled = " ".join(part for part in (row["code"], row.get("enhanced", ""), row["text"]) if part)
+        try:
+            reply = parse_reply(spelled)
+        except ReplyError as error:
+            print(f"line {number} is left out: {error}", file=sys.stderr)
+            continue
+        yield Labelled(reply=reply, provider=row.get("provider", ""), label=row["our_label"])
+
+
+def is_right(label: str, failure: Failure) -> bool:
+    """Whether the cause is the labelled one."""
+    if label == NOBODY_KNOWS:
+        return failure.cause is Cause.UNCLASSIFIED
+    return failure.cause.value == label
+
+
+def right_action(label: str, reply: Reply) -> Action | None:
+    """What has to be done about a label; None where it does not matter."""
+    if label == NOBODY_KNOWS:
+        return None
+    cause = Cause(label)
+    # For most causes the class changes nothing: a mailbox that is dead is dead, also where the server says 4yz.
+    permanent = is_permanent(cause, reply.code) if cause is Cause.DNS_OR_ROUTING else True
+    return action_for(cause, permanent=permanent)
+
+
+def share(part: int, whole: int) -> str:
+    """A percentage."""
+    return f"{100 * part / whole:5.1f} %" if whole else "    –"
+
+
+def main() -> int:
+    """Print the measurement; 0 unless the file is unusable."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--misses", action="store_true", help="print each row that is wrong, and the rule that decided")
+    options = parser.parse_args()
+    rows = list(read_rows(options.file))
+    if not rows:
+        print("no rows", file=sys.stderr)
+        return 2
+    classify(rows[0].reply)  # reads the rules
+    started = time.perf_counter()
+    failures = [classify(row.reply, provider=row.provider) for row in rows]
+    seconds = time.perf_counter() - started
+
+    confusion: Counter[tuple[str, str]] = Counter()
+    causes_right = actions_right = false_unknown = 0
+    for row, failure in zip(rows, failures, strict=True):
+        confusion[row.label, failure.cause.value] += 1
+        wanted = right_action(row.label, row.reply)
+        cause_ok = is_right(row.label, failure)
+        action_ok = wanted is None or failure.action is wanted
+        causes_right += cause_ok
+        actions_right += action_ok
+        false_unknown += failure.cause is Cause.MAILBOX_UNKNOWN and row.label != Cause.MAILBOX_UNKNOWN
+        if options.misses and not (cause_ok and action_ok):
+            what = "cause " if action_ok else "action" if cause_ok else "both  "
+            print(f"{what} {row.label:22} {failure.cause:22} {failure.rule:28} {str(row.reply)[:200]!r}")
+
+    print_confusion(confusion)
+    print()
+    print(f"replies                {len(rows)}")
+    print(f"cause right            {share(causes_right, len(rows))}  ({causes_right})")
+    print(f"action right           {share(actions_right, len(rows))}  ({actions_right})")
+    print(f"false mailbox_unknown  {false_unknown}")
+    print(f"time                   {1e6 * seconds / len(rows):.1f} µs a reply")
+    return 0
+
+
+def print_confusion(confusion: Counter[tuple[str, str]]) -> None:
+    """For each label how often it was right, and what it was taken for."""
+    labels = Counter[str]()
+    for (label, _), count in confusion.items():
+        labels[label] += count
+    print(f"{'label':24}{'rows':>5}{'right':>9}  taken for")
+    for label, total in labels.most_common():
+        right = confusion[label, Cause.UNCLASSIFIED.value if label == NOBODY_KNOWS else label]
+        taken = ", ".join(
+            f"{found} {count}"
+            for (wanted, found), count in confusion.most_common()
+            if wanted == label and found != label
+        )
+        print(f"{label:24}{total:5}{share(right, total):>9}  {taken}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

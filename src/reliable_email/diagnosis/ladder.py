@@ -7,7 +7,7 @@ no message is sent. Nothing here decides what a failure means; that is `explanat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from reliable_email.smtp.auth import redact
 from reliable_email.smtp.capabilities import Capabilities
@@ -75,7 +75,7 @@ def climb(
     now: datetime | None = None,
 ) -> Climb:
     """Try everything up to AUTH over a connection of its own; with sender and recipient also MAIL, RCPT and RSET."""
-    now = now or datetime.now(timezone.utc)
+    now = now or datetime.now(UTC)
     lines: list[tuple[str, str]] = []
     began_at = time.monotonic()
     deadline = Deadline(timeout)

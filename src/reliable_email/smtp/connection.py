@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from socket import socket as Socket
 
 from reliable_email.smtp import habits, tls
 from reliable_email.smtp.connect import open_socket
@@ -92,6 +93,24 @@ class Connection:
         return cls._open(options, deadline, transcript, strict=False)
 
     @classmethod
+    def socket_before_tls(cls, options: ConnectionOptions, *, deadline: Deadline) -> Socket:
+        """A fresh socket at the point where TLS starts (behind the 220 of STARTTLS), for probes of the certificate.
+
+        Raises:
+            WireError: it did not come so far.
+        """
+        opened = open_socket(options.host, options.port, deadline=deadline)
+        if options.tls.mode is TLSMode.IMPLICIT:
+            return opened.socket
+        wire = Wire(opened.socket)
+        session = Session(tls=TLSMode.STARTTLS, local_hostname=options.local_hostname or default_hostname())
+        connection = cls(wire, session, options, peer=opened.peer)
+        connection._pump(lambda: connection._upgrade_wanted, deadline)
+        if connection._broken is not None:
+            raise WireError(replace(connection._broken, peer=opened.peer))
+        return wire.socket
+
+    @classmethod
     def _open(
         cls, options: ConnectionOptions, deadline: Deadline, transcript: Transcript | None, *, strict: bool
     ) -> "Connection":
@@ -132,9 +151,7 @@ class Connection:
 
     def _set_up(self, deadline: Deadline, *, strict: bool) -> None:
         while not self._is_established:
-            self._pump(
-                lambda: self._is_established or self._upgrade_wanted or self._token_wanted is not None, deadline
-            )
+            self._pump(lambda: self._is_established or self._upgrade_wanted or self._token_wanted is not None, deadline)
             if self._broken is not None:
                 raise WireError(replace(self._broken, peer=self.peer))
             if self._upgrade_wanted:
@@ -291,10 +308,10 @@ class Connection:
             moved |= self._read()
             if moved or is_done() or self._broken is not None:
                 continue
-            seconds = self._stage_ends_at - time.monotonic()
-            if seconds <= 0 or not self._wire.wait(writing=bool(self._session.output()), seconds=seconds):
-                if self._stage_ends_at - time.monotonic() <= 0:
-                    self._time_out()
+            seconds = max(0.0, self._stage_ends_at - time.monotonic())
+            is_ready = self._wire.wait(writing=bool(self._session.output()), seconds=seconds)
+            if not is_ready and time.monotonic() >= self._stage_ends_at:
+                self._time_out()
         self._watch_stage(deadline)
 
     def _write(self) -> bool:
@@ -442,5 +459,3 @@ def default_hostname() -> str:
         is_plain = name.isascii() and all(part and part.replace("-", "").isalnum() for part in name.split("."))
         _hostname = name if "." in name and is_plain else "[127.0.0.1]"
     return _hostname
-
-

@@ -1,4 +1,5 @@
 """Content as it may go on the wire."""
+
 import email
 import email.policy
 import re
@@ -49,7 +50,7 @@ def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Dot-stuffing."""
     tail = b"\r\n"
     for chunk in chunks:
-        data = (tail + chunk).replace(b"\r\n.", b"\r\n..")[len(tail):]
+        data = (tail + chunk).replace(b"\r\n.", b"\r\n..")[len(tail) :]
         if tail == b"\r" and chunk[:2] == b"\n.":
             data = b"\n.." + data[2:] if not data.startswith(b"\n..") else data
         tail = (tail + chunk)[-2:]

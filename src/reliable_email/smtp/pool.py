@@ -30,7 +30,12 @@ class Pool:
         self._lent: dict[ConnectionOptions, int] = defaultdict(int)
 
     def acquire(
-        self, options: ConnectionOptions, *, deadline: Deadline, transcript: Transcript | None = None, fresh: bool = False
+        self,
+        options: ConnectionOptions,
+        *,
+        deadline: Deadline,
+        transcript: Transcript | None = None,
+        fresh: bool = False,
     ) -> tuple[Connection, bool]:
         """A usable connection, and whether it had been used before.
 

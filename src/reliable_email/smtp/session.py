@@ -463,7 +463,9 @@ class Session:
             except ValueError as error:
                 failure = WireFailure(
                     stage=Stage.AUTH,
-                    kind=FailureKind.AUTH_NOT_OFFERED if isinstance(error, auth.TooManyChallenges) else FailureKind.PROTOCOL,
+                    kind=FailureKind.AUTH_NOT_OFFERED
+                    if isinstance(error, auth.TooManyChallenges)
+                    else FailureKind.PROTOCOL,
                     detail=str(error),
                     reply=reply,
                 )
@@ -608,7 +610,9 @@ class Session:
         """The same failure at the stage at which this exchange was; a later one in the stream was not so far."""
         if exchange is self._exchanges[0]:
             return failure
-        stage = next((STAGE_OF[c.verb] for c, o in zip(self._expected, self._owners, strict=True) if o is exchange), Stage.MAIL)
+        stage = next(
+            (STAGE_OF[c.verb] for c, o in zip(self._expected, self._owners, strict=True) if o is exchange), Stage.MAIL
+        )
         return WireFailure(stage=stage, kind=failure.kind, detail=failure.detail, reply=failure.reply)
 
     # Words for what went wrong.

@@ -43,9 +43,7 @@ class SMTPTransport:
                 yield transaction
                 continue
             try:
-                for transaction in connection.transact(
-                    source, deadline=deadline, authorize=authorize, settled=settled
-                ):
+                for transaction in connection.transact(source, deadline=deadline, authorize=authorize, settled=settled):
                     was_used_for_it = was_used
                     was_used = True
                     if was_used_for_it and _is_replaceable(transaction) and id(transaction.job) not in replaced:

@@ -6,8 +6,8 @@ server only writes is a deadlock, RFC 2920 §3.1).
 """
 
 import select
-from socket import socket as Socket
 import ssl
+from socket import socket as Socket
 
 from reliable_email.smtp.failures import FailureKind
 

@@ -1,0 +1,156 @@
+"""Turns a failure on the way to a server into words that a tired person can act on.
+
+Four parts, always in this order: where, what was said, what it means, what to do. Certificates get a closer look by
+up to three more handshakes, in which no credential is sent, so that the smallest safe remedy can be named.
+"""
+
+from dataclasses import dataclass
+
+from reliable_email.backends.options import SMTPOptions
+from reliable_email.classification import Cause, Failure, classify
+from reliable_email.classification.meanings import MEANINGS
+from reliable_email.providers import Provider
+from reliable_email.smtp.connection import Connection
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.options import TLSMode
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.tls_probe import TLSProbe, probe_tls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """See the module.
+
+    Attributes:
+        said: the server's words, or the system's.
+        meaning: one or two sentences.
+        remedies: what to do, the likeliest first.
+        links: help pages by title.
+        rule: the id of the classification rule that decided, "" where none did.
+    """
+
+    stage: Stage | None
+    cause: Cause
+    said: str
+    meaning: str
+    remedies: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    rule: str = ""
+
+
+def explain(failure: WireFailure, options: SMTPOptions, *, timeout: float = 15.0) -> Explanation:
+    """Explain why a route did not work; refused certificates are probed, within `timeout` seconds."""
+    provider = options.provider
+    classified = classify(failure, provider=provider.name if provider else None)
+    remedies: list[str] = []
+    said = str(failure.reply) if failure.reply is not None else failure.detail
+    meaning = MEANINGS[classified.cause].says
+    if failure.kind is FailureKind.TLS_VERIFICATION:
+        probe = _probe(options, timeout)
+        if probe is not None:
+            remedies += _certificate_remedies(probe)
+    remedies += _wrong_port_remedies(failure, options)
+    remedies += _classified_remedies(classified, failure, said)
+    return Explanation(
+        stage=failure.stage,
+        cause=classified.cause,
+        said=_printable(said),
+        meaning=meaning,
+        remedies=tuple(dict.fromkeys(filter(None, remedies))),
+        links=_links(provider, classified.cause),
+        rule=classified.rule,
+    )
+
+
+def explain_failure(failure: Failure, provider: Provider | None = None) -> Explanation:
+    """Explain a failure that was classified already, as a report's."""
+    said = str(failure.reply) if failure.reply is not None else failure.detail
+    return Explanation(
+        stage=failure.stage,
+        cause=failure.cause,
+        said=_printable(said),
+        meaning=MEANINGS[failure.cause].says,
+        remedies=tuple(filter(None, (_remedy_of(failure),))),
+        links=_links(provider, failure.cause),
+        rule=failure.rule,
+    )
+
+
+def _probe(options: SMTPOptions, timeout: float) -> TLSProbe | None:
+    link = options.connection
+    deadline = Deadline(timeout)
+    try:
+        return probe_tls(
+            lambda: Connection.socket_before_tls(link, deadline=deadline),
+            link.tls,
+            host=link.host,
+            port=link.port,
+            deadline=deadline,
+        )
+    except WireError:  # the server went away meanwhile: what the first handshake said has to do
+        return None
+
+
+def _certificate_remedies(probe: TLSProbe) -> list[str]:
+    remedies = [probe.advice]
+    if probe.switch == "ssl_strict":
+        remedies.append("The smallest safe switch is ssl_strict; ssl_verify=False would give up everything.")
+    elif probe.switch == "ssl_cafile":
+        remedies.append("The smallest safe switch is ssl_cafile (EMAIL_SSL_CAFILE); never switch the verification off.")
+    return remedies
+
+
+def _wrong_port_remedies(failure: WireFailure, options: SMTPOptions) -> list[str]:
+    """A port that speaks TLS at another moment than it is asked to."""
+    link = options.connection
+    if (
+        failure.stage is Stage.GREETING
+        and failure.kind is FailureKind.TIMEOUT
+        and link.tls.mode is not TLSMode.IMPLICIT
+    ):
+        return [
+            (
+                f"Port {link.port} may speak TLS from the first byte, as 465 does: use use_ssl in place of use_tls, or port "
+                f"587 with use_tls."
+            )
+        ]
+    if (
+        failure.kind is FailureKind.TLS_HANDSHAKE
+        and "plaintext" in failure.detail
+        and link.tls.mode is TLSMode.IMPLICIT
+    ):
+        return [f"Port {link.port} begins in plaintext, as 587 does: use use_tls in place of use_ssl, or port 465."]
+    if failure.kind is FailureKind.CONNECT_FAILED:
+        return [
+            (
+                f"Check host and port ({link.host}:{link.port}), and whether a firewall or the hosting provider blocks "
+                f"outgoing mail ports; many block 25, some 587 and 465."
+            )
+        ]
+    return []
+
+
+def _classified_remedies(classified: Failure, failure: WireFailure, said: str) -> list[str]:
+    remedies = [_remedy_of(classified)]
+    # The wire's own sentence often holds the remedy (ports, options); it is shown once.
+    if failure.reply is not None and failure.kind is not FailureKind.REFUSED and failure.detail not in said:
+        remedies.append(failure.detail)
+    return remedies
+
+
+def _remedy_of(failure: Failure) -> str:
+    """The rule's own advice where one decided, else what a person does about the cause."""
+    meaning = MEANINGS[failure.cause]
+    general = f"{meaning.says} {meaning.person}".strip()
+    return meaning.person if failure.help in ("", general) else failure.help
+
+
+def _links(provider: Provider | None, cause: Cause) -> tuple[tuple[str, str], ...]:
+    if provider is None or MEANINGS[cause].person == "":
+        return ()
+    return tuple(provider.links.items())[:3]
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -89,6 +89,7 @@ def handshake(
     wrapped: ssl.SSLSocket | None = None
     try:
         context = context_for(policy, strict=strict)
+        name.encode("idna")  # before wrap_socket does it, which would leave the descriptor open where it fails (3.11)
         wrapped = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
         _complete(wrapped, deadline.stage_seconds())
         certificate = wrapped.getpeercert(binary_form=True) or b""

@@ -1,0 +1,284 @@
+"""MAILERS from environment variables: what each says, how routes are named, and what is refused in words."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from reliable_email import env
+from reliable_email.backends.options import SMTPOptions, smtp_options
+
+SMTP = "reliable_email.backends.ReliableSMTPBackend"
+FAILOVER = "reliable_email.backends.FailoverBackend"
+OUTBOX = "reliable_email.backends.OutboxBackend"
+CONSOLE = "django.core.mail.backends.console.EmailBackend"
+
+
+def default_route(environ: dict[str, str]) -> SMTPOptions:
+    entry = env.mailers(environ)["default"]
+    assert entry["BACKEND"] == SMTP
+    return smtp_options(entry["OPTIONS"], alias="default")
+
+
+def refusal(environ: dict[str, str]) -> str:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.mailers(environ)
+    return str(caught.value)
+
+
+def test_the_ten_names_make_a_route() -> None:
+    """Each of them is used."""
+    options = default_route(
+        {
+            "EMAIL_HOST": "mail.example.com",
+            "EMAIL_PORT": "2587",
+            "EMAIL_USE_TLS": "True",
+            "EMAIL_USE_SSL": "False",
+            "EMAIL_HOST_USER": "me@example.com",
+            "EMAIL_HOST_PASSWORD": "p%w",
+            "EMAIL_SSL_VERIFY": "true",
+            "EMAIL_TIMEOUT": "20",
+            "EMAIL_MAX_RETRIES": "4",
+            "EMAIL_FALLBACK_ENABLED": "false",
+        }
+    )
+    assert options.summary() == "mail.example.com:2587, STARTTLS, login as me@example.com"
+    assert options.connection.credentials is not None
+    assert options.connection.credentials.password == "p%w"
+    assert (options.timeout, options.max_attempts) == (20.0, 4)
+
+
+def test_values_have_their_types() -> None:
+    """Other SMTP backends, and people, expect a port to be a number."""
+    entry = env.mailers({"EMAIL_HOST": "h", "EMAIL_PORT": "587", "EMAIL_USE_TLS": "yes", "EMAIL_TIMEOUT": "3"})[
+        "default"
+    ]
+    assert entry["OPTIONS"] == {"host": "h", "port": 587, "use_tls": True, "timeout": 3.0}
+
+
+def test_no_variable_at_all_still_starts() -> None:
+    """With Django's own default, and in development with the console."""
+    assert env.mailers({}) == {"default": {"BACKEND": SMTP, "OPTIONS": {"host": "localhost"}}}
+    assert env.mailers({}, debug=True) == {"default": {"BACKEND": CONSOLE}}
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_debug"),
+    [
+        ({"DEBUG": "1"}, True),
+        ({"DJANGO_DEBUG": "true"}, True),
+        ({"DJANGO_DEBUG": "false", "DEBUG": "1"}, False),
+        ({"DEBUG": "app:*"}, False),
+    ],
+)
+def test_debug_is_looked_for_where_it_is_not_given(environ: dict[str, str], is_debug: bool) -> None:
+    """Settings are not complete yet; `debug=DEBUG` says it better."""
+    assert (env.mailers(environ)["default"]["BACKEND"] == CONSOLE) is is_debug
+    assert env.mailers(environ, debug=not is_debug) == env.mailers({}, debug=not is_debug)
+
+
+def test_an_empty_variable_is_one_that_is_not_set() -> None:
+    """Compose files pass empty values through."""
+    assert env.mailers(dict.fromkeys(("EMAIL_HOST", "EMAIL_PORT", "EMAIL_USE_TLS", "EMAIL_URL"), "")) == env.mailers({})
+
+
+def test_a_second_provider_makes_a_failover_named_by_providers() -> None:
+    """In order of preference."""
+    entries = env.mailers(
+        {
+            "EMAIL_PROVIDER": "gmail",
+            "EMAIL_HOST_USER": "me@gmail.com",
+            "EMAIL_HOST_PASSWORD": "p",
+            "EMAIL_FALLBACK_HOST": "smtp.sendgrid.net",
+            "EMAIL_FALLBACK_USE_TLS": "1",
+            "EMAIL_FALLBACK_HOST_USER": "apikey",
+            "EMAIL_FALLBACK_HOST_PASSWORD": "k",
+        }
+    )
+    assert entries["default"] == {"BACKEND": FAILOVER, "OPTIONS": {"using": ["gmail", "sendgrid"]}}
+    assert entries["gmail"]["OPTIONS"] == {"provider": "gmail", "username": "me@gmail.com", "password": "p"}
+    assert entries["sendgrid"]["OPTIONS"]["host"] == "smtp.sendgrid.net"
+
+
+def test_unknown_providers_are_primary_and_fallback() -> None:
+    """And two accounts of one provider too."""
+    assert list(env.mailers({"EMAIL_HOST": "a", "EMAIL_FALLBACK_HOST": "b"})) == ["default", "primary", "fallback"]
+    twice = {"EMAIL_PROVIDER": "gmail", "EMAIL_FALLBACK_PROVIDER": "gmail"}
+    assert list(env.mailers(twice)) == ["default", "primary", "fallback"]
+
+
+def test_a_second_provider_can_be_switched_off() -> None:
+    """Without removing its variables."""
+    entries = env.mailers({"EMAIL_HOST": "a", "EMAIL_FALLBACK_HOST": "b", "EMAIL_FALLBACK_ENABLED": "no"})
+    assert list(entries) == ["default"]
+
+
+def test_a_fallback_without_a_provider_is_the_console_in_development_only() -> None:
+    """In production there is a note for the system check instead."""
+    environ = {"EMAIL_HOST": "a", "EMAIL_FALLBACK_ENABLED": "true"}
+    developing = env.mailers(environ, debug=True)
+    assert developing["default"]["OPTIONS"]["using"] == ["primary", "console"]
+    assert developing["console"] == {"BACKEND": CONSOLE}
+    live = env.mailers(environ, debug=False)
+    assert list(live) == ["default"]
+    assert [note.is_missing_fallback for note in live.notes] == [True]
+
+
+def test_email_backend_is_the_default_mailer_s_backend() -> None:
+    """Options of SMTP are not given to a backend that prints."""
+    environ = {"EMAIL_HOST": "h", "EMAIL_TIMEOUT": "3", "EMAIL_SSL_VERIFY": "1"}
+    assert env.mailers({**environ, "EMAIL_BACKEND": CONSOLE}) == {"default": {"BACKEND": CONSOLE}}
+    django_smtp = "django.core.mail.backends.smtp.EmailBackend"
+    assert env.mailers({**environ, "EMAIL_BACKEND": django_smtp}) == {
+        "default": {"BACKEND": django_smtp, "OPTIONS": {"host": "h", "timeout": 3.0}}
+    }
+
+
+def test_an_outbox_is_put_over_the_routes() -> None:
+    """Over one route directly, over several through a failover."""
+    one = env.mailers({"EMAIL_HOST": "h", "EMAIL_BACKEND": OUTBOX})
+    assert one["default"] == {"BACKEND": OUTBOX, "OPTIONS": {"using": "primary"}}
+    assert one["primary"]["BACKEND"] == SMTP
+    two = env.mailers({"EMAIL_HOST": "h", "EMAIL_FALLBACK_HOST": "b", "EMAIL_BACKEND": OUTBOX})
+    assert two["default"]["OPTIONS"] == {"using": "routes"}
+    assert two["routes"] == {"BACKEND": FAILOVER, "OPTIONS": {"using": ["primary", "fallback"]}}
+
+
+def test_a_secret_may_come_from_a_mounted_file(tmp_path: Path) -> None:
+    """The line end that editors add is not part of it; other space is."""
+    secret = tmp_path / "password"
+    secret.write_text(" hunter2 \n")
+    options = default_route({"EMAIL_HOST": "h", "EMAIL_HOST_USER": "u", "EMAIL_HOST_PASSWORD_FILE": str(secret)})
+    assert options.connection.credentials is not None
+    assert options.connection.credentials.password == " hunter2 "
+
+
+def test_every_name_may_come_from_a_file(tmp_path: Path) -> None:
+    """EMAIL_URL holds a secret too."""
+    url = tmp_path / "url"
+    url.write_text("submissions://u:p@mail.example.com\r\n")
+    assert default_route({"EMAIL_URL_FILE": str(url)}).connection.host == "mail.example.com"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """With the variable, the path and the reason."""
+    text = refusal({"EMAIL_HOST": "h", "EMAIL_HOST_PASSWORD_FILE": str(tmp_path / "absent")})
+    assert text.startswith("EMAIL_HOST_PASSWORD_FILE names a file that cannot be read")
+    assert "absent" in text
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    """And its content is not shown."""
+    path = tmp_path / "password"
+    path.write_bytes(b"\xff\xfesecret")
+    assert "not text" in refusal({"EMAIL_HOST": "h", "EMAIL_HOST_PASSWORD_FILE": str(path)})
+
+
+def test_a_variable_and_its_file_are_an_error() -> None:
+    """One of them would be ignored."""
+    text = refusal({"EMAIL_HOST": "h", "EMAIL_HOST_PASSWORD": "hunter2", "EMAIL_HOST_PASSWORD_FILE": "/x"})
+    assert "EMAIL_HOST_PASSWORD and EMAIL_HOST_PASSWORD_FILE" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"EMAIL_HOST": "h", "EMAIL_PORT": "smtp"}, "EMAIL_PORT must be a whole number"),
+        ({"EMAIL_HOST": "h", "EMAIL_TIMEOUT": "soon"}, "EMAIL_TIMEOUT must be"),
+        ({"EMAIL_HOST": "h", "EMAIL_USE_TLS": "ja"}, "EMAIL_USE_TLS must be true or false"),
+        ({"EMAIL_HOST": "h", "EMAIL_SSL_VERIFY": "ture"}, "EMAIL_SSL_VERIFY must be true or false"),
+        ({"EMAIL_HOST": "h", "EMAIL_MAX_RETRIES": "-1"}, "EMAIL_MAX_RETRIES must be"),
+        ({"EMAIL_HOST": "h", "EMAIL_FALLBACK_ENABLED": "x"}, "EMAIL_FALLBACK_ENABLED must be"),
+        ({"EMAIL_HOST": "h", "EMAIL_FALLBACK_HOST": "b", "EMAIL_FALLBACK_PORT": "x"}, "EMAIL_FALLBACK_PORT must be"),
+        ({"EMAIL_HOST": "h", "EMAIL_USE_TLS": "1", "EMAIL_USE_SSL": "1"}, "EMAIL_USE_TLS and EMAIL_USE_SSL"),
+        ({"EMAIL_PROVIDER": "gmial"}, "EMAIL_PROVIDER: There is no provider 'gmial'. Did you mean 'gmail'?"),
+        ({"EMAIL_HOST": "https://h"}, "EMAIL_HOST must be a host name"),
+        ({"EMAIL_HOST_USER": "u"}, "EMAIL_HOST_USER is set, but no server: set EMAIL_HOST"),
+        ({"EMAIL_FALLBACK_HOST": "b"}, "for the first is missing"),
+        ({"EMAIL_URL": "smtp://h", "EMAIL_HOST": "h"}, "EMAIL_URL and EMAIL_HOST are both set"),
+        ({"EMAIL_URL": "failover(smtp://a smtp://b)", "EMAIL_FALLBACK_HOST": "c"}, "EMAIL_URL is a failover already"),
+        ({"EMAIL_URL": "failover(smtp://a smtp://b)", "EMAIL_HOST_PASSWORD": "x"}, "ambiguous"),
+        ({"EMAIL_URL": "smtp://h?tiemout=3"}, "unknown option 'tiemout'. Did you mean 'timeout'?"),
+        ({"EMAIL_URL": "smtp://h?timeout=x"}, "'timeout' of EMAIL_URL must be"),
+        ({"EMAIL_URL": "smtp://h?password_file=/nowhere"}, "'password_file' of EMAIL_URL"),
+        (
+            {"EMAIL_HOST": "h", "EMAIL_USE_TLS": "1", "EMAIL_SSL_VERIFY": "0", "EMAIL_HOST_USER": "u"}
+            | {"EMAIL_HOST_PASSWORD": "hunter2"},
+            "EMAIL_SSL_VERIFY is off",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named_by_its_variable(environ: dict[str, str], words: str) -> None:
+    """At start-up, with the remedy, without a secret."""
+    text = refusal(environ)
+    assert words in text
+    assert "hunter2" not in text
+
+
+def test_no_retries_are_one_attempt() -> None:
+    """As with the setting of that name."""
+    assert default_route({"EMAIL_HOST": "h", "EMAIL_MAX_RETRIES": "0"}).max_attempts == 1
+
+
+def test_a_url_takes_what_it_does_not_say_from_the_other_names() -> None:
+    """A password that is mounted apart, a time-out for all."""
+    options = default_route(
+        {"EMAIL_URL": "submission://u@mail.example.com", "EMAIL_HOST_PASSWORD": "p", "EMAIL_TIMEOUT": "3"}
+    )
+    assert options.connection.credentials is not None
+    assert (options.connection.credentials.password, options.timeout) == ("p", 3.0)
+
+
+def test_a_failover_url_makes_the_same_mailers_as_the_names() -> None:
+    """With other backends among them."""
+    entries = env.mailers(
+        {"EMAIL_URL": "failover(submission://u:p@a.example submissions://u:p@b.example file:///tmp/mail)"}
+    )
+    assert entries["default"] == {"BACKEND": FAILOVER, "OPTIONS": {"using": ["primary", "fallback1", "fallback2"]}}
+    assert entries["fallback2"]["OPTIONS"] == {"file_path": "/tmp/mail"}
+
+
+def test_a_token_provider_is_not_imported_while_settings_are_read() -> None:
+    """Its module may import models."""
+    entry = env.mailers(
+        {"EMAIL_PROVIDER": "gmail", "EMAIL_HOST_USER": "u", "EMAIL_TOKEN_PROVIDER": "a.b", "EMAIL_AUTH": "xoauth2"}
+    )["default"]
+    assert entry["OPTIONS"]["token_provider"] == "a.b"
+    assert entry["OPTIONS"]["auth"] == "xoauth2"
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """MAILERS is printed by debuggers."""
+    entries = env.mailers({"EMAIL_URL": "failover(submission://u:hunter2@a submission://u:hunter2@b)"})
+    assert "hunter2" not in repr(entries)
+    assert "hunter2" not in repr(entries.notes)
+
+
+def test_it_works_in_a_settings_module(tmp_path: Path) -> None:
+    """Nothing may read a setting while settings are being made."""
+    (tmp_path / "site_settings.py").write_text(
+        "from reliable_email import env\n"
+        "SECRET_KEY = 'x'\n"
+        "DEBUG = False\n"
+        "INSTALLED_APPS = ['reliable_email']\n"
+        "MAILERS = env.mailers({'EMAIL_URL': 'submission://u:p@mail.example.com'}, debug=DEBUG)\n"
+        "EMAIL_BACKEND_OF_OLD = 'reliable_email.backends.DefaultMailer'\n"
+        "import django\n"
+        "if django.VERSION < (6, 1):\n"
+        "    EMAIL_BACKEND = EMAIL_BACKEND_OF_OLD\n"
+    )
+    code = (
+        "import django; django.setup()\n"
+        "from reliable_email.checks import configuration_messages\n"
+        "from reliable_email.backends.routes import routes_of\n"
+        "assert configuration_messages() == [], configuration_messages()\n"
+        "assert routes_of()[0].options['host'] == 'mail.example.com'\n"
+    )
+    import os
+
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "site_settings"}
+    environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ.get("PYTHONPATH", "")])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environ)

@@ -13,6 +13,7 @@ import shutil
 import ssl
 import tempfile
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -485,11 +486,13 @@ def server_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if maximum_version is not None and maximum_version < ssl.TLSVersion.TLSv1_2:
         ciphers = ciphers or "ALL:@SECLEVEL=0"
-        context.minimum_version = minimum_version or maximum_version
-    elif minimum_version is not None:
-        context.minimum_version = minimum_version
-    if maximum_version is not None:
-        context.maximum_version = maximum_version
+        minimum_version = minimum_version or maximum_version
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are what is wanted here
+        if minimum_version is not None:
+            context.minimum_version = minimum_version
+        if maximum_version is not None:
+            context.maximum_version = maximum_version
     if ciphers is None and certificate.parsed.public_key().__class__.__name__.startswith("RSA"):
         ciphers = "DEFAULT:@SECLEVEL=0"  # lets a server use the weak key that its clients are to refuse
     if ciphers is not None:

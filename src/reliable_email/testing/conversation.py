@@ -97,6 +97,7 @@ class Conversation:
         self._decoder = DotDecoder()
         self._digest = Digest(keeps_content=keeps_content)
         self._is_taken = False
+        link.on_input = ledger.changed
         link.reply_bytes = script.reply_bytes
         link.swallows_pipelined = script.swallows_pipelined
 
@@ -109,6 +110,11 @@ class Conversation:
     def recipients(self) -> Sequence[str]:
         """Forward-paths that were taken so far in the present transaction."""
         return self._envelope.recipients if self._envelope else ()
+
+    @property
+    def open_connection_count(self) -> int:
+        """Connections of the server that have not ended, this one included."""
+        return self._ledger.open_connection_count
 
     # -- for actions
 

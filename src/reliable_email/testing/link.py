@@ -55,6 +55,7 @@ class Link:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._is_open = True
         self.on_wake: Callable[[], None] = lambda: None
+        self.on_input: Callable[[], None] = lambda: None
         self.reply_bytes: int | None = None
         self.is_recording = True
         self.swallows_pipelined = False
@@ -111,6 +112,7 @@ class Link:
         if self.is_recording:
             self._record.raw += data
         self._input += data
+        self.on_input()
 
     def _wait_readable(self) -> None:
         while not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):

@@ -127,6 +127,7 @@ class ScriptedServer:
         keeps_content: False keeps only size and digest of what arrives.
         buffer_bytes: size of the kernel's socket buffers; small ones make full pipes easy.
         host: the address to listen on.
+        port: 0 for a free one.
         backlog: connections that the kernel may hold unaccepted.
     """
 
@@ -140,6 +141,7 @@ class ScriptedServer:
         keeps_content: bool = True,
         buffer_bytes: int | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
         backlog: int = 64,
         **rule_options: Any,
     ) -> None:
@@ -147,7 +149,7 @@ class ScriptedServer:
             raise TypeError(f"rules= and {', '.join(rule_options)} exclude each other")
         self.rules = rules if rules is not None else Submission(**rule_options)
         self.host = host
-        self.port = 0
+        self.port = port
         self.tls = tls
         self._scripts = scripts or (Script(),)
         self._certificate = certificate
@@ -189,6 +191,7 @@ class ScriptedServer:
         if self._buffer_bytes is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer_bytes)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
         listener.listen(self._backlog)
         self.port = listener.getsockname()[1]
@@ -303,7 +306,7 @@ class ScriptedServer:
         talk = self._talks[connection - 1 if connection > 0 else connection]
         done = threading.Event()
         talk.orders.append((act, done))
-        if not talk.link.wake():
+        if talk.record.ending is not None or not talk.link.wake():
             raise AssertionError(f"the connection has ended: {talk.record.ending}")
         if not done.wait(timeout):
             raise AssertionError(f"the connection does not wait for input:\n{self.story()}")

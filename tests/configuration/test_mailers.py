@@ -225,7 +225,8 @@ def test_default_mailer_without_mailers_says_what_to_do(email_settings: Callable
 @since_61
 def test_on_61_the_handler_is_django_s_own() -> None:
     """One handler, one behaviour."""
-    assert mailers is mail.mailers
+    chosen: Any = mailers
+    assert chosen is mail.mailers
 
 
 def test_the_package_names_its_doors_without_importing_them() -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import reliable_email
+
 USERS_TESTS = """
 import smtplib
 import pytest
@@ -42,7 +44,9 @@ def test_reset(reliable_email_reset):
 
 def run(code: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     """Run Python in a directory of its own, without this project's settings."""
+    source = Path(reliable_email.__file__).parents[1]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DJANGO", "PYTEST"))}
+    environment["PYTHONPATH"] = str(source)
     return subprocess.run(
         [sys.executable, *code], cwd=directory, env=environment, capture_output=True, text=True, check=False
     )

@@ -68,7 +68,7 @@ _OF_CODE: dict[int, Cause] = {
     552: Cause.MESSAGE_TOO_LARGE,
     556: Cause.DNS_OR_ROUTING,  # RFC 7504
 }
-_RECIPIENT_ONLY = frozenset({Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Cause.MAILBOX_FULL})
+_RECIPIENT_ONLY = frozenset({Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Cause.MAILBOX_FULL, Cause.DNS_OR_ROUTING})
 # Where the recipient was the question, or where it is not known what was asked.
 _MAY_BE_RECIPIENT = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY, None})
 
@@ -77,12 +77,12 @@ def cause_of_codes(code: int, enhanced: str, stage: Stage | None) -> tuple[Cause
     """(cause, name of the rule, certain) of the numbers of a reply."""
     status = enhanced.partition(".")[2]
     cause = _OF_STATUS.get(status)
-    if cause is not None and not (cause in _RECIPIENT_ONLY and stage not in _MAY_BE_RECIPIENT):
+    if cause is not None and not (cause in _RECIPIENT_ONLY and (stage not in _MAY_BE_RECIPIENT or code // 10 == 53)):
         if cause is Cause.SYSTEM_TEMPORARY and code >= 500:
             cause = Cause.SYSTEM_PERMANENT
         return cause, f"status.{enhanced}", True
     cause = _OF_CODE.get(code)
-    if cause is not None:
+    if cause is not None and not (cause in _RECIPIENT_ONLY and stage not in _MAY_BE_RECIPIENT):
         return cause, f"code.{code}", True
     if code < 500:
         return Cause.SYSTEM_TEMPORARY, f"class.{code // 100}", False

@@ -113,8 +113,10 @@ def _of_reply(
 
 
 def _deciding_rule(read: str, code: str, enhanced: str, stage: Stage | None, provider: str) -> Rule | None:
+    # 53z is about the login at any stage (RFC 4954 §6).
+    is_before_rcpt = stage in _BEFORE_RCPT or code.startswith("53")
     for rule in rulebook().matches(read, code, enhanced, stage, provider):
-        if stage in _BEFORE_RCPT and (rule.cause in _ABOUT_RECIPIENT or rule.scope is Scope.RECIPIENT):
+        if is_before_rcpt and (rule.cause in _ABOUT_RECIPIENT or rule.scope is Scope.RECIPIENT):
             continue
         return rule
     return None

@@ -23,6 +23,8 @@ _MAX_CHAIN = 12
 _NOT_SENT: dict[str, Cause] = {
     "gaierror": Cause.HOST_NOT_FOUND,
     "NameResolutionError": Cause.HOST_NOT_FOUND,
+    "SMTPConnectError": Cause.CONNECT_FAILED,  # with a number that is no reply code
+    "SMTPHeloError": Cause.CONNECT_FAILED,
     "ConnectionRefusedError": Cause.CONNECT_FAILED,
     "NewConnectionError": Cause.CONNECT_FAILED,
     "ConnectTimeout": Cause.CONNECT_FAILED,
@@ -135,7 +137,9 @@ _OF_AWS: dict[str, Cause] = {
     "InternalServiceErrorException": Cause.SYSTEM_TEMPORARY,
     "MessageRejected": Cause.CONTENT_REJECTED,
 }
-_SECRETS = re.compile(r"(?i)(bearer|basic|token|key|password|authorization)([=: ]+)\S+")
+_SECRETS = re.compile(
+    r"(?i)(authorization[=: \"']+(?:bearer |basic )?|(?:bearer|basic) |(?:token|key|password|secret)[\"']?[=:] ?[\"']?)[^\s\"',}]+"
+)
 
 
 def classify_exception(
@@ -298,7 +302,7 @@ def _told(error: BaseException) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    return _SECRETS.sub(r"\1\2***", text[:2048])[:300]
+    return _SECRETS.sub(r"\1***", text[:2048])[:300]
 
 
 def _with_detail(failure: Failure, detail: str, *, retry_after: float | None = None) -> Failure:

@@ -300,6 +300,8 @@ def scope_for(cause: Cause, stage: Stage | None = None) -> Scope:
             return Scope.ROUTE
     if cause is Cause.SYNTAX_OR_UNSUPPORTED and stage is Stage.RCPT:
         return Scope.RECIPIENT
+    if cause is Cause.GREYLISTED and (stage in _BEFORE_ENVELOPE or stage is Stage.MAIL):
+        return Scope.MESSAGE
     return MEANINGS[cause].scope
 
 

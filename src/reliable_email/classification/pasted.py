@@ -29,7 +29,8 @@ def read_reply(text: str) -> Reply:
 def _read(text: str) -> Reply:
     match = _TUPLE.search(text)
     if match is not None:
-        return parse_reply(f"{match['code']} {_unquoted(match['text'])}")
+        lines = _unquoted(match["text"]).splitlines() or [""]
+        return parse_reply("\n".join(f"{match['code']} {line}" for line in lines))
     try:
         return parse_reply(text)
     except ReplyError:

@@ -28,7 +28,7 @@ def words(text: str) -> str:
     if "@" in text:
         text = _without_addresses(text)
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text)
+        text = unicodedata.normalize("NFKD", text).lower()
     text = _NUMBERS.sub(" ", text)
     if text.count(":") > 3 or "::" in text:
         text = _IPV6.sub(" ", text)

@@ -10,6 +10,8 @@ like one that is not set. What `mailers` returns holds the secrets; nothing here
 | EMAIL_SSL_VERIFY, EMAIL_TIMEOUT, EMAIL_MAX_RETRIES | certificate check, seconds, attempts in all |
 | EMAIL_PROVIDER, EMAIL_REGION | instead of host, port and TLS mode |
 | EMAIL_<OPTION> | most other options of `ReliableSMTPBackend` |
+| EMAIL_TOKEN_PROVIDER | for XOAUTH2: a dotted path, or a grant: refresh_token, client_credentials, service_account, certificate |
+| EMAIL_TOKEN_CLIENT_ID, _CLIENT_SECRET, _REFRESH_TOKEN, _SERVICE, _TENANT, _KEY_FILE, … | the grant's arguments |
 | EMAIL_FALLBACK_HOST, EMAIL_FALLBACK_… | the same for a second provider |
 | EMAIL_FALLBACK_ENABLED | false switches the second provider off; true without one means the console under DEBUG |
 | EMAIL_URL, EMAIL_FALLBACK_URL | one URL instead of the names above, or `failover(url url …)` |
@@ -26,6 +28,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.backends.options import read_route
 from reliable_email.backends.reader import OptionReader, sentence
+from reliable_email.backends.tokens import GRANT_ARGUMENTS, GRANTS
 from reliable_email.conf import (
     FALLBACK_PREFIX,
     FALLBACK_SWITCH,
@@ -241,9 +244,16 @@ class _Environment:
             value = self._value(variable)
             if value is not None:
                 found[name] = value
+        if found.get("token_provider") in GRANTS:
+            found["token_provider"] = self._grant(found["token_provider"], f"{prefix}TOKEN_")
         if "max_attempts" in found:
             found["max_attempts"] = self._retries(f"{prefix}MAX_RETRIES", found["max_attempts"])
         return found
+
+    def _grant(self, grant: str, prefix: str) -> dict[str, str]:
+        """The dict form of `token_provider`, with every argument that has a variable."""
+        arguments = ((name, self._value(f"{prefix}{name.upper()}")) for name in GRANT_ARGUMENTS)
+        return {"grant": grant, **{name: value for name, value in arguments if value is not None}}
 
     def _retries(self, variable: str, value: str) -> int:
         try:

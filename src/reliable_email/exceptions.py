@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome
 from reliable_email.smtp.stages import Stage
+from reliable_email.values import printable
 
 if TYPE_CHECKING or django.VERSION >= (6, 1):
     from django.core.mail.exceptions import InvalidMailer, MailerDoesNotExist
@@ -255,14 +256,9 @@ def _why(one: RecipientOutcome) -> str:
 def _failure_text(failure: Failure) -> str:
     stage = f" at {failure.stage}" if failure.stage is not None else ""
     said = f'"{failure.reply}"' if failure.reply is not None else failure.detail
-    return _printable(f"{failure.cause}{stage}" + (f": {said}" if said else ""))
+    return printable(f"{failure.cause}{stage}" + (f": {said}" if said else ""))
 
 
 def _listed(addresses: Sequence[str]) -> str:
     rest = len(addresses) - _LISTED
-    return _printable(", ".join(addresses[:_LISTED])) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _printable(text: str) -> str:
-    """What a server said may hold control and bidi characters, which forge log lines."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return printable(", ".join(addresses[:_LISTED])) + (f" and {rest} more" if rest > 0 else "")

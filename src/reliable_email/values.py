@@ -117,6 +117,11 @@ def existing_file(value: object) -> str:
         raise ValueProblem(f"names a file that cannot be read: {path} ({error.strerror or error})") from error
 
 
+def printable(text: str) -> str:
+    """Text from outside with its control and bidi characters escaped: they forge log lines and hide words."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
 def shown(value: object) -> str:
     """A value as it may stand in an error text: short, and its characters escaped."""
     words = repr(value)

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from reliable_email import env
 from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.tokens import GRANT_ARGUMENTS, GRANTS
 
 SMTP = "reliable_email.backends.ReliableSMTPBackend"
 FAILOVER = "reliable_email.backends.FailoverBackend"
@@ -248,6 +251,33 @@ def test_a_token_provider_is_not_imported_while_settings_are_read() -> None:
     )["default"]
     assert entry["OPTIONS"]["token_provider"] == "a.b"
     assert entry["OPTIONS"]["auth"] == "xoauth2"
+
+
+def test_a_grant_s_arguments_have_variables_too(tmp_path: Path) -> None:
+    """Secrets by file as everywhere; the route is usable as it is."""
+    token = tmp_path / "token"
+    token.write_text("hunter2\n")
+    environ = {
+        "EMAIL_PROVIDER": "gmail",
+        "EMAIL_HOST_USER": "me@gmail.com",
+        "EMAIL_TOKEN_PROVIDER": "refresh_token",
+        "EMAIL_TOKEN_CLIENT_ID": "c",
+        "EMAIL_TOKEN_REFRESH_TOKEN_FILE": str(token),
+    }
+    entry = env.mailers(environ)["default"]
+    assert entry["OPTIONS"]["token_provider"] == {
+        "grant": "refresh_token",
+        "client_id": "c",
+        "refresh_token": "hunter2",
+    }
+    assert default_route(environ).connection.mechanism == "xoauth2"
+
+
+def test_every_argument_of_a_grant_that_is_text_has_a_variable() -> None:
+    """None is forgotten when a grant gets a new one."""
+    for path in GRANTS.values():
+        for one in fields(import_string(path)):
+            assert one.name in GRANT_ARGUMENTS or one.name == "on_new_refresh_token"
 
 
 def test_no_repr_shows_a_secret() -> None:

@@ -10,7 +10,9 @@ import pytest
 from reliable_email.backends.options import SMTP_OPTIONS, SMTPOptions, smtp_options
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.exceptions import InvalidMailer
+from reliable_email.smtp.oauth import RefreshTokenProvider
 from reliable_email.smtp.options import TLSMode
+from reliable_email.smtp.pins import show_pin
 
 
 def route(**options: Any) -> SMTPOptions:
@@ -240,7 +242,7 @@ def test_an_unverified_password_may_go_to_this_machine(host: str) -> None:
 
 def test_an_unverified_password_may_go_to_a_pinned_key() -> None:
     """The pin is the verification."""
-    pin = hashlib.sha256(b"key").hexdigest()
+    pin = show_pin(hashlib.sha256(b"key").digest())
     options = route(host="h", use_tls=True, ssl_verify=False, ssl_pin=pin, username="u", password="p")
     assert options.connection.tls.pins == (pin,)
 
@@ -251,7 +253,7 @@ def test_a_pin_may_be_written_in_every_usual_way() -> None:
     encoded = base64.b64encode(digest).decode()
     colons = ":".join(f"{byte:02X}" for byte in digest)
     for written in (digest.hex(), colons, encoded, f"sha256//{encoded}", [encoded], (digest.hex(),)):
-        assert route(host="h", ssl_pin=written).connection.tls.pins == (digest.hex(),)
+        assert route(host="h", ssl_pin=written).connection.tls.pins == (show_pin(digest),)
     assert len(route(host="h", ssl_pin=f"{digest.hex()}, {encoded}").connection.tls.pins) == 2
 
 
@@ -312,12 +314,28 @@ def test_a_token_provider_is_named_by_its_path() -> None:
         "os.sep",
         {"account": "a"},
         {"path": "os.getcwd", "account": "a"},
+        {"path": "os.getcwd", "grant": "refresh_token"},
+        {"grant": "refreshtoken"},
+        {"grant": "refresh_token", "client_id": "c"},
+        {"grant": "client_credentials", "client_id": "c", "client_secret": "hunter2"},
         3,
     ],
 )
 def test_a_token_provider_that_is_none_is_refused(written: object) -> None:
     """With the reason."""
-    assert "'token_provider'" in refusal(host="h", username="u", token_provider=written)
+    text = refusal(host="h", username="u", token_provider=written)
+    assert "'token_provider'" in text
+    assert "hunter2" not in text
+
+
+def test_a_grant_is_named_by_its_word() -> None:
+    """What ships with the package needs no path, and its routes are equal for equal accounts."""
+    written = {"grant": "refresh_token", "service": "google", "client_id": "c", "refresh_token": "hunter2"}
+    one, other = (route(provider="gmail", username="u", token_provider=dict(written)) for _ in range(2))
+    assert one.connection.credentials is not None
+    assert isinstance(one.connection.credentials.token_provider, RefreshTokenProvider)
+    assert one == other
+    assert "hunter2" not in repr(one)
 
 
 def test_a_token_provider_s_arguments_are_not_shown() -> None:

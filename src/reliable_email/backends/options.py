@@ -4,9 +4,7 @@ Explicit options win over the provider's habits, those over the defaults. Everyt
 before any connection, and named with its place and its remedy. Nothing here resolves a name or opens a socket.
 """
 
-import base64
 import ipaddress
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,6 +16,7 @@ from reliable_email.backends.tokens import token_provider
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Provider, Quota, UnknownProvider
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy, TokenProvider
+from reliable_email.smtp.pins import parse_pin, show_pin
 from reliable_email.values import (
     ValueProblem,
     boolean,
@@ -438,19 +437,11 @@ def _pins(value: object) -> tuple[str, ...]:
 
 
 def _pin(words: str) -> str:
-    """One fingerprint as lower-case hex; curl's and HPKP's "sha256/" prefix and openssl's colons are taken off."""
-    bare = re.sub(r"^sha256(//?|:)", "", words, flags=re.IGNORECASE)
-    digits = bare.replace(":", "")
+    """One pin in its canonical spelling, so that equal pins are equal options."""
     try:
-        digest = bytes.fromhex(digits) if len(digits) == 64 else base64.b64decode(bare, validate=True)
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise ValueProblem(
-            "must be SHA-256 fingerprints of public keys (SPKI), as 64 hexadecimal digits or 44 characters of base64, "
-            f"not {shown(words)}"
-        )
-    return digest.hex()
+        return show_pin(parse_pin(words))
+    except ValueError as error:
+        raise ValueProblem(f"cannot be used: {error}") from error
 
 
 def _address(value: object) -> str | None:

@@ -1,9 +1,11 @@
 """Reads the `token_provider` option: where the access tokens of an XOAUTH2 login come from.
 
-It may be a dotted path, a dict of a dotted path under "path" and the arguments of what is there, a function that
-returns a token, or an object with `access_token()`.
+It may be a function that returns a token, an object with `access_token()`, the dotted path of either, or a dict: the
+name of a grant under "grant" (or a dotted path under "path") and the arguments of the class behind it, as in
+`{"grant": "refresh_token", "service": "google", "client_id": …, "client_secret": …, "refresh_token": …}`.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -11,10 +13,29 @@ from typing import cast
 from django.utils.module_loading import import_string
 
 from reliable_email.smtp.options import TokenProvider
-from reliable_email.values import ValueProblem, closest, shown
+from reliable_email.values import ValueProblem, choice, shown, text
 
-# Names for what ships with the package, so that nobody has to type its path.
-BUILT_IN: Mapping[str, str] = {}
+# What ships with the package, by the name of the grant.
+GRANTS: Mapping[str, str] = {
+    "refresh_token": "reliable_email.smtp.oauth.RefreshTokenProvider",
+    "client_credentials": "reliable_email.smtp.oauth.ClientCredentialsProvider",
+    "service_account": "reliable_email.smtp.oauth_assertions.ServiceAccountProvider",
+    "certificate": "reliable_email.smtp.oauth_assertions.CertificateProvider",
+}
+# The arguments of all of them that are text.
+GRANT_ARGUMENTS = (
+    "service",
+    "client_id",
+    "client_secret",
+    "refresh_token",
+    "tenant",
+    "username",
+    "key_file",
+    "thumbprint",
+    "token_url",
+    "scope",
+    "cafile",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +58,47 @@ def token_provider(value: object) -> TokenProvider:
     arguments: dict[str, object] = {}
     if isinstance(value, Mapping):
         arguments = {str(name): argument for name, argument in value.items()}
-        value = arguments.pop("path", None)
-        if not isinstance(value, str):
-            raise ValueProblem('must have a dotted path under "path"')
+        value = _path_in(arguments)
     if isinstance(value, str):
         return _from_path(value, arguments)
     return _usable(value)
 
 
+def _path_in(arguments: dict[str, object]) -> str:
+    """Take the class's path out of a dict."""
+    grant, path = arguments.pop("grant", None), arguments.pop("path", None)
+    if (grant is None) == (path is None):
+        raise ValueProblem(f'must name a "grant" ({", ".join(GRANTS)}) or a dotted "path"')
+    if path is not None:
+        return text(path)
+    return GRANTS[choice(grant, tuple(GRANTS))]
+
+
 def _from_path(path: str, arguments: Mapping[str, object]) -> TokenProvider:
     try:
-        found = import_string(BUILT_IN.get(path, path))
+        found = import_string(path)
     except ImportError as error:
-        guess = closest(path, BUILT_IN)
-        hint = f"; did you mean {guess!r}?" if guess else ""
-        raise ValueProblem(f"cannot be imported: {error}{hint}") from error
+        raise ValueProblem(f"cannot be imported: {error}") from error
     if isinstance(found, type):
-        try:
-            found = found(**arguments)
-        except (TypeError, ValueError) as error:
-            # The error may quote an argument, and an argument may be a secret: say which names were given instead.
-            given = ", ".join(sorted(arguments)) or "none"
-            raise ValueProblem(f"{path} does not take these arguments: {given} ({type(error).__name__})") from None
-        return _usable(found)
+        return _usable(_made(found, arguments))
     if arguments:
         raise ValueProblem(f"{path} is not a class, so it takes no arguments: {', '.join(sorted(arguments))}")
     return _usable(found)
+
+
+def _made(found: type, arguments: Mapping[str, object]) -> object:
+    try:
+        inspect.signature(found).bind(**arguments)
+    except TypeError as error:  # names arguments and shows no values
+        raise ValueProblem(f"{found.__name__}: {error}") from None
+    except ValueError:
+        pass  # no signature to look at
+    try:
+        return found(**arguments)
+    except (TypeError, ValueError) as error:
+        # A project's error may quote an argument, and an argument may be a secret; ours quote none.
+        said = str(error) if found.__module__.startswith("reliable_email.") else type(error).__name__
+        raise ValueProblem(f"{found.__name__} does not take these arguments: {said}") from None
 
 
 def _usable(found: object) -> TokenProvider:

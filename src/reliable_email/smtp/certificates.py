@@ -93,7 +93,10 @@ def read_certificate(encoded: bytes) -> Certificate:
     """
     fields = _fields(encoded)
     issuer, validity, subject = fields[2], fields[3], fields[4]
-    not_before, not_after = (_instant(element) for element in validity.children())
+    instants = [_instant(element) for element in validity.children()]
+    if len(instants) != 2:
+        raise DERError("a validity that is not two instants")
+    not_before, not_after = instants
     extensions = {oid: (critical, value) for oid, critical, value in _extensions(fields)}
     alt_critical, alt_names = extensions.get(_SUBJECT_ALT_NAME, (False, b""))
     constraints_critical, constraints = extensions.get(_BASIC_CONSTRAINTS, (False, b""))

@@ -27,6 +27,7 @@ from reliable_email.testing.server import (
     half,
     hang,
     inject,
+    pause,
     raw,
     real,
     reply,
@@ -35,6 +36,7 @@ from reliable_email.testing.server import (
     split,
     stall,
     trickle,
+    until_told,
 )
 
 CONTENT = b"Subject: hello\r\n\r\nhello\r\n"
@@ -540,6 +542,7 @@ class TestScript:
             (inject("250 ghost"), b"250 2.0.0 Ok\r\n250 ghost\r\n"),
             (both("250 a", raw(b"b\n"), real()), b"250 a\r\nb\n250 2.0.0 Ok\r\n"),
             (raw(b"\x00\xff\r\n"), b"\x00\xff\r\n"),
+            (both(pause(0.001), "250 late"), b"250 late\r\n"),
             ("250-a\n550 b", b"250-a\r\n550 b\r\n"),
         ],
     )
@@ -606,6 +609,15 @@ class TestScript:
             smtplib.SMTP(server.host, server.port) as client,
         ):
             assert client.sendmail("a@x.test", ["b@x.test"], CONTENT) == {}
+
+    def test_replies_can_lack_the_cr(self) -> None:
+        """Lines end as the script says, and are believed as others are."""
+        with ScriptedServer(Script(line_end="\n")) as server, talk(server, hello=False) as client:
+            client.send("EHLO x\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n")
+            said = client.rest()
+        assert b"\r" not in said
+        assert said.startswith(b"220 mx.test ESMTP\n250-mx.test\n")
+        assert len(server.messages) == 1
 
     def test_pipelined_input_can_be_swallowed(self) -> None:
         """Behind the first line of a segment nothing is understood."""
@@ -683,6 +695,31 @@ class TestWhileItRuns:
                 assert client.reply() == "421 4.4.2 idle"
                 assert client.rest() == b""
                 client.close()
+
+    def test_stage_can_wait_for_the_test(self) -> None:
+        """A reply comes when the test says so, and the conversation goes on."""
+        with ScriptedServer(Script(final_reply=[until_told()])) as server, talk(server) as client:
+            for command in ("MAIL FROM:<a@x.test>", "RCPT TO:<b@x.test>", "DATA"):
+                client.ask(command)
+            client.send(CONTENT + b".\r\nNOOP\r\n")
+            server.wait_for(lambda server: server.connections[0].content_bytes)
+            assert server.messages == []
+            server.do("250 at last")
+            assert len(server.messages) == 1
+            assert client.reply() == "250 at last"
+            assert client.reply() == "250 2.0.0 Ok"
+
+    def test_behaviour_can_change_for_later_connections(self) -> None:
+        """A provider breaks and recovers; connections that are open stay as they were."""
+        with ScriptedServer() as server, talk(server) as first:
+            server.behave(Script(greeting="421 down"), Script(greeting="554 still down"))
+            for expected in ("421 down", "554 still down", "554 still down"):
+                with talk(server, hello=False) as client:
+                    assert client.reply() == expected
+            server.behave()
+            with talk(server) as client:
+                assert submit(client).startswith("250")
+            assert submit(first).startswith("250")
 
     def test_order_to_an_ended_connection_is_an_error(self) -> None:
         """The test hears of it instead of waiting."""

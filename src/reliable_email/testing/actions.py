@@ -32,9 +32,9 @@ def as_action(act: Act) -> Action:
             return act
 
 
-def wire(text: str) -> bytes:
-    """Reply text as bytes: lines ended by CR LF."""
-    return "".join(f"{line}\r\n" for line in text.splitlines() or [""]).encode("utf-8", "surrogateescape")
+def wire(text: str, line_end: str = "\r\n") -> bytes:
+    """Reply text as bytes, each line with its end."""
+    return "".join(f"{line}{line_end}" for line in text.split("\n")).encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,25 @@ class stall:
     def __call__(self, conversation: "Conversation") -> None:
         conversation.link.flush()
         conversation.link.wait(None)
+
+
+@dataclass(frozen=True, slots=True)
+class pause:
+    """Does nothing for so many `seconds`, and goes on."""
+
+    seconds: float
+
+    def __call__(self, conversation: "Conversation") -> None:
+        conversation.link.flush()
+        conversation.link.wait(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class until_told:
+    """Does nothing until the test tells it something by `server.do(...)`, does that, and goes on."""
+
+    def __call__(self, conversation: "Conversation") -> None:
+        conversation.link.wait_for_order()
 
 
 @dataclass(frozen=True, slots=True)

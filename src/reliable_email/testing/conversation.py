@@ -121,7 +121,7 @@ class Conversation:
     def say(self, text: str) -> None:
         """Send a reply as the stage's answer; a 2yz at `final_reply` takes the message before it is sent."""
         self.note(text)
-        self.link.write(wire(text))
+        self.link.write(wire(text, self._script.line_end))
 
     def note(self, text: str) -> None:
         """Believe that `text` is said, without sending it."""

@@ -118,13 +118,16 @@ class Link:
         while not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             ready = [key.fileobj for key, _ in self._selector.select()]
             if self._woken in ready:
-                self._woken.recv(1)
-                if self._closing.is_set():
-                    raise ConversationOver(Ending.STOPPED)
-                self.on_wake()
-                self.flush()
+                self._wake()
             elif ready:
                 return
+
+    def _wake(self) -> None:
+        self._woken.recv(1)
+        if self._closing.is_set():
+            raise ConversationOver(Ending.STOPPED)
+        self.on_wake()
+        self.flush()
 
     def _stopped_or(self, ending: Ending) -> Ending:
         return Ending.STOPPED if self._closing.is_set() else ending
@@ -157,6 +160,16 @@ class Link:
         """Let time pass, or end the conversation when the server is closed meanwhile."""
         if self._closing.wait(seconds):
             raise ConversationOver(Ending.STOPPED)
+
+    def wait_for_order(self) -> None:
+        """Read nothing until the link is woken and `on_wake` has done what it does."""
+        self.flush()
+        self._selector.unregister(self._sock)
+        try:
+            self._selector.select()
+        finally:
+            self._selector.register(self._sock, selectors.EVENT_READ)
+        self._wake()
 
     # -- TLS
 

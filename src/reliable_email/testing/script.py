@@ -28,6 +28,7 @@ class Script:
         final_reply: instead of the answer to complete content. The message counts as taken when a 2yz is said, or
             by `accept_then(...)`.
         idle: after the final reply was sent, before the next command.
+        line_end: of replies that are said, "\\n" for a server that forgets the CR.
         reply_bytes: write replies in pieces of so many bytes.
         swallows_pipelined: throw away what stands behind the first line of a segment.
     """
@@ -49,5 +50,6 @@ class Script:
     rset: Scripted = None
     noop: Scripted = None
     quit: Scripted = None
+    line_end: str = "\r\n"
     reply_bytes: int | None = None
     swallows_pipelined: bool = False

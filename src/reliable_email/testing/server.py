@@ -40,6 +40,7 @@ from reliable_email.testing.actions import (
     handshake,
     hang,
     inject,
+    pause,
     raw,
     real,
     reply,
@@ -48,6 +49,7 @@ from reliable_email.testing.actions import (
     split,
     stall,
     trickle,
+    until_told,
 )
 from reliable_email.testing.conversation import Conversation
 from reliable_email.testing.ledger import Ledger
@@ -76,6 +78,7 @@ __all__ = [
     "handshake",
     "hang",
     "inject",
+    "pause",
     "raw",
     "real",
     "reply",
@@ -84,6 +87,7 @@ __all__ = [
     "split",
     "stall",
     "trickle",
+    "until_told",
 ]
 
 TLS = Literal["none", "starttls", "implicit"]
@@ -152,6 +156,7 @@ class ScriptedServer:
         self.port = port
         self.tls = tls
         self._scripts = scripts or (Script(),)
+        self._first_scripted = 1  # number of the connection that gets the first script
         self._certificate = certificate
         self._context = context
         self._keeps_content = keeps_content
@@ -298,10 +303,15 @@ class ScriptedServer:
 
     # -- what it can be told while it runs
 
+    def behave(self, *scripts: Script) -> None:
+        """From the next connection on, follow these scripts; none for real behaviour."""
+        self._first_scripted = len(self.connections) + 1
+        self._scripts = scripts or (Script(),)
+
     def do(self, act: Act, *, connection: int = -1, timeout: float = 5.0) -> None:
         """Let a connection that waits for input do something now (the last one, or by number from 1).
 
-        Returns when it is done: `server.do(both("421 4.4.2 idle for too long", close()))`.
+        Returns when it is done: `server.do("421 4.4.2 idle for too long")`.
         """
         talk = self._talks[connection - 1 if connection > 0 else connection]
         done = threading.Event()
@@ -326,7 +336,8 @@ class ScriptedServer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         record = self._ledger.open_connection((peer[0], peer[1]))
         talk = _Talk(Link(sock, record, self._closing), record)
-        script = self._scripts[min(record.number, len(self._scripts)) - 1]
+        position = record.number - self._first_scripted
+        script = self._scripts[min(position, len(self._scripts) - 1)]
         talk.thread = threading.Thread(
             target=self._talk,
             args=(talk, script),

@@ -376,7 +376,7 @@ HABITS: Mapping[str, Habits] = {
         wrong_password="535 5.7.8 Error: authentication failed",
         login_missing="530 5.7.0 Authentication required",
         quota=(Refusal("final_reply", "452 4.7.1 Daily sending limit exceeded", is_guess=True),),
-        unverified=Refusal("final_reply", "550 5.7.1 Sender address {sender} is not validated", is_guess=True),
+        unverified=Refusal("final_reply", "550 5.7.1 Sender {sender} is not a verified sender", is_guess=True),
     ),
     "microsoft365": Habits(
         greeting="220 smtp.office365.com Microsoft ESMTP MAIL Service ready",

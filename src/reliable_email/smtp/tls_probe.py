@@ -81,35 +81,32 @@ def probe_tls(
         now: the wall clock, to tell an expired certificate.
     """
 
-    def attempt(variant: TLSPolicy, *, strict: bool) -> TLSInfo:
+    def attempt(variant: TLSPolicy, *, strict: bool) -> TLSInfo | WireFailure:
+        sock = connect()
         # A fixed strictness in the policy keeps the handshake from learning.
         fixed = replace(variant, strict=strict)
-        sock, info = handshake(connect(), fixed, host=host, port=port, deadline=deadline, strict=strict)
-        sock.close()
+        try:
+            wrapped, info = handshake(sock, fixed, host=host, port=port, deadline=deadline, strict=strict)
+        except WireError as error:
+            return error.failure
+        wrapped.close()
         return info
 
     verifying = replace(policy, verify=True)
     strict = policy.strict is not False
-    try:
-        info = attempt(verifying, strict=strict)
-    except WireError as error:
-        failure = error.failure
-    else:
-        return TLSProbe(verdict=Verdict.TRUSTED, chain=read_chain(info.chain), tls=info)
+    result = attempt(verifying, strict=strict)
+    if isinstance(result, TLSInfo):
+        return TLSProbe(verdict=Verdict.TRUSTED, chain=read_chain(result.chain), tls=result)
+    failure = result
     if failure.kind is FailureKind.TLS_VERIFICATION and strict and failure.verify_code in FORM_CODES:
-        form_failure = failure
-        try:
-            info = attempt(verifying, strict=False)
-        except WireError as error:
-            failure = error.failure
-        else:
-            return _form_only(form_failure, info)
+        result = attempt(verifying, strict=False)
+        if isinstance(result, TLSInfo):
+            return _form_only(failure, result)
+        failure = result
     if failure.kind not in (FailureKind.TLS_VERIFICATION, FailureKind.TLS_PIN):
         return TLSProbe(verdict=Verdict.NO_TLS, failure=failure, advice=failure.detail)
-    try:
-        blind: TLSInfo | None = attempt(replace(policy, verify=False, pins=()), strict=False)
-    except WireError:
-        blind = None
+    result = attempt(replace(policy, verify=False, pins=()), strict=False)
+    blind = result if isinstance(result, TLSInfo) else None
     chain = read_chain(blind.chain) if blind is not None else ()
     if failure.kind is FailureKind.TLS_PIN:
         return TLSProbe(

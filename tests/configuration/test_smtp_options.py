@@ -376,3 +376,39 @@ def test_what_was_given_is_remembered_with_its_place() -> None:
 def test_every_documented_option_is_read(option: str) -> None:
     """A value of no possible type is noticed, so no option is only listed."""
     assert f"'{option}'" in refusal(**{"host": "h", option: object()}) or option == "host"
+
+
+def test_options_that_no_server_needs_can_be_left_empty() -> None:
+    """An empty text is no value."""
+    options = route(host="h", local_hostname="", idempotency_header=False, redirect_to="", quota="none", region="")
+    assert (options.connection.local_hostname, options.idempotency_header, options.redirect_to) == (None, None, None)
+
+
+def test_an_idempotency_header_can_be_named() -> None:
+    """For a provider that we do not know."""
+    assert route(host="h", idempotency_header="Idempotency-Key").idempotency_header == "Idempotency-Key"
+
+
+def test_a_relaxed_certificate_is_said_in_the_summary() -> None:
+    """And a named route is called by its alias."""
+    options = route(host="h", use_ssl=True, ssl_verify=False)
+    assert options.summary() == "h:465, implicit TLS, certificate not verified, no login"
+    assert options.route == "x"
+
+
+@pytest.mark.parametrize("redirect", ["nobody", "@example.com"])
+def test_mail_is_redirected_to_an_address(redirect: str) -> None:
+    """A domain cannot take it."""
+    assert "must be an e-mail address" in refusal(host="h", only_to="x.example", redirect_to=redirect)
+
+
+def test_a_password_login_cannot_use_access_tokens() -> None:
+    """One of them is a mistake."""
+    assert "'auth' 'plain' cannot use" in refusal(
+        host="h", username="u", auth="plain", token_provider=access_token_of_the_test
+    )
+
+
+def test_a_token_that_is_user_and_password_is_in_no_repr() -> None:
+    """Postmark's server token is a user name in form only."""
+    assert "server-token" not in repr(route(provider="postmark", password="server-token"))

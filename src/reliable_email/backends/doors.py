@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
 
-from reliable_email.backends.options import on_unknown
+from reliable_email.backends.option_values import on_unknown
 from reliable_email.backends.reader import OptionReader, Problem, ProblemKind
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.values import ValueProblem, boolean, choice, seconds, shown, strings, text

@@ -7,16 +7,25 @@ before any connection, and named with its place and its remedy. Nothing here res
 import ipaddress
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from reliable_email import conf, providers
+from reliable_email.backends.option_values import (
+    address,
+    address_patterns,
+    ehlo_name,
+    header_name,
+    host_name,
+    on_unknown,
+    pins,
+    positive,
+    strictness,
+)
 from reliable_email.backends.quotas import quotas
 from reliable_email.backends.reader import OptionReader, Problem, ProblemKind, option_place
 from reliable_email.backends.tokens import token_provider
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Provider, Quota, UnknownProvider
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy, TokenProvider
-from reliable_email.smtp.pins import parse_pin, show_pin
 from reliable_email.values import (
     ValueProblem,
     boolean,
@@ -25,8 +34,6 @@ from reliable_email.values import (
     integer,
     seconds,
     secret,
-    shown,
-    strings,
     text,
 )
 
@@ -223,7 +230,7 @@ def _with_fallback(reader: OptionReader, main: SMTPOptions) -> SMTPOptions | Non
 def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
     reader.report_unknown(SMTP_OPTIONS)
     named = _named_provider(reader)
-    host = reader.take("host", _host, named.host if named else "")
+    host = reader.take("host", host_name, named.host if named else "")
     if not host and alias is None and not reader.has("host") and named is None:
         host = "localhost"  # Django's own default for EMAIL_HOST
     if not host and not any(problem.option in ("host", "provider", "region") for problem in reader.problems):
@@ -237,12 +244,12 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         credentials=credentials,
         mechanism=_mechanism(reader, credentials),
         allow_plaintext_auth=reader.take("allow_plaintext_auth", boolean, False),
-        local_hostname=reader.take("local_hostname", _hostname_word, None),
+        local_hostname=reader.take("local_hostname", ehlo_name, None),
         final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
         pipelining=reader.take("pipelining", boolean, True),
-        connections=reader.take("connections", _positive, named.max_connections if named else None),
+        connections=reader.take("connections", positive, named.max_connections if named else None),
         messages_per_connection=reader.take(
-            "messages_per_connection", _positive, named.messages_per_connection if named else None
+            "messages_per_connection", positive, named.messages_per_connection if named else None
         ),
         flight=reader.take("flight", lambda value: integer(value, at_least=0, at_most=100), 0),
     )
@@ -252,14 +259,14 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         connection=connection,
         provider=named or providers.for_host(host),
         provider_is_named=named is not None,
-        max_attempts=reader.take("max_attempts", _positive, DEFAULT_MAX_ATTEMPTS),
+        max_attempts=reader.take("max_attempts", positive, DEFAULT_MAX_ATTEMPTS),
         timeout=reader.take("timeout", seconds, DEFAULT_TIMEOUT_SECONDS),
         quotas=reader.take("quota", quotas, named.quotas if named else ()),
-        idempotency_header=reader.take("idempotency_header", _header_name, named.idempotency_header if named else None),
+        idempotency_header=reader.take("idempotency_header", header_name, named.idempotency_header if named else None),
         on_unknown=reader.take("on_unknown", on_unknown, None),
         fail_silently=reader.take("fail_silently", boolean, False),
-        only_to=reader.take("only_to", _address_patterns, ()),
-        redirect_to=reader.take("redirect_to", _address, None),
+        only_to=reader.take("only_to", address_patterns, ()),
+        redirect_to=reader.take("redirect_to", address, None),
         given=reader.given,
     )
     if options.redirect_to is not None and not options.only_to:
@@ -305,11 +312,11 @@ def _tls_and_port(reader: OptionReader, named: Provider | None) -> tuple[TLSPoli
     policy = TLSPolicy(
         mode=mode,
         verify=reader.take("ssl_verify", boolean, True),
-        strict=reader.take("ssl_strict", _strictness, "auto"),
+        strict=reader.take("ssl_strict", strictness, "auto"),
         cafile=reader.take("ssl_cafile", existing_file, None),
         certfile=certfile,
         keyfile=keyfile,
-        pins=reader.take("ssl_pin", _pins, ()),
+        pins=reader.take("ssl_pin", pins, ()),
     )
     return policy, port
 
@@ -385,90 +392,6 @@ def _refuse_unverified_password(reader: OptionReader, connection: ConnectionOpti
             f"{reader.place('ssl_verify')} is off, so the password would go to whoever answers for {connection.host}.",
             "Name the server's CA or its own certificate with 'ssl_cafile', or its key with 'ssl_pin'.",
         )
-
-
-def _host(value: object) -> str:
-    host = text(value)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    if not host:
-        raise ValueProblem("is empty")
-    is_address = ":" in host and _is_ip(host)
-    if not is_address and (any(char in host for char in "/@:,") or any(char.isspace() for char in host)):
-        raise ValueProblem(f"must be a host name alone, without scheme, port or login, not {shown(value)}")
-    return host
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def _hostname_word(value: object) -> str | None:
-    word = text(value)
-    if not word.isascii() or any(char.isspace() for char in word):
-        raise ValueProblem(f"must be a host name in ASCII, as EHLO says it, not {shown(value)}")
-    return word or None
-
-
-def _header_name(value: object) -> str | None:
-    if value is False or value == "":
-        return None
-    name = text(value)
-    if not name or any(not 32 < ord(char) < 127 or char == ":" for char in name):
-        raise ValueProblem(f"must be the name of a header, or False for none, not {shown(value)}")
-    return name
-
-
-def _strictness(value: object) -> "bool | Literal['auto']":
-    if isinstance(value, str) and value.strip().lower() == "auto":
-        return "auto"
-    try:
-        return boolean(value)
-    except ValueProblem:
-        raise ValueProblem(f"must be true, false or 'auto', not {shown(value)}") from None
-
-
-def _pins(value: object) -> tuple[str, ...]:
-    return tuple(map(_pin, strings(value)))
-
-
-def _pin(words: str) -> str:
-    """One pin in its canonical spelling, so that equal pins are equal options."""
-    try:
-        return show_pin(parse_pin(words))
-    except ValueError as error:
-        raise ValueProblem(f"cannot be used: {error}") from error
-
-
-def _address(value: object) -> str | None:
-    address = text(value)
-    if address and not address.rpartition("@")[0]:
-        raise ValueProblem(f"must be an e-mail address, not {shown(value)}")
-    return address or None
-
-
-def _address_patterns(value: object) -> tuple[str, ...]:
-    """Addresses as they are, domains without a leading "@"; domains in lower case."""
-    patterns = []
-    for entry in strings(value):
-        local, _, domain = entry.rpartition("@")
-        if not domain or any(char.isspace() for char in entry):
-            raise ValueProblem(f"must list addresses and domains, not {shown(entry)}")
-        patterns.append(f"{local}@{domain.lower()}" if local else domain.lower())
-    return tuple(patterns)
-
-
-def _positive(value: object) -> int:
-    return integer(value, at_least=1)
-
-
-def on_unknown(value: object) -> OnUnknown:
-    """The option `on_unknown`."""
-    return OnUnknown(choice(value, tuple(OnUnknown)))
 
 
 __all__ = [

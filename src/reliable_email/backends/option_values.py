@@ -1,0 +1,99 @@
+"""Reads the values that only a mailer has: hosts, headers, pins, addresses. General ones are in `reliable_email.values`."""
+
+import ipaddress
+from typing import Literal
+
+from reliable_email.delivery.submission import OnUnknown
+from reliable_email.smtp.pins import parse_pin, show_pin
+from reliable_email.values import ValueProblem, boolean, choice, integer, shown, strings, text
+
+
+def host_name(value: object) -> str:
+    """A host's name or address alone; an IPv6 address without its brackets."""
+    host = text(value)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host:
+        raise ValueProblem("is empty")
+    is_address = ":" in host and _is_ip(host)
+    if not is_address and (any(char in host for char in "/@:,") or any(char.isspace() for char in host)):
+        raise ValueProblem(f"must be a host name alone, without scheme, port or login, not {shown(value)}")
+    return host
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def ehlo_name(value: object) -> str | None:
+    """The name that EHLO says; None where it is empty."""
+    word = text(value)
+    if not word.isascii() or any(char.isspace() for char in word):
+        raise ValueProblem(f"must be a host name in ASCII, as EHLO says it, not {shown(value)}")
+    return word or None
+
+
+def header_name(value: object) -> str | None:
+    """The name of a header; None for False or nothing."""
+    if value is False or value == "":
+        return None
+    name = text(value)
+    if not name or any(not 32 < ord(char) < 127 or char == ":" for char in name):
+        raise ValueProblem(f"must be the name of a header, or False for none, not {shown(value)}")
+    return name
+
+
+def strictness(value: object) -> bool | Literal["auto"]:
+    """The option `ssl_strict`."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return boolean(value)
+    except ValueProblem:
+        raise ValueProblem(f"must be true, false or 'auto', not {shown(value)}") from None
+
+
+def pins(value: object) -> tuple[str, ...]:
+    """The option `ssl_pin`."""
+    return tuple(map(_pin, strings(value)))
+
+
+def _pin(words: str) -> str:
+    """One pin in its canonical spelling, so that equal pins are equal options."""
+    try:
+        return show_pin(parse_pin(words))
+    except ValueError as error:
+        raise ValueProblem(f"cannot be used: {error}") from error
+
+
+def address(value: object) -> str | None:
+    """One address; None where it is empty."""
+    words = text(value)
+    if words and not words.rpartition("@")[0]:
+        raise ValueProblem(f"must be an e-mail address, not {shown(value)}")
+    return words or None
+
+
+def address_patterns(value: object) -> tuple[str, ...]:
+    """Addresses as they are, domains without a leading "@"; domains in lower case."""
+    patterns = []
+    for entry in strings(value):
+        local, _, domain = entry.rpartition("@")
+        if not domain or any(char.isspace() for char in entry):
+            raise ValueProblem(f"must list addresses and domains, not {shown(entry)}")
+        patterns.append(f"{local}@{domain.lower()}" if local else domain.lower())
+    return tuple(patterns)
+
+
+def positive(value: object) -> int:
+    """A whole number of at least one."""
+    return integer(value, at_least=1)
+
+
+def on_unknown(value: object) -> OnUnknown:
+    """The option `on_unknown`."""
+    return OnUnknown(choice(value, tuple(OnUnknown)))

@@ -55,9 +55,12 @@ class TokenProvider(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Who logs in. The password, or where the access tokens come from."""
+    """Who logs in. The password, or where the access tokens come from.
 
-    username: str
+    Nothing of it is in its repr: some providers take one token as user name and as password.
+    """
+
+    username: str = field(repr=False)
     password: str = field(default="", repr=False)
     token_provider: TokenProvider | None = field(default=None, repr=False)
 

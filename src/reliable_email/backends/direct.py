@@ -1,0 +1,164 @@
+"""The way of a message through a door that sends at once: shared by `ReliableSMTPBackend` and `FailoverBackend`.
+
+Build every submission first (an invalid message costs no connection), deliver them together, hang a report on every
+message, tell the signals and the log, and only then raise what Django's callers expect.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.mail import EmailMessage
+
+from reliable_email import signals
+from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import choose_store
+from reliable_email.delivery.submission import OnUnknown, Submission
+from reliable_email.exceptions import error_for
+
+logger = logging.getLogger("reliable_email.delivery")
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One message of the batch: what is submitted of it, and what was known before."""
+
+    message: EmailMessage
+    submission: Submission
+    before: dict[str, RecipientOutcome]
+
+
+def send_directly(
+    messages: Sequence[EmailMessage],
+    routes: Sequence[Route],
+    *,
+    mailer: str | None,
+    sender_class: type,
+    timeout: float | None = None,
+    fail_silently: bool = False,
+    on_unknown: OnUnknown | None = None,
+) -> int:
+    """Send a batch; how many messages some recipient took.
+
+    Args:
+        messages: those without recipients are skipped.
+        routes: in order of preference.
+        mailer: the alias, for signals.
+        sender_class: the backend's class, for signals.
+        timeout: seconds for one message; None for the sum of the routes' own.
+        fail_silently: raise nothing for what happens on the way.
+
+    Raises:
+        ValueError: a message is invalid; the others were tried first.
+        DeliveryError: no recipient of some message took it.
+    """
+    entries: list[_Entry] = []
+    invalid: ValueError | TypeError | None = None
+    for message in messages:
+        if not message.recipients():
+            continue
+        try:
+            entries.append(_prepare(message, on_unknown))
+        except (ValueError, TypeError) as error:
+            invalid = invalid or error
+    to_send = [entry for entry in entries if entry.submission.recipients]
+
+    def tell(submission: Submission, attempt: Attempt) -> None:
+        _send(
+            signals.attempt_finished,
+            sender_class,
+            message_id=submission.message_id,
+            mailer=mailer,
+            attempt=attempt,
+            outbox_id=None,
+        )
+
+    delivery = Delivery(routes, store=choose_store(), timeout=timeout, on_attempt=tell)
+    reports = delivery.deliver([entry.submission for entry in to_send]) if to_send else []
+    by_entry = {id(entry): report for entry, report in zip(to_send, reports, strict=True)}
+    failed: list[DeliveryReport] = []
+    sent = 0
+    for entry in entries:
+        report = _merged(entry, by_entry.get(id(entry)))
+        entry.message.delivery = report  # type: ignore[attr-defined]
+        if report.accepted:
+            sent += 1
+        else:
+            failed.append(report)
+        if id(entry) in by_entry:
+            _announce(report, sender_class, mailer)
+    if invalid is not None:
+        raise invalid
+    if failed and not fail_silently:
+        sender = next((entry.submission.sender for entry in entries if entry.message.delivery is failed[0]), "")  # type: ignore[attr-defined]
+        raise error_for(failed, sender=sender)
+    return sent
+
+
+def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:
+    previous = getattr(message, "delivery", None)
+    known: DeliveryReport | None = previous if isinstance(previous, DeliveryReport) else None
+    submission = build_submission(message, message_id=known.message_id if known is not None else "")
+    options = submission.options
+    for name in ("send_at", "idempotency_key"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"delivery_options.{name} needs the outbox; this mailer sends at once. Send through a mailer whose BACKEND "
+                f"is reliable_email.backends.OutboxBackend, or leave it out."
+            )
+    before = _settled_before(known, resend=(options.on_unknown or on_unknown) is OnUnknown.RESEND)
+    recipients = tuple(one for one in submission.recipients if address_key(one) not in before)
+    return _Entry(message, replace(submission, recipients=recipients), before)
+
+
+def _settled_before(known: DeliveryReport | None, *, resend: bool) -> dict[str, RecipientOutcome]:
+    """Recipients that an earlier send of the same object has served, or may have served.
+
+    A task queue that sends again whatever raised must not make second copies.
+    """
+    if known is None:
+        return {}
+    settled = {Outcome.ACCEPTED} if resend else {Outcome.ACCEPTED, Outcome.UNKNOWN}
+    return {address: one for address, one in known.recipients.items() if one.outcome in settled}
+
+
+def _merged(entry: _Entry, report: DeliveryReport | None) -> DeliveryReport:
+    if report is None:
+        return DeliveryReport(recipients=Recipients(entry.before), message_id=entry.submission.message_id)
+    if not entry.before:
+        return report
+    return replace(report, recipients=Recipients({**entry.before, **dict(report.recipients)}))
+
+
+def _announce(report: DeliveryReport, sender_class: type, mailer: str | None) -> None:
+    common: dict[str, Any] = {"message_id": report.message_id, "mailer": mailer, "outbox_id": None}
+    for address, one in report.recipients.items():
+        if one.outcome is Outcome.REJECTED:
+            _send(signals.recipient_rejected, sender_class, address=address, outcome=one, **common)
+    if len(report.accepted) == len(report.recipients):
+        _send(signals.message_delivered, sender_class, report=report, **common)
+        logger.info("message %s: accepted", report.message_id)
+        return
+    _send(signals.message_failed, sender_class, report=report, **common)
+    counts = ", ".join(
+        f"{len(addresses)} {outcome}"
+        for outcome, addresses in (
+            ("accepted", report.accepted),
+            ("rejected", report.rejected),
+            ("deferred", report.deferred),
+            ("unknown", report.unknown),
+        )
+        if addresses
+    )
+    causes = sorted({str(one.cause) for one in report.recipients.values() if one.cause is not None})
+    logger.warning("message %s: %s (%s)", report.message_id, counts, ", ".join(causes))
+
+
+def _send(signal: Any, sender: type, **arguments: Any) -> None:
+    for receiver, error in signal.send_robust(sender, **arguments):
+        if isinstance(error, Exception):
+            logger.error("a receiver of a signal failed: %r", receiver, exc_info=error)

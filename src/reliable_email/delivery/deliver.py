@@ -1,0 +1,506 @@
+"""Delivers submissions over ordered routes, at once: rounds over the routes, inside each message's own budget.
+
+A batch goes by streams, so that messages overlap on a pipelined wire. In a round each route is asked at most once for
+each recipient; the first healthy route in the list always comes first. Between rounds there is a short pause with full
+jitter. What a failure means for a recipient and for a route is `policy`'s word, not decided here.
+
+Guarantees: a recipient that was accepted, or may have been, is never offered to another route; every recipient ends
+with an outcome; nothing raises for what happens on a route.
+"""
+
+import logging
+import random as _random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from reliable_email.classification import Cause, Failure, classify
+from reliable_email.classification.meanings import MEANINGS, action_for
+from reliable_email.delivery.breaker import Permission
+from reliable_email.delivery.policy import Decision, Effect, Step, decide, direct_delay
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.submission import Priority, Submission
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Authorize, Content, Job, RecipientResult, Transaction, Verdict, allow_all
+
+logger = logging.getLogger("reliable_email.delivery")
+
+# What does not count against a message's budget: content that gets on, and the wait for the final reply.
+_FREE_STAGES = (Stage.CONTENT, Stage.FINAL_REPLY)
+
+
+@dataclass(slots=True)
+class _Recipient:
+    """One recipient's way so far."""
+
+    address: str
+    outcome: Outcome | None = None  # None while something may still be tried
+    failure: Failure | None = None
+    result: RecipientResult | None = None
+    route: str | None = None
+    attempts: int = 0
+    only_route: str | None = None  # greylisting and full mailboxes stay with the route that met them
+    may_ask_one_other: bool = True
+    excluded: set[str] = field(default_factory=set)
+    splits: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Message:
+    """One submission's way so far."""
+
+    submission: Submission
+    recipients: list[_Recipient]
+    seconds_left: float
+    attempts: list[Attempt] = field(default_factory=list)
+    asked_this_round: set[tuple[str, str]] = field(default_factory=set)  # (route, address)
+    asked: dict[str, int] = field(default_factory=dict)  # transactions by route
+
+    @property
+    def open_recipients(self) -> list[_Recipient]:
+        return [one for one in self.recipients if one.outcome is None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A job, whose it is, and for whom."""
+
+    job: Job
+    message: _Message
+    recipients: tuple[_Recipient, ...]
+    reserved: int
+
+
+class Delivery:
+    """One batch over one list of routes; see the module.
+
+    Args:
+        routes: in order of preference, at least one.
+        store: what is remembered of them.
+        timeout: seconds for one message over all routes; None for the sum of theirs.
+        authorize: see `Authorize`.
+        on_attempt: called after each attempt of each message.
+        sleep, random, clock: the world, for tests.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        store: RouteStateStore,
+        timeout: float | None = None,
+        authorize: Authorize = allow_all,
+        on_attempt: Callable[[Submission, Attempt], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = _random.random,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._routes = list(routes)
+        self._store = store
+        self._timeout = timeout if timeout is not None else sum(route.timeout for route in routes)
+        self._authorize = authorize
+        self._on_attempt = on_attempt
+        self._sleep = sleep
+        self._random = random
+        self._now = now
+        # A breaker is there to find another way. Where there is none, only a refused password stops a direct send.
+        self._is_lone = len(routes) == 1
+
+    def deliver(self, submissions: Iterable[Submission]) -> list[DeliveryReport]:
+        """What became of each submission, in order."""
+        messages = [
+            _Message(one, [_Recipient(address) for address in one.recipients], self._timeout) for one in submissions
+        ]
+        rounds = max(route.max_attempts for route in self._routes)
+        for number in range(1, rounds + 1):
+            if number > 1 and not self._pause(messages, number):
+                break
+            self._round(messages)
+        return [self._report(message) for message in messages]
+
+    def _round(self, messages: list[_Message]) -> None:
+        for message in messages:
+            message.asked_this_round.clear()
+        while True:
+            plan = self._plan(messages)
+            if not plan:
+                return
+            for route, works in plan:
+                self._run(route, works)
+
+    def _pause(self, messages: list[_Message], number: int) -> bool:
+        """Wait before a further round; False where nobody would be asked in it."""
+        waiting = [
+            message for message in messages if any(self._may_ask_again(message, one) for one in message.open_recipients)
+        ]
+        if not waiting:
+            return False
+        seconds = direct_delay(number - 1, jitter=self._random())
+        for message in waiting:
+            message.seconds_left -= seconds
+        if all(message.seconds_left <= 0 for message in waiting):
+            return False
+        self._sleep(seconds)
+        return True
+
+    def _may_ask_again(self, message: _Message, recipient: _Recipient) -> bool:
+        return message.seconds_left > 0 and any(self._is_candidate(route, message, recipient) for route in self._routes)
+
+    # Choosing.
+
+    def _plan(self, messages: list[_Message]) -> list[tuple[Route, list[_Work]]]:
+        """Who is asked next: for each open recipient the first route that is left to it in this round."""
+        plan: dict[str, tuple[Route, list[_Work]]] = {}
+        for message in messages:
+            if message.seconds_left <= 0:
+                continue
+            chosen: dict[str, list[_Recipient]] = {}
+            for recipient in message.open_recipients:
+                route = self._choose(message, recipient)
+                if route is not None:
+                    chosen.setdefault(route.alias, []).append(recipient)
+            for alias, recipients in chosen.items():
+                route = next(one for one in self._routes if one.alias == alias)
+                for part in self._parts(route, recipients):
+                    work = self._admit(route, message, part)
+                    if work is not None:
+                        plan.setdefault(alias, (route, []))[1].append(work)
+        return list(plan.values())
+
+    def _choose(self, message: _Message, recipient: _Recipient) -> Route | None:
+        for route in self._routes:
+            if (route.alias, recipient.address) in message.asked_this_round:
+                continue
+            if self._is_candidate(route, message, recipient):
+                return route
+        return None
+
+    def _is_candidate(self, route: Route, message: _Message, recipient: _Recipient) -> bool:
+        if route.alias in recipient.excluded or message.asked.get(route.alias, 0) >= route.max_attempts:
+            return False
+        return recipient.only_route in (None, route.alias)
+
+    def _parts(self, route: Route, recipients: list[_Recipient]) -> Iterator[tuple[_Recipient, ...]]:
+        """Recipients in envelopes of the size that the route takes, as documented or as learned."""
+        limits = [limit for limit in (route.max_recipients, self._store.read(route).max_recipients) if limit]
+        size = min(limits) if limits else len(recipients)
+        for start in range(0, len(recipients), size):
+            yield tuple(recipients[start : start + size])
+
+    def _admit(self, route: Route, message: _Message, recipients: tuple[_Recipient, ...]) -> _Work | None:
+        """Ask breaker and quota; a route that is closed counts as asked in this round, and costs no attempt."""
+        submission = message.submission
+        closed = self._closed_because(route, submission, len(recipients))
+        for recipient in recipients:
+            message.asked_this_round.add((route.alias, recipient.address))
+        if closed is not None:
+            for recipient in recipients:
+                if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
+                    recipient.failure, recipient.route = closed, route.alias
+            return None
+        content: Content = submission.content
+        if route.idempotency_header is not None:
+            content = with_header(content, route.idempotency_header, _idempotency_value(submission))
+        job = Job(
+            sender=submission.sender,
+            recipients=tuple(recipient.address for recipient in recipients),
+            content=content,
+            key=submission,
+        )
+        reserved = len(recipients) if route.quotas else 0
+        return _Work(job, message, recipients, reserved)
+
+    def _closed_because(self, route: Route, submission: Submission, count: int) -> Failure | None:
+        answer = self._store.ask(route, sender_domain=submission.from_domain)
+        if answer is Permission.NO:
+            state = self._store.read(route)
+            if not (self._is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by):
+                return _closed(route, state.reason, state.evidence, state.paused_by)
+        limit = route.max_message_bytes
+        if limit is not None and submission.content.size > limit:
+            detail = f"the message has {submission.content.size:,} bytes, {route.alias} takes at most {limit:,}"
+            return _local_failure(Cause.MESSAGE_TOO_LARGE, detail)
+        has_room = self._store.reserve(route, count, priority=submission.options.priority or Priority.NORMAL)
+        if not has_room and not self._is_lone:  # alone, the provider itself is asked
+            return _local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
+        return None
+
+    # Asking.
+
+    def _run(self, route: Route, works: list[_Work]) -> None:
+        by_job = {id(work.job): work for work in works}
+        deadline = _Turns([max(work.message.seconds_left, 0.001) for work in works])
+        for transaction in route.transport.transact(
+            [work.job for work in works], deadline=deadline, authorize=self._authorize
+        ):
+            self._digest(route, by_job.pop(id(transaction.job)), transaction)
+        for work in by_job.values():  # a transport that forgot a job has not sent it
+            failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.DISCONNECTED, detail="it was never tried")
+            result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
+            results = dict.fromkeys(work.job.recipients, result)
+            self._digest(route, work, Transaction(job=work.job, results=results, stage=Stage.CONNECT, failure=failure))
+
+    def _digest(self, route: Route, work: _Work, transaction: Transaction) -> None:
+        message = work.message
+        message.asked[route.alias] = message.asked.get(route.alias, 0) + 1
+        message.seconds_left -= _counted_seconds(transaction)
+        used = 0
+        worst: tuple[Failure, Decision] | None = None
+        for recipient in work.recipients:
+            result = transaction.results.get(recipient.address) or next(iter(transaction.results.values()))
+            recipient.attempts += 1
+            recipient.route = route.alias
+            recipient.result = result
+            if result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN):
+                used += 1
+            if result.verdict is Verdict.ACCEPTED:
+                self._accept(route, recipient)
+                continue
+            failure = self._failure_of(route, result, message.submission)
+            decision = decide(failure)
+            recipient.failure = failure
+            self._follow(route, recipient, failure, decision, message)
+            if decision.effect is not Effect.NONE and (worst is None or worst[1].effect is Effect.NONE):
+                worst = failure, decision
+        self._store.settle(route, reserved=work.reserved, used=used)
+        self._tell(route, message.submission, worst, transaction)
+        self._note_attempt(route, work, transaction, worst[0] if worst else None)
+
+    def _accept(self, route: Route, recipient: _Recipient) -> None:
+        if route.delivers:
+            recipient.outcome = Outcome.ACCEPTED
+            recipient.failure = None
+            return
+        # What a console has printed has reached nobody.
+        recipient.failure = _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} only shows messages, it delivers none")
+        recipient.outcome = Outcome.DEFERRED
+
+    def _failure_of(self, route: Route, result: RecipientResult, submission: Submission) -> Failure:
+        if result.verdict is Verdict.UNKNOWN:
+            return unknown_failure(result)
+        evidence = result.failure
+        assert evidence is not None, "every result but an accepted one has its failure"
+        return classify(evidence, provider=route.provider, sender_domain=submission.from_domain, now=self._now())
+
+    def _follow(
+        self, route: Route, recipient: _Recipient, failure: Failure, decision: Decision, message: _Message
+    ) -> None:
+        """Do what the policy says with one recipient."""
+        match decision.step:
+            case Step.REJECT:
+                recipient.outcome = Outcome.REJECTED
+            case Step.STOP:
+                recipient.outcome = Outcome.DEFERRED
+            case Step.HOLD:
+                if route.idempotency_header is not None:
+                    # The provider drops a second copy with the same key: asking again here is exact.
+                    recipient.only_route = route.alias
+                    if message.asked[route.alias] >= route.max_attempts:
+                        recipient.outcome = Outcome.UNKNOWN
+                else:
+                    recipient.outcome = Outcome.UNKNOWN
+            case Step.SAME_ROUTE_LATER:
+                recipient.only_route = route.alias
+            case Step.SPLIT:
+                self._split(route, recipient, message)
+            case Step.ONE_OTHER_ROUTE:
+                recipient.excluded.add(route.alias)
+                others = [one for one in self._routes if one.alias not in recipient.excluded]
+                if not recipient.may_ask_one_other or not others:
+                    recipient.outcome = Outcome.REJECTED
+                recipient.may_ask_one_other = False
+            case Step.ROOMIER_ROUTE:
+                recipient.excluded.add(route.alias)
+                if all(one.alias in recipient.excluded for one in self._routes):
+                    recipient.outcome = Outcome.REJECTED
+            case Step.OTHER_ROUTE:
+                recipient.excluded.add(route.alias)
+            case Step.ANY_ROUTE:
+                if not decision.retries_directly:
+                    recipient.excluded.add(route.alias)
+
+    def _split(self, route: Route, recipient: _Recipient, message: _Message) -> None:
+        """Too many in one envelope: at once again, with those alone that were left out."""
+        recipient.splits += 1
+        taken = sum(1 for one in message.recipients if one.outcome is Outcome.ACCEPTED)
+        if recipient.splits > 1 and not taken:
+            recipient.excluded.add(route.alias)  # even a smaller envelope was too large: it means something else
+            return
+        message.asked_this_round.discard((route.alias, recipient.address))
+        message.asked[route.alias] = max(0, message.asked[route.alias] - 1)
+
+    def _tell(
+        self, route: Route, submission: Submission, worst: tuple[Failure, Decision] | None, transaction: Transaction
+    ) -> None:
+        accepted = len(transaction.with_verdict(Verdict.ACCEPTED))
+        if worst is not None:
+            failure, decision = worst
+            event = RouteEvent(
+                failure=failure,
+                effect=decision.effect,
+                sender_domain=submission.from_domain,
+                recipients=accepted,
+                message_bytes=submission.content.size,
+            )
+            self._store.tell(route, event)
+            if not accepted:
+                return
+        if accepted or transaction.stage in (Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY):
+            if worst is None or (accepted and worst[1].effect is not Effect.COUNT):
+                self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
+
+    def _note_attempt(self, route: Route, work: _Work, transaction: Transaction, failure: Failure | None) -> None:
+        outcomes = {one.address: one.outcome or Outcome.DEFERRED for one in work.recipients}
+        first = failure or next((one.failure for one in work.recipients if one.failure is not None), None)
+        attempt = Attempt(
+            route=route.alias,
+            stage=transaction.stage,
+            started_at=self._now(),
+            seconds=transaction.seconds,
+            outcomes=outcomes,
+            failure=first,
+            reply=transaction.reply,
+            peer=transaction.peer,
+        )
+        work.message.attempts.append(attempt)
+        if self._on_attempt is not None:
+            self._on_attempt(work.message.submission, attempt)
+
+    # Telling.
+
+    def _report(self, message: _Message) -> DeliveryReport:
+        outcomes = {one.address: self._outcome(one) for one in message.recipients}
+        return DeliveryReport(
+            recipients=Recipients(outcomes),
+            attempts=tuple(message.attempts),
+            message_id=message.submission.message_id,
+        )
+
+    def _outcome(self, recipient: _Recipient) -> RecipientOutcome:
+        outcome = recipient.outcome
+        failure = recipient.failure
+        if outcome is None:
+            # Nothing was left to try. Whether it could be later is the last failure's word.
+            outcome = Outcome.DEFERRED
+            if failure is None:
+                failure = _local_failure(Cause.TIMEOUT, "the message's time was over before any route could be asked")
+            if recipient.result is not None and recipient.result.verdict is Verdict.UNKNOWN:
+                outcome = Outcome.UNKNOWN
+        return RecipientOutcome(
+            outcome=outcome,
+            cause=failure.cause if failure is not None else None,
+            reply=recipient.result.reply if recipient.result is not None else None,
+            route=recipient.route,
+            attempts=recipient.attempts,
+            failure=failure,
+        )
+
+
+class _Turns(Deadline):
+    """The budgets of a stream's messages: each turn has what its own message has left."""
+
+    def __init__(self, seconds: Sequence[float]) -> None:
+        super().__init__(seconds[0])
+        self._later = list(seconds[:0:-1])
+
+    def renew(self) -> None:
+        if self._later:
+            self.seconds = self._later.pop()
+        super().renew()
+
+
+@dataclass(frozen=True, slots=True)
+class _HeaderContent:
+    """Content with one more header line at its top."""
+
+    line: bytes
+    inner: Content
+
+    @property
+    def size(self) -> int:
+        return self.inner.size + len(self.line)
+
+    @property
+    def is_7bit(self) -> bool:
+        return self.inner.is_7bit
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        return self.inner.needs_smtputf8
+
+    def chunks(self) -> Iterator[bytes]:
+        chunks = self.inner.chunks()
+        yield self.line + next(chunks, b"")
+        yield from chunks
+
+    def downgraded(self) -> "Content | None":
+        inner = self.inner.downgraded()
+        return None if inner is None else _HeaderContent(self.line, inner)
+
+
+def with_header(content: Content, name: str, value: str) -> Content:
+    """The content with a header line in front of it."""
+    return _HeaderContent(f"{name}: {value}\r\n".encode("ascii"), content)
+
+
+def unknown_failure(result: RecipientResult) -> Failure:
+    """What an unknown outcome means, with the wire's words for how it came to be."""
+    meaning = MEANINGS[Cause.OUTCOME_UNKNOWN]
+    return Failure(
+        cause=Cause.OUTCOME_UNKNOWN,
+        scope=meaning.scope,
+        permanent=False,
+        certain=True,
+        action=action_for(Cause.OUTCOME_UNKNOWN, permanent=False, scope=meaning.scope),
+        help=f"{meaning.says} {meaning.person}".strip(),
+        stage=result.failure.stage if result.failure is not None else Stage.FINAL_REPLY,
+        reply=result.reply,
+        detail=result.failure.detail if result.failure is not None else "",
+    )
+
+
+def _local_failure(cause: Cause, detail: str) -> Failure:
+    meaning = MEANINGS[cause]
+    return Failure(
+        cause=cause,
+        scope=meaning.scope,
+        permanent=False,
+        certain=True,
+        action=action_for(cause, permanent=False, scope=meaning.scope),
+        help=f"{meaning.says} {meaning.person}".strip(),
+        detail=detail,
+    )
+
+
+def _closed(route: Route, reason: Cause | None, evidence: str, paused_by: str) -> Failure:
+    if paused_by:
+        return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {paused_by}")
+    why = f": {reason}, {evidence}" if reason is not None else " for this sender domain"
+    return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} is left alone for now{why}")
+
+
+def _idempotency_value(submission: Submission) -> str:
+    return submission.options.idempotency_key or submission.message_id.strip("<>")
+
+
+def _counted_seconds(transaction: Transaction) -> float:
+    if not transaction.stage_seconds:
+        return transaction.seconds
+    return sum(seconds for stage, seconds in transaction.stage_seconds.items() if stage not in _FREE_STAGES)
+
+
+def deliver(
+    submissions: Iterable[Submission],
+    routes: Sequence[Route],
+    *,
+    store: RouteStateStore,
+    timeout: float | None = None,
+    on_attempt: Callable[[Submission, Attempt], None] | None = None,
+) -> list[DeliveryReport]:
+    """Deliver a batch at once; see `Delivery`."""
+    return Delivery(routes, store=store, timeout=timeout, on_attempt=on_attempt).deliver(submissions)

@@ -1,0 +1,158 @@
+"""What is done about a failure: with the recipient, and with the route. Pure, and the same for direct sends and queue.
+
+The table is DESIGN in code, one row per cause. Three rules stand above it:
+
+* a recipient whose outcome is unknown is never given to another route: it may have the message already;
+* a recipient that does not exist is never given to another route: that only spoils the other route's reputation;
+* a failure of the route is never held against the message: it costs no attempt.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from reliable_email.classification import Cause, Failure, Scope
+from reliable_email.smtp.stages import Stage
+
+
+class Step(StrEnum):
+    """What happens to a recipient next."""
+
+    REJECT = "reject"
+    SAME_ROUTE_LATER = "same_route_later"  # another route would start from zero, or cannot help
+    ANY_ROUTE = "any_route"  # another one at once; the same one again only after a while
+    OTHER_ROUTE = "other_route"  # never this one again as things are
+    ONE_OTHER_ROUTE = "one_other_route"  # ask one other route, then reject
+    ROOMIER_ROUTE = "roomier_route"  # one that takes larger messages, else reject
+    SPLIT = "split"  # the same route at once, in a transaction of its own
+    HOLD = "hold"  # unknown: a person, a provider's event, or the message's own policy decides
+    STOP = "stop"  # our own journal said no; whoever said it knows what is to be done
+
+
+class Effect(StrEnum):
+    """What a failure does to the route."""
+
+    NONE = "none"
+    COUNT = "count"  # the breaker counts
+    OPEN = "open"  # closed to traffic at once, until a person acts; probed slowly
+    EXHAUSTED = "exhausted"  # until the quota's window resets
+    BLOCKED = "blocked"  # for hours
+    CLOSE_SENDER = "close_sender"  # for this sender domain only
+    SLOW_DOWN = "slow_down"
+    FEWER_CONNECTIONS = "fewer_connections"
+    LEARN_SIZE = "learn_size"
+    LEARN_RECIPIENTS = "learn_recipients"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows from one failure.
+
+    Attributes:
+        step: what happens to the recipient.
+        effect: what happens to the route.
+        spends_attempt: whether it counts against the message's attempts in the queue.
+        retries_directly: whether a direct send may ask the same route again within its budget.
+    """
+
+    step: Step
+    effect: Effect = Effect.NONE
+    spends_attempt: bool = True
+    retries_directly: bool = False
+
+
+_REJECT: Final = Decision(step=Step.REJECT)
+_TROUBLE: Final = Decision(step=Step.ANY_ROUTE, effect=Effect.COUNT, retries_directly=True)
+_NEEDS_PERSON: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.OPEN, spends_attempt=False)
+_RECIPIENT_LATER: Final = Decision(step=Step.SAME_ROUTE_LATER, retries_directly=True)
+
+_TABLE: Final[dict[Cause, Decision]] = {
+    Cause.MAILBOX_UNKNOWN: _REJECT,
+    Cause.MAILBOX_INACTIVE: _REJECT,
+    Cause.ADDRESS_INVALID: _REJECT,
+    Cause.SUPPRESSED: _REJECT,
+    Cause.MAILBOX_FULL: _RECIPIENT_LATER,
+    Cause.GREYLISTED: _RECIPIENT_LATER,
+    Cause.CONTENT_REJECTED: _REJECT,
+    Cause.SYNTAX_OR_UNSUPPORTED: _REJECT,
+    Cause.MESSAGE_TOO_LARGE: Decision(step=Step.ROOMIER_ROUTE, effect=Effect.LEARN_SIZE),
+    Cause.SENDER_REJECTED: Decision(step=Step.ONE_OTHER_ROUTE),
+    Cause.SENDER_NOT_VERIFIED: Decision(step=Step.OTHER_ROUTE, effect=Effect.CLOSE_SENDER, spends_attempt=False),
+    Cause.TOO_MANY_RECIPIENTS: Decision(step=Step.SPLIT, effect=Effect.LEARN_RECIPIENTS, spends_attempt=False),
+    Cause.AUTH_FAILED: _NEEDS_PERSON,
+    Cause.RELAY_DENIED: _NEEDS_PERSON,
+    Cause.TLS_REQUIRED: _NEEDS_PERSON,
+    Cause.TLS_FAILED: _NEEDS_PERSON,
+    Cause.HOST_NOT_FOUND: _NEEDS_PERSON,
+    Cause.AUTH_THROTTLED: Decision(
+        step=Step.ANY_ROUTE, effect=Effect.FEWER_CONNECTIONS, spends_attempt=False, retries_directly=True
+    ),
+    Cause.CONNECTION_LIMIT: Decision(
+        step=Step.ANY_ROUTE, effect=Effect.FEWER_CONNECTIONS, spends_attempt=False, retries_directly=True
+    ),
+    Cause.RATE_LIMITED: Decision(
+        step=Step.ANY_ROUTE, effect=Effect.SLOW_DOWN, spends_attempt=False, retries_directly=True
+    ),
+    Cause.QUOTA_EXCEEDED: Decision(step=Step.OTHER_ROUTE, effect=Effect.EXHAUSTED, spends_attempt=False),
+    Cause.REPUTATION_BLOCKED: Decision(step=Step.OTHER_ROUTE, effect=Effect.BLOCKED, spends_attempt=False),
+    Cause.DNS_OR_ROUTING: _RECIPIENT_LATER,
+    Cause.SYSTEM_TEMPORARY: _TROUBLE,
+    Cause.CONNECT_FAILED: _TROUBLE,
+    Cause.TIMEOUT: _TROUBLE,
+    Cause.DISCONNECTED: _TROUBLE,
+    Cause.PROTOCOL_ERROR: _TROUBLE,
+    Cause.SYSTEM_PERMANENT: Decision(step=Step.ONE_OTHER_ROUTE, effect=Effect.COUNT),
+    Cause.UNCLASSIFIED: Decision(step=Step.ONE_OTHER_ROUTE, effect=Effect.COUNT),
+    Cause.OUTCOME_UNKNOWN: Decision(step=Step.HOLD, effect=Effect.COUNT),
+    Cause.WITHHELD: Decision(step=Step.STOP, spends_attempt=False),
+    Cause.ROUTE_CLOSED: Decision(step=Step.ANY_ROUTE, spends_attempt=False),
+}
+
+
+def decide(failure: Failure) -> Decision:
+    """The row of the table, with what only the failure itself can tell."""
+    decision = _TABLE[failure.cause]
+    match failure.cause:
+        case Cause.MAILBOX_FULL | Cause.GREYLISTED:
+            return decision
+        case Cause.DNS_OR_ROUTING:
+            return _REJECT if failure.permanent else decision
+        case Cause.CONTENT_REJECTED | Cause.SYNTAX_OR_UNSUPPORTED | Cause.SENDER_REJECTED | Cause.MESSAGE_TOO_LARGE:
+            # A 4yz about the message: this server may change its mind.
+            return decision if failure.permanent else Decision(step=Step.ANY_ROUTE, retries_directly=True)
+        case Cause.UNCLASSIFIED | Cause.SYSTEM_PERMANENT:
+            if not failure.permanent:
+                return _TROUBLE
+            # At RCPT an unknown 5yz is about this recipient; another route would only be told the same.
+            return _REJECT if failure.stage is Stage.RCPT and failure.scope is Scope.RECIPIENT else decision
+        case Cause.RATE_LIMITED if failure.scope is Scope.RECIPIENT:
+            # "This user is receiving mail too quickly": the route is fine.
+            return _RECIPIENT_LATER
+        case Cause.SENDER_NOT_VERIFIED if failure.scope is Scope.RECIPIENT:
+            # Amazon SES in its sandbox names the recipient.
+            return Decision(step=Step.OTHER_ROUTE, spends_attempt=False)
+        case _:
+            return decision
+
+
+_LATER_SECONDS: Final = (30.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0)
+GIVE_UP_SECONDS: Final = 3 * 86400.0
+JITTER_SHARE: Final = 0.15
+DIRECT_CAP_SECONDS: Final = 1.0
+
+
+def queue_delay(attempts: int, *, jitter: float, asked_for: float | None = None) -> float:
+    """Seconds until the next attempt from the queue.
+
+    Args:
+        attempts: those that were spent, this one included; from 1.
+        jitter: in [0, 1). It is added after the cap: at the cap all would wake together otherwise.
+        asked_for: what the server's words asked for; it is obeyed where it is longer.
+    """
+    base = _LATER_SECONDS[min(max(attempts, 1), len(_LATER_SECONDS)) - 1]
+    return max(base, asked_for or 0.0) * (1.0 + JITTER_SHARE * jitter)
+
+
+def direct_delay(round_number: int, *, jitter: float) -> float:
+    """Seconds before the next round of a direct send: full jitter, at most one second (a person is waiting)."""
+    return jitter * min(DIRECT_CAP_SECONDS, 0.25 * 2.0 ** max(round_number - 1, 0))

@@ -1,0 +1,110 @@
+"""How much a provider takes in a rolling window: a ledger of counts in buckets, and functions over it. Pure.
+
+A window is cut into twenty-four buckets; the oldest falls out as time goes on. A ledger that is a bucket coarse lets
+less through than the provider would, never more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from reliable_email.delivery.submission import Priority
+from reliable_email.providers import Quota
+
+BUCKETS: Final = 24
+# How much of a limit each priority may use up. Providers count what is not seen here (the account's other senders), and
+# a newsletter must not use up what a password reset needs.
+SHARES: Final = {Priority.HIGH: 1.0, Priority.NORMAL: 0.95, Priority.BULK: 0.8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """What was used.
+
+    Attributes:
+        counts: (window seconds, bucket number) -> count.
+        limits: learned limits by window: the provider's own words lowered them.
+        limits_until: until when a learned limit holds.
+    """
+
+    counts: MappingProxyType[tuple[int, int], int] = field(default_factory=lambda: MappingProxyType({}))
+    limits: MappingProxyType[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    limits_until: MappingProxyType[int, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def used(ledger: Ledger, quota: Quota, *, now: float) -> int:
+    """What was used in the window that ends now."""
+    oldest = _bucket(quota, now) - BUCKETS
+    return sum(
+        count for (window, bucket), count in ledger.counts.items() if window == quota.window_seconds and bucket > oldest
+    )
+
+
+def left(ledger: Ledger, quota: Quota, *, now: float, priority: Priority = Priority.NORMAL) -> int:
+    """What may still be used now, never negative."""
+    limit = quota.limit
+    if ledger.limits_until.get(quota.window_seconds, 0.0) > now:
+        limit = min(limit, ledger.limits.get(quota.window_seconds, limit))
+    # A limit of a few is not made smaller: a share of 1 would be none.
+    allowed = max(int(limit * SHARES[priority]), 1) if limit > 0 else 0
+    return max(0, allowed - used(ledger, quota, now=now))
+
+
+def reserve(
+    ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float, priority: Priority = Priority.NORMAL
+) -> Ledger | None:
+    """The ledger with so many more, or None where one window has no room."""
+    for quota in quotas:
+        if left(ledger, quota, now=now, priority=priority) < _amount(quota, recipients):
+            return None
+    return _add(ledger, quotas, recipients, now)
+
+
+def refund(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float) -> Ledger:
+    """The ledger with so many less, never below none."""
+    return _add(ledger, [quota for quota in quotas if quota.unit == "recipients"], -recipients, now)
+
+
+def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float) -> Ledger:
+    """The provider says that the quota is used up: what was used is its limit for the longest window."""
+    if not quotas:
+        return ledger
+    longest = max(quotas, key=lambda quota: quota.window_seconds)
+    window = longest.window_seconds
+    return replace(
+        ledger,
+        limits=MappingProxyType(dict(ledger.limits) | {window: used(ledger, longest, now=now)}),
+        limits_until=MappingProxyType(dict(ledger.limits_until) | {window: now + window}),
+    )
+
+
+def runs_out_at(ledger: Ledger, quota: Quota, *, now: float) -> float | None:
+    """When it will be used up at the pace of the last quarter of the window; None where it will not."""
+    rest = left(ledger, quota, now=now, priority=Priority.HIGH)
+    since = _bucket(quota, now) - BUCKETS // 4
+    recent = sum(
+        count for (window, bucket), count in ledger.counts.items() if window == quota.window_seconds and bucket > since
+    )
+    if not recent:
+        return None
+    return now + rest * (quota.window_seconds / 4) / recent
+
+
+def _bucket(quota: Quota, now: float) -> int:
+    return int(now * BUCKETS // quota.window_seconds)
+
+
+def _amount(quota: Quota, recipients: int) -> int:
+    return recipients if quota.unit == "recipients" else 1
+
+
+def _add(ledger: Ledger, quotas: Sequence[Quota], recipients: int, now: float) -> Ledger:
+    counts = dict(ledger.counts)
+    for quota in quotas:
+        oldest = _bucket(quota, now) - BUCKETS
+        for key in [key for key in counts if key[0] == quota.window_seconds and key[1] <= oldest]:
+            del counts[key]
+        key = (quota.window_seconds, _bucket(quota, now))
+        counts[key] = max(0, counts.get(key, 0) + _amount(quota, recipients))
+    return replace(ledger, counts=MappingProxyType(counts))

@@ -1,0 +1,72 @@
+"""What is remembered of routes between sends: the protocol, and which implementation is used.
+
+State is shared by all processes where the app's tables are there, else it lives in the process. It is never written
+or read inside a caller's transaction (a rollback would undo it, a row lock would queue every request behind it), so an
+implementation answers from what the process knows and writes later; it never raises.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from reliable_email.classification import Failure
+from reliable_email.delivery.breaker import BreakerState, Permission
+from reliable_email.delivery.policy import Effect
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.submission import Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteEvent:
+    """What happened on a route: the input of the state machine, also after the fact.
+
+    Attributes:
+        failure: None for a success.
+        effect: the policy's word on the failure.
+        sender_domain: of the message.
+        recipients: how many of the transaction were accepted.
+        message_bytes: size of the message, for `LEARN_SIZE`.
+    """
+
+    failure: Failure | None
+    effect: Effect = Effect.NONE
+    sender_domain: str = ""
+    recipients: int = 0
+    message_bytes: int = 0
+
+
+class RouteStateStore(Protocol):
+    """See the module. Every method is quick, thread-safe, and raises nothing."""
+
+    def read(self, route: Route) -> BreakerState:
+        """The route's state, at most a second old."""
+
+    def ask(self, route: Route, *, sender_domain: str) -> Permission:
+        """Whether a message may go; PROBE is given to one caller alone, who then holds the probe."""
+
+    def tell(self, route: Route, event: RouteEvent) -> None:
+        """Note what happened."""
+
+    def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
+        """Take so many recipients from the route's quotas; False, and nothing is taken, where they do not fit."""
+
+    def settle(self, route: Route, *, reserved: int, used: int) -> None:
+        """Give back what was reserved and not used."""
+
+
+_factory: Callable[[], RouteStateStore] | None = None
+
+
+def register_store(factory: Callable[[], RouteStateStore] | None) -> None:
+    """Let another implementation be used from now on; None for the one in memory."""
+    global _factory
+    _factory = factory
+
+
+def choose_store() -> RouteStateStore:
+    """The store for this send."""
+    if _factory is not None:
+        return _factory()
+    from reliable_email.delivery.memory import memory_store
+
+    return memory_store

@@ -1,6 +1,7 @@
 """Which way to log in, what is said, and what is never shown."""
 
 import base64
+import contextlib
 import json
 
 import pytest
@@ -124,9 +125,11 @@ def test_no_mechanism_answers_for_ever(mechanism: str) -> None:
     """A loop of 334 ends after three answers at most, whatever the challenge."""
     chosen = auth.choose([mechanism], USER, mechanism, token="t")
     assert chosen is not None
-    with pytest.raises(auth.TooManyChallenges):
-        for _ in range(4):
-            chosen.respond(b"")
+    answers = []
+    with contextlib.suppress(auth.TooManyChallenges):
+        while len(answers) < 10:
+            answers.append(chosen.respond(b""))
+    assert 1 <= len(answers) <= 3
 
 
 def test_password_of_another_encoding_goes_out_as_it_came_in() -> None:
@@ -165,7 +168,7 @@ class TestRedact:
             base64.b64encode(b"\0ana@example.test\0s3cret-Pass").decode()[:20],
             base64.b64encode(b"xx\0s3cret-Passyy").decode()[2:],
             base64.b64encode(b"user=ana@example.test\x01auth=Bearer ya29.t0ken\x01\x01").decode(),
-            base64.b64encode(b"user=ana@example.test\x01auth=Bearer ya29.t0ken\x01\x01").decode()[:64],
+            base64.b64encode(b"user=ana@example.test\x01auth=Bearer ya29.t0ken\x01\x01").decode()[:48],
             "Bearer ya29.t0ken",
             base64.b64encode(b"ya29.t0ken").decode(),
             "ya29.t0ken",

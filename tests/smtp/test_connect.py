@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,11 @@ def blackholes() -> Iterator[list[tuple[str, int]]]:
                 filler.connect_ex(sock.getsockname())
             addresses.append(sock.getsockname())
         yield addresses
+
+
+def open_descriptors() -> int:
+    """How many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def refusing_port() -> int:
@@ -255,6 +261,6 @@ class TestConnecting:
     def test_losers_are_closed(self, names: Callable[..., None], blackholes: list[tuple[str, int]]) -> None:
         """Attempts that did not win leave no descriptor behind."""
         names(*blackholes)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_descriptors()
         failure_of("mail.test", seconds=0.3)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_descriptors() == before

@@ -10,6 +10,7 @@ import os
 import ssl
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from reliable_email.smtp.options import TLSPolicy
 
@@ -127,7 +128,7 @@ def _no_passphrase() -> str:
 
 def _check_readable(option: str, path: str) -> None:
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             file.read(1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -140,7 +141,7 @@ def _file_state(path: str | None) -> tuple[int, int, int] | None:
     if path is None:
         return None
     with contextlib.suppress(OSError, ValueError):
-        found = os.stat(path)
+        found = Path(path).stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
     return None
 

@@ -44,7 +44,7 @@ class RefreshTokenProvider:
 
     Attributes:
         service: "google" or "microsoft"; "" with `token_url` and `scope` for any other.
-        client_id, client_secret: the application's; Google's desktop clients have a secret, Microsoft's public ones none.
+        client_id, client_secret: the application's; Microsoft's public clients have no secret.
         refresh_token: what the consent gave.
         username: the mailbox, where several share one refresh token.
         tenant: Microsoft's directory, by id or domain.

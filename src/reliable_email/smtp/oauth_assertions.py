@@ -1,6 +1,7 @@
 """Token providers that sign an assertion with a key of their own: by google-auth and msal, the extra [oauth]."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from reliable_email.smtp import access_tokens as tokens
 from reliable_email.smtp.failures import FailureKind, WireError
@@ -85,8 +86,8 @@ class CertificateProvider:
 
         def fetch() -> tokens.Token:
             try:
-                with open(self.key_file, encoding="ascii") as file:
-                    credential = {"private_key": file.read(), "thumbprint": self.thumbprint}
+                key = Path(self.key_file).read_text(encoding="ascii")
+                credential = {"private_key": key, "thumbprint": self.thumbprint}
                 application = msal.ConfidentialClientApplication(
                     self.client_id,
                     authority=f"https://login.microsoftonline.com/{self.tenant}",

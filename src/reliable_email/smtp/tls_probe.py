@@ -137,8 +137,9 @@ def _form_only(failure: WireFailure, info: TLSInfo) -> TLSProbe:
         tls=info,
         switch="ssl_strict",
         advice=(
-            f"Chain, dates and host name are good; the certificate {whose}only breaks a rule of form. Have it reissued. "
-            'Until then ssl_strict="auto" (the default) or False accepts it and still verifies everything else.'
+            f"Chain, dates and host name are good; the certificate {whose}only breaks a rule of form. "
+            'Have it reissued. Until then ssl_strict="auto" (the default) or False accepts it and still verifies '
+            "everything else."
         ),
     )
 
@@ -159,8 +160,8 @@ def _explain(
                 leaf,
                 "ssl_cafile",
                 (
-                    f"“{leaf.subject_name}” is signed by nobody but itself. If the server is yours, save this certificate "
-                    f"and give it as ssl_cafile; compare its fingerprint {leaf.fingerprint} there first."
+                    f"“{leaf.subject_name}” is signed by nobody but itself. If the server is yours, save this "
+                    f"certificate and give it as ssl_cafile; compare its fingerprint {leaf.fingerprint} there first."
                 ),
             )
         case 20 if is_store_empty:
@@ -168,8 +169,8 @@ def _explain(
                 None,
                 "",
                 (
-                    "This machine has no CA certificates at all. Install them (the package ca-certificates; on macOS run "
-                    "“Install Certificates.command” of Python)."
+                    "This machine has no CA certificates at all. Install them (the package ca-certificates; on macOS "
+                    "run “Install Certificates.command” of Python)."
                 ),
             )
         case 2 | 19 | 20 if chain:
@@ -195,8 +196,8 @@ def _outdated(chain: Sequence[Certificate], now: datetime) -> tuple[Certificate 
                 certificate,
                 "",
                 (
-                    f"“{certificate.subject_name}” expired on {certificate.not_after:%Y-%m-%d}, {(now - certificate.not_after).days}"
-                    f" days ago. Its owner must renew it."
+                    f"“{certificate.subject_name}” expired on {certificate.not_after:%Y-%m-%d}, "
+                    f"{(now - certificate.not_after).days} days ago. Its owner must renew it."
                 ),
             )
         if certificate.not_before > now:
@@ -204,8 +205,8 @@ def _outdated(chain: Sequence[Certificate], now: datetime) -> tuple[Certificate 
                 certificate,
                 "",
                 (
-                    f"“{certificate.subject_name}” is valid from {certificate.not_before:%Y-%m-%d} on, and this machine's "
-                    f"clock says {now:%Y-%m-%d}. One of the two is wrong."
+                    f"“{certificate.subject_name}” is valid from {certificate.not_before:%Y-%m-%d} on, and this "
+                    f"machine's clock says {now:%Y-%m-%d}. One of the two is wrong."
                 ),
             )
     issuer = f" (“{chain[-1].issuer_name}”)" if chain else ""
@@ -213,8 +214,8 @@ def _outdated(chain: Sequence[Certificate], now: datetime) -> tuple[Certificate 
         None,
         "",
         (
-            f"What the server sends is in date; the CA certificate on this machine{issuer} is not. Update the machine's CA "
-            f"certificates, or ssl_cafile."
+            f"What the server sends is in date; the CA certificate on this machine{issuer} is not. Update the "
+            f"machine's CA certificates, or ssl_cafile."
         ),
     )
 

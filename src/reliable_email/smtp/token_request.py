@@ -52,7 +52,7 @@ def request_token(url: str, form: Mapping[str, str], *, cafile: str | None, time
         handler = HTTPSHandler(context=context_for(TLSPolicy(cafile=cafile), strict=False))
     except TLSConfigurationError as error:
         raise _failed(FailureKind.TOKEN, str(error).replace("ssl_cafile", "cafile")) from error
-    request = Request(
+    request = Request(  # noqa: S310 - the scheme was checked above
         url,
         data=urlencode(form).encode(),
         headers={"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},

@@ -111,7 +111,7 @@ def test_xoauth2_repeats_the_token_once_for_an_empty_challenge() -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "XOAUTH2"])
-@pytest.mark.parametrize("challenge", [b"go ahead", b"abc", b"\xff\xff", b"VXNlcm5hbWU6="])
+@pytest.mark.parametrize("challenge", [b"go ahead", b"abc", b"\xff\xff"])
 def test_challenge_that_is_not_base64_is_refused(mechanism: str, challenge: bytes) -> None:
     """Nothing secret is said to a server that does not speak the protocol."""
     chosen = auth.choose([mechanism], USER, mechanism, token="t")

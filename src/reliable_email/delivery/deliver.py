@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure, classify
+from reliable_email.classification.foreign import classify_exception
 from reliable_email.classification.meanings import MEANINGS, action_for
 from reliable_email.delivery.breaker import Permission
 from reliable_email.delivery.policy import Decision, Effect, Step, decide, direct_delay
@@ -285,6 +286,10 @@ class Delivery:
             return unknown_failure(result)
         evidence = result.failure
         assert evidence is not None, "every result but an accepted one has its failure"
+        if evidence.error is not None:
+            return classify_exception(
+                evidence.error, provider=route.provider, sender_domain=submission.from_domain, now=self._now()
+            )
         return classify(evidence, provider=route.provider, sender_domain=submission.from_domain, now=self._now())
 
     def _follow(
@@ -348,11 +353,9 @@ class Delivery:
                 message_bytes=submission.content.size,
             )
             self._store.tell(route, event)
-            if not accepted:
-                return
-        if accepted or transaction.stage in (Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY):
-            if worst is None or (accepted and worst[1].effect is not Effect.COUNT):
-                self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
+        was_heard = transaction.stage in (Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY)
+        if worst is None and (accepted or was_heard):
+            self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
 
     def _note_attempt(self, route: Route, work: _Work, transaction: Transaction, failure: Failure | None) -> None:
         outcomes = {one.address: one.outcome or Outcome.DEFERRED for one in work.recipients}

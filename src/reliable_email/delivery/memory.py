@@ -87,7 +87,7 @@ def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> Breake
     """The breaker's next state; shared by every store."""
     if event.failure is None:
         return breaker.after_success(state, sender_domain=event.sender_domain)
-    after = breaker.after_failure(
+    return breaker.after_failure(
         state,
         event.effect,
         event.failure,
@@ -95,7 +95,6 @@ def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> Breake
         sender_domain=event.sender_domain,
         recipients=event.recipients,
     )
-    return after
 
 
 memory_store = MemoryRouteStateStore()

@@ -125,6 +125,9 @@ def decide(failure: Failure) -> Decision:
                 return _TROUBLE
             # At RCPT an unknown 5yz is about this recipient; another route would only be told the same.
             return _REJECT if failure.stage is Stage.RCPT and failure.scope is Scope.RECIPIENT else decision
+        case Cause.SYSTEM_TEMPORARY if failure.stage is Stage.RCPT:
+            # 4yz to one recipient: no reason to think less of the route, nor to leave it.
+            return _RECIPIENT_LATER
         case Cause.RATE_LIMITED if failure.scope is Scope.RECIPIENT:
             # "This user is receiving mail too quickly": the route is fine.
             return _RECIPIENT_LATER

@@ -4,7 +4,7 @@ Foreign errors (`OSError`, `ssl.SSLError`, `socket.gaierror`) are translated her
 whoever catches a `WireError` needs to know nothing of sockets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reliable_email.smtp.replies import Reply
@@ -34,6 +34,7 @@ class FailureKind(StrEnum):
     UNSUPPORTED = "unsupported"  # needs SMTPUTF8 (or another extension) that is not offered
     INVALID = "invalid"  # an address or content that may not go on the wire at all
     WITHHELD = "withheld"  # `authorize` did not allow the terminator
+    FOREIGN = "foreign"  # a backend of somebody else's raised; `error` is what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class WireFailure:
         reply: what the server said, where it said something.
         verify_code: OpenSSL's X509_V_ERR number of a refused certificate.
         peer: "address:port" that was talked to, where there was one.
+        error: the exception of a foreign backend.
     """
 
     stage: Stage
@@ -55,6 +57,7 @@ class WireFailure:
     reply: Reply | None = None
     verify_code: int | None = None
     peer: str | None = None
+    error: Exception | None = field(default=None, compare=False, repr=False)
 
 
 class WireError(Exception):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
 import pytest
@@ -17,13 +16,13 @@ def module_with_reset(name: str) -> ModuleType:
     """A loaded module of the package with a `reset` of its own."""
     module = ModuleType(name)
     module.__dict__["calls"] = calls
-    exec(f"def reset():\n    calls.append({name!r})", module.__dict__)  # noqa: S102 - gives the function its module
+    exec(f"def reset():\n    calls.append({name!r})", module.__dict__)
     assert isinstance(module.__dict__["reset"], FunctionType)
     return module
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
+def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """Two modules with state, and one that has imported the reset of another."""
     calls.clear()
     made = {name: module_with_reset(name) for name in ("reliable_email.zeta", "reliable_email.alpha", "foreign")}
@@ -31,7 +30,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
     borrower.__dict__["reset"] = made["reliable_email.alpha"].__dict__["reset"]
     for name, module in {**made, "reliable_email.borrower": borrower}.items():
         monkeypatch.setitem(sys.modules, name, module)
-    yield made
+    return made
 
 
 def test_every_module_is_reset_once(modules: dict[str, ModuleType]) -> None:

@@ -687,8 +687,9 @@ class TestWhileItRuns:
             with ScriptedServer(tls=tls) as server:
                 client = Client(server)
                 if tls == "implicit":
-                    wrapped = client_context(good()).wrap_socket(client.sock, server_hostname="localhost")
-                    client.lines = wrapped.makefile("rb")
+                    client.lines.close()
+                    client.sock = client_context(good()).wrap_socket(client.sock, server_hostname="localhost")
+                    client.lines = client.sock.makefile("rb")
                 assert client.reply().startswith("220")
                 server.do(both("421 4.4.2 idle", close()))
                 assert server.connections[0].ending is Ending.SERVER_CLOSED

@@ -8,29 +8,20 @@ and must never be answered by relaxing anything. Needs `cryptography`.
 import atexit
 import base64
 import hashlib
-import ipaddress
 import shutil
 import ssl
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-try:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-except ImportError as error:  # pragma: no cover - the test environment has it
-    raise ImportError("certificates for tests need the package 'cryptography': pip install cryptography") from error
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
-HOSTS = ("localhost", "127.0.0.1", "::1")
-_Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+from reliable_email.testing.issuing import CA, HOSTS, INTERMEDIATE, LEAF, Issued, Profile, issue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,56 +139,11 @@ def _file(pem: bytes) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Profile:
-    """What one certificate says of itself."""
-
-    common_name: str | None
-    hosts: Sequence[str] = ()
-    san_critical: bool = False
-    is_ca: bool | None = None  # basicConstraints; None leaves the extension out
-    basic_constraints_critical: bool = True
-    path_length: int | None = None
-    key_usage: Literal["ca", "leaf", "leaf_that_signs"] | None = None
-    purpose: Literal["server", "client"] | None = None
-    subject_key_identifier: bool = True
-    authority_key_identifier: bool = True
-    critical_subject_key_identifier: bool = False
-    critical_authority_key_identifier: bool = False
-    permitted_domain: str | None = None
-    from_days: int = -1
-    to_days: int = 30
-    rsa_bits: int | None = None
-
-
-_CA = _Profile(common_name="Reliable Email Test CA", is_ca=True, key_usage="ca")
-_INTERMEDIATE = _Profile(common_name="Reliable Email Test Intermediate CA", is_ca=True, key_usage="ca")
-_LEAF = _Profile(common_name="localhost", hosts=HOSTS, key_usage="leaf", purpose="server")
-
-
-@dataclass(frozen=True, slots=True)
-class _Issued:
-    certificate: x509.Certificate
-    key: _Key
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        return self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-
-
 class Authority:
     """A certification authority of one's own."""
 
     def __init__(self, common_name: str = "Reliable Email Test CA") -> None:
-        self._root = _issue(replace(_CA, common_name=common_name), None)
+        self._root = issue(replace(CA, common_name=common_name), None)
 
     @property
     def pem(self) -> bytes:
@@ -212,18 +158,18 @@ class Authority:
     def issue(self, *hosts: str, days: int = 30) -> Certificate:
         """A good server certificate."""
         profile = replace(
-            _LEAF,
+            LEAF,
             common_name=hosts[0] if hosts else "localhost",
             hosts=hosts or HOSTS,
             to_days=days,
         )
-        return _present(_issue(profile, self._root), anchor=self._root)
+        return _present(issue(profile, self._root), anchor=self._root)
 
     def issue_client(self, name: str = "client") -> Certificate:
         """A good client certificate."""
         return _present(
-            _issue(
-                replace(_LEAF, common_name=name, hosts=(f"{name}.test",), purpose="client"),
+            issue(
+                replace(LEAF, common_name=name, hosts=(f"{name}.test",), purpose="client"),
                 self._root,
             ),
             anchor=self._root,
@@ -245,8 +191,8 @@ def good(*hosts: str) -> Certificate:
 @lru_cache(maxsize=64)
 def self_signed(*hosts: str) -> Certificate:
     """A self-signed leaf which is its own trust anchor: fine, even under strict rules."""
-    profile = replace(_LEAF, common_name=hosts[0] if hosts else "localhost", hosts=hosts or HOSTS)
-    leaf = _issue(profile, None)
+    profile = replace(LEAF, common_name=hosts[0] if hosts else "localhost", hosts=hosts or HOSTS)
+    leaf = issue(profile, None)
     return _present(leaf, anchor=leaf)
 
 
@@ -261,24 +207,24 @@ def defective(name: str) -> Certificate:
         raise KeyError(f"no defect {name!r}; there are: {', '.join(DEFECTS)}")
     match name:
         case "ca_basic_constraints_not_critical":
-            return _chain(root=replace(_CA, basic_constraints_critical=False))
+            return _chain(root=replace(CA, basic_constraints_critical=False))
         case "ca_without_key_usage":
-            return _chain(root=replace(_CA, key_usage=None))
+            return _chain(root=replace(CA, key_usage=None))
         case "ca_without_subject_key_identifier":
             # The leaf still names the key, as one issued by the same software would.
-            return _chain(root=replace(_CA, subject_key_identifier=False))
+            return _chain(root=replace(CA, subject_key_identifier=False))
         case "ca_without_basic_constraints":
-            return _chain(root=replace(_CA, is_ca=None))
+            return _chain(root=replace(CA, is_ca=None))
         case "ca_expired":
-            return _chain(root=replace(_CA, from_days=-60, to_days=-30))
+            return _chain(root=replace(CA, from_days=-60, to_days=-30))
         case "ca_says_it_is_none":
-            return _chain(root=replace(_CA, is_ca=False))
+            return _chain(root=replace(CA, is_ca=False))
         case "ca_may_not_sign":
-            return _chain(root=replace(_CA, key_usage="leaf"))
+            return _chain(root=replace(CA, key_usage="leaf"))
         case "ca_without_extensions":
             return _chain(
                 root=replace(
-                    _CA,
+                    CA,
                     is_ca=None,
                     key_usage=None,
                     subject_key_identifier=False,
@@ -286,57 +232,57 @@ def defective(name: str) -> Certificate:
                 )
             )
         case "name_constraint_violated":
-            return _chain(root=replace(_CA, permitted_domain="elsewhere.test"))
+            return _chain(root=replace(CA, permitted_domain="elsewhere.test"))
         case "path_length_exceeded":
-            return _chain(root=replace(_CA, path_length=0), intermediate=_INTERMEDIATE)
+            return _chain(root=replace(CA, path_length=0), intermediate=INTERMEDIATE)
         case "intermediate_basic_constraints_not_critical":
-            return _chain(intermediate=replace(_INTERMEDIATE, basic_constraints_critical=False))
+            return _chain(intermediate=replace(INTERMEDIATE, basic_constraints_critical=False))
         case "intermediate_without_key_usage":
-            return _chain(intermediate=replace(_INTERMEDIATE, key_usage=None))
+            return _chain(intermediate=replace(INTERMEDIATE, key_usage=None))
         case "intermediate_without_subject_key_identifier":
-            return _chain(intermediate=replace(_INTERMEDIATE, subject_key_identifier=False))
+            return _chain(intermediate=replace(INTERMEDIATE, subject_key_identifier=False))
         case "intermediate_without_authority_key_identifier":
-            return _chain(intermediate=replace(_INTERMEDIATE, authority_key_identifier=False))
+            return _chain(intermediate=replace(INTERMEDIATE, authority_key_identifier=False))
         case "intermediate_expired":
-            return _chain(intermediate=replace(_INTERMEDIATE, from_days=-60, to_days=-30))
+            return _chain(intermediate=replace(INTERMEDIATE, from_days=-60, to_days=-30))
         case "missing_intermediate":
-            return _chain(intermediate=_INTERMEDIATE, sends="leaf")
+            return _chain(intermediate=INTERMEDIATE, sends="leaf")
         case "only_intermediate_trusted":
-            return _chain(intermediate=_INTERMEDIATE, trusts="intermediate")
+            return _chain(intermediate=INTERMEDIATE, trusts="intermediate")
         case "leaf_without_authority_key_identifier":
-            return _chain(leaf=replace(_LEAF, authority_key_identifier=False))
+            return _chain(leaf=replace(LEAF, authority_key_identifier=False))
         case "leaf_may_sign_certificates":
-            return _chain(leaf=replace(_LEAF, is_ca=False, key_usage="leaf_that_signs"))
+            return _chain(leaf=replace(LEAF, is_ca=False, key_usage="leaf_that_signs"))
         case "empty_subject_and_san_not_critical":
-            return _chain(leaf=replace(_LEAF, common_name=None))
+            return _chain(leaf=replace(LEAF, common_name=None))
         case "leaf_expired":
-            return _chain(leaf=replace(_LEAF, from_days=-60, to_days=-30))
+            return _chain(leaf=replace(LEAF, from_days=-60, to_days=-30))
         case "not_yet_valid":
-            return _chain(leaf=replace(_LEAF, from_days=30, to_days=60))
+            return _chain(leaf=replace(LEAF, from_days=30, to_days=60))
         case "wrong_host":
             return _chain(
                 leaf=replace(
-                    _LEAF,
+                    LEAF,
                     common_name="mail.elsewhere.test",
                     hosts=("mail.elsewhere.test",),
                 )
             )
         case "common_name_only":
-            return _chain(leaf=replace(_LEAF, hosts=()))
+            return _chain(leaf=replace(LEAF, hosts=()))
         case "wrong_ip":
-            return _chain(leaf=replace(_LEAF, hosts=("localhost",)))
+            return _chain(leaf=replace(LEAF, hosts=("localhost",)))
         case "client_purpose_only":
-            return _chain(leaf=replace(_LEAF, purpose="client"))
+            return _chain(leaf=replace(LEAF, purpose="client"))
         case "weak_key":
-            return _chain(leaf=replace(_LEAF, rsa_bits=1024))
+            return _chain(leaf=replace(LEAF, rsa_bits=1024))
         case "critical_authority_key_identifier":
-            return _chain(leaf=replace(_LEAF, critical_authority_key_identifier=True))
+            return _chain(leaf=replace(LEAF, critical_authority_key_identifier=True))
         case "critical_subject_key_identifier":
-            return _chain(leaf=replace(_LEAF, critical_subject_key_identifier=True))
+            return _chain(leaf=replace(LEAF, critical_subject_key_identifier=True))
         case "bad_signature":
             return _chain(spoils_signature=True)
         case "self_signed_and_unknown":
-            return _present(_issue(_LEAF, None), anchor=_issue(_CA, None))
+            return _present(issue(LEAF, None), anchor=issue(CA, None))
         case "unknown_ca_sent":
             return _chain(sends="all", trusts="other")
         case "unknown_ca":
@@ -347,20 +293,20 @@ def defective(name: str) -> Certificate:
 
 def _chain(
     *,
-    root: _Profile = _CA,
-    intermediate: _Profile | None = None,
-    leaf: _Profile = _LEAF,
+    root: Profile = CA,
+    intermediate: Profile | None = None,
+    leaf: Profile = LEAF,
     sends: Literal["leaf", "without_root", "all"] = "without_root",
     trusts: Literal["root", "intermediate", "other"] = "root",
     spoils_signature: bool = False,
 ) -> Certificate:
-    top = _issue(root, None)
-    middle = None if intermediate is None else _issue(intermediate, top)
-    issued = _issue(leaf, middle or top)
+    top = issue(root, None)
+    middle = None if intermediate is None else issue(intermediate, top)
+    issued = issue(leaf, middle or top)
     if spoils_signature:
         der = bytearray(issued.certificate.public_bytes(serialization.Encoding.DER))
         der[-1] ^= 1
-        issued = _Issued(x509.load_der_x509_certificate(bytes(der)), issued.key)
+        issued = Issued(x509.load_der_x509_certificate(bytes(der)), issued.key)
     sent = [issued]
     if sends != "leaf" and middle is not None:
         sent.append(middle)
@@ -370,100 +316,17 @@ def _chain(
     if trusts == "intermediate" and middle is not None:
         anchor = middle
     elif trusts == "other":
-        anchor = _issue(replace(_CA, common_name="Another Test CA"), None)
+        anchor = issue(replace(CA, common_name="Another Test CA"), None)
     return _present(issued, *sent[1:], anchor=anchor)
 
 
-def _present(leaf: _Issued, *others: _Issued, anchor: _Issued) -> Certificate:
+def _present(leaf: Issued, *others: Issued, anchor: Issued) -> Certificate:
     return Certificate(
         pem=leaf.pem,
         chain_pem=b"".join(one.pem for one in (leaf, *others)),
         key_pem=leaf.key_pem,
         ca_pem=anchor.pem,
     )
-
-
-def _issue(profile: _Profile, issuer: _Issued | None) -> _Issued:
-    key: _Key = (
-        ec.generate_private_key(ec.SECP256R1())
-        if profile.rsa_bits is None
-        else rsa.generate_private_key(public_exponent=65537, key_size=profile.rsa_bits)
-    )
-    subject = x509.Name(
-        [] if profile.common_name is None else [x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name)]
-    )
-    signer = issuer.key if issuer else key
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + timedelta(days=profile.from_days))
-        .not_valid_after(now + timedelta(days=profile.to_days))
-    )
-    for extension, critical in _extensions(profile, key, signer):
-        builder = builder.add_extension(extension, critical=critical)
-    return _Issued(builder.sign(signer, hashes.SHA256()), key)
-
-
-def _extensions(profile: _Profile, key: _Key, signer: _Key) -> list[tuple[x509.ExtensionType, bool]]:
-    extensions: list[tuple[x509.ExtensionType, bool]] = []
-    if profile.is_ca is not None:
-        constraints = x509.BasicConstraints(ca=profile.is_ca, path_length=profile.path_length)
-        extensions.append((constraints, profile.basic_constraints_critical))
-    if profile.key_usage is not None:
-        extensions.append((_key_usage(profile.key_usage), True))
-    if profile.purpose is not None:
-        purpose = {
-            "server": ExtendedKeyUsageOID.SERVER_AUTH,
-            "client": ExtendedKeyUsageOID.CLIENT_AUTH,
-        }
-        extensions.append((x509.ExtendedKeyUsage([purpose[profile.purpose]]), False))
-    if profile.hosts:
-        extensions.append(
-            (
-                x509.SubjectAlternativeName([_name(host) for host in profile.hosts]),
-                profile.san_critical,
-            )
-        )
-    if profile.permitted_domain is not None:
-        permitted = [x509.DNSName(profile.permitted_domain)]
-        extensions.append(
-            (
-                x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None),
-                True,
-            )
-        )
-    if profile.subject_key_identifier:
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        extensions.append((identifier, profile.critical_subject_key_identifier))
-    if profile.authority_key_identifier:
-        authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
-        extensions.append((authority_key, profile.critical_authority_key_identifier))
-    return extensions
-
-
-def _key_usage(kind: Literal["ca", "leaf", "leaf_that_signs"]) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=kind != "ca",
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=kind != "leaf",
-        crl_sign=kind == "ca",
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 def spki_pin(certificate: Certificate | bytes) -> str:

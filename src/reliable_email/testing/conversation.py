@@ -1,23 +1,28 @@
 """One client's conversation with a scripted server: RFC 5321's order of commands, and the script's deviations.
 
-Each stage is one call of `_at(stage, real behaviour)`. The script's action for it, if there is one, runs instead, and
+Each stage is one call of `at(stage, real behaviour)`. The script's action for it, if there is one, runs instead, and
 may ask for the real behaviour (`behave`). What the server then believes (envelope, TLS, login) follows from the code
 that was said, by whomever: a scripted 250 to MAIL opens a transaction, a scripted 354 makes content be read.
 """
 
-import base64
-import binascii
 import re
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 from reliable_email.testing.actions import Act, as_action, hang, wire
 from reliable_email.testing.content import DotDecoder
+from reliable_email.testing.envelope import (
+    MAIL_PARAMETERS,
+    RCPT_PARAMETERS,
+    Envelope,
+    parameter_problem,
+    parse_path,
+)
 from reliable_email.testing.ledger import Ledger
 from reliable_email.testing.link import ConversationOver, Link
+from reliable_email.testing.login import log_in
 from reliable_email.testing.records import (
     ConnectionRecord,
     Digest,
@@ -26,29 +31,6 @@ from reliable_email.testing.records import (
 )
 from reliable_email.testing.script import Script, Scripted
 from reliable_email.testing.submission import Submission
-
-_PATH = re.compile(
-    rb"(?P<verb>MAIL FROM|RCPT TO):[ ]?<(?P<path>(?:\"(?:[^\"\\]|\\.)*\"|[^<>\"\s])*)>(?P<rest>.*)",
-    re.IGNORECASE,
-)
-_XOAUTH2 = re.compile(rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01")
-_MAIL_PARAMETERS = {"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"}
-_PARAMETER_KEYWORD = {
-    "BODY": "8BITMIME",
-    "SMTPUTF8": "SMTPUTF8",
-    "RET": "DSN",
-    "ENVID": "DSN",
-    "NOTIFY": "DSN",
-}
-
-
-@dataclass(slots=True)
-class _Envelope:
-    sender: str
-    parameters: dict[str, str]
-    recipients: list[str] = field(default_factory=list)
-    recipient_parameters: dict[str, dict[str, str]] = field(default_factory=dict)
-    chunks: Digest | None = None
 
 
 class Conversation:
@@ -90,7 +72,7 @@ class Conversation:
         self._context = context
         self._is_implicit = is_implicit
         self._keeps_content = keeps_content
-        self._envelope: _Envelope | None = None
+        self._envelope: Envelope | None = None
         self._knows_client = False
         self._visits: Counter[str] = Counter()
         self._behaviour: Callable[[], None] = lambda: None
@@ -170,9 +152,9 @@ class Conversation:
         try:
             if self._is_implicit:
                 self._begin_tls()
-            self._at(
+            self.at(
                 "greeting",
-                lambda: self._answer(self.rules.greeting(self._ledger.open_connection_count)),
+                lambda: self.answer(self.rules.greeting(self._ledger.open_connection_count)),
             )
             while True:
                 line = self.link.read_line()
@@ -180,12 +162,15 @@ class Conversation:
         except ConversationOver as over:
             return over.ending
 
-    def _at(
+    # -- stages
+
+    def at(
         self,
         stage: str,
         behaviour: Callable[[], None],
         scripted: Scripted | None = None,
     ) -> None:
+        """Do what the script says at this stage, or the real behaviour; `scripted` stands for the script's word."""
         acts = scripted if scripted is not None else cast("Scripted", getattr(self._script, stage))
         visit = self._visits[stage]
         self._visits[stage] += 1
@@ -198,7 +183,8 @@ class Conversation:
         self.last_code = 0
         as_action(act)(self)
 
-    def _answer(self, text: str) -> None:
+    def answer(self, text: str) -> None:
+        """Say it; a 421 closes."""
         self.say(text)
         if self.last_code == 421:
             raise ConversationOver(Ending.SERVER_CLOSED)
@@ -209,7 +195,7 @@ class Conversation:
                 raise AssertionError("a script asks for TLS, the server has no certificate: pass tls='starttls'")
             self.shake_hands(self._context)
 
-        self._at("tls", real)
+        self.at("tls", real)
         if not self.record.is_tls:
             hang()(self)  # something else was said in place of the handshake: nothing sensible can follow
 
@@ -218,7 +204,7 @@ class Conversation:
         self.record.commands.append(text.decode("utf-8", "backslashreplace"))
         self._ledger.changed()
         if not line.endswith(b"\r\n"):
-            self._answer("500 5.5.2 Line must end with CR LF")
+            self.answer("500 5.5.2 Line must end with CR LF")
             return
         verb, _, argument = text.partition(b" ")
         match verb.upper():
@@ -227,7 +213,7 @@ class Conversation:
             case b"STARTTLS":
                 self._starttls(argument)
             case b"AUTH":
-                self._at("auth_command", lambda: self._auth(argument))
+                self.at("auth_command", lambda: self._auth(argument))
             case b"MAIL":
                 self._mail(text)
             case b"RCPT":
@@ -237,30 +223,30 @@ class Conversation:
             case b"BDAT":
                 self._bdat(argument)
             case b"RSET":
-                self._at("rset", lambda: self._answer("250 2.0.0 Ok"))
+                self.at("rset", lambda: self.answer("250 2.0.0 Ok"))
                 if self.last_code == 250:
                     self._envelope = None
             case b"NOOP":
-                self._at("noop", lambda: self._answer("250 2.0.0 Ok"))
+                self.at("noop", lambda: self.answer("250 2.0.0 Ok"))
             case b"QUIT":
-                self._at("quit", lambda: self._answer("221 2.0.0 Bye"))
+                self.at("quit", lambda: self.answer("221 2.0.0 Bye"))
                 if self.last_code == 221:
                     raise ConversationOver(Ending.QUIT)
             case b"VRFY" | b"EXPN":
-                self._answer("252 2.5.0 Cannot verify")
+                self.answer("252 2.5.0 Cannot verify")
             case _:
-                self._answer("500 5.5.2 Command unrecognized")
+                self.answer("500 5.5.2 Command unrecognized")
 
     def _hello(self, verb: bytes, argument: bytes) -> None:
         def real() -> None:
             if not argument.strip():
-                self._answer("501 5.5.4 Host name required")
+                self.answer("501 5.5.4 Host name required")
             elif verb == b"HELO":
-                self._answer(f"250 {self.rules.name}")
+                self.answer(f"250 {self.rules.name}")
             else:
-                self._answer(self.rules.ehlo(offers_starttls=self._offers_starttls))
+                self.answer(self.rules.ehlo(offers_starttls=self._offers_starttls))
 
-        self._at("ehlo" if verb == b"EHLO" else "helo", real)
+        self.at("ehlo" if verb == b"EHLO" else "helo", real)
         if self.last_code == 250:
             self._knows_client = True
             self._envelope = None
@@ -272,138 +258,81 @@ class Conversation:
     def _starttls(self, argument: bytes) -> None:
         def real() -> None:
             if not self._offers_starttls:
-                self._answer("503 5.5.1 STARTTLS not available")
+                self.answer("503 5.5.1 STARTTLS not available")
             elif argument:
-                self._answer("501 5.5.4 Syntax error (no parameters allowed)")
+                self.answer("501 5.5.4 Syntax error (no parameters allowed)")
             else:
-                self._answer("220 2.0.0 Ready to start TLS")
+                self.answer("220 2.0.0 Ready to start TLS")
 
-        self._at("starttls", real)
+        self.at("starttls", real)
         if self.last_code == 220:
             self.link.flush()
             self._begin_tls()
             self._knows_client = False
             self._envelope = None
 
-    # -- AUTH (RFC 4954)
-
     def _auth(self, argument: bytes) -> None:
-        name, _, initial = argument.partition(b" ")
-        mechanism = name.upper().decode("ascii", "replace")
         if not self.rules.requires_login or not self._knows_client:
-            self._answer("503 5.5.1 AUTH not available")
+            self.answer("503 5.5.1 AUTH not available")
         elif self._offers_starttls and not self.rules.announces_auth_before_tls:
-            self._answer(self.rules.must_start_tls())
+            self.answer(self.rules.must_start_tls())
         elif self.record.user is not None:
-            self._answer("503 5.5.1 Already authenticated")
-        elif mechanism not in self.rules.mechanisms:
-            self._answer("504 5.5.4 Unrecognized authentication type")
+            self.answer("503 5.5.1 Already authenticated")
         else:
-            try:
-                self._authenticate(mechanism, initial)
-            except (binascii.Error, ValueError):
-                self._answer("501 5.5.2 Cannot decode response")
-
-    def _authenticate(self, mechanism: str, initial: bytes) -> None:
-        username = ""
-        match mechanism:
-            case "LOGIN":
-                username = (self._decode(initial) if initial else self._challenge("VXNlcm5hbWU6")).decode()
-                password = self._challenge("UGFzc3dvcmQ6").decode()
-                self._at(
-                    "auth",
-                    lambda: self._answer(self.rules.verify_password(username, password)),
-                )
-            case "PLAIN":
-                response = self._decode(initial) if initial else self._challenge("")
-                _, username, password = (part.decode() for part in response.split(b"\0"))
-                self._at(
-                    "auth",
-                    lambda: self._answer(self.rules.verify_password(username, password)),
-                )
-            case "XOAUTH2":
-                response = self._decode(initial) if initial else self._challenge("")
-                match = _XOAUTH2.fullmatch(response)
-                if match is None:
-                    raise ValueError("not an XOAUTH2 response")
-                username, token = match[1].decode(), match[2].decode()
-                self._at("auth", lambda: self._verify_token(username, token))
-            case _:
-                self._answer("504 5.5.4 Mechanism announced, but not implemented here")
-        if self.last_code == 235:
-            self.record.user = username
+            self.record.user = log_in(self, argument)
             self._ledger.changed()
-
-    def _verify_token(self, username: str, token: str) -> None:
-        verdict = self.rules.verify_token(username, token)
-        if not verdict.startswith("235"):
-            self.say(f"334 {self.rules.token_error()}")
-            self.link.read_line()
-        self._answer(verdict)
-
-    def _challenge(self, text: str) -> bytes:
-        self.say(f"334 {text}")
-        return self._decode(self.link.read_line().rstrip(b"\r\n"))
-
-    @staticmethod
-    def _decode(response: bytes) -> bytes:
-        return b"" if response == b"=" else base64.b64decode(response, validate=True)
 
     # -- the envelope
 
     def _mail(self, text: bytes) -> None:
-        parsed = _parse_path(text, b"MAIL FROM")
+        parsed = parse_path(text, b"MAIL FROM")
 
         def real() -> None:
             limit = self.rules.messages_per_connection
             if not self._knows_client or self._envelope is not None:
-                self._answer("503 5.5.1 Bad sequence of commands")
+                self.answer("503 5.5.1 Bad sequence of commands")
             elif limit is not None and self.record.message_count >= limit:
-                self._answer("421 4.7.0 Too many messages on this connection")
+                self.answer("421 4.7.0 Too many messages on this connection")
             elif self.rules.requires_login and self.record.user is None:
-                self._answer(self.rules.must_start_tls() if self._offers_starttls else self.rules.login_missing())
+                self.answer(self.rules.must_start_tls() if self._offers_starttls else self.rules.login_missing())
             elif parsed is None:
-                self._answer("501 5.5.4 Syntax: MAIL FROM:<address>")
-            elif (problem := self._wrong_parameters(parsed[0], parsed[1], _MAIL_PARAMETERS)) is not None:
-                self._answer(problem)
+                self.answer("501 5.5.4 Syntax: MAIL FROM:<address>")
+            elif (problem := self._parameter_problem(*parsed, MAIL_PARAMETERS)) is not None:
+                self.answer(problem)
             else:
-                self._answer(self.rules.mail(self, *parsed))
+                self.answer(self.rules.mail(self, *parsed))
 
-        self._at("mail", real)
+        self.at("mail", real)
         if 200 <= self.last_code < 300:
             sender, parameters = parsed or ("", {})
-            self._envelope = _Envelope(sender, parameters)
+            self._envelope = Envelope(sender, parameters)
 
-    def _wrong_parameters(self, path: str, parameters: Mapping[str, str], known: set[str]) -> str | None:
-        for name, value in parameters.items():
-            keyword = _PARAMETER_KEYWORD.get(name)
-            if name not in known or (keyword is not None and keyword not in self.rules.keywords):
-                return f"555 5.5.4 Unsupported parameter {name}"
-            if name == "BODY" and value.upper() not in ("7BIT", "8BITMIME"):
-                return f"501 5.5.4 Bad parameter {name}"
-        utf8 = "SMTPUTF8" in parameters or (self._envelope is not None and "SMTPUTF8" in self._envelope.parameters)
-        return None if path.isascii() or utf8 else "553 5.6.7 Non-ASCII address without SMTPUTF8"
+    def _parameter_problem(self, path: str, parameters: Mapping[str, str], known: Collection[str]) -> str | None:
+        declared = self._envelope.parameters if self._envelope else parameters
+        return parameter_problem(
+            path, parameters, known=known, keywords=self.rules.keywords, is_smtputf8="SMTPUTF8" in declared
+        )
 
     def _rcpt(self, text: bytes) -> None:
-        parsed = _parse_path(text, b"RCPT TO")
+        parsed = parse_path(text, b"RCPT TO")
 
         def real() -> None:
             if self._envelope is None:
-                self._answer("503 5.5.1 Bad sequence of commands")
+                self.answer("503 5.5.1 Bad sequence of commands")
             elif parsed is None or not parsed[0]:
-                self._answer("501 5.5.4 Syntax: RCPT TO:<address>")
-            elif (problem := self._wrong_parameters(parsed[0], parsed[1], {"NOTIFY", "ORCPT"})) is not None:
-                self._answer(problem)
+                self.answer("501 5.5.4 Syntax: RCPT TO:<address>")
+            elif (problem := self._parameter_problem(*parsed, RCPT_PARAMETERS)) is not None:
+                self.answer(problem)
             else:
-                self._answer(self.rules.rcpt(self, parsed[0]))
+                self.answer(self.rules.rcpt(self, parsed[0]))
 
         address = parsed[0] if parsed else ""
         scripted = self._script.rcpt
         if isinstance(scripted, Mapping):
             # Counted by address, so that "first refused, then taken" is a list in the dictionary.
-            self._at(f"rcpt {address}", real, scripted.get(address, ()))
+            self.at(f"rcpt {address}", real, scripted.get(address, ()))
         else:
-            self._at("rcpt", real, scripted if scripted is not None else ())
+            self.at("rcpt", real, scripted if scripted is not None else ())
         if 200 <= self.last_code < 300 and self._envelope is not None and parsed is not None:
             self._envelope.recipients.append(address)
             self._envelope.recipient_parameters[address] = parsed[1]
@@ -413,22 +342,22 @@ class Conversation:
     def _data(self) -> None:
         def real() -> None:
             if self._envelope is None:
-                self._answer("503 5.5.1 Bad sequence of commands")
+                self.answer("503 5.5.1 Bad sequence of commands")
             elif self._envelope.chunks is not None:
-                self._answer("503 5.5.1 DATA after BDAT")
+                self.answer("503 5.5.1 DATA after BDAT")
             elif not self._envelope.recipients:
-                self._answer("554 5.5.1 No valid recipients")
+                self.answer("554 5.5.1 No valid recipients")
             else:
-                self._answer(self.rules.data(self))
+                self.answer(self.rules.data(self))
 
-        self._at("data", real)
+        self.at("data", real)
         if self.last_code == 354:
             self.content_bytes = 0
             self.has_all_content = False
             self._decoder = DotDecoder()
             self._digest = Digest(keeps_content=self._keeps_content)
             self.link.is_recording = self._keeps_content
-            self._at("content", lambda: None)
+            self.at("content", lambda: None)
             self.read_content()
             self.link.is_recording = True
             self._finish(self._digest, is_chunked=False)
@@ -437,7 +366,7 @@ class Conversation:
         match = re.fullmatch(rb"(\d+)( LAST)?", argument, re.IGNORECASE)
         if match is None:
             # The octets that follow cannot be counted: there is no way to stay in step (RFC 3030 §2).
-            self._answer("501 5.5.4 Syntax: BDAT size [LAST]")
+            self.answer("501 5.5.4 Syntax: BDAT size [LAST]")
             raise ConversationOver(Ending.SERVER_CLOSED)
         size, is_last = int(match[1]), match[2] is not None
         envelope = self._envelope
@@ -454,21 +383,21 @@ class Conversation:
 
         def real() -> None:
             if envelope is None or "CHUNKING" not in self.rules.keywords:
-                self._answer("503 5.5.1 Bad sequence of commands")
+                self.answer("503 5.5.1 Bad sequence of commands")
             elif not envelope.recipients:
-                self._answer("554 5.5.1 No valid recipients")
+                self.answer("554 5.5.1 No valid recipients")
             elif not is_last:
                 envelope.chunks = digest
-                self._answer(f"250 2.0.0 {size} octets received")
+                self.answer(f"250 2.0.0 {size} octets received")
 
-        self._at("bdat", real)
+        self.at("bdat", real)
         if is_last and self.last_code == 0 and envelope is not None:
             self._finish(digest, is_chunked=True)
         elif is_last:
             self._envelope = None
 
     def _finish(self, digest: Digest, *, is_chunked: bool) -> None:
-        envelope = self._envelope or _Envelope("", {})
+        envelope = self._envelope or Envelope("", {})
         self._envelope = None
         message = ReceivedMessage(
             sender=envelope.sender,
@@ -488,35 +417,17 @@ class Conversation:
 
         def real() -> None:
             if not message.recipients:
-                self._answer("554 5.5.1 No valid recipients")
+                self.answer("554 5.5.1 No valid recipients")
                 return
             with self.rules.lock:  # what is decided here is counted before another message is judged
-                self._answer(self.rules.final_reply(self, message))
+                self.answer(self.rules.final_reply(self, message))
 
         try:
-            self._at("final_reply", real)
+            self.at("final_reply", real)
         finally:
             if not self._is_taken:
                 self._ledger.refuse(message)
             self.message = None
         if self._script.idle is not None:
             self.link.flush()
-            self._at("idle", lambda: None)
-
-
-def _parse_path(text: bytes, verb: bytes) -> tuple[str, dict[str, str]] | None:
-    """The path and parameters of MAIL or RCPT; None where the grammar of RFC 5321 §4.1.2 is broken."""
-    match = _PATH.fullmatch(text)
-    if match is None or match["verb"].upper() != verb:
-        return None
-    rest = match["rest"].decode("utf-8", "backslashreplace")
-    if rest and not rest.startswith(" "):
-        return None
-    parameters = {}
-    for word in rest.split():
-        name, _, value = word.partition("=")
-        parameters[name.upper()] = value
-    try:
-        return match["path"].decode(), parameters
-    except UnicodeDecodeError:
-        return None
+            self.at("idle", lambda: None)

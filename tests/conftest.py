@@ -1,0 +1,75 @@
+"""What holds for every test: an environment without EMAIL_*, no network but loopback, nothing left in the process."""
+
+import errno
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reliable_email.testing.reset import reset
+
+_TESTS = Path(__file__).parent
+_FOLDER_MARKERS = ("integration", "chaos", "browser", "bench", "soak")
+# Asked for by name: they measure or run for long.
+_ONLY_BY_NAME = frozenset({"bench", "soak"})
+
+for _name in [name for name in os.environ if name.startswith("EMAIL_")]:
+    del os.environ[_name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test by its folder; leave out what runs only when its folder or marker is named."""
+    asked = f"{config.option.markexpr} {' '.join(config.args)}"
+    chosen, left_out = [], []
+    for item in items:
+        folders = item.path.relative_to(_TESTS).parts if item.path.is_relative_to(_TESTS) else ()
+        markers = [name for name in _FOLDER_MARKERS if name in folders]
+        for name in markers:
+            item.add_marker(name)
+        unasked = _ONLY_BY_NAME.intersection(markers) and not any(name in asked for name in markers)
+        (left_out if unasked else chosen).append(item)
+    items[:] = chosen
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _is_loopback(address: object) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a Unix socket
+    try:
+        return ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
+    except ValueError:
+        return str(address[0]) in {"localhost", ""}
+
+
+def _is_local_name(host: object) -> bool:
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    if name is None or name in {"", "localhost", "localhost.localdomain", socket.gethostname()}:
+        return True
+    try:
+        ipaddress.ip_address(str(name).partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _no_network(event: str, arguments: tuple[object, ...]) -> None:
+    """As on a machine without a network: other addresses are unreachable, other names unknown."""
+    if event in {"socket.connect", "socket.sendto"} and not _is_loopback(arguments[1]):
+        raise OSError(errno.ENETUNREACH, f"tests reach the loopback only, not {arguments[1]!r}")
+    if event == "socket.getaddrinfo" and not _is_local_name(arguments[0]):
+        raise socket.gaierror(socket.EAI_NONAME, f"tests resolve local names only, not {arguments[0]!r}")
+
+
+sys.addaudithook(_no_network)
+
+
+@pytest.fixture(autouse=True)
+def _clean_process() -> Iterator[None]:
+    """Each test begins without connections, TLS contexts, tokens and route state."""
+    yield
+    reset()

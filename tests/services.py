@@ -1,0 +1,72 @@
+"""The services that some tests need, and whether they are here.
+
+A test asks with `require("postfix")`: where the service is missing it is skipped with the reason. Where
+RELIABLE_EMAIL_REQUIRE is "all", or names the service in its comma-separated list, it fails instead: a machine that
+should have the service must not be quiet about it.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+_CONNECT_SECONDS = 2.0
+NODE_DIRECTORY = Path(__file__).parent / "servers" / "node"
+
+
+def _listens(port: int) -> str | None:
+    try:
+        socket.create_connection(("127.0.0.1", port), _CONNECT_SECONDS).close()
+    except OSError as error:
+        return f"nothing answers at 127.0.0.1:{port} ({error})"
+    return None
+
+
+def _programs(*names: str) -> str | None:
+    missing = [name for name in names if shutil.which(name, path=_search_path()) is None]
+    return f"{', '.join(missing)} not installed" if missing else None
+
+
+def _search_path() -> str:
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def _postfix() -> str | None:
+    if reason := _programs("postfix", "dovecot"):
+        return reason
+    return "Postfix's master runs as root only" if os.geteuid() else None
+
+
+def _node() -> str | None:
+    if reason := _programs("node"):
+        return reason
+    if not (NODE_DIRECTORY / "node_modules" / "smtp-server").is_dir():
+        return f"no packages: npm ci --prefix {NODE_DIRECTORY}"
+    return None
+
+
+# What is missing, in words; None where all is there.
+SERVICES: Mapping[str, Callable[[], str | None]] = {
+    "postgres": lambda: _listens(5432),
+    "mariadb": lambda: _listens(3306),
+    "redis": lambda: _listens(6379),
+    "rabbitmq": lambda: _listens(5672),
+    "postfix": _postfix,
+    "node": _node,
+    "chromium": lambda: _programs("chromium", "chromedriver"),
+}
+
+
+def require(*names: str) -> None:
+    """Skip the test unless all these services are here; fail it where they are demanded."""
+    demanded = {name.strip() for name in os.environ.get("RELIABLE_EMAIL_REQUIRE", "").split(",") if name.strip()}
+    for name in names:
+        reason = SERVICES[name]()
+        if reason is None:
+            continue
+        if demanded & {"all", name}:
+            pytest.fail(f"{name} is demanded by RELIABLE_EMAIL_REQUIRE, but: {reason}", pytrace=False)
+        pytest.skip(f"{name}: {reason}")

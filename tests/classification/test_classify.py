@@ -8,17 +8,24 @@ from hypothesis import strategies as st
 
 from reliable_email.classification import Action, Cause, Scope, action_for, classify
 from reliable_email.classification.meanings import MEANINGS, is_permanent
-from reliable_email.classification.rulebook import rulebook
+from reliable_email.classification.rulebook import loose_rulebook, rulebook
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
 
 BEFORE_RCPT = [Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH, Stage.MAIL]
 ABOUT_MAILBOXES = {Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Cause.MAILBOX_FULL}
-PHRASES = sorted({phrase.strip() for rule in rulebook().rules for phrase in (*rule.any_of, *rule.all_of)})
+PHRASES = sorted(
+    {
+        phrase.strip()
+        for rule in (*rulebook().rules, *loose_rulebook().rules)
+        for phrase in (*rule.any_of, *rule.and_any_of, *rule.all_of)
+    }
+)
 
 
 def explain(text, **known):
+    """What a reply in one string means."""
     return classify(parse_reply(text), **known)
 
 
@@ -193,6 +200,7 @@ def test_four_hundreds_that_do_not_pass_are_permanent():
 
 
 def wire(kind, stage, reply=None):
+    """What a failure of that kind means."""
     return classify(WireFailure(stage=stage, kind=kind, detail="it broke", reply=reply))
 
 
@@ -240,6 +248,13 @@ def test_a_refusal_is_read_at_its_own_stage():
     """The stage of the wire failure is the stage of its reply."""
     failure = wire(FailureKind.REFUSED, Stage.AUTH, Reply(550, ("no such user",)))
     assert (failure.cause, failure.stage) == (Cause.AUTH_FAILED, Stage.AUTH)
+
+
+def test_a_foreign_exception_is_read():
+    """A backend of somebody else's raised, and the exception says what it was."""
+    error = ConnectionRefusedError(111, "Connection refused")
+    failure = WireFailure(stage=Stage.FINAL_REPLY, kind=FailureKind.FOREIGN, detail="it raised", error=error)
+    assert classify(failure).cause is Cause.CONNECT_FAILED
 
 
 # --- the table ---

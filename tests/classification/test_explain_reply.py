@@ -11,6 +11,7 @@ from reliable_email.management.commands.explain_reply import Command
 
 
 def explain(*arguments):
+    """What the command prints."""
     output = io.StringIO()
     call_command(Command(stdout=output), *arguments)
     return output.getvalue()
@@ -18,6 +19,8 @@ def explain(*arguments):
 
 @pytest.fixture
 def standard_input(monkeypatch):
+    """Gives the command bytes to read."""
+
     def give(data):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "ascii"))
 

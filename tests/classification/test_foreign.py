@@ -19,6 +19,7 @@ from reliable_email.classification import Action, Cause, Scope, classify_excepti
 
 
 def answer(status, body, headers=None):
+    """A provider's HTTP answer."""
     response = requests.Response()
     response.status_code = status
     response._content = body.encode()
@@ -29,6 +30,7 @@ def answer(status, body, headers=None):
 
 
 def anymail_error(status, body, headers=None):
+    """What anymail raises for such an answer."""
     return AnymailRequestsAPIError(response=answer(status, body, headers))
 
 
@@ -49,11 +51,13 @@ def named(name, *args):
 
 
 def refused_connection():
+    """What requests raises when nobody listens."""
     reason = urllib3.exceptions.NewConnectionError(None, "Connection refused")
     return requests.exceptions.ConnectionError(urllib3.exceptions.MaxRetryError(None, "/send", reason))
 
 
 def certificate_error():
+    """What requests raises for a bad certificate."""
     reason = ssl.SSLCertVerificationError("certificate verify failed")
     return requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, "/send", reason))
 
@@ -99,7 +103,6 @@ def test_what_was_surely_not_sent(error, cause):
         anymail_error(504, "gateway timeout"),
         ValueError("something else"),
     ],
-    ids=repr,
 )
 def test_what_may_have_been_sent(error):
     """Silence after the request, and whatever nobody recognises, is never tried by another route."""

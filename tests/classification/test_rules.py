@@ -3,15 +3,16 @@
 import pytest
 
 from reliable_email.classification import Cause, classify
-from reliable_email.classification.rulebook import Rule, RuleBook, RuleError, rulebook
+from reliable_email.classification.rulebook import Rule, RuleBook, RuleError, loose_rulebook, rulebook
 from reliable_email.classification.words import embedded_status, words
 from reliable_email.providers import canonical_name
 from reliable_email.smtp.replies import parse_reply
 
-RULES = rulebook().rules
+RULES = (*rulebook().rules, *loose_rulebook().rules)
 
 
 def examples(kind):
+    """Each rule with each of its examples of a kind."""
     return [pytest.param(rule, text, id=f"{rule.id}: {text[:40]}") for rule in RULES for text in getattr(rule, kind)]
 
 
@@ -52,6 +53,7 @@ def test_a_provider_rule_also_serves_others(rule, named):
 
 
 def rule(**values):
+    """A rule that matches one word."""
     return Rule(**{"id": "one", "order": 0, "cause": Cause.GREYLISTED, "any_of": (" grey ",), **values})
 
 

@@ -73,14 +73,16 @@ _RECIPIENT_ONLY = frozenset({Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Caus
 _MAY_BE_RECIPIENT = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY, None})
 
 
-def cause_of_codes(code: int, enhanced: str, stage: Stage | None) -> tuple[Cause, str, bool]:
-    """(cause, name of the rule, certain) of the numbers of a reply."""
-    status = enhanced.partition(".")[2]
-    cause = _OF_STATUS.get(status)
-    if cause is not None and not (cause in _RECIPIENT_ONLY and (stage not in _MAY_BE_RECIPIENT or code // 10 == 53)):
-        if cause is Cause.SYSTEM_TEMPORARY and code >= 500:
-            cause = Cause.SYSTEM_PERMANENT
-        return cause, f"status.{enhanced}", True
+def cause_of_status(code: int, enhanced: str, stage: Stage | None) -> Cause | None:
+    """What the enhanced status says, None where it says nothing by itself (5.7.1, x.0.0)."""
+    cause = _OF_STATUS.get(enhanced.partition(".")[2])
+    if cause in _RECIPIENT_ONLY and (stage not in _MAY_BE_RECIPIENT or code // 10 == 53):
+        return None
+    return Cause.SYSTEM_PERMANENT if cause is Cause.SYSTEM_TEMPORARY and code >= 500 else cause
+
+
+def cause_of_code(code: int, stage: Stage | None) -> tuple[Cause, str, bool]:
+    """(cause, name of the rule, certain) of the reply code, at last of its first digit."""
     cause = _OF_CODE.get(code)
     if cause is not None and not (cause in _RECIPIENT_ONLY and stage not in _MAY_BE_RECIPIENT):
         return cause, f"code.{code}", True

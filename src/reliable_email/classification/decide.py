@@ -1,18 +1,19 @@
 """Decides what a failure means: `classify` for replies and I/O failures.
 
 For a reply, in this order: rules for the stage, the named provider's rules, the other providers' rules, generic rules
-on the text, (code, enhanced status), code, class digit. Text beats codes because servers share codes and not words
-(RFC 5321 §4.2, RFC 3463, read against real replies): the first digit alone is right in three of five. What may never
-happen is that a dead route is taken for a dead mailbox, so nothing that was said before RCPT is about a recipient.
+on the text, enhanced status, words that go together, code, class digit. Text beats codes because servers share codes
+and not words (RFC 5321 §4.2, RFC 3463, read against real replies): the first digit alone is right in three of five.
+What may never happen is that a dead route is taken for a dead mailbox, so nothing that was said before RCPT is about a
+recipient.
 """
 
 from datetime import datetime
 
 from reliable_email.classification.causes import Cause, Failure, Scope
-from reliable_email.classification.codes import cause_of_codes
+from reliable_email.classification.codes import cause_of_code, cause_of_status
 from reliable_email.classification.hints import retry_hint, window_hint
 from reliable_email.classification.meanings import MEANINGS, action_for, is_permanent, scope_for
-from reliable_email.classification.rulebook import Rule, rulebook
+from reliable_email.classification.rulebook import Rule, RuleBook, loose_rulebook, rulebook
 from reliable_email.classification.words import embedded_status, words
 from reliable_email.providers import canonical_name
 from reliable_email.smtp.failures import FailureKind, WireFailure
@@ -74,11 +75,7 @@ def _of_reply(
     read = words(text)
     enhanced = reply.enhanced or embedded_status(text)
     known_provider = (canonical_name(provider) or "") if provider else ""
-    rule = _deciding_rule(read, str(reply.code), enhanced, stage, known_provider)
-    if rule is not None:
-        cause, name, certain = rule.cause, rule.id, True
-    else:
-        cause, name, certain = cause_of_codes(reply.code, enhanced, stage)
+    rule, cause, name, certain = _decision(reply.code, read, enhanced, stage, known_provider)
     permanent = is_permanent(cause, reply.code)
     scope = scope_for(cause, stage)
     help_text = ""
@@ -112,10 +109,26 @@ def _of_reply(
     )
 
 
-def _deciding_rule(read: str, code: str, enhanced: str, stage: Stage | None, provider: str) -> Rule | None:
+def _decision(
+    code: int, read: str, enhanced: str, stage: Stage | None, provider: str
+) -> tuple[Rule | None, Cause, str, bool]:
+    """(rule or None, cause, name of what decided, certain)."""
+    rule = _first_rule(rulebook(), code, read, enhanced, stage, provider)
+    if rule is not None:
+        return rule, rule.cause, rule.id, True
+    cause = cause_of_status(code, enhanced, stage)
+    if cause is not None:
+        return None, cause, f"status.{enhanced}", True
+    rule = _first_rule(loose_rulebook(), code, read, enhanced, stage, provider)
+    if rule is not None:
+        return rule, rule.cause, rule.id, True
+    return None, *cause_of_code(code, stage)
+
+
+def _first_rule(book: RuleBook, code: int, read: str, enhanced: str, stage: Stage | None, provider: str) -> Rule | None:
     # 53z is about the login at any stage (RFC 4954 §6).
-    is_before_rcpt = stage in _BEFORE_RCPT or code.startswith("53")
-    for rule in rulebook().matches(read, code, enhanced, stage, provider):
+    is_before_rcpt = stage in _BEFORE_RCPT or code // 10 == 53
+    for rule in book.matches(read, str(code), enhanced, stage, provider):
         if is_before_rcpt and (rule.cause in _ABOUT_RECIPIENT or rule.scope is Scope.RECIPIENT):
             continue
         return rule
@@ -152,6 +165,7 @@ _CAUSE_OF_KIND: dict[FailureKind, Cause] = {
     FailureKind.TOO_LARGE: Cause.MESSAGE_TOO_LARGE,
     FailureKind.UNSUPPORTED: Cause.SYNTAX_OR_UNSUPPORTED,
     FailureKind.WITHHELD: Cause.WITHHELD,
+    FailureKind.FOREIGN: Cause.OUTCOME_UNKNOWN,
 }
 _HELP_OF_KIND: dict[FailureKind, str] = {
     FailureKind.RESOLVER_FAILED: "The name server did not answer, so the mail server could not be found. Check DNS.",
@@ -182,6 +196,11 @@ def _of_wire(failure: WireFailure, *, provider: str | None, sender_domain: str |
     kind, stage = failure.kind, failure.stage
     if kind is FailureKind.REFUSED and failure.reply is not None:
         return _of_reply(failure.reply, stage=stage, provider=provider, sender_domain=sender_domain, now=now)
+    if failure.error is not None:
+        # Not at the top: what foreign exceptions mean is decided with the help of this module.
+        from reliable_email.classification.foreign import classify_exception
+
+        return classify_exception(failure.error, provider=provider, sender_domain=sender_domain, now=now)
     if stage is Stage.FINAL_REPLY and kind in (FailureKind.TIMEOUT, FailureKind.DISCONNECTED, FailureKind.PROTOCOL):
         cause = Cause.OUTCOME_UNKNOWN
     elif kind is FailureKind.INVALID:

@@ -138,7 +138,8 @@ _OF_AWS: dict[str, Cause] = {
     "MessageRejected": Cause.CONTENT_REJECTED,
 }
 _SECRETS = re.compile(
-    r"(?i)(authorization[=: \"']+(?:bearer |basic )?|(?:bearer|basic) |(?:token|key|password|secret)[\"']?[=:] ?[\"']?)[^\s\"',}]+"
+    r"(?i)(authorization[=: \"']+(?:bearer |basic )?|(?:bearer|basic) |(?:token|key|password|secret)[\"']?[=:] ?[\"']?)"
+    r"[^\s\"',}]+"
 )
 
 

@@ -1,4 +1,4 @@
-"""When to come back, as the server's own words say it: "in 300 seconds", "after Mon, 25 Aug 2025 07:00:31 UTC", "per hour".
+"""When to come back, in the server's own words: "in 300 seconds", "after Mon, 25 Aug 2025 07:00:31 UTC", "per hour".
 
 Only numbers that the sentence ties to trying again count; a server that mentions 24 hours of history asks for nothing.
 """
@@ -20,7 +20,8 @@ _CLOCK = re.compile(r"(?:again|retry|wait|delay)[^.\d]{0,40}?(?P<hours>\d{1,2}):
 _NUMBER_WORD = re.compile(r"(?:again|retry|wait)[^.\d]{0,40}?\b(?:a|an|one|few|several|some) (?P<unit>minute|hour|day)")
 _RFC_DATE = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun), \d{1,2} [a-z]{3} \d{4} \d\d:\d\d:\d\d (?:utc|gmt|[+-]\d{4})")
 _ISO_DATE = re.compile(
-    r"(?:after|until|at) (?P<date>\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,6})?(?:z|[+-]\d\d:?\d\d| ?utc| ?gmt)?)"
+    r"(?:after|until|at) (?P<date>\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,6})?"
+    r"(?:z|[+-]\d\d:?\d\d| ?utc| ?gmt)?)"
 )
 _WINDOWS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _IMPLIED = {"hourly": 3600.0, "daily": 86400.0, "today": 86400.0}

@@ -6,11 +6,12 @@ the first that matches decides. Phrases are found by plain substring search, whi
 """
 
 import tomllib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from reliable_email.classification.causes import Cause, Scope
@@ -18,9 +19,8 @@ from reliable_email.classification.words import words
 from reliable_email.smtp.stages import Stage
 
 _STEM = 4  # characters of a word under which phrases are filed; a word alone with "*" needs at least so many
-_NONE: list[tuple[str, "Rule"]] = []
 _OWN_FIRST = 1_000_000  # more than there are rules: puts those of the named provider before all others
-_SECTIONS = ("stages", "providers", "generic")  # the order of decision; codes come after them
+_SECTIONS = ("stages", "providers", "generic")  # the order of decision
 _KEYS = frozenset(
     [
         "id",
@@ -110,10 +110,17 @@ class Rule:
         """Whether the phrases match a text and its words, given that one phrase of `any_of` does."""
         return (
             self.none_words.isdisjoint(vocabulary)
-            and (not self.and_any_of or any(phrase in text for phrase in self.and_any_of))
+            and (not self.and_any_of or _any_in(self.and_any_of, text))
             and (not self.all_of or all(phrase in text for phrase in self.all_of))
-            and not any(phrase in text for phrase in self.none_phrases)
+            and not _any_in(self.none_phrases, text)
         )
+
+
+def _any_in(phrases: tuple[str, ...], text: str) -> bool:
+    for phrase in phrases:  # noqa: SIM110 - a loop takes half the time of any() here, and this is the hot path
+        if phrase in text:
+            return True
+    return False
 
 
 class RuleBook:
@@ -127,44 +134,70 @@ class RuleBook:
             raise RuleError(f"rule ids used twice: {', '.join(doubled)}")
         self._by_id = by_id
         self._wordless = tuple(rule for rule in rules if not rule.is_textual)
-        # Each phrase of `any_of` (or one of `all_of`) is filed under its word that the fewest others are filed under.
-        phrases = [(phrase, rule) for rule in rules for phrase in rule.any_of or rule.all_of[:1]]
-        frequency = Counter(word for phrase, _ in phrases for word in _whole_words(phrase))
+        # Each phrase of `any_of` (or one of `all_of`) is filed under two neighbouring words of it, or its only word.
+        self._by_pair: dict[tuple[str, str], list[tuple[str, Rule]]] = {}
         self._by_word: dict[str, list[tuple[str, Rule]]] = {}
         self._by_stem: dict[str, list[tuple[str, Rule]]] = {}
-        for phrase, rule in phrases:
-            whole = _whole_words(phrase)
-            if whole:
-                self._by_word.setdefault(min(whole, key=frequency.__getitem__), []).append((phrase, rule))
-            else:
-                self._by_stem.setdefault(phrase.strip()[:_STEM], []).append((phrase, rule))
+        for rule in rules:
+            for phrase in rule.any_of or rule.all_of[:1]:
+                self._file(phrase, rule)
+
+    def _file(self, phrase: str, rule: Rule) -> None:
+        whole = phrase.split()
+        if not phrase.endswith(" "):
+            whole.pop()
+        if len(whole) > 1:
+            # Of the last pair rather than the first: phrases begin with the common words.
+            self._by_pair.setdefault((whole[-2], whole[-1]), []).append((phrase, rule))
+        elif whole:
+            self._by_word.setdefault(whole[0], []).append((phrase, rule))
+        else:
+            self._by_stem.setdefault(phrase.strip()[:_STEM], []).append((phrase, rule))
 
     def __getitem__(self, rule_id: str) -> Rule:
         return self._by_id[rule_id]
 
     def matches(self, text: str, code: str, enhanced: str, stage: Stage | None, provider: str) -> Iterator[Rule]:
         """The rules that match, first the one that decides. `text` comes from `words`."""
-        vocabulary = frozenset(text.split())
-        by_word, by_stem = self._by_word, self._by_stem
-        found = {
-            rule.order - (_OWN_FIRST if provider and rule.provider == provider else 0): rule
-            for word in vocabulary
-            for phrase, rule in by_word.get(word, _NONE) + by_stem.get(word[:_STEM], _NONE)
+        spelled = text.split()
+        vocabulary = frozenset(spelled)
+        by_pair, by_word, by_stem = self._by_pair, self._by_word, self._by_stem
+        found = [
+            rule
+            for postings in (
+                *(by_pair[pair] for pair in by_pair.keys() & pairwise(spelled)),
+                *(by_word[word] for word in by_word.keys() & vocabulary),
+                *(by_stem[stem] for stem in by_stem.keys() & {word[:_STEM] for word in vocabulary}),
+            )
+            for phrase, rule in postings
             if phrase in text
-        }
+        ]
         if stage is not None:
-            found.update((rule.order, rule) for rule in self._wordless)
-        for order in sorted(found):
-            rule = found[order]
-            if rule.fits(code, enhanced, stage, provider) and rule.reads(text, vocabulary):
+            found += self._wordless
+        # A rule with several matching phrases is found several times; the sort is stable and brings them together.
+        found.sort(key=_own_first(provider) if provider else _ORDER)
+        last = None
+        for rule in found:
+            if rule is not last and rule.fits(code, enhanced, stage, provider) and rule.reads(text, vocabulary):
                 yield rule
+            last = rule
 
 
 @cache
 def rulebook() -> RuleBook:
-    """The rules that are shipped, read once."""
+    """The rules that name a wording, read once."""
+    return _read(_SECTIONS)
+
+
+@cache
+def loose_rulebook() -> RuleBook:
+    """The rules for wordings that nobody has written down: words that go together, anywhere in a text."""
+    return _read(("words",))
+
+
+def _read(sections: tuple[str, ...]) -> RuleBook:
     rules: list[Rule] = []
-    for section in _SECTIONS:
+    for section in sections:
         data = tomllib.loads(files(__package__).joinpath("rules", f"{section}.toml").read_text("utf-8"))
         first = -2 * _OWN_FIRST if section == "stages" else len(rules)
         rules += [_rule(entry, section, first + index) for index, entry in enumerate(data["rule"])]
@@ -224,6 +257,8 @@ def _is_word(phrase: str) -> bool:
     return phrase.endswith(" ") and " " not in phrase.strip()
 
 
-def _whole_words(phrase: str) -> list[str]:
-    whole = phrase.split()
-    return whole if phrase.endswith(" ") else whole[:-1]
+_ORDER = attrgetter("order")
+
+
+def _own_first(provider: str) -> Callable[[Rule], int]:
+    return lambda rule: rule.order - (_OWN_FIRST if rule.provider == provider else 0)

@@ -1,5 +1,7 @@
 """The table of causes as Markdown, for the documentation: `python -m reliable_email.classification.table`."""
 
+import sys
+
 from reliable_email.classification.meanings import MEANINGS, action_for, is_permanent
 
 
@@ -22,4 +24,4 @@ def causes_table() -> str:
 
 
 if __name__ == "__main__":
-    print(causes_table(), end="")
+    sys.stdout.write(causes_table())

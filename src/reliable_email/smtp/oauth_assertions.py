@@ -80,7 +80,7 @@ class CertificateProvider:
     def access_token(self, *, renew: bool, timeout: float) -> str:
         """See `TokenProvider`."""
         try:
-            import msal  # type: ignore[import-untyped]
+            import msal
         except ImportError as error:
             raise _missing("msal", error) from error
 

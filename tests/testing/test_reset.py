@@ -23,12 +23,14 @@ def module_with_reset(name: str) -> ModuleType:
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    """Two modules with state, and one that has imported the reset of another."""
+    """Two modules with state, one that has imported the reset of another, one whose reset is for something else."""
     calls.clear()
     made = {name: module_with_reset(name) for name in ("reliable_email.zeta", "reliable_email.alpha", "foreign")}
     borrower = ModuleType("reliable_email.borrower")
     borrower.__dict__["reset"] = made["reliable_email.alpha"].__dict__["reset"]
-    for name, module in {**made, "reliable_email.borrower": borrower}.items():
+    other = ModuleType("reliable_email.other")
+    exec("def reset(thing):\n    raise AssertionError", other.__dict__)
+    for name, module in {**made, "reliable_email.borrower": borrower, "reliable_email.other": other}.items():
         monkeypatch.setitem(sys.modules, name, module)
     return made
 

@@ -28,5 +28,7 @@ def reset() -> None:
 
 def _own_reset(name: str, module: object) -> FunctionType | None:
     forget = getattr(module, "reset", None)
-    # Not one that was imported from another module, which is called in its own place.
-    return forget if isinstance(forget, FunctionType) and forget.__module__ == name else None
+    # Not one that was imported from another module, which is called in its own place, nor one that resets a thing
+    # which it is given.
+    is_own = isinstance(forget, FunctionType) and forget.__module__ == name and not forget.__code__.co_argcount
+    return forget if is_own else None

@@ -1,0 +1,41 @@
+# Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint matrix chaos migrations measure-replies build clean
+
+RUN := tools/uv run --locked --all-extras
+PYTEST := $(RUN) python -m pytest
+
+help: ## what can be asked for
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
+
+setup: ## the locked environment, in .venv
+	tools/uv sync --locked --all-extras
+
+test: ## the tests; those whose service is missing are skipped, with the reason (ARGS="tests/smtp -x")
+	$(PYTEST) $(ARGS)
+
+lint: ## style, types, directions of imports, templates, migrations
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports --no-logo
+	@if find src demo -name '*.html' | grep -q .; then $(RUN) djlint --lint src demo; fi
+	@$(MAKE) --no-print-directory migrations
+
+migrations: ## do the models and the migrations say the same?
+	$(RUN) python -m django makemigrations --check --dry-run --settings tests.settings reliable_email
+
+matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1 (ARGS="-x")
+	tools/matrix $(ARGS)
+
+chaos: ## cut every connection at every byte, kill every process at every step
+	$(PYTEST) tests/chaos $(ARGS)
+
+measure-replies: ## how well replies are understood: make measure-replies FILE=replies.tsv
+	$(RUN) python tools/measure_replies.py $(FILE)
+
+build: ## the wheel and the source distribution, in dist/
+	tools/uv build
+
+clean: ## environments, caches and what was built
+	rm -rf .venv .venvs .uv dist build var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -16,6 +16,7 @@ from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import TLSMode
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.tls_probe import TLSProbe, probe_tls
+from reliable_email.values import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +52,12 @@ def explain(failure: WireFailure, options: SMTPOptions, *, timeout: float = 15.0
         if probe is not None:
             remedies += _certificate_remedies(probe)
     remedies += _wrong_port_remedies(failure, options)
-    remedies += _classified_remedies(classified, failure, said)
+    if not remedies:  # what the cause alone advises is more general
+        remedies += _classified_remedies(classified, failure, said)
     return Explanation(
         stage=failure.stage,
         cause=classified.cause,
-        said=_printable(said),
+        said=printable(said),
         meaning=meaning,
         remedies=tuple(dict.fromkeys(filter(None, remedies))),
         links=_links(provider, classified.cause),
@@ -69,7 +71,7 @@ def explain_failure(failure: Failure, provider: Provider | None = None) -> Expla
     return Explanation(
         stage=failure.stage,
         cause=failure.cause,
-        said=_printable(said),
+        said=printable(said),
         meaning=MEANINGS[failure.cause].says,
         remedies=tuple(filter(None, (_remedy_of(failure),))),
         links=_links(provider, failure.cause),
@@ -150,7 +152,3 @@ def _links(provider: Provider | None, cause: Cause) -> tuple[tuple[str, str], ..
     if provider is None or MEANINGS[cause].person == "":
         return ()
     return tuple(provider.links.items())[:3]
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,243 @@
+"""Examines a site's mail from its configuration to a message: what `test_email` shows, as values.
+
+It looks at the routes themselves, also where the default mailer is an outbox, and needs no tables. The verdict is about
+the whole: one route of a failover that works is enough to be only DEGRADED.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django.core.checks import CheckMessage
+from django.core.checks.messages import ERROR, WARNING
+from django.core.mail import EmailMessage
+
+from reliable_email.backends.failover import provider_of
+from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
+from reliable_email.checks import configuration_messages
+from reliable_email.classification.foreign import classify_exception
+from reliable_email.delivery.report import DeliveryReport
+from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
+from reliable_email.diagnosis.ladder import Climb, climb
+from reliable_email.diagnosis.verdict import Health
+from reliable_email.exceptions import DeliveryError, InvalidMailer
+from reliable_email.mailers import mailers
+from reliable_email.providers import UnknownProvider, get
+
+MESSAGE_SUBJECT = "Test message from your site"
+MESSAGE_BODY = "This message was sent by “manage.py test_email”. If you can read it, your site's mail works.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What the system checks say; warnings do not stop anything."""
+
+    messages: tuple[CheckMessage, ...] = ()
+
+    @property
+    def errors(self) -> tuple[CheckMessage, ...]:
+        """Those that have to be mended."""
+        return tuple(message for message in self.messages if message.level >= ERROR)
+
+    @property
+    def warnings(self) -> tuple[CheckMessage, ...]:
+        """Those to think about."""
+        return tuple(message for message in self.messages if WARNING <= message.level < ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteExamination:
+    """One route.
+
+    Attributes:
+        summary: who is spoken to, how, as whom.
+        verdict: None where nobody can tell without a message (an HTTP API), or where nothing is delivered.
+        note: why it is not HEALTHY although it works, or why there is no verdict.
+    """
+
+    alias: str
+    summary: str
+    seconds: float = 0.0
+    verdict: Health | None = None
+    note: str = ""
+    climb: Climb | None = None
+    explanation: Explanation | None = None
+    relaxed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageExamination:
+    """The test message."""
+
+    recipient: str
+    is_sent: bool
+    seconds: float = 0.0
+    report: DeliveryReport | None = None
+    explanations: tuple[Explanation, ...] = ()
+    error: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Examination:
+    """Everything that was found, so far."""
+
+    configuration: Configuration = field(default_factory=Configuration)
+    routes: list[RouteExamination] = field(default_factory=list)
+    message: MessageExamination | None = None
+
+    @property
+    def verdict(self) -> Health:
+        """See `reason`."""
+        return self._verdict_and_reason()[0]
+
+    @property
+    def reason(self) -> str:
+        """Why it is not HEALTHY."""
+        return self._verdict_and_reason()[1]
+
+    def _verdict_and_reason(self) -> tuple[Health, str]:
+        if self.configuration.errors:
+            return Health.UNHEALTHY, self.configuration.errors[0].msg
+        if self.message is not None and not self.message.is_sent:
+            return Health.UNHEALTHY, "the test message did not go out"
+        known = [route for route in self.routes if route.verdict is not None]
+        dead = [route for route in known if route.verdict is Health.UNHEALTHY]
+        unknown = [route for route in self.routes if route.verdict is None]
+        if dead and len(dead) == len(known) and not (unknown and self.message and self.message.is_sent):
+            return Health.UNHEALTHY, _not_working([route.alias for route in dead])
+        if not known and not (self.message and self.message.is_sent):
+            return Health.DEGRADED, unknown[0].note if unknown else "there is no route"
+        if dead:
+            return Health.DEGRADED, _not_working([route.alias for route in dead])
+        relaxed = [route for route in known if route.verdict is Health.DEGRADED]
+        if relaxed:
+            return Health.DEGRADED, f"{relaxed[0].alias}: {relaxed[0].note}"
+        return Health.HEALTHY, ""
+
+
+def _not_working(aliases: list[str]) -> str:
+    return f"{', '.join(aliases)} {'does' if len(aliases) == 1 else 'do'} not work"
+
+
+def examine_configuration() -> Configuration:
+    """The checks of this package, as `manage.py check` would show them."""
+    return Configuration(messages=tuple(configuration_messages()))
+
+
+def routes_to_examine(alias: str | None = None) -> tuple[Mailer, ...]:
+    """The routes of a mailer, or of the default one.
+
+    Raises:
+        MailerDoesNotExist: there is no such alias.
+        InvalidMailer: `using` leads in a circle.
+    """
+    return routes_of(delivering_alias(alias or DEFAULT_ALIAS))
+
+
+def examine_route(
+    route: Mailer, *, sender: str | None = None, recipient: str | None = None
+) -> tuple[RouteExamination, ...]:
+    """Try one route up to its login; with sender and recipient their opinion of the envelope, too.
+
+    The one mailer of the `EMAIL_*` settings may hide a second provider, so there can be two answers.
+    """
+    if route.kind.delivers_nothing:
+        note = f"{route.alias} only shows or stores messages; nobody gets them"
+        return (RouteExamination(alias=route.alias, summary=str(route.kind), note=note),)
+    if route.kind is not MailerKind.SMTP:
+        return (_examine_foreign(route),)
+    try:
+        options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
+    except InvalidMailer as error:
+        return (
+            RouteExamination(
+                alias=route.alias, summary="cannot be configured", verdict=Health.UNHEALTHY, note=str(error)
+            ),
+        )
+    found = [_examine_smtp(options.route, options, sender, recipient)]
+    if options.fallback is not None:
+        found.append(_examine_smtp("fallback", options.fallback, sender, recipient))
+    return tuple(found)
+
+
+def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipient: str | None) -> RouteExamination:
+    result = climb(options.connection, timeout=options.timeout, sender=sender, recipient=recipient)
+    common = {"alias": alias, "summary": options.summary(), "seconds": result.seconds, "climb": result}
+    if result.failure is not None:
+        explanation = explain(result.failure, options)
+        return RouteExamination(**common, verdict=Health.UNHEALTHY, explanation=explanation)  # type: ignore[arg-type]
+    if result.tls is not None and result.tls.relaxed_defect:
+        note = f"the certificate breaks a rule of form and was accepted all the same: {result.tls.relaxed_defect}"
+        return RouteExamination(**common, verdict=Health.DEGRADED, note=note)  # type: ignore[arg-type]
+    if result.tls is not None and not result.tls.is_verified:
+        note = "the server's certificate is not verified (ssl_verify is off)"
+        return RouteExamination(**common, verdict=Health.DEGRADED, note=note)  # type: ignore[arg-type]
+    note = (
+        "ssl_strict is off: the certificate's form is not looked at" if options.connection.tls.strict is False else ""
+    )
+    return RouteExamination(**common, verdict=Health.HEALTHY, note=note)  # type: ignore[arg-type]
+
+
+def _examine_foreign(route: Mailer) -> RouteExamination:
+    began_at = time.monotonic()
+    try:
+        backend = mailers[route.alias]
+        with_open = getattr(backend, "open", None)
+        if with_open is not None:
+            with_open()
+            backend.close()
+    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
+        failure = classify_exception(error, provider=provider_of(route.backend))
+        return RouteExamination(
+            alias=route.alias,
+            summary=route.backend,
+            seconds=time.monotonic() - began_at,
+            verdict=Health.UNHEALTHY,
+            explanation=explain_failure(failure),
+        )
+    seconds = time.monotonic() - began_at
+    if route.kind is MailerKind.DJANGO_SMTP:
+        return RouteExamination(alias=route.alias, summary=route.backend, seconds=seconds, verdict=Health.HEALTHY)
+    note = f"{route.backend} can only be tried by a message"
+    return RouteExamination(alias=route.alias, summary=route.backend, seconds=seconds, note=note)
+
+
+def send_message(
+    alias: str, *, sender: str | None, recipient: str, clock: Callable[[], float] = time.monotonic
+) -> MessageExamination:
+    """Send the test message directly by a route or a failover (an outbox would only queue it)."""
+    message = EmailMessage(MESSAGE_SUBJECT, MESSAGE_BODY, sender, [recipient])
+    began_at = clock()
+    try:
+        count = mailers[alias].send_messages([message])
+        error = "" if count else f"{alias} took no message and did not say why"
+    except DeliveryError as raised:
+        error = str(raised)
+    except Exception as raised:  # noqa: BLE001 - any code of anybody's may be behind this
+        error = f"{type(raised).__name__}: {raised}"
+    seconds = clock() - began_at
+    report = getattr(message, "delivery", None)
+    explanations: Sequence[Explanation] = ()
+    if error and isinstance(report, DeliveryReport):
+        failures = {
+            (attempt.route, attempt.failure.cause): attempt.failure
+            for attempt in report.attempts
+            if attempt.failure is not None
+        }
+        explanations = [explain_failure(failure, _provider(route)) for (route, _), failure in failures.items()]
+    return MessageExamination(
+        recipient=recipient,
+        is_sent=not error,
+        seconds=seconds,
+        report=report if isinstance(report, DeliveryReport) else None,
+        explanations=tuple(explanations),
+        error=error,
+    )
+
+
+def _provider(alias: str):  # type: ignore[no-untyped-def]
+    try:
+        return get(alias)
+    except UnknownProvider:
+        return None

@@ -1,0 +1,293 @@
+"""`manage.py test_email`: is mail working, and if not, at which stage, in whose words, and what to do."""
+
+import json
+from argparse import ArgumentParser
+from email.utils import parseaddr
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias
+from reliable_email.delivery.report import Outcome
+from reliable_email.diagnosis.examination import (
+    Examination,
+    MessageExamination,
+    RouteExamination,
+    examine_configuration,
+    examine_route,
+    routes_to_examine,
+    send_message,
+)
+from reliable_email.diagnosis.explanation import Explanation
+from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
+from reliable_email.exceptions import InvalidMailer
+from reliable_email.values import printable
+
+GOOD, BAD, NOTE = "✓", "✗", "–"
+
+
+class Command(BaseCommand):
+    """Numbered checks, then `Status:`; exit code 0 HEALTHY, 1 UNHEALTHY, 2 usage, 3 DEGRADED."""
+
+    help = "Check the e-mail configuration, connect to every route, and send a test message."
+    requires_system_checks = ()
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--to", help="who gets the test message; by default the first of ADMINS")
+        parser.add_argument("--from", dest="sender", help="the sender; by default DEFAULT_FROM_EMAIL")
+        parser.add_argument("--check-only", action="store_true", help="send no message")
+        parser.add_argument(
+            "--health-check", action="store_true", help="show each stage with its time, and ask about the envelope"
+        )
+        parser.add_argument("--verbose", action="store_true", help="show what was said to the server and by it")
+        parser.add_argument("--route", help="examine this mailer alone")
+        parser.add_argument(
+            "--all-routes", action="store_true", help="connect to every route and send nothing (as --check-only)"
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._options = options
+        self._is_loud = options["verbose"] or options["verbosity"] > 1
+        sends = not (options["check_only"] or options["all_routes"])
+        recipient = _recipient(options["to"])
+        if sends and recipient is None:
+            raise CommandError(
+                "Say who gets the test message with --to ADDRESS (or name somebody in ADMINS), or use --check-only.",
+                returncode=ExitCode.USAGE,
+            )
+        examination = Examination()
+        self._line("=== Email System Test ===")
+        self._line("")
+        self._configuration(examination)
+        try:
+            routes = routes_to_examine(options["route"])
+        except InvalidMailer as error:
+            if options["route"] is not None and not examination.configuration.errors:
+                raise CommandError(str(error), returncode=ExitCode.USAGE) from error
+            routes = ()
+        if not examination.configuration.errors:
+            self._connections(examination, routes, recipient)
+            if sends and recipient is not None:
+                self._message(examination, routes, recipient)
+        self._status(examination)
+
+    # 1.
+
+    def _configuration(self, examination: Examination) -> None:
+        examination.configuration = found = examine_configuration()
+        if found.errors:
+            self._line(self.style.ERROR(f"1. Configuration Check: {BAD} Configuration is not valid"))
+        else:
+            self._line(f"1. Configuration Check: {self.style.SUCCESS(GOOD)} Configuration is valid")
+        for message in (*found.errors, *found.warnings):
+            sign = BAD if message in found.errors else NOTE
+            self._line(f"   {sign} {message.msg}")
+            if message.hint:
+                self._line(f"     {message.hint}")
+
+    # 2.
+
+    def _connections(self, examination: Examination, routes: tuple[Mailer, ...], recipient: str | None) -> None:
+        is_healthy_asked = self._options["health_check"]
+        for route in routes:
+            sender = _sender(self._options["sender"], route)
+            examination.routes += examine_route(
+                route,
+                sender=sender if is_healthy_asked else None,
+                recipient=(recipient or sender) if is_healthy_asked else None,
+            )
+        good = [one for one in examination.routes if one.verdict in (Health.HEALTHY, Health.DEGRADED)]
+        bad = [one for one in examination.routes if one.verdict is Health.UNHEALTHY]
+        if good:
+            seconds = good[0].seconds
+            self._line(f"2. Connection Test: {self.style.SUCCESS(GOOD)} Connection successful in {seconds:.2f}s")
+        elif bad:
+            first = bad[0]
+            where = f" at stage {first.explanation.stage}" if first.explanation and first.explanation.stage else ""
+            self._line(
+                self.style.ERROR(f"2. Connection Test: {BAD} Connection failed{where} after {first.seconds:.2f}s")
+            )
+        else:
+            self._line(f"2. Connection Test: {NOTE} {examination.routes[0].note if examination.routes else 'no route'}")
+        is_alone = len(examination.routes) == 1
+        for one in examination.routes:
+            self._route(one, is_alone=is_alone)
+
+    def _route(self, one: RouteExamination, *, is_alone: bool) -> None:
+        sign = {Health.HEALTHY: GOOD, Health.DEGRADED: GOOD, Health.UNHEALTHY: BAD, None: NOTE}[one.verdict]
+        if not is_alone or self._options["health_check"] or one.verdict is Health.UNHEALTHY:
+            time = f" in {one.seconds:.2f}s" if one.verdict is not None else ""
+            self._line(f"   {sign} {one.alias}: {one.summary}{time}")
+        if one.note and one.verdict is not None:
+            self._line(
+                self.style.WARNING(f"     Note: {one.note}")
+                if one.verdict is not Health.HEALTHY
+                else f"     Note: {one.note}"
+            )
+        elif one.note and not is_alone:
+            self._line(f"     Note: {one.note}")
+        if self._options["health_check"] and one.climb is not None:
+            for rung in one.climb.rungs:
+                took = f"{rung.seconds * 1000:8.1f} ms" if rung.seconds is not None else " " * 11
+                self._line(
+                    f"     {GOOD if rung.is_ok else BAD} {rung.stage:<12}{took}  {printable(rung.detail)}".rstrip()
+                )
+        if one.explanation is not None:
+            self._explanation(one.explanation)
+        if self._is_loud and one.climb is not None:
+            for direction, text in one.climb.transcript:
+                self._line(f"     {direction}: {printable(text)}")
+
+    def _explanation(self, explanation: Explanation) -> None:
+        self._line(f"     Said:    {explanation.said}")
+        self._line(f"     Meaning: {explanation.meaning} ({explanation.cause})")
+        for number, remedy in enumerate(explanation.remedies):
+            self._line(f"     {'To do:' if not number else '':<8} {remedy}")
+        for title, url in explanation.links:
+            self._line(f"     See:     {title}: {url}")
+
+    # 3.
+
+    def _message(self, examination: Examination, routes: tuple[Mailer, ...], recipient: str) -> None:
+        alias = self._options["route"] or delivering_alias(DEFAULT_ALIAS)
+        if examination.routes and all(one.verdict is Health.UNHEALTHY for one in examination.routes):
+            self._line(f"3. Test Email: {NOTE} not tried, since no route works")
+            return
+        sender = _sender(self._options["sender"], routes[0]) if routes else self._options["sender"]
+        examination.message = found = send_message(alias, sender=sender, recipient=recipient)
+        if found.is_sent:
+            self._line(f"3. Test Email: {self.style.SUCCESS(GOOD)} Test email sent successfully!")
+        else:
+            self._line(self.style.ERROR(f"3. Test Email: {BAD} Test email was not sent"))
+        self._evidence(found)
+
+    def _evidence(self, found: MessageExamination) -> None:
+        if found.report is not None and (self._options["health_check"] or self._is_loud or not found.is_sent):
+            for address, one in found.report.recipients.items():
+                by = f" by {one.route}" if one.route else ""
+                said = f": {printable(str(one.reply))}" if one.reply is not None else ""
+                sign = GOOD if one.outcome is Outcome.ACCEPTED else BAD
+                self._line(f"   {sign} {address}: {one.outcome}{by}{said}")
+        if not found.is_sent:
+            if not found.explanations:
+                self._line(f"     Said:    {printable(found.error)}")
+            for explanation in found.explanations:
+                self._explanation(explanation)
+
+    # The end.
+
+    def _status(self, examination: Examination) -> None:
+        verdict = examination.verdict
+        if self._options["json"]:
+            self.stdout.write(json.dumps(as_json(examination)))
+        self._line("")
+        style = {
+            Health.HEALTHY: self.style.SUCCESS,
+            Health.DEGRADED: self.style.WARNING,
+            Health.UNHEALTHY: self.style.ERROR,
+        }[verdict]
+        self._line(style(f"Status: {verdict.upper()}"))
+        if examination.reason:
+            self._line(f"Reason: {printable(examination.reason)}")
+        if verdict is not Health.HEALTHY:
+            raise SystemExit(int(EXIT_CODES[verdict]))
+
+    def _line(self, text: str) -> None:
+        if not self._options["json"]:
+            self.stdout.write(text)
+
+
+def _recipient(given: str | None) -> str | None:
+    if given:
+        address = parseaddr(given)[1]
+        if "@" not in address:
+            raise CommandError(f"--to: {given!r} is not an e-mail address.", returncode=ExitCode.USAGE)
+        return given
+    for admin in settings.ADMINS:
+        # (name, address) up to Django 5.2, an address since.
+        return str(admin[1]) if isinstance(admin, tuple | list) else str(admin)
+    return None
+
+
+def _sender(given: str | None, route: Mailer) -> str:
+    """Django's default sender is nobody's address; an account that is one is a better guess."""
+    if given:
+        return given
+    default = str(settings.DEFAULT_FROM_EMAIL)
+    if default != "webmaster@localhost":
+        return default
+    username = route.options.get("username") if not route.is_legacy else getattr(settings, "EMAIL_HOST_USER", "")
+    return str(username) if route.kind is MailerKind.SMTP and "@" in str(username or "") else default
+
+
+def as_json(examination: Examination) -> dict[str, Any]:
+    """The examination for programs; keys are stable."""
+    found = examination.configuration
+    return {
+        "schema": 1,
+        "status": str(examination.verdict),
+        "reason": examination.reason,
+        "configuration": [
+            {"id": one.id, "level": one.level, "message": one.msg, "hint": one.hint} for one in found.messages
+        ],
+        "routes": [_route_as_json(one) for one in examination.routes],
+        "message": _message_as_json(examination.message),
+    }
+
+
+def _route_as_json(one: RouteExamination) -> dict[str, Any]:
+    rungs = one.climb.rungs if one.climb is not None else ()
+    return {
+        "route": one.alias,
+        "summary": one.summary,
+        "status": str(one.verdict) if one.verdict is not None else None,
+        "seconds": round(one.seconds, 4),
+        "note": one.note,
+        "stages": [
+            {"stage": str(rung.stage), "ok": rung.is_ok, "seconds": rung.seconds, "detail": rung.detail}
+            for rung in rungs
+        ],
+        "failure": _explanation_as_json(one.explanation),
+    }
+
+
+def _explanation_as_json(explanation: Explanation | None) -> dict[str, Any] | None:
+    if explanation is None:
+        return None
+    return {
+        "stage": str(explanation.stage) if explanation.stage is not None else None,
+        "cause": str(explanation.cause),
+        "said": explanation.said,
+        "meaning": explanation.meaning,
+        "remedies": list(explanation.remedies),
+        "links": dict(explanation.links),
+        "rule": explanation.rule,
+    }
+
+
+def _message_as_json(found: MessageExamination | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    recipients = {}
+    if found.report is not None:
+        recipients = {
+            address: {
+                "outcome": str(one.outcome),
+                "cause": str(one.cause) if one.cause is not None else None,
+                "route": one.route,
+                "reply": str(one.reply) if one.reply is not None else None,
+                "attempts": one.attempts,
+            }
+            for address, one in found.report.recipients.items()
+        }
+    return {
+        "to": found.recipient,
+        "sent": found.is_sent,
+        "seconds": round(found.seconds, 4),
+        "recipients": recipients,
+        "failures": [_explanation_as_json(one) for one in found.explanations],
+        "error": found.error,
+    }

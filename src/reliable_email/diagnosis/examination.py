@@ -15,9 +15,9 @@ from django.core.mail import EmailMessage
 from reliable_email.backends.failover import provider_of
 from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
-from reliable_email.checks import configuration_messages
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.report import DeliveryReport
+from reliable_email.diagnosis.configuration import configuration_messages
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
 from reliable_email.diagnosis.ladder import Climb, climb
 from reliable_email.diagnosis.verdict import Health

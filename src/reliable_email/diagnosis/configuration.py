@@ -1,0 +1,377 @@
+"""What is wrong with the configuration, as system checks say it. They build no mailer, and open neither a socket nor a database connection.
+
+| id | what is wrong |
+|---|---|
+| reliable_email.E001 | `use_tls` and `use_ssl` are both true |
+| reliable_email.E002 | an option is unknown |
+| reliable_email.E003 | a provider or its region is unknown |
+| reliable_email.E004 | an option's value cannot be used |
+| reliable_email.E005 | an option is missing |
+| reliable_email.E006 | a password would go to a server whose certificate is not verified |
+| reliable_email.E007 | port and TLS mode contradict each other |
+| reliable_email.E008 | half a login: a user name without a password, or the other way round |
+| reliable_email.E009 | a route reaches nobody (console, file, memory, dummy) while DEBUG is off |
+| reliable_email.E010 | `using` names a mailer that does not exist |
+| reliable_email.E011 | `using` leads back to itself |
+| reliable_email.E012 | an outbox or a failover sends through another outbox |
+| reliable_email.E013 | a foreign route has `fail_silently`, so that its failures would leave no evidence |
+| reliable_email.E014 | an outbox is used, but the app with its tables is not installed |
+| reliable_email.E015 | a key of RELIABLE_EMAIL is unknown |
+| reliable_email.E016 | a value of RELIABLE_EMAIL cannot be used |
+| reliable_email.E017 | `EMAIL_*` settings beside MAILERS, where they have no effect |
+| reliable_email.E018 | this version of Django does not open MAILERS, and EMAIL_BACKEND does not either |
+| reliable_email.E019 | a backend cannot be imported |
+| reliable_email.E020 | DefaultMailer where it cannot work |
+| reliable_email.E021 | a `token_provider` cannot be imported or used |
+| reliable_email.W001 | a server's certificate is not verified (deploy) |
+| reliable_email.W002 | credentials may travel in clear text |
+| reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
+| reliable_email.W004 | Django's SMTP backend without a timeout waits for ever (deploy) |
+| reliable_email.W005 | the default mailer reaches nobody (deploy) |
+| reliable_email.W006 | a provider is named, but there is no login |
+| reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
+| reliable_email.I002 | something that was decided for you when the environment was read |
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import django
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Info, Warning
+
+from reliable_email import conf
+from reliable_email.backends.doors import failover_problems, outbox_problems
+from reliable_email.backends.options import SMTPOptions, SMTPReading, is_loopback_name, read_smtp_options
+from reliable_email.backends.reader import Problem, ProblemKind
+from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers
+from reliable_email.smtp.options import TLSMode
+
+_PROBLEM_IDS = {
+    ProblemKind.BOTH_TLS_MODES: "E001",
+    ProblemKind.UNKNOWN_OPTION: "E002",
+    ProblemKind.UNKNOWN_PROVIDER: "E003",
+    ProblemKind.BAD_VALUE: "E004",
+    ProblemKind.TOKEN_PROVIDER: "E021",
+    ProblemKind.MISSING: "E005",
+    ProblemKind.UNVERIFIED_PASSWORD: "E006",
+}
+_SEE = "See the option's documentation for values that it takes."
+
+
+def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """What is wrong wherever the site runs."""
+    return [
+        *_check_keys(),
+        *_check_settings(),
+        *(message for one in all_mailers().values() for message in _check_mailer(one)),
+        *_check_notes(),
+    ]
+
+
+def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """What is wrong on a site that is in use."""
+    entries = all_mailers()
+    messages: list[CheckMessage] = []
+    if not _is_replaced_by_tests():
+        default = entries.get(DEFAULT_ALIAS)
+        if default is not None and default.kind.delivers_nothing:
+            messages.append(
+                Warning(
+                    f"{_name(default)} has the backend {default.backend}, which delivers nothing.",
+                    hint="Use a route that reaches people, or ignore this where nothing should be delivered.",
+                    id="reliable_email.W005",
+                )
+            )
+    for one in entries.values():
+        if one.kind is MailerKind.DJANGO_SMTP and not _django_timeout(one):
+            messages.append(
+                Warning(
+                    f"{_name(one)} has Django's SMTP backend without a timeout: it waits for ever for a silent server.",
+                    hint="Set a timeout, or use reliable_email.backends.ReliableSMTPBackend, which has one.",
+                    id="reliable_email.W004",
+                )
+            )
+        if one.kind is MailerKind.SMTP:
+            messages += [message for options in _smtp_routes(one) for message in _check_verification(one, options)]
+    return messages
+
+
+def configuration_messages() -> list[CheckMessage]:
+    """Every check at once, the worst first; for those who want them without INSTALLED_APPS."""
+    messages = [*check_configuration(), *check_deployment()]
+    return sorted(messages, key=lambda message: -message.level)
+
+
+def _check_keys() -> Iterator[CheckMessage]:
+    for problem in conf.key_problems():
+        number = "E015" if problem.is_unknown else "E016"
+        yield Error(problem.text, hint=problem.hint, id=f"reliable_email.{number}")
+
+
+def _check_settings() -> Iterator[CheckMessage]:
+    """MAILERS and EMAIL_* as a whole: which of them this version of Django listens to."""
+    if _is_replaced_by_tests():
+        return
+    has_mailers = conf.mailers() is not None
+    opens_by_itself = django.VERSION >= (6, 1)
+    backend = all_mailers()[DEFAULT_ALIAS] if not has_mailers else Mailer(alias="", backend=conf.email_backend())
+    is_default_mailer = backend.kind is MailerKind.DEFAULT_MAILER
+    useless = [name for name in conf.email_names_beside_mailers() if name != "EMAIL_BACKEND" or opens_by_itself]
+    if useless:
+        yield Error(
+            f"Settings without effect beside MAILERS: {', '.join(useless)}.",
+            hint="Move their values into OPTIONS of a mailer, or read them from the environment with "
+            "MAILERS = reliable_email.env.mailers().",
+            id="reliable_email.E017",
+        )
+    if has_mailers and not opens_by_itself and not is_default_mailer:
+        yield Error(
+            f"Django {django.get_version()} does not open MAILERS by itself, so that send_mail() uses EMAIL_BACKEND, "
+            f"{conf.email_backend()}.",
+            hint=f'Set EMAIL_BACKEND = "{DEFAULT_MAILER}".',
+            id="reliable_email.E018",
+        )
+    if is_default_mailer and not has_mailers:
+        yield Error(
+            "EMAIL_BACKEND is DefaultMailer, but there is no setting MAILERS.",
+            hint='Define MAILERS with an entry "default".',
+            id="reliable_email.E020",
+        )
+
+
+def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
+    match one.kind:
+        case MailerKind.MISSING:
+            yield Error(
+                f"{_name(one)}: the backend {one.backend!r} cannot be imported.",
+                hint="Correct its path, or install the package that it comes from.",
+                id="reliable_email.E019",
+            )
+        case MailerKind.SMTP:
+            yield from _check_smtp(one)
+        case MailerKind.FAILOVER:
+            yield from _problem_messages(one, failover_problems(one.options, alias=one.alias))
+            yield from _check_using(one)
+        case MailerKind.OUTBOX:
+            yield from _problem_messages(one, outbox_problems(one.options, alias=one.alias))
+            yield from _check_using(one)
+            yield from _check_outbox(one)
+        case MailerKind.DEFAULT_MAILER if not one.is_legacy:
+            yield Error(
+                f"{_name(one)} has the backend DefaultMailer, which opens this very mailer.",
+                hint="DefaultMailer belongs into EMAIL_BACKEND on Django before 6.1. Write the backend that sends here.",
+                id="reliable_email.E020",
+            )
+
+
+def _check_smtp(one: Mailer) -> Iterator[CheckMessage]:
+    reading = _read_smtp(one)
+    yield from _problem_messages(one, reading.problems)
+    for options in _smtp_routes(one):
+        yield from _check_port(one, options)
+        yield from _check_login(one, options)
+    if one.is_legacy and reading.options is not None and _lacks_second_provider(reading.options):
+        yield _no_second_provider()
+
+
+def _check_port(one: Mailer, options: SMTPOptions) -> Iterator[CheckMessage]:
+    port, mode = options.connection.port, options.connection.tls.mode
+    if port == 465 and mode is not TLSMode.IMPLICIT:
+        wrong, right = f"port 465 with {_mode_words(mode)}", "port 465 speaks TLS from the first byte: use use_ssl"
+    elif port == 587 and mode is TLSMode.IMPLICIT:
+        wrong, right = "port 587 with implicit TLS", "port 587 begins without TLS: use use_tls"
+    else:
+        return
+    yield Error(
+        f"{_name(one)} has {wrong}, which ends in a timeout or a protocol error.",
+        hint=f"Usually {right}.",
+        id="reliable_email.E007",
+    )
+
+
+def _check_login(one: Mailer, options: SMTPOptions) -> Iterator[CheckMessage]:
+    link, given = options.connection, options.given
+    if link.credentials is None:
+        if "username" in given:
+            yield Error(
+                f"{_name(one)} has a user name but no password, so it does not log in.",
+                hint="Set the password (is its environment variable empty?), or a 'token_provider', "
+                "or remove the user name.",
+                id="reliable_email.E008",
+            )
+        elif "password" in given or "token_provider" in given:
+            yield Error(
+                f"{_name(one)} has a password or token but no user name, so it does not log in.",
+                hint="Set the user name, or remove the password.",
+                id="reliable_email.E008",
+            )
+        elif _expects_login(options):
+            yield Warning(
+                f"{_name(one)} names a provider that wants a login, but has none.",
+                hint="Set 'password' (and 'username', where the provider has no fixed one).",
+                id="reliable_email.W006",
+            )
+        return
+    if link.allow_plaintext_auth:
+        yield Warning(
+            f"{_name(one)} has allow_plaintext_auth: the password may travel in clear text.",
+            hint="Use TLS, if need be with 'ssl_cafile' or 'ssl_pin' for the server's own certificate.",
+            id="reliable_email.W002",
+        )
+    elif link.tls.mode is TLSMode.NONE and not is_loopback_name(link.host):
+        yield Warning(
+            f"{_name(one)} has a login but no TLS: unless {link.host} is this machine, the password is not sent and "
+            "every message fails.",
+            hint="Set use_tls (usually port 587) or use_ssl (usually port 465).",
+            id="reliable_email.W003",
+        )
+
+
+def _expects_login(options: SMTPOptions) -> bool:
+    provider = options.provider
+    return options.provider_is_named and provider is not None and provider.name != "generic" and bool(provider.auth)
+
+
+def _check_verification(one: Mailer, options: SMTPOptions) -> Iterator[CheckMessage]:
+    tls = options.connection.tls
+    if tls.mode is TLSMode.NONE or tls.verify or tls.pins:
+        return
+    yield Warning(
+        f"{_name(one)} does not verify the certificate of {options.connection.host}: anybody on the way can read and "
+        "change its mail.",
+        hint="Remove ssl_verify=False; for a server with a certificate of its own name it with 'ssl_cafile' or pin its "
+        "key with 'ssl_pin'.",
+        id="reliable_email.W001",
+    )
+
+
+def _check_using(one: Mailer) -> Iterator[CheckMessage]:
+    """What can only be seen over several mailers."""
+    entries = all_mailers()
+    for below in one.using:
+        found = entries.get(below)
+        if found is None:
+            yield Error(
+                f"{_name(one)}: 'using' names {below!r}, which is not a mailer.",
+                hint=f"Known are: {', '.join(sorted(entries))}.",
+                id="reliable_email.E010",
+            )
+            continue
+        if _leads_to(below, one.alias, entries):
+            yield Error(
+                f"{_name(one)}: 'using' leads back to itself through {below!r}.",
+                hint="A message would go round for ever: name the routes that hand it to a provider.",
+                id="reliable_email.E011",
+            )
+        elif found.kind is MailerKind.OUTBOX:
+            yield Error(
+                f"{_name(one)}: 'using' names {below!r}, which is an outbox.",
+                hint="Name the mailer that the outbox delivers by; put the outbox on top.",
+                id="reliable_email.E012",
+            )
+        yield from _check_route(one, found)
+
+
+def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
+    if found.kind.delivers_nothing and not conf.is_debug() and not _is_replaced_by_tests():
+        yield Error(
+            f"{_name(above)} has the route {found.alias!r}, which reaches nobody ({found.backend}), and DEBUG is off.",
+            hint="Remove it from 'using': a message that is printed or stored is not delivered.",
+            id="reliable_email.E009",
+        )
+    if not found.kind.is_ours and found.options.get("fail_silently"):
+        yield Error(
+            f"{_name(above)} has the route {found.alias!r} with fail_silently: a failure would look like a delivery.",
+            hint=f"Remove fail_silently from MAILERS[{found.alias!r}]; set it on the mailer above if nothing may raise.",
+            id="reliable_email.E013",
+        )
+
+
+def _check_outbox(one: Mailer) -> Iterator[CheckMessage]:
+    if not (apps.ready and apps.is_installed("reliable_email")):
+        yield Error(
+            f"{_name(one)} is an outbox, but the app with its tables is not installed.",
+            hint='Add "reliable_email" to INSTALLED_APPS and run manage.py migrate.',
+            id="reliable_email.E014",
+        )
+    from django.db import connections
+
+    database = one.options.get("database")
+    if isinstance(database, str) and database and database not in connections:
+        yield Error(
+            f"{_name(one)}: OPTIONS 'database' names {database!r}, which is not in DATABASES.",
+            hint=f"Known are: {', '.join(connections)}.",
+            id="reliable_email.E004",
+        )
+
+
+def _check_notes() -> Iterator[CheckMessage]:
+    """What `env.mailers()` decided, and nobody would otherwise see."""
+    for note in getattr(conf.mailers(), "notes", ()):
+        if note.is_missing_fallback:
+            yield _no_second_provider()
+        else:
+            yield Info(note.text, hint=note.hint, id="reliable_email.I002")
+
+
+def _no_second_provider() -> CheckMessage:
+    return Info(
+        "EMAIL_FALLBACK_ENABLED is true, but there is no second provider, so nothing takes over when the first fails.",
+        hint="Set EMAIL_FALLBACK_HOST (and _HOST_USER, _HOST_PASSWORD …) or EMAIL_FALLBACK_PROVIDER. "
+        "The console is a fallback in development only.",
+        id="reliable_email.I001",
+    )
+
+
+def _lacks_second_provider(options: SMTPOptions) -> bool:
+    return conf.email_fallback_is_enabled() and options.fallback is None and not options.fallback_to_console
+
+
+def _problem_messages(one: Mailer, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
+    for problem in problems:
+        yield Error(
+            f"{_name(one)}: {problem.text}" if not one.is_legacy else problem.text,
+            hint=problem.hint or _SEE,
+            id=f"reliable_email.{_PROBLEM_IDS[problem.kind]}",
+        )
+
+
+def _read_smtp(one: Mailer) -> SMTPReading:
+    return read_smtp_options(one.options, alias=None if one.is_legacy else one.alias)
+
+
+def _smtp_routes(one: Mailer) -> list[SMTPOptions]:
+    """The route of a mailer, and its fallback where `EMAIL_FALLBACK_*` settings make one."""
+    options = _read_smtp(one).options
+    return [] if options is None else [route for route in (options, options.fallback) if route is not None]
+
+
+def _leads_to(alias: str, wanted: str, entries: Mapping[str, Mailer]) -> bool:
+    seen: set[str] = set()
+    waiting = [alias]
+    while waiting:
+        current = waiting.pop()
+        if current == wanted:
+            return True
+        if current not in seen and current in entries:
+            seen.add(current)
+            waiting += entries[current].using
+    return False
+
+
+def _django_timeout(one: Mailer) -> object:
+    return conf.setting("EMAIL_TIMEOUT") if one.is_legacy else one.options.get("timeout")
+
+
+def _is_replaced_by_tests() -> bool:
+    """Django's test environment has made every mailer locmem; that says nothing of the project."""
+    return conf.is_in_tests()
+
+
+def _name(one: Mailer) -> str:
+    return "EMAIL_BACKEND" if one.is_legacy else f"MAILERS[{one.alias!r}]"
+
+
+def _mode_words(mode: TLSMode) -> str:
+    return "STARTTLS" if mode is TLSMode.STARTTLS else "no TLS"

@@ -14,21 +14,18 @@ def test_each_provider_can_be_read(name):
     provider = providers.get(name)
     assert provider.name == name
     assert provider.title
-    assert provider.auth and set(provider.auth) <= {"plain", "login", "xoauth2"}
+    assert provider.auth
+    assert set(provider.auth) <= {"plain", "login", "xoauth2"}
     assert provider.host or name == "generic"
     for endpoint in (provider, *provider.alternatives):
         assert 0 < endpoint.port < 65536
         assert endpoint.tls is not TLSMode.NONE
         assert "{" not in endpoint.host
-    assert (provider.idempotency_header is None) == (
-        provider.idempotency_seconds is None
-    )
+    assert (provider.idempotency_header is None) == (provider.idempotency_seconds is None)
     for quota in provider.quotas:
-        assert (
-            quota.window_seconds > 0
-            and quota.limit > 0
-            and quota.unit in {"recipients", "messages"}
-        )
+        assert quota.window_seconds > 0
+        assert quota.limit > 0
+        assert quota.unit in {"recipients", "messages"}
     assert all(url.startswith("https://") for url in provider.links.values())
     hash(provider)
 
@@ -38,16 +35,12 @@ def test_the_own_host_leads_back_to_the_provider(name):
     """`for_host` of a provider's host finds it, and at the same region."""
     provider = providers.get(name)
     found = providers.for_host(provider.host.upper() + ".")
-    if (
-        name == "google-workspace"
-    ):  # shares smtp.gmail.com, where the lower limit is the safe guess
+    if name == "google-workspace":  # shares smtp.gmail.com, where the lower limit is the safe guess
         assert found == providers.get("gmail")
     else:
         assert found == provider
     for region in provider.regions:
-        assert providers.for_host(providers.get(name, region).host) == providers.get(
-            name, region
-        )
+        assert providers.for_host(providers.get(name, region).host) == providers.get(name, region)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +60,7 @@ def test_a_host_name_shows_provider_and_region(host, name, region):
     assert (found.name, found.region) == (name, region)
 
 
-@pytest.mark.parametrize(
-    "host", ["mail.example.org", "smtp.gmail.com.example.org", "", "notsmtp.gmail.com"]
-)
+@pytest.mark.parametrize("host", ["mail.example.org", "smtp.gmail.com.example.org", "", "notsmtp.gmail.com"])
 def test_foreign_hosts_belong_to_nobody(host):
     """A host that merely contains a provider's name is not its host."""
     assert providers.for_host(host) is None
@@ -91,9 +82,7 @@ def test_spelling_does_not_matter(typed, name):
 
 def test_an_unknown_provider_is_named_with_the_nearest_known_one():
     """The error lists what there is and suggests what was probably meant."""
-    with pytest.raises(
-        providers.UnknownProvider, match="Did you mean 'sendgrid'"
-    ) as caught:
+    with pytest.raises(providers.UnknownProvider, match="Did you mean 'sendgrid'") as caught:
         providers.get("sendgird")
     assert "postmark" in str(caught.value)
     assert isinstance(caught.value, ValueError)
@@ -123,17 +112,10 @@ def test_any_region_of_amazon_is_a_host():
 
 def test_documented_limits_are_there():
     """The limits on which quotas and connection counts rest by default."""
-    assert providers.get("gmail").quotas == (
-        providers.Quota(window_seconds=86400, limit=500),
-    )
-    assert providers.get("google-workspace").quotas == (
-        providers.Quota(window_seconds=86400, limit=2000),
-    )
+    assert providers.get("gmail").quotas == (providers.Quota(window_seconds=86400, limit=500),)
+    assert providers.get("google-workspace").quotas == (providers.Quota(window_seconds=86400, limit=2000),)
     assert providers.get("microsoft365").max_connections == 3
-    assert (
-        providers.Quota(window_seconds=60, limit=30, unit="messages")
-        in providers.get("microsoft365").quotas
-    )
+    assert providers.Quota(window_seconds=60, limit=30, unit="messages") in providers.get("microsoft365").quotas
 
 
 def test_idempotent_providers_name_their_header():

@@ -28,7 +28,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """The habits of one provider. A limit that is None or empty is not documented, which does not mean that none exists.
+    """The habits of one provider. A limit that is None or empty is not documented; that does not mean that none exists.
 
     Attributes:
         name: the key, as in OPTIONS["provider"].

@@ -5,6 +5,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError
@@ -39,7 +40,7 @@ class Command(BaseCommand):
             nargs="?",
             const="-",
             metavar="FILE",
-            help='read JSON lines {"stage", "provider", "reply"} from FILE or standard input, print a JSON line for each',
+            help='read JSON lines {"stage", "provider", "reply"} from FILE or standard input, print one for each',
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -70,7 +71,7 @@ class Command(BaseCommand):
             self._explain_stream(sys.stdin.buffer if hasattr(sys.stdin, "buffer") else None)
             return
         try:
-            with open(name, "rb") as stream:
+            with Path(name).open("rb") as stream:
                 self._explain_stream(stream)
         except OSError as error:
             raise CommandError(_printable(f"Cannot read {name}: {error.strerror}"), returncode=USAGE_ERROR) from error

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_email.classification import Action, Cause, Scope, action_for, classify
-from reliable_email.classification.meanings import MEANINGS, is_permanent
+from reliable_email.classification.meanings import MEANINGS, is_permanent, package_does
 from reliable_email.classification.rulebook import loose_rulebook, rulebook
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply, parse_reply
@@ -296,3 +296,18 @@ def test_waiting_helps_only_where_time_heals(cause):
         permanent = is_permanent(cause, code)
         if action_for(cause, permanent=permanent) in (Action.RETRY_LATER, Action.THROTTLE_ROUTE):
             assert not permanent
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("permanent", [True, False])
+@pytest.mark.parametrize("cause", list(Cause))
+def test_what_is_said_is_what_is_done(cause, permanent, scope):
+    """The sentence about a failure never promises a rejection where the action is to wait, nor the other way."""
+    said = package_does(cause, permanent=permanent, scope=scope)
+    match action_for(cause, permanent=permanent, scope=scope):
+        case Action.RETRY_LATER:
+            assert not said.startswith("Rejects")
+        case Action.FAIL_RECIPIENT | Action.FAIL_MESSAGE:
+            assert "later" not in said or "rejects" in said
+        case _:
+            assert not said.startswith("Rejects")

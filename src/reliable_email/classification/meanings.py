@@ -1,6 +1,7 @@
 """What each cause is about, whether it lasts, and what is done: the table of the documentation, as code."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from reliable_email.classification.causes import Action, Cause, Scope
 from reliable_email.smtp.stages import Stage
@@ -334,3 +335,25 @@ def action_for(cause: Cause, *, permanent: bool, scope: Scope | None = None) -> 
             return Action.LEAVE_ROUTE if scope is Scope.ROUTE else Action.FAIL_MESSAGE
         case _:
             return action
+
+
+def package_does(cause: Cause, *, permanent: bool, scope: Scope) -> str:
+    """What the package does about a failure: the table's sentence, or that of the exceptions in `action_for`."""
+    action = action_for(cause, permanent=permanent, scope=scope)
+    if action is MEANINGS[cause].action and cause is not Cause.UNCLASSIFIED:
+        return MEANINGS[cause].package
+    match action:
+        case Action.FAIL_RECIPIENT:
+            return "Rejects this recipient; others are not affected."
+        case Action.FAIL_MESSAGE:
+            return "Tries one other route, then rejects and keeps the server's words."
+        case Action.RETRY_LATER if scope is Scope.RECIPIENT:
+            return "Tries this recipient again later by the same route; others are not affected."
+        case Action.RETRY_LATER:
+            return "Tries again later, or by the next route."
+        case Action.THROTTLE_ROUTE:
+            return "Slows down."
+        case Action.LEAVE_ROUTE:
+            return "Takes the next route."
+        case _:
+            assert_never(action)

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email import providers
 from reliable_email.classification import Failure, classify
-from reliable_email.classification.meanings import MEANINGS
+from reliable_email.classification.meanings import MEANINGS, package_does
 from reliable_email.classification.pasted import read_reply
 from reliable_email.smtp.replies import Reply, ReplyError
 from reliable_email.smtp.stages import Stage
@@ -149,7 +149,7 @@ def _explanation(failure: Failure, reply: Reply) -> dict[str, object]:
         "text": reply.text,
         "stage": None if failure.stage is None else failure.stage.value,
         "meaning": meaning.says,
-        "package": meaning.package,
+        "package": package_does(failure.cause, permanent=failure.permanent, scope=failure.scope),
         "help": failure.help,
     }
 
@@ -166,7 +166,7 @@ def _as_text(failure: Failure, reply: Reply) -> Iterator[str]:
         yield f"Not before {failure.retry_at.isoformat()}"
     elif failure.retry_after is not None:
         yield f"Wait       {_duration(failure.retry_after)}"
-    yield f"Package    {meaning.package}"
+    yield f"Package    {package_does(failure.cause, permanent=failure.permanent, scope=failure.scope)}"
     yield f"You        {person or 'Nothing to do.'}"
     yield f"Decided by {failure.rule}{'' if failure.certain else ' (a guess from the code alone)'}"
 

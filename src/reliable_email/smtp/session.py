@@ -307,7 +307,8 @@ class Session:
         self._wanted = None
         self._expected.append(Command(Verb.END, TERMINATOR))
         self._owners.append(exchange)
-        self._say("C", ".")
+        if self._transcript is not None:
+            self._transcript("C", ".")
         return events
 
     def withhold(self, detail: str) -> list[Event]:
@@ -327,7 +328,8 @@ class Session:
     def _on_reply(self, reply: Reply, events: list[Event]) -> None:
         if self.phase is Phase.AUTH and reply.code != 334:
             reply = self._redacted(reply)
-        self._say("S", "334 ****" if self.phase is Phase.AUTH and reply.code == 334 else str(reply))
+        if self._transcript is not None:
+            self._transcript("S", "334 ****" if self.phase is Phase.AUTH and reply.code == 334 else str(reply))
         if not self._expected:
             self._on_unasked(reply, events)
             return
@@ -658,7 +660,8 @@ class Session:
         self._expected.append(command)
         self._owners.append(owner)
         self._queue(command.line)
-        self._say("C", shown if shown is not None else command.line.decode("utf-8", "replace").rstrip())
+        if self._transcript is not None:
+            self._transcript("C", shown if shown is not None else command.line.decode("utf-8", "replace").rstrip())
 
     def _queue(self, data: bytes) -> None:
         self._out.append(data)
@@ -669,7 +672,3 @@ class Session:
         assert self._credentials is not None
         lines = tuple(auth.redact(line, self._credentials, token=self._token) for line in reply.lines)
         return Reply(reply.code, lines, reply.enhanced)
-
-    def _say(self, direction: str, text: str) -> None:
-        if self._transcript is not None:
-            self._transcript(direction, text)

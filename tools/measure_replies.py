@@ -76,10 +76,11 @@ def main() -> int:
     if not rows:
         print("no rows", file=sys.stderr)
         return 2
-    classify(rows[0].reply)  # reads the rules
-    started = time.perf_counter()
-    failures = [classify(row.reply, provider=row.provider) for row in rows]
-    seconds = time.perf_counter() - started
+    seconds = []
+    for _ in range(5):  # the first reads the rules; the best is the one that was disturbed least
+        started = time.perf_counter()
+        failures = [classify(row.reply, provider=row.provider) for row in rows]
+        seconds.append(time.perf_counter() - started)
 
     confusion: Counter[tuple[str, str]] = Counter()
     causes_right = actions_right = false_unknown = 0
@@ -101,7 +102,7 @@ def main() -> int:
     print(f"cause right            {share(causes_right, len(rows))}  ({causes_right})")
     print(f"action right           {share(actions_right, len(rows))}  ({actions_right})")
     print(f"false mailbox_unknown  {false_unknown}")
-    print(f"time                   {1e6 * seconds / len(rows):.1f} µs a reply")
+    print(f"time                   {1e6 * min(seconds) / len(rows):.1f} µs a reply")
     return 0
 
 

@@ -1,0 +1,103 @@
+"""What every server stands on: a folder that other users may enter, free ports, a certificate for localhost."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+START_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+
+class ServerDidNotStart(RuntimeError):
+    """The server did not come up, or did not end; what it logged is in the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateFiles:
+    """A certificate for localhost and 127.0.0.1, and the authority that clients must know."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def make_certificates(folder: Path) -> CertificateFiles:
+    """Issue them anew, so that no secret is ever stored."""
+    ca = trustme.CA()
+    leaf = ca.issue_cert("localhost", "127.0.0.1")
+    files = CertificateFiles(ca=folder / "ca.pem", certificate=folder / "cert.pem", key=folder / "key.pem")
+    ca.cert_pem.write_to_path(str(files.ca))
+    leaf.private_key_pem.write_to_path(str(files.key))
+    files.certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    files.key.chmod(0o600)
+    return files
+
+
+@contextlib.contextmanager
+def public_folder(prefix: str) -> Iterator[Path]:
+    """A short path (Unix sockets) that daemons under other users can enter; pytest's own folders are for one user."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago; the caller tries again where another process was faster."""
+    with contextlib.ExitStack() as sockets:
+        held = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for sock in held:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in held]
+
+
+def wait_until(holds: Callable[[], bool], what: str, log: Callable[[], str], seconds: float = START_SECONDS) -> None:
+    """Look again until it holds; after `seconds` the log tells why not."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            raise ServerDidNotStart(f"{what} within {seconds:g} s did not happen:\n{log()}")
+        time.sleep(_POLL_SECONDS)
+
+
+def answers(port: int) -> bool:
+    """True when something accepts connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """True while the process exists and is not a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
+
+
+def end_process(pid: int, log: Callable[[], str]) -> None:
+    """SIGTERM, and SIGKILL when that is not heard."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        try:
+            wait_until(lambda: not is_running(pid), f"the end of process {pid}", log, seconds=10)
+        except ServerDidNotStart:
+            if number is signal.SIGKILL:
+                raise
+        else:
+            return

@@ -104,6 +104,8 @@ def worker_steps(world: World, n: int, *, resend: bool) -> Iterator[tuple[str, W
             for event in (Event.RELEASE, Event.DEFER, Event.REJECT, Event.PARK, Event.GIVE_UP):
                 settled = apply(row, event, claim=hand.claim)
                 yield f"{n} {event} unsent", with_hand(world, n, Hand(), row=settled or row)
+            kept = apply(row, Event.KEEP, claim=hand.claim)
+            yield f"{n} turns to the next route unsent", with_hand(world, n, hand if kept else Hand(), row=kept or row)
         case At.PERMITTED:
             yield f"{n} sends, taken", with_hand(world, n, replace(hand, at=At.SENT_TAKEN), copies=world.copies + 1)
             yield f"{n} sends, refused", with_hand(world, n, replace(hand, at=At.SENT_REFUSED))
@@ -128,6 +130,11 @@ def worker_steps(world: World, n: int, *, resend: bool) -> Iterator[tuple[str, W
             }[hand.at]
             settled = apply(row, event, claim=hand.claim) or apply(row, LATE[event], claim=hand.claim)
             yield f"{n} settles", with_hand(world, n, Hand(), row=settled or row)
+            if hand.at is not At.HEARD_TAKEN:
+                kept = apply(row, Event.KEEP, claim=hand.claim)
+                late = kept or apply(row, LATE[Event.KEEP], claim=hand.claim)
+                after = replace(hand, at=At.CLAIMED) if kept else Hand()
+                yield f"{n} turns to the next route", with_hand(world, n, after, row=late or row)
 
 
 def steps(world: World, *, resend: bool) -> Iterator[tuple[str, World]]:

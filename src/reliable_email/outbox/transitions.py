@@ -1,7 +1,7 @@
 """The life of one recipient's delivery, as a table. The SQL of this package takes its conditions from here.
 
-                      .---------- release, defer, rescue ------------.
-                      v                                               |
+                      .----------- release, defer, rescue -----------.
+                      v                                              |
     (enqueue) -> QUEUED -- claim --> CLAIMED -- authorize --> AUTHORIZED
                    | ^                  |                        |
         expire,    | | requeue          | reject, park           | accept, reject, defer, park
@@ -37,6 +37,7 @@ class Event(StrEnum):
     # By the holder.
     RELEASE = "release"
     AUTHORIZE = "authorize"
+    KEEP = "keep"
     ACCEPT = "accept"
     REJECT = "reject"
     DEFER = "defer"
@@ -95,6 +96,8 @@ RULES: dict[Event, Rule] = {
     # AUTHORIZED only where the transport says that the terminator was not sent.
     Event.RELEASE: Rule(sources=_IN_HAND, target=State.QUEUED, guard=Guard.HOLDS_CLAIM, doubted=State.UNKNOWN),
     Event.AUTHORIZE: Rule(sources=frozenset({State.CLAIMED}), target=State.AUTHORIZED, guard=Guard.HOLDS_LIVE_LEASE),
+    # This route said no, and the next one is tried at once.
+    Event.KEEP: Rule(sources=_IN_HAND, target=State.CLAIMED, guard=Guard.HOLDS_CLAIM),
     Event.ACCEPT: Rule(sources=frozenset({State.AUTHORIZED}), target=State.ACCEPTED, guard=Guard.HOLDS_CLAIM),
     Event.REJECT: Rule(sources=_IN_HAND, target=State.REJECTED, guard=Guard.HOLDS_CLAIM, doubted=State.UNKNOWN),
     Event.DEFER: Rule(sources=_IN_HAND, target=State.QUEUED, guard=Guard.HOLDS_CLAIM, doubted=State.UNKNOWN),
@@ -138,6 +141,7 @@ LATE: dict[Event, Event] = {
     Event.ACCEPT: Event.LATE_ACCEPT,
     Event.REJECT: Event.LATE_REJECT,
     Event.DEFER: Event.LATE_DEFER,
+    Event.KEEP: Event.LATE_DEFER,
     Event.PARK: Event.LATE_DEFER,
 }
 

@@ -1,8 +1,9 @@
 """The database's clock, the only one that the outbox reads: the clocks of its workers may be minutes apart.
 
-Offsets are in seconds and may be negative. On PostgreSQL `clock_timestamp()` is meant, not the time at which the
-caller's transaction began. MySQL and SQLite store what Django stores there: naive UTC, or naive local time where
-`USE_TZ` is off or the database has a `TIME_ZONE` of its own.
+Offsets are in seconds and may be negative. On PostgreSQL the time of the statement is meant, not the one at which the
+caller's transaction began; `clock_timestamp()` would be no better and keeps the planner from using an index. MySQL and
+SQLite store what Django stores there: naive UTC, or naive local time where `USE_TZ` is off or the database has a
+`TIME_ZONE` of its own.
 """
 
 from datetime import datetime, timedelta, tzinfo
@@ -22,16 +23,18 @@ class DatabaseNow(models.Func):
         super().__init__()
         self.offset_seconds = offset_seconds
 
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **kwargs: Any) -> tuple[str, list[Any]]:
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *args: Any, **kwargs: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
         """The vendor's words for it."""
-        return now_sql(connection, self.offset_seconds), []
+        return now_sql(connection, self.offset_seconds), ()
 
 
 def now_sql(connection: BaseDatabaseWrapper, offset_seconds: float = 0.0) -> str:
     """SQL for the current instant plus an offset; free of parameters and of percent signs that a driver would read."""
     match connection.vendor:
         case "postgresql":
-            base = "clock_timestamp()"
+            base = "statement_timestamp()"
             return base if not offset_seconds else f"({base} + INTERVAL '{offset_seconds:.6f} seconds')"
         case "mysql":
             microseconds = round((offset_seconds + _local_offset_seconds(connection)) * 1_000_000)
@@ -49,7 +52,7 @@ def age_sql(connection: BaseDatabaseWrapper, column: str) -> str:
     """SQL for the seconds since `column`, as a float."""
     match connection.vendor:
         case "postgresql":
-            return f"EXTRACT(EPOCH FROM (clock_timestamp() - {column}))"
+            return f"EXTRACT(EPOCH FROM ({now_sql(connection)} - {column}))"
         case "mysql":
             return f"(TIMESTAMPDIFF(MICROSECOND, {column}, {now_sql(connection)}) / 1000000)"
         case _:

@@ -32,10 +32,16 @@ class OutboxMessage(models.Model):
     fields = models.JSONField(null=True, help_text="What MIME cannot say, for routes that are not SMTP.")
     encryption_key = models.CharField(max_length=16, blank=True, help_text="Fingerprint of the key; empty for none.")
 
-    idempotency_digest = models.CharField(max_length=64, null=True, unique=True)
+    # NULL where there is no key: many rows have none, and none may clash with another.
+    idempotency_digest = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001
     content_digest = models.CharField(max_length=64, blank=True, help_text="Of the fields, not of the built bytes.")
-    on_unknown = models.CharField(max_length=8, choices=[(one.value, one.value) for one in OnUnknown])
+    on_unknown = models.CharField(
+        max_length=8, blank=True, choices=[(one.value, one.value) for one in OnUnknown], help_text="Empty: the route's."
+    )
     traceparent = models.CharField(max_length=64, blank=True)
+
+    # Of an instance that `enqueue` returned: its idempotency key was used before, and this is the first message.
+    was_queued_before = False
 
     class Meta:
         indexes = [

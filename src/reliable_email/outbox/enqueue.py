@@ -1,0 +1,285 @@
+"""Queues messages in the caller's database and transaction: one INSERT for messages, one for all their recipients.
+
+What the caller can do wrong is said to the caller, here. After the commit nothing is lost; without it nothing is there.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from reliable_email import signals
+from reliable_email.delivery.report import address_key
+from reliable_email.delivery.submission import OnUnknown, Priority, Submission
+from reliable_email.outbox import wake
+from reliable_email.outbox.digests import content_digest, idempotency_digest
+from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.foreign_fields import foreign_fields
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.side_door import outside_of_transactions
+from reliable_email.store.clock import now_sql
+from reliable_email.store.inserts import Raw, Value, insert, insert_sql
+from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.states import PriorityRank, State
+
+logger = logging.getLogger("reliable_email.outbox")
+
+_MESSAGE_COLUMNS = (
+    "mailer", "environment", "priority", "created_at", "send_at", "expires_at", "message_id", "sender", "from_domain",
+    "subject", "headers", "content", "content_size", "is_7bit", "needs_smtputf8", "fields", "encryption_key",
+    "idempotency_digest", "content_digest", "on_unknown", "traceparent",
+)  # fmt: skip
+_RECIPIENT_COLUMNS = (
+    "message_id", "position", "address", "state", "mailer", "environment", "priority", "due_at", "gives_up_at", "claim",
+    "claimed_by", "authorized_route", "attempts", "crashes", "unknowns", "pinned_route", "refused_by", "route", "stage",
+    "cause", "reply_enhanced", "reply_text", "detail", "provider_message_id",
+)  # fmt: skip
+_DUPLICATE_ENTRY = 1062  # MySQL
+_HEADER_PREVIEW_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """How a mailer queues.
+
+    Attributes:
+        mailer: alias of the mailer that delivers.
+        using: alias of the database; None for the router's choice.
+        environment: of this deployment.
+        priority, on_unknown: of messages that name none; on_unknown None leaves it to the route.
+        expires_in: of messages that name none; None for no limit but `gives_up_after`.
+        gives_up_after: how long the queue tries.
+        transactional: whether rows join the caller's transaction.
+        notify: whether workers are woken by NOTIFY.
+        keyring: for encryption at rest.
+    """
+
+    mailer: str
+    using: str | None = None
+    environment: str = ""
+    priority: Priority = Priority.NORMAL
+    on_unknown: OnUnknown | None = None
+    expires_in: timedelta | None = None
+    gives_up_after: timedelta = timedelta(days=3)
+    transactional: bool = True
+    notify: bool = True
+    keyring: Keyring = field(default_factory=Keyring)
+
+    @property
+    def database(self) -> str:
+        """The alias of the database that is written."""
+        return self.using or router.db_for_write(OutboxMessage) or DEFAULT_DB_ALIAS
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A submission with what its rows need, computed once."""
+
+    submission: Submission
+    digest: str | None
+    content_digest: str
+    fields: dict[str, Any] | None
+
+
+def enqueue(submissions: Sequence[Submission], options: QueueOptions, *, traceparent: str = "") -> list[OutboxMessage]:
+    """Queue all of them, or, where it raises, none.
+
+    A submission whose idempotency key was used before gives the message that was first queued with it; that one has
+    `was_queued_before` set, and a WARNING tells where the two differ.
+
+    Raises:
+        TransactionManagementError: the caller's transaction is broken, as the ORM would.
+        ValueError: a submission cannot be stored.
+    """
+    if not submissions:
+        return []
+    drafts = [_draft(submission, options) for submission in submissions]
+    using = options.database
+    if not options.transactional:
+        return outside_of_transactions(using, lambda alias: _write(alias, drafts, options, traceparent))
+    _warn_of_other_transactions(using)
+    return _write(using, drafts, options, traceparent)
+
+
+def _draft(submission: Submission, options: QueueOptions) -> _Draft:
+    for address in submission.recipients:
+        if len(address) > 320:
+            raise ValueError(f"an address is longer than 320 characters: {address[:40]}…")
+    if not submission.recipients:
+        raise ValueError("the message has no recipients")
+    key = submission.options.idempotency_key
+    return _Draft(
+        submission=submission,
+        digest=idempotency_digest(options.mailer, key) if key is not None else None,
+        content_digest=content_digest(submission) if key is not None else "",
+        fields=foreign_fields(submission.message),
+    )
+
+
+def _write(using: str, drafts: Sequence[_Draft], options: QueueOptions, traceparent: str) -> list[OutboxMessage]:
+    connection = connections[using]
+    messages: dict[int, OutboxMessage] = {}
+    new: list[int] = []
+    point("enqueue:begin")
+    with transaction.atomic(using, savepoint=False):
+        keyed = sorted((draft.digest, n) for n, draft in enumerate(drafts) if draft.digest is not None)
+        # In the order of keys: two processes that queue the same keys wait for each other, and never in a circle.
+        for _, n in keyed:
+            row = _message_row(connection, drafts[n], options, traceparent)
+            message_id = _insert_keyed(connection, row)
+            if message_id is None:
+                messages[n] = _first_message(connection, drafts[n])
+            else:
+                messages[n] = _instance(using, message_id, row)
+                new.append(n)
+        plain = [n for n, draft in enumerate(drafts) if draft.digest is None]
+        rows = [_message_row(connection, drafts[n], options, traceparent) for n in plain]
+        ids = insert(using, OutboxMessage, _MESSAGE_COLUMNS, rows, ids=True)
+        messages |= {n: _instance(using, pk, row) for n, pk, row in zip(plain, ids, rows, strict=True)}
+        new += plain
+        point("enqueue:messages")
+        recipients = [row for n in new for row in _recipient_rows(connection, messages[n], drafts[n], options)]
+        insert(using, OutboxRecipient, _RECIPIENT_COLUMNS, recipients)
+        point("enqueue:recipients")
+        # Registered inside: it runs after the caller's commit, or after this one.
+        queued = [messages[n] for n in new]
+        transaction.on_commit(lambda: _after_commit(using, queued, options), using=using, robust=True)
+    point("enqueue:end")
+    return [messages[n] for n in range(len(drafts))]
+
+
+def _message_row(
+    connection: BaseDatabaseWrapper, draft: _Draft, options: QueueOptions, traceparent: str
+) -> list[Value]:
+    submission, keyring = draft.submission, options.keyring
+    wishes, content = submission.options, submission.content
+    data = b"".join(content.chunks())
+    expires_in = wishes.expires_in if wishes.expires_in is not None else options.expires_in
+    expires_at: Value = None
+    if expires_in is not None:
+        expires_at = _after(connection, submission, expires_in)
+    fields = draft.fields
+    if fields is not None and keyring.current:
+        import json
+
+        fields = {"sealed": keyring.seal_text(json.dumps(fields))}
+    on_unknown = wishes.on_unknown or options.on_unknown
+    head = data[:_HEADER_PREVIEW_BYTES].partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
+    subject = str(submission.message.subject) if submission.message is not None else ""
+    return [
+        options.mailer,
+        options.environment,
+        PriorityRank.of(wishes.priority or options.priority).value,
+        Raw(now_sql(connection)),
+        wishes.send_at,
+        expires_at,
+        submission.message_id[:MESSAGE_ID_LENGTH],
+        submission.sender,
+        submission.from_domain[:255],
+        keyring.seal_text(subject),
+        keyring.seal_text(head),
+        keyring.seal(data),
+        content.size,
+        content.is_7bit,
+        content.needs_smtputf8,
+        fields,
+        keyring.current,
+        draft.digest,
+        draft.content_digest,
+        on_unknown.value if on_unknown is not None else "",
+        traceparent,
+    ]
+
+
+def _recipient_rows(
+    connection: BaseDatabaseWrapper, message: OutboxMessage, draft: _Draft, options: QueueOptions
+) -> Iterator[list[Value]]:
+    submission = draft.submission
+    expires_in = submission.options.expires_in if submission.options.expires_in is not None else options.expires_in
+    gives_up_at = _after(connection, submission, expires_in if expires_in is not None else options.gives_up_after)
+    due_at: Value = submission.options.send_at or Raw(now_sql(connection))
+    rank = PriorityRank.of(submission.options.priority or options.priority).value
+    for position, address in enumerate(submission.recipients):
+        yield [
+            message.pk, position, address_key(address), State.QUEUED.value, options.mailer, options.environment, rank,
+            due_at, gives_up_at, 0, "", "", 0, 0, 0, "", [], "", "", "", "", "", "", "",
+        ]  # fmt: skip
+
+
+def _after(connection: BaseDatabaseWrapper, submission: Submission, delay: timedelta) -> Value:
+    """So long after the message may go."""
+    if submission.options.send_at is not None:
+        return submission.options.send_at + delay
+    return Raw(now_sql(connection, delay.total_seconds()))
+
+
+def _insert_keyed(connection: BaseDatabaseWrapper, row: list[Value]) -> int | None:
+    """The new message's id, or None where its key was there before. No savepoint is needed for that anywhere."""
+    sql, parameters = insert_sql(connection, OutboxMessage, _MESSAGE_COLUMNS, [row])
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            try:
+                cursor.execute(sql, parameters)
+            except IntegrityError as error:
+                # MySQL undoes the statement alone; the transaction goes on.
+                if error.args and error.args[0] == _DUPLICATE_ENTRY:
+                    return None
+                raise
+            return int(cursor.lastrowid)
+        cursor.execute(f"{sql} ON CONFLICT (idempotency_digest) DO NOTHING RETURNING id", parameters)
+        found = cursor.fetchone()
+        return found[0] if found is not None else None
+
+
+def _first_message(connection: BaseDatabaseWrapper, draft: _Draft) -> OutboxMessage:
+    rows = OutboxMessage._base_manager.using(connection.alias).defer("content")
+    if connection.vendor == "mysql":
+        rows = rows.select_for_update()  # a plain read might see a snapshot from before the row was committed
+    message = rows.get(idempotency_digest=draft.digest)
+    message.was_queued_before = True
+    if message.content_digest != draft.content_digest:
+        logger.warning(
+            "A message was queued before with the same idempotency key and other content; outbox message %s stands, "
+            "the new one is dropped.",
+            message.pk,
+            extra={"outbox_id": message.pk},
+        )
+    return message
+
+
+def _instance(using: str, pk: int, row: list[Value]) -> OutboxMessage:
+    """A saved instance; what only the database knows is read when it is asked for."""
+    known = {name: value for name, value in zip(_MESSAGE_COLUMNS, row, strict=True) if not isinstance(value, Raw)}
+    known.pop("content")
+    known.pop("fields")
+    return OutboxMessage.from_db(using, ["id", *known], [pk, *known.values()])
+
+
+def _after_commit(using: str, messages: Sequence[OutboxMessage], options: QueueOptions) -> None:
+    if messages:
+        wake.announce(using, notify=options.notify)
+    if signals.message_queued.receivers:
+        for message in messages:
+            signals.message_queued.send_robust(
+                sender=OutboxMessage, message_id=message.message_id, mailer=options.mailer, outbox_id=message.pk
+            )
+
+
+def _warn_of_other_transactions(using: str) -> None:
+    if connections[using].in_atomic_block:
+        return
+    for other in connections.all(initialized_only=True):
+        if other.alias != using and other.in_atomic_block:
+            logger.warning(
+                "A message is queued in the database %r, outside of a transaction, while the database %r is inside "
+                "one: if that one is rolled back, the message is sent all the same. Give the outbox the same database "
+                "by its option `database`.",
+                using,
+                other.alias,
+            )
+            return

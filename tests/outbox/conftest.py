@@ -1,0 +1,138 @@
+"""Each test of the conformance suite runs on every database that is here, with real commits on tables of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from pytest_django import DjangoDbBlocker
+
+from reliable_email import models
+from tests.services import require
+
+VENDORS = ("sqlite", "postgres", "mariadb")
+_TABLES = (
+    models.Attempt,
+    models.OutboxRecipient,
+    models.OutboxMessage,
+    models.RouteState,
+    models.QuotaWindow,
+    models.Suppression,
+    models.Worker,
+    models.Action,
+    models.Tally,
+)
+
+
+def _use_pymysql() -> None:
+    try:
+        import MySQLdb  # noqa: F401
+    except ImportError:
+        import pymysql
+
+        pymysql.version_info = (2, 2, 7, "final", 0)  # Django asks for mysqlclient's version
+        pymysql.install_as_MySQLdb()
+
+
+def database_settings(vendor: str, name: str) -> dict[str, Any]:
+    """What DATABASES says of one vendor; the processes of the chaos tests use it too."""
+    match vendor:
+        case "sqlite":
+            return {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": name,
+                "OPTIONS": {
+                    "transaction_mode": "IMMEDIATE",
+                    "timeout": 20,
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+                },
+            }
+        case "postgres":
+            return {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": name,
+                "USER": "postgres",
+                "HOST": "127.0.0.1",
+            }
+        case _:
+            _use_pymysql()
+            return {
+                "ENGINE": "django.db.backends.mysql",
+                "NAME": name,
+                "USER": "root",
+                "HOST": "127.0.0.1",
+                "OPTIONS": {"charset": "utf8mb4"},
+            }
+
+
+def _create(vendor: str, name: str) -> None:
+    if vendor == "postgres":
+        import psycopg
+
+        with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as server:
+            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            server.execute(f'CREATE DATABASE "{name}"')
+    elif vendor == "mariadb":
+        import pymysql
+
+        with pymysql.connect(host="127.0.0.1", user="root") as server, server.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+            cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+
+
+def _drop(vendor: str, name: str) -> None:
+    if vendor == "postgres":
+        import psycopg
+
+        with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as server:
+            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    elif vendor == "mariadb":
+        import pymysql
+
+        with pymysql.connect(host="127.0.0.1", user="root") as server, server.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+    else:
+        for suffix in ("", "-wal", "-shm"):
+            Path(name + suffix).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session", params=VENDORS)
+def database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """The alias of a database of this vendor, with the app's tables."""
+    vendor = request.param
+    if vendor != "sqlite":
+        require(vendor)
+    alias = f"outbox_{vendor}"
+    name = (
+        str(tmp_path_factory.mktemp("outbox") / "outbox.sqlite3")
+        if vendor == "sqlite"
+        else f"test_outbox_{os.getpid()}"
+    )
+    settings = database_settings(vendor, name)
+    _create(vendor, name)
+    connections.settings[alias] = connections.configure_settings({alias: settings, "default": {}})[alias]
+    with django_db_blocker.unblock():
+        call_command("migrate", "reliable_email", database=alias, verbosity=0)
+        yield alias
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
+    _drop(vendor, name)
+
+
+@pytest.fixture
+def using(database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of a database whose tables are empty."""
+    with django_db_blocker.unblock():
+        yield database
+        connection: BaseDatabaseWrapper = connections[database]
+        connection.close()
+        for model in _TABLES:
+            model._base_manager.using(database).all().delete()
+        connection.close()

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from reliable_email.smtp.content import BytesContent, stuffed
+from reliable_email.smtp.events import Broken, ContentWanted, Event, Finished
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode
-from reliable_email.smtp.session import Broken, ContentWanted, Event, Finished, Session
+from reliable_email.smtp.session import Session
 from reliable_email.smtp.transaction import Job, RecipientResult, Transaction, Verdict
 
 MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
@@ -13,11 +14,11 @@ EHLO = "250-server.test\n250-PIPELINING\n250-SIZE 10000\n250-8BITMIME\n250 SMTPU
 PLAIN_EHLO = "250-server.test\n250 SIZE 10000"
 
 
-def job(
-    *recipients: str, sender: str = "a@example.org", content: bytes = MESSAGE, key: object = None
-) -> Job:
+def job(*recipients: str, sender: str = "a@example.org", content: bytes = MESSAGE, key: object = None) -> Job:
     """A small message."""
-    return Job(sender=sender, recipients=recipients or ("b@example.net",), content=BytesContent.from_bytes(content), key=key)
+    return Job(
+        sender=sender, recipients=recipients or ("b@example.net",), content=BytesContent.from_bytes(content), key=key
+    )
 
 
 def in_segment(*replies: str) -> bytes:

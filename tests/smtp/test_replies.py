@@ -1,5 +1,7 @@
 """The reply parser: strict, bounded, and blind to how the bytes were split."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,7 +139,7 @@ def test_how_the_bytes_are_split_makes_no_difference(replies: list[tuple[int, li
     parser = ReplyParser()
     seen = []
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         parser.feed(stream[start:end])
         while (reply := parser.next_reply()) is not None:
             seen.append(reply)

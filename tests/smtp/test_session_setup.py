@@ -4,9 +4,10 @@ import base64
 
 import pytest
 
+from reliable_email.smtp.events import Established, TokenWanted, UpgradeWanted
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.options import Credentials, TLSMode
-from reliable_email.smtp.session import Established, Phase, TokenWanted, UpgradeWanted
+from reliable_email.smtp.session import Phase
 from reliable_email.smtp.stages import Stage
 from tests.smtp.dialogue import EHLO, Dialogue
 
@@ -52,7 +53,9 @@ def test_scenario_8_a_554_greeting_refuses_the_route() -> None:
     assert broken(Dialogue().server("554 no")) == (Stage.GREETING, FailureKind.REFUSED, 554)
 
 
-@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01\x00\x02\r\n"])
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 400 Bad Request\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01\x00\x02\r\n"]
+)
 def test_scenario_9_a_peer_that_does_not_speak_smtp_is_quoted(greeting: bytes) -> None:
     """The whole first line is shown, also its first characters."""
     dialogue = Dialogue().raw(greeting)
@@ -317,7 +320,7 @@ def test_scenario_47_secrets_are_in_no_transcript_and_no_error() -> None:
     encoded = base64.b64encode(b"\0user\0s3cret").decode()
     dialogue = secure("250-s\n250 AUTH PLAIN", credentials=PASSWORD)
     dialogue.server(f"535 bad credentials s3cret {encoded} {base64.b64encode(b's3cret').decode()}")
-    said = repr(dialogue.transcript) + repr(dialogue.broken) + repr(dialogue.session._credentials)
+    said = repr(dialogue.transcript) + repr(dialogue.broken) + repr(vars(dialogue.session))
     assert "s3cret" not in said
     assert encoded not in said
     assert base64.b64encode(b"s3cret").decode() not in said

@@ -180,7 +180,10 @@ def test_scenario_63_an_address_that_needs_smtputf8_is_refused_where_it_is_not_o
     assert offered.client()[0].endswith(" SMTPUTF8")
 
 
-EIGHT_BIT = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\ngrün\r\n".encode()
+EIGHT_BIT = (
+    "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Transfer-Encoding: 8bit\r\n\r\ngrün\r\n"
+).encode()
 
 
 def test_scenario_64_eight_bit_content_is_declared_or_downgraded() -> None:
@@ -289,7 +292,9 @@ def test_scenarios_75_and_76_half_a_final_reply_is_unknown(raw: bytes) -> None:
     assert dialogue.verdicts == {B: UNKNOWN}
 
 
-@pytest.mark.parametrize("raw", [b"garbage\r\n", b"2500 ok\r\n", b"354 go on\r\n", b"250-a\r\n550 b\r\n", b"150 ok\r\n"])
+@pytest.mark.parametrize(
+    "raw", [b"garbage\r\n", b"2500 ok\r\n", b"354 go on\r\n", b"250-a\r\n550 b\r\n", b"150 ok\r\n"]
+)
 def test_scenario_77_a_malformed_final_reply_is_unknown(raw: bytes) -> None:
     """Neither yes nor no was said."""
     dialogue = say(Dialogue().ready().begin(job(B)), "250 ok", "250 ok", "354 go").give_content()
@@ -443,7 +448,7 @@ def test_a_flight_that_is_cut_off_is_unknown_as_far_as_it_was_out() -> None:
     dialogue = Dialogue().ready(EHLO.replace("250 SMTPUTF8", "250 CHUNKING"))
     for address in (B, C, D):
         dialogue.events += dialogue.session.fly(job(address), [b"Subject: x\r\n\r\nx\r\n"])
-    whole = sum(map(len, dialogue.session._out))
+    whole = sum(map(len, dialogue.session._channel._out))
     dialogue.flush(limit=whole - 1)
     dialogue.lost()
     verdicts = [next(iter(t.results.values())).verdict for t in dialogue.transactions]

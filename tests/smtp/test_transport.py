@@ -130,7 +130,10 @@ def test_scenario_1_a_refused_connection_sends_nothing() -> None:
 def test_scenario_5_an_unknown_host_is_told_from_a_silent_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     """EAI_NONAME is a matter of configuration, EAI_AGAIN is not."""
     options = ConnectionOptions(host="mail.test", port=25, tls=TLSPolicy(mode=TLSMode.NONE))
-    for code, kind in ((socket.EAI_NONAME, FailureKind.HOST_NOT_FOUND), (socket.EAI_AGAIN, FailureKind.RESOLVER_FAILED)):
+    for code, kind in (
+        (socket.EAI_NONAME, FailureKind.HOST_NOT_FOUND),
+        (socket.EAI_AGAIN, FailureKind.RESOLVER_FAILED),
+    ):
 
         def refuse(*args: object, code: int = code, **keywords: object) -> None:
             raise socket.gaierror(code, "said the test")
@@ -201,7 +204,9 @@ def test_scenario_76_half_a_final_reply_is_unknown(text: str) -> None:
         assert only(send(server)) == (UNKNOWN, Stage.FINAL_REPLY)
 
 
-BIG = BytesContent.from_bytes(b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"0123456789abcdef" * 4 + b"\r\n") * 60_000)
+BIG = BytesContent.from_bytes(
+    b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"0123456789abcdef" * 4 + b"\r\n") * 60_000
+)
 
 
 @pytest.mark.parametrize("tls", ["none", "implicit"])

@@ -17,24 +17,23 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from socket import socket as Socket
 
 from reliable_email.smtp import habits, tls
 from reliable_email.smtp.connect import open_socket
 from reliable_email.smtp.content import stuffed
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
-from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
-from reliable_email.smtp.session import (
+from reliable_email.smtp.events import (
     Broken,
     ContentWanted,
     Established,
     Event,
     Finished,
-    Session,
     TokenWanted,
     UpgradeWanted,
 )
+from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
+from reliable_email.smtp.session import Session
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Authorize, Grant, Job, Transaction
 from reliable_email.smtp.wire import Wire, WireLost
@@ -93,7 +92,7 @@ class Connection:
         return cls._open(options, deadline, transcript, strict=False)
 
     @classmethod
-    def socket_before_tls(cls, options: ConnectionOptions, *, deadline: Deadline) -> Socket:
+    def socket_before_tls(cls, options: ConnectionOptions, *, deadline: Deadline) -> socket.socket:
         """A fresh socket at the point where TLS starts (behind the 220 of STARTTLS), for probes of the certificate.
 
         Raises:
@@ -108,7 +107,7 @@ class Connection:
         connection._pump(lambda: connection._upgrade_wanted, deadline)
         if connection._broken is not None:
             raise WireError(replace(connection._broken, peer=opened.peer))
-        return wire.socket
+        return wire.handle
 
     @classmethod
     def _open(
@@ -139,7 +138,7 @@ class Connection:
     def _handshake(self, deadline: Deadline, *, strict: bool) -> None:
         began = time.monotonic()
         wrapped, self.tls = tls.handshake(
-            self._wire.socket,
+            self._wire.handle,
             self.options.tls,
             host=self.options.host,
             port=self.options.port,

@@ -6,8 +6,8 @@ server only writes is a deadlock, RFC 2920 §3.1).
 """
 
 import select
+import socket
 import ssl
-from socket import socket as Socket
 
 from reliable_email.smtp.failures import FailureKind
 
@@ -28,18 +28,18 @@ class Wire:
 
     __slots__ = ("_read_wants_write", "_socket", "_write_wants_read")
 
-    def __init__(self, sock: Socket) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         # TLS may need the other direction first (key update, a handshake message behind the handshake).
         self._read_wants_write = False
         self._write_wants_read = False
 
     @property
-    def socket(self) -> Socket:
+    def handle(self) -> socket.socket:
         """The socket, for the TLS handshake that replaces it."""
         return self._socket
 
-    def replace(self, sock: Socket) -> None:
+    def replace(self, sock: socket.socket) -> None:
         """Go on with the socket that the TLS handshake made of it."""
         self._socket = sock
 

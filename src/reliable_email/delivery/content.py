@@ -12,7 +12,7 @@ from typing import Any
 
 import django
 from django.core.mail import EmailMessage
-from django.core.mail.message import make_msgid  # type: ignore[attr-defined]
+from django.core.mail.message import make_msgid
 from django.core.mail.utils import DNS_NAME
 
 from reliable_email.delivery.submission import DeliveryOptions, Submission
@@ -79,5 +79,5 @@ def _check_headers(message: EmailMessage) -> None:
 
 def _as_bytes(message: EmailMessage) -> bytes:
     if django.VERSION >= (6, 0):
-        return bytes(message.message(policy=email.policy.SMTP).as_bytes())  # type: ignore[call-arg]
+        return bytes(message.message(policy=email.policy.SMTP).as_bytes())
     return bytes(message.message().as_bytes(linesep="\r\n"))  # type: ignore[call-arg]

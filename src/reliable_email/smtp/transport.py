@@ -5,6 +5,7 @@ A connection that had been in use and turns out to be gone before a job's termin
 by the caller: the server has nothing of the message, and no attempt is lost.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 
 from reliable_email.smtp import habits
@@ -35,10 +36,11 @@ class SMTPTransport:
             if source.is_new_turn:
                 deadline.renew()
             fresh = source.is_repeat
+            began_at = time.monotonic()
             try:
                 connection, was_used = pool.acquire(self.options, deadline=deadline, fresh=fresh)
             except WireError as error:
-                transaction = not_opened(next(source), error)
+                transaction = not_opened(next(source), error, began_at=began_at)
                 settled.append(transaction)
                 yield transaction
                 continue
@@ -113,9 +115,10 @@ def _is_replaceable(transaction: Transaction) -> bool:
     return all_not_sent and (is_gone or is_reset_refused)
 
 
-def not_opened(job: Job, error: WireError) -> Transaction:
+def not_opened(job: Job, error: WireError, *, began_at: float) -> Transaction:
     """The transaction of a job for which no connection could be had: nobody was asked about any recipient."""
     failure = error.failure
+    seconds = time.monotonic() - began_at
     result = RecipientResult(verdict=Verdict.NOT_SENT, reply=failure.reply, failure=failure)
     return Transaction(
         job=job,
@@ -123,5 +126,8 @@ def not_opened(job: Job, error: WireError) -> Transaction:
         stage=failure.stage,
         failure=failure,
         reply=failure.reply,
+        started_at=began_at,
+        seconds=seconds,
+        stage_seconds={failure.stage: seconds},  # what came before it took its part of this
         peer=failure.peer,
     )

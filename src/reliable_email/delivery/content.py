@@ -7,13 +7,11 @@ Nothing is written on the caller's message.
 import copy
 import email.policy
 import re
-from email.utils import parseaddr
+from email.utils import make_msgid, parseaddr
 from typing import Any
 
 import django
 from django.core.mail import EmailMessage
-from django.core.mail.message import make_msgid
-from django.core.mail.utils import DNS_NAME
 
 from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.smtp.content import BytesContent
@@ -45,21 +43,22 @@ def build_submission(message: EmailMessage, *, message_id: str = "") -> Submissi
     prepared.extra_headers = dict(message.extra_headers)
     _check_headers(prepared)
     named = next((value for name, value in prepared.extra_headers.items() if name.lower() == "message-id"), None)
+    from_domain = _addr_spec(prepared.extra_headers.get("From", message.from_email) or "").rpartition("@")[2].lower()
     if named is None:
-        named = message_id or make_msgid(domain=DNS_NAME)
+        # Not the machine's own name, as Django has it: to learn that may take the resolver for ever.
+        named = message_id or make_msgid(domain=from_domain or "localhost")
         prepared.extra_headers["Message-ID"] = named
     try:
         data = _as_bytes(prepared)
     except UnicodeEncodeError as error:
         raise ValueError(f"the message holds half a character (a lone surrogate): {error.reason}") from error
-    from_header = str(prepared.extra_headers.get("From", message.from_email) or "")
     return Submission(
         message=message,
         sender=sender,
         recipients=recipients,
         content=BytesContent.from_bytes(data),
         message_id=str(named),
-        from_domain=_addr_spec(from_header).rpartition("@")[2].lower(),
+        from_domain=from_domain,
         options=options,
     )
 

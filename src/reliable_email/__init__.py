@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_email.backends.outbox import submit
     from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome
     from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Priority
     from reliable_email.exceptions import DeliveryError, InvalidMailer, OutcomeUnknown
@@ -23,6 +24,7 @@ _HOMES = {
     "OutcomeUnknown": "exceptions",
     "Priority": "delivery.submission",
     "RecipientOutcome": "delivery.report",
+    "submit": "backends.outbox",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "OutcomeUnknown",
     "Priority",
     "RecipientOutcome",
+    "submit",
 ]
 
 

@@ -18,6 +18,7 @@ from django.dispatch import receiver
 from reliable_email.values import ValueProblem, boolean, closest, integer, seconds, secret, shown, text
 
 NAME = "RELIABLE_EMAIL"
+_lazy: Any = settings  # what is behind Django's lazy object has no public name
 
 PREFIX = "EMAIL_"
 FALLBACK_PREFIX = "EMAIL_FALLBACK_"
@@ -66,7 +67,7 @@ def email_setting_name(option: str, prefix: str = PREFIX) -> str:
 
 def is_set(name: str) -> bool:
     """Whether the project's own settings define a name; Django's defaults do not count."""
-    return bool(settings.is_overridden(name)) and hasattr(settings._wrapped, name)
+    return bool(settings.is_overridden(name)) and hasattr(_lazy._wrapped, name)
 
 
 def setting(name: str, default: Any = None) -> Any:
@@ -75,7 +76,7 @@ def setting(name: str, default: Any = None) -> Any:
     Django 6.1 warns whoever reads one of the deprecated `EMAIL_*` names through `settings`, and raises where MAILERS is
     defined. The project was warned when it started; reading behind the lazy object does not warn it again.
     """
-    return getattr(settings._wrapped, name) if is_set(name) else default
+    return getattr(_lazy._wrapped, name) if is_set(name) else default
 
 
 def is_debug() -> bool:
@@ -101,7 +102,7 @@ def is_in_tests() -> bool:
 
     if not hasattr(mail, "outbox"):
         return False
-    layer = settings._wrapped
+    layer = _lazy._wrapped
     while isinstance(layer, UserSettingsHolder) and isinstance(
         layer.default_settings, (DjangoSettings, UserSettingsHolder)
     ):

@@ -67,7 +67,7 @@ def email_setting_name(option: str, prefix: str = PREFIX) -> str:
 
 def is_set(name: str) -> bool:
     """Whether the project's own settings define a name; Django's defaults do not count."""
-    return bool(settings.is_overridden(name)) and hasattr(_lazy._wrapped, name)
+    return bool(_lazy.is_overridden(name)) and hasattr(_lazy._wrapped, name)
 
 
 def setting(name: str, default: Any = None) -> Any:

@@ -80,24 +80,23 @@ def answers(port: int) -> bool:
     return True
 
 
-def is_running(pid: int) -> bool:
-    """True while the process exists and is not a zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return state != "Z"
-
-
-def end_process(pid: int, log: Callable[[], str]) -> None:
-    """SIGTERM, and SIGKILL when that is not heard."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+def running_in_group(group: int) -> list[int]:
+    """The processes of a group, without the dead that nobody has buried."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            wait_until(lambda: not is_running(pid), f"the end of process {pid}", log, seconds=10)
-        except ServerDidNotStart:
-            if number is signal.SIGKILL:
-                raise
-        else:
-            return
+            state, _parent, its_group = path.read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it has just ended
+        if int(its_group) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def end_group(leader: int, log: Callable[[], str]) -> None:
+    """SIGTERM to the leader, then SIGKILL to those of its group that stay: a daemon's children hold its ports."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(leader, signal.SIGTERM)
+        wait_until(lambda: leader not in running_in_group(leader), f"the end of process {leader}", log, seconds=10)
+        os.killpg(leader, signal.SIGKILL)
+    wait_until(lambda: not running_in_group(leader), f"the end of group {leader}", log, seconds=10)

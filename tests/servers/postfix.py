@@ -18,7 +18,7 @@ from tests.servers.ground import (
     CertificateFiles,
     ServerDidNotStart,
     answers,
-    end_process,
+    end_group,
     free_ports,
     make_certificates,
     public_folder,
@@ -189,7 +189,8 @@ class PostfixSubmission:
         """End Postfix's master and with it its group: every session is cut off."""
         pid_file = self.folder / "spool" / "pid" / "master.pid"
         with contextlib.suppress(OSError, ValueError):
-            end_process(int(pid_file.read_text()), self.log)
+            end_group(int(pid_file.read_text()), self.log)
+            pid_file.unlink()  # the number may soon be another's
 
     def restart(self) -> None:
         """Cut all sessions and come back on the same ports."""

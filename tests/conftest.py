@@ -1,6 +1,7 @@
 """What holds for every test: an environment without EMAIL_*, no network but loopback, nothing left in the process."""
 
 import errno
+import gc
 import ipaddress
 import os
 import socket
@@ -73,3 +74,10 @@ def _clean_process() -> Iterator[None]:
     """Each test begins without connections, TLS contexts, tokens and route state."""
     yield
     reset()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _blame_stays_here() -> Iterator[None]:
+    """What a module leaves open is reported in that module, not wherever the collector happens to run."""
+    yield
+    gc.collect()

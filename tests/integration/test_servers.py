@@ -1,5 +1,6 @@
 """The real servers do what the other tests take for granted, seen with the standard library's client."""
 
+import contextlib
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -71,11 +72,10 @@ class TestPostfix:
     def test_restart_cuts_the_session_and_takes_the_next(self, empty_maildir: PostfixSubmission) -> None:
         """On the same port."""
         server = empty_maildir
-        client = _by_starttls(server)
-        server.restart()
-        with pytest.raises(smtplib.SMTPServerDisconnected):
-            client.login(server.username, server.password)
-        client.close()
+        with contextlib.closing(_by_starttls(server)) as client:
+            server.restart()
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                client.login(server.username, server.password)
         with _by_starttls(server) as client:
             client.login(server.username, server.password)
             client.sendmail(SENDER, ["e@example.com"], CONTENT)

@@ -1,6 +1,6 @@
 """One connection to a submission server: the blocking driver of a `Session`, with every wait under a deadline.
 
-There is one loop, `_pump`: write what there is, read what there is, and only then wait. Time is kept by stage:
+There is one loop, `run`: write what there is, read what there is, and only then wait. Time is kept by stage:
 
 * a stage of commands may take what the `Deadline` gives a stage, however the bytes trickle in;
 * content may take as long as it gets on, and 30 seconds without any progress;
@@ -14,13 +14,13 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from reliable_email.smtp import habits, tls
 from reliable_email.smtp.connect import open_socket
-from reliable_email.smtp.content import stuffed
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.events import (
     Broken,
@@ -35,7 +35,7 @@ from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
 from reliable_email.smtp.session import Session
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import Authorize, Grant, Job, Transaction
+from reliable_email.smtp.transaction import Job, Transaction
 from reliable_email.smtp.wire import Wire, WireLost
 
 logger = logging.getLogger("reliable_email.smtp")
@@ -104,7 +104,7 @@ class Connection:
         wire = Wire(opened.socket)
         session = Session(tls=TLSMode.STARTTLS, local_hostname=options.local_hostname or default_hostname())
         connection = cls(wire, session, options, peer=opened.peer)
-        connection._pump(lambda: connection._upgrade_wanted, deadline)
+        connection.run(lambda: connection._upgrade_wanted, deadline)
         if connection._broken is not None:
             raise WireError(replace(connection._broken, peer=opened.peer))
         return wire.handle
@@ -150,7 +150,7 @@ class Connection:
 
     def _set_up(self, deadline: Deadline, *, strict: bool) -> None:
         while not self._is_established:
-            self._pump(lambda: self._is_established or self._upgrade_wanted or self._token_wanted is not None, deadline)
+            self.run(lambda: self._is_established or self._upgrade_wanted or self._token_wanted is not None, deadline)
             if self._broken is not None:
                 raise WireError(replace(self._broken, peer=self.peer))
             if self._upgrade_wanted:
@@ -184,11 +184,16 @@ class Connection:
         return self._broken is None and self._session.is_idle and self._pid == os.getpid()
 
     @property
-    def has_room(self) -> bool:
-        """Whether the limit of messages per connection, as configured or learned, allows another."""
+    def room(self) -> int:
+        """How many more messages the limit per connection, as configured or learned, allows."""
         learned = habits.of(self.options.host, self.options.port).messages_per_connection
         limits = [limit for limit in (self.options.messages_per_connection, learned) if limit]
-        return not limits or self.message_count < min(limits)
+        return max(0, min(limits) - self.message_count) if limits else sys.maxsize
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another message may be begun."""
+        return self.room > 0
 
     def is_stale(self) -> bool:
         """Whether the server said something, or left, while the connection was idle."""
@@ -196,110 +201,77 @@ class Connection:
             self._read()
         return not self.is_usable
 
-    def transact(
-        self,
-        jobs: Iterable[Job],
-        *,
-        deadline: Deadline,
-        authorize: Authorize,
-        settled: list[Transaction] | None = None,
-    ) -> Iterator[Transaction]:
-        """Submit jobs as long as the connection lasts; see `Transport.transact`.
+    @property
+    def is_broken(self) -> bool:
+        """Whether it ended."""
+        return self._broken is not None
 
-        Stops pulling jobs when the connection has broken or has no room; what was pulled is always answered.
-        `settled` holds finished transactions that `authorize` has not seen; this call adds its own.
-        """
+    @property
+    def wanted(self) -> ContentWanted | None:
+        """The job whose content the server awaits."""
+        return self._wanted
+
+    def has_finished(self, job: Job) -> bool:
+        """Whether the job's transaction waits to be taken."""
+        return id(job) in self._finished
+
+    def take(self, job: Job) -> Transaction:
+        """The finished job's transaction."""
+        return self._finished.pop(id(job))
+
+    def begin(self, job: Job, *, envelope_only: bool = False) -> None:
+        """Put the job's envelope out, behind the last terminator where that is still on its way."""
         self._check_owner()
-        source = iter(jobs)
-        settled = [] if settled is None else settled
-        order: list[Job] = []
-        is_first = True
-        try:
-            while True:
-                if not order:
-                    if self._broken is not None or not self.has_room:
-                        return
-                    job = next(source, None)
-                    if job is None:
-                        return
-                    if not is_first:
-                        deadline.renew()
-                    is_first = False
-                    order.append(job)
-                    self._begin(job)
-                self._pump(lambda: self._wanted is not None or id(order[0]) in self._finished, deadline)
-                while order and id(order[0]) in self._finished:
-                    transaction = self._finished.pop(id(order.pop(0)))
-                    if order:
-                        deadline.renew()
-                    settled.append(transaction)
-                    yield transaction
-                if self._wanted is not None:
-                    self._complete(self._wanted, source, order, deadline, authorize, settled)
-        finally:
-            # A consumer that stops early, or an authorize that raised: nothing half-said may stay behind.
-            if self._session.open_exchanges:
-                self.abort()
-            self.idle_since = time.monotonic()
+        self._began_at[id(job)] = time.monotonic()
+        self.message_count += not envelope_only
+        self._handle(self._session.begin(job, envelope_only=envelope_only))
 
-    def _begin(self, job: Job) -> None:
+    def fly(self, job: Job) -> None:
+        """Put envelope and content out in one flight (BDAT)."""
+        self._check_owner()
         self._began_at[id(job)] = time.monotonic()
         self.message_count += 1
-        self._handle(self._session.begin(job))
+        self._handle(self._session.fly(job, list(job.content.chunks())))
 
-    def _complete(
-        self,
-        wanted: ContentWanted,
-        source: Iterator[Job],
-        order: list[Job],
-        deadline: Deadline,
-        authorize: Authorize,
-        settled: list[Transaction],
-    ) -> None:
-        """Stream the content, ask for permission, hand over the terminator and the next job's envelope."""
-        chunks = stuffed(wanted.content.chunks())
+    def stream(self, chunks: Iterator[bytes], deadline: Deadline) -> bytes | None:
+        """Write dot-stuffed content but for its last piece, which is returned; None where it is no longer wanted."""
+        wanted = self._wanted
         held = next(chunks, b"")
         for chunk in chunks:
             self._session.content(held)
             held = chunk
-            self._pump(lambda: len(self._session.output()) == 0 or self._wanted is not wanted, deadline)
+            self.run(lambda: not self._session.output() or self._wanted is not wanted, deadline)
             if self._wanted is not wanted:
-                return  # refused in mid content, or the connection is gone
-        grant = Grant(job=wanted.job, recipients=wanted.recipients, refused=wanted.refused)
-        seen, settled[:] = list(settled), []
-        allowed = authorize([grant], seen)
-        if wanted.job not in allowed:
-            self._wanted = None
-            self._handle(self._session.withhold("the permission to hand the message over was not given"))
-            return
+                return None  # refused in mid content, or the connection is gone
+        return held
+
+    def complete(self, last_piece: bytes) -> bool:
+        """Hand over the last piece and the terminator; False where the server has left or refused meanwhile."""
+        wanted = self._wanted
         self._read()  # a server that left meanwhile must not be handed a terminator
-        if self._wanted is not wanted:
-            return
+        if wanted is None or self._wanted is not wanted:
+            return False
         self._wanted = None
-        if held:
-            self._session.content(held)
+        if last_piece:
+            self._session.content(last_piece)
         self._handle(self._session.finish())
-        while self._broken is None and self._session.is_pipelining and self.has_room:
-            following = next(source, None)
-            if following is None:
-                return
-            order.append(following)
-            self._begin(following)
-            if id(following) not in self._finished:
-                return
+        return True
+
+    def withhold(self) -> None:
+        """End the job whose content is wanted without a terminator, and the connection with it."""
+        self._wanted = None
+        self._handle(self._session.withhold("the permission to hand the message over was not given"))
 
     def check_envelope(self, job: Job, *, deadline: Deadline) -> Transaction:
         """Ask for MAIL and RCPT and reset: what the server thinks of an envelope, without a message."""
-        self._check_owner()
-        self._began_at[id(job)] = time.monotonic()
-        self._handle(self._session.begin(job, envelope_only=True))
-        self._pump(lambda: id(job) in self._finished, deadline)
-        return self._finished.pop(id(job))
+        self.begin(job, envelope_only=True)
+        self.run(lambda: self.has_finished(job), deadline)
+        return self.take(job)
 
     # The loop.
 
-    def _pump(self, is_done: Callable[[], object], deadline: Deadline) -> None:
-        """Write and read until it is done or the connection is broken."""
+    def run(self, is_done: Callable[[], object], deadline: Deadline) -> None:
+        """Write and read until it is done, or the connection is broken."""
         while not is_done() and self._broken is None:
             self._watch_stage(deadline)
             moved = self._write()

@@ -16,6 +16,7 @@ from reliable_email.smtp.options import ConnectionOptions
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.pool import pool
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.stream import Stream
 from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict
 
 _BEFORE_CONTENT = (Stage.MAIL, Stage.RCPT, Stage.DATA)
@@ -45,7 +46,8 @@ class SMTPTransport:
                 yield transaction
                 continue
             try:
-                for transaction in connection.transact(source, deadline=deadline, authorize=authorize, settled=settled):
+                stream = Stream(connection, source, deadline=deadline, authorize=authorize, settled=settled)
+                for transaction in stream.transactions():
                     was_used_for_it = was_used
                     was_used = True
                     if was_used_for_it and _is_replaceable(transaction) and id(transaction.job) not in replaced:
@@ -55,6 +57,8 @@ class SMTPTransport:
                         source.put_back(transaction.job)
                         continue
                     yield transaction
+                if stream.left_over is not None:
+                    source.put_back(stream.left_over, is_repeat=False)
             finally:
                 pool.release(connection)
 
@@ -82,9 +86,9 @@ class _Source(Iterator[Job]):
         """Whether the next job is another message than the first, and so has a budget of its own."""
         return self._taken > 0 and not self.is_repeat
 
-    def put_back(self, job: Job) -> None:
+    def put_back(self, job: Job, *, is_repeat: bool = True) -> None:
         self._ahead.append(job)
-        self.is_repeat = True
+        self.is_repeat |= is_repeat
 
     def has_more(self) -> bool:
         if not self._ahead:

@@ -1,0 +1,225 @@
+"""How a stream of jobs goes over one connection: chained, or in flights.
+
+Chained, which is the rule: before each terminator `authorize` is asked, and the next job's envelope goes out behind the
+terminator. At most one job's outcome is open at a time.
+
+In flights (RFC 3030, only where the options ask for it): up to `flight` jobs whose policy allows a second copy are on
+their way at once, envelope and content in one piece. The window is refilled after every reply: one that is refilled
+when it is half empty meets the server's Nagle and our delayed acknowledgement, and stands still for 40 ms each time.
+`authorize` is asked once for a whole flight, with the recipients that are about to be asked for.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from reliable_email.smtp.connection import Connection
+from reliable_email.smtp.content import stuffed
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.paths import deduplicate
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
+
+# A flight's content is in memory, and goes out before anybody has said that he wants it.
+MAX_FLYING_BYTES = 256 * 1024
+
+
+class Stream:
+    """See the module.
+
+    Args:
+        connection: established and idle.
+        jobs: pulled one ahead of the wire; what was pulled is always answered.
+        settled: finished transactions that `authorize` has not seen; the stream adds its own.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        jobs: Iterable[Job],
+        *,
+        deadline: Deadline,
+        authorize: Authorize,
+        settled: list[Transaction],
+    ) -> None:
+        self._connection = connection
+        self._source = iter(jobs)
+        self._deadline = deadline
+        self._authorize = authorize
+        self._settled = settled
+        self._order: deque[Job] = deque()  # begun, oldest first
+        self._cleared: deque[Job] = deque()  # authorized and not yet flying
+        self._unbegun: dict[int, Transaction] = {}
+        self._set_aside: Job | None = None  # pulled, and of another kind than those before it
+        self._has_begun = False
+
+    def transactions(self) -> Iterator[Transaction]:
+        """Submit jobs as long as the connection lasts and has room; see `Transport.transact`."""
+        connection = self._connection
+        try:
+            while self._order or self._cleared or self._may_pull():
+                self._give_up_cleared()
+                if not self._order and not self._launch():
+                    return
+                head = self._order[0]
+                connection.run(lambda: connection.wanted is not None or self._is_over(head), self._deadline)  # noqa: B023
+                while self._order and self._is_over(self._order[0]):
+                    yield self._land()
+                if connection.wanted is not None:
+                    self._complete()
+                elif self._cleared or self._flies_now():
+                    self._refill()
+        finally:
+            # A consumer that stops early, or an authorize that raised: nothing half-said may stay behind.
+            if connection.session.open_exchanges:
+                connection.abort()
+            connection.idle_since = time.monotonic()
+
+    @property
+    def left_over(self) -> Job | None:
+        """A job that was pulled and not begun, where the connection ended first."""
+        return self._set_aside
+
+    # Pulling.
+
+    def _may_pull(self) -> bool:
+        return not self._connection.is_broken and self._connection.has_room
+
+    def _next(self) -> Job | None:
+        job, self._set_aside = self._set_aside, None
+        return job if job is not None else next(self._source, None)
+
+    def _launch(self) -> bool:
+        """Begin with the next job, as it can go; False where there is none."""
+        if self._cleared:
+            self._refill()
+            return True
+        job = self._next()
+        if job is None:
+            return False
+        if self._has_begun:
+            self._deadline.renew()
+        self._has_begun = True
+        if self._can_fly(job):
+            self._set_aside = job
+            self._refill()
+        else:
+            self._order.append(job)
+            self._connection.begin(job)
+        return True
+
+    def _is_over(self, job: Job) -> bool:
+        return id(job) in self._unbegun or self._connection.has_finished(job)
+
+    def _land(self) -> Transaction:
+        job = self._order.popleft()
+        transaction = self._unbegun.pop(id(job), None) or self._connection.take(job)
+        if self._order:
+            self._deadline.renew()
+        self._settled.append(transaction)
+        return transaction
+
+    # One after the other.
+
+    def _complete(self) -> None:
+        """Stream the content, ask for permission, hand over the terminator and the next job's envelope."""
+        connection = self._connection
+        wanted = connection.wanted
+        assert wanted is not None
+        last_piece = connection.stream(stuffed(wanted.content.chunks()), self._deadline)
+        if last_piece is None:
+            return
+        grant = Grant(job=wanted.job, recipients=wanted.recipients, refused=wanted.refused)
+        if wanted.job not in self._authorize([grant], self._seen()):
+            connection.withhold()
+            return
+        if connection.complete(last_piece):
+            self._chain()
+
+    def _chain(self) -> None:
+        connection = self._connection
+        while self._may_pull() and connection.session.is_pipelining:
+            job = self._next()
+            if job is None:
+                return
+            if self._can_fly(job):
+                self._set_aside = job  # a flight begins when what is on its way has landed
+                return
+            self._order.append(job)
+            connection.begin(job)
+            if not connection.has_finished(job):  # else it was refused here, and the next one may go
+                return
+
+    def _seen(self) -> list[Transaction]:
+        seen = list(self._settled)
+        self._settled.clear()
+        return seen
+
+    # In flights.
+
+    def _can_fly(self, job: Job) -> bool:
+        session = self._connection.session
+        return (
+            self._connection.options.flight > 1
+            and job.may_resend
+            and session.is_pipelining
+            and session.capabilities.chunking
+            and job.content.size <= MAX_FLYING_BYTES
+        )
+
+    def _flies_now(self) -> bool:
+        return bool(self._order) and self._can_fly(self._order[-1])
+
+    def _refill(self) -> None:
+        """Keep the window full with what is cleared; clear another flight when there is nothing left."""
+        connection = self._connection
+        while not connection.is_broken and connection.session.open_exchanges < connection.options.flight:
+            if not self._cleared and not self._clear():
+                return
+            if self._cleared:
+                job = self._cleared.popleft()
+                self._order.append(job)
+                connection.fly(job)
+
+    def _give_up_cleared(self) -> None:
+        """Answer for jobs that had permission when the connection ended: they were never on it."""
+        while self._cleared and self._connection.is_broken:
+            job = self._cleared.popleft()
+            self._order.append(job)
+            self._unbegun[id(job)] = _not_begun(
+                job, FailureKind.DISCONNECTED, "the connection ended before the message's turn"
+            )
+
+    def _clear(self) -> bool:
+        """Ask for permission for another flight; False where no job can join it."""
+        jobs: list[Job] = []
+        limit = min(self._connection.options.flight, self._connection.room)
+        while len(jobs) < limit:
+            job = self._next()
+            if job is None:
+                break
+            if not self._can_fly(job):
+                self._set_aside = job
+                break
+            jobs.append(job)
+        if not jobs:
+            return False
+        grants = [Grant(job=job, recipients=deduplicate(job.recipients)) for job in jobs]
+        allowed = self._authorize(grants, self._seen())
+        for job in jobs:
+            if job in allowed:
+                self._cleared.append(job)
+            else:  # nothing of it is on the wire, so the connection need not end
+                self._order.append(job)
+                self._unbegun[id(job)] = _not_begun(
+                    job, FailureKind.WITHHELD, "the permission to hand the message over was not given"
+                )
+        return True
+
+
+def _not_begun(job: Job, kind: FailureKind, detail: str) -> Transaction:
+    failure = WireFailure(stage=Stage.MAIL, kind=kind, detail=detail)
+    result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
+    results = dict.fromkeys(deduplicate(job.recipients), result)
+    return Transaction(job=job, results=results, stage=Stage.MAIL, failure=failure)

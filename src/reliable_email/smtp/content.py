@@ -1,58 +1,189 @@
-"""Content as it may go on the wire."""
+"""Content as it may go on the wire: CRLF line ends, no NUL, lines within bounds, dots stuffed (RFC 5321 §4.5.2, 2.3.8).
+
+Line ends are normalised once, here. What a server takes for the end of a message is a CRLF . CRLF and nothing else, but
+some take a bare LF or CR for it too; content that has none of these cannot smuggle a second message past them.
+"""
 
 import email
+import email.encoders
 import email.policy
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.message import Message
+from functools import cached_property
+from pathlib import Path
 
-_BARE = re.compile(rb"\r\n|\r|\n")
+MAX_LINE_BYTES = 998  # RFC 5322 §2.1.1, without the CRLF
+PIECE_BYTES = 65536
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_LONG_LINE = re.compile(rb"[^\n]{%d}" % (MAX_LINE_BYTES + 2))  # the CR counts
+_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 
 class InvalidContent(ValueError):
-    """The content may not go on the wire."""
+    """The content may not go on the wire; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BytesContent:
-    """Content in memory."""
+    """Content in memory, normal already: see `from_bytes`."""
 
     data: bytes
-    size: int
-    is_7bit: bool
-    needs_smtputf8: bool
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "BytesContent":
-        """Normalise."""
-        if b"\0" in data:
-            raise InvalidContent("NUL")
-        data = _BARE.sub(b"\r\n", data)
-        if not data.endswith(b"\r\n"):
-            data += b"\r\n"
-        return cls(data, len(data), data.isascii(), not data.partition(b"\r\n\r\n")[0].isascii())
+        """Make content of any bytes: line ends are normalised, and over-long lines encoded where they can be.
+
+        Raises:
+            InvalidContent: it has a NUL, a line that stays too long, or a header section that is none.
+        """
+        data = normal(data)
+        if _LONG_LINE.search(data):
+            data = _without_long_lines(data)
+        _check_header(data)
+        return cls(data)
+
+    @property
+    def size(self) -> int:
+        """See `Content`."""
+        return len(self.data)
+
+    @cached_property
+    def is_7bit(self) -> bool:
+        """See `Content`."""
+        return self.data.isascii()
+
+    @cached_property
+    def needs_smtputf8(self) -> bool:
+        """See `Content`."""
+        return not self.is_7bit and not header_section(self.data).isascii()
 
     def chunks(self) -> Iterator[bytes]:
-        """Pieces."""
-        for start in range(0, len(self.data), 65536):
-            yield self.data[start : start + 65536]
+        """See `Content`."""
+        if len(self.data) <= PIECE_BYTES:
+            yield self.data
+            return
+        for start in range(0, len(self.data), PIECE_BYTES):
+            yield self.data[start : start + PIECE_BYTES]
 
     def downgraded(self) -> "BytesContent | None":
-        """7 bit."""
+        """See `Content`."""
         if self.needs_smtputf8:
             return None
-        message = email.message_from_bytes(self.data, policy=email.policy.SMTP.clone(cte_type="7bit"))
-        content = self.from_bytes(message.as_bytes())
-        return content if content.is_7bit else None
+        parsed = email.message_from_bytes(self.data, policy=email.policy.SMTP.clone(cte_type="7bit"))
+        data = normal(parsed.as_bytes())
+        return BytesContent(data) if data.isascii() and not _LONG_LINE.search(data) else None
+
+
+class FileContent:
+    """Content in a file, which is never in memory as a whole.
+
+    The file must not change while the content is in use. Its lines have to be within bounds: nothing is re-encoded.
+
+    Raises:
+        InvalidContent: as `BytesContent.from_bytes`.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self.size = 0
+        self.is_7bit = True
+        head = b""
+        line_bytes = 0
+        for chunk in self.chunks():
+            self.size += len(chunk)
+            self.is_7bit &= chunk.isascii()
+            if b"\r\n\r\n" not in head and len(head) < PIECE_BYTES:
+                head += chunk
+            lines = chunk.split(b"\r\n")
+            lengths = [line_bytes + len(lines[0]), *map(len, lines[1:])]
+            if max(lengths) > MAX_LINE_BYTES + 1:  # a piece may end between CR and LF
+                raise InvalidContent(f"{self._path} has a line of more than {MAX_LINE_BYTES} bytes")
+            line_bytes = lengths[-1]
+        _check_header(head)
+        self.needs_smtputf8 = not header_section(head).isascii()
+
+    def chunks(self) -> Iterator[bytes]:
+        """See `Content`."""
+        with self._path.open("rb") as file:
+            yield from normalised(iter(lambda: file.read(PIECE_BYTES), b""))
+
+    def downgraded(self) -> None:
+        """See `Content`: that would need the whole in memory."""
+
+
+def normal(data: bytes) -> bytes:
+    """The bytes with CRLF for every line end, and one at the end.
+
+    Raises:
+        InvalidContent: there is a NUL among them.
+    """
+    if b"\0" in data:
+        raise InvalidContent("the content holds a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
+    pairs = data.count(b"\r\n")
+    if data.count(b"\n") != pairs or data.count(b"\r") != pairs:
+        data = _LINE_END.sub(b"\r\n", data)
+    return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def normalised(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same for a stream; how it was cut makes no difference."""
+    ends_in_cr = False
+    last = b""
+    for chunk in chunks:
+        if b"\0" in chunk:
+            raise InvalidContent("the content holds a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
+        # A CR at the end may be half of a CRLF: its line end is written now, and a LF behind it is none of its own.
+        piece = chunk[1:] if ends_in_cr and chunk[:1] == b"\n" else chunk
+        ends_in_cr = chunk.endswith(b"\r")
+        piece = _LINE_END.sub(b"\r\n", piece)
+        if piece:
+            last = (last + piece)[-2:]
+            yield piece
+    if last != b"\r\n":
+        yield b"\r\n"
 
 
 def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Dot-stuffing."""
-    tail = b"\r\n"
+    """Normal content with every dot at the beginning of a line doubled (RFC 5321 §4.5.2), however it was cut."""
+    before = b"\r\n"  # the last two bytes; the content begins at the beginning of a line
     for chunk in chunks:
-        data = (tail + chunk).replace(b"\r\n.", b"\r\n..")[len(tail) :]
-        if tail == b"\r" and chunk[:2] == b"\n.":
-            data = b"\n.." + data[2:] if not data.startswith(b"\n..") else data
-        tail = (tail + chunk)[-2:]
-        tail = tail if tail == b"\r\n" else (b"\r" if tail[-1:] == b"\r" else b"")
-        yield data
+        if chunk:
+            yield (before + chunk).replace(b"\r\n.", b"\r\n..")[2:]
+            before = (before + chunk[-2:])[-2:]
+
+
+def header_section(data: bytes) -> bytes:
+    """The bytes before the empty line."""
+    return b"" if data.startswith(b"\r\n") else data.partition(b"\r\n\r\n")[0]
+
+
+def _check_header(data: bytes) -> None:
+    """A line that is neither a field nor folded would end the header section early, for some readers."""
+    for line in header_section(data).split(b"\r\n"):
+        if line[:1] not in (b" ", b"\t") and line and not _FIELD.match(line):
+            raise InvalidContent(f"the header section has a line that is no header field: {line[:60]!r}")
+
+
+def _without_long_lines(data: bytes) -> bytes:
+    parsed = email.message_from_bytes(data, policy=email.policy.SMTP.clone(cte_type="7bit"))
+    for part in parsed.walk():
+        _encode_long_lines(part)
+    data = normal(parsed.as_bytes())
+    if _LONG_LINE.search(data):
+        raise InvalidContent(f"the content has a line of more than {MAX_LINE_BYTES} bytes that cannot be encoded")
+    return data
+
+
+def _encode_long_lines(part: "Message[str, str]") -> None:
+    payload = part.get_payload(decode=True)
+    if part.is_multipart() or not isinstance(payload, bytes):
+        return
+    if max(map(len, payload.splitlines()), default=0) > MAX_LINE_BYTES:
+        encode = email.encoders.encode_quopri if part.get_content_maintype() == "text" else email.encoders.encode_base64
+        del part["Content-Transfer-Encoding"]
+        part.set_payload(payload)
+        encode(part)

@@ -1,0 +1,136 @@
+"""Content on the wire: one form of line end, bounded lines, dots stuffed, whatever the pieces."""
+
+import email
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reliable_email.smtp.content import BytesContent, FileContent, InvalidContent, normal, normalised, stuffed
+
+BODY = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"x", b"text"]), max_size=30).map(b"".join)
+HEAD = b"Subject: x\r\n\r\n"
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """The data in pieces."""
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def unstuffed(data: bytes) -> bytes:
+    """What a server makes of it: lines, with one leading dot taken off."""
+    lines = data.split(b"\r\n")
+    return b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)
+
+
+@given(BODY, st.lists(st.integers(0, 1000), max_size=8))
+def test_normalising_a_stream_is_normalising_the_whole(body: bytes, places: list[int]) -> None:
+    """A CRLF that was cut in two is one line end."""
+    assert b"".join(normalised(cut(body, places))) == normal(body)
+
+
+@given(BODY)
+def test_normal_content_has_no_line_end_but_crlf(body: bytes) -> None:
+    """Nothing is left that a lenient server could take for the end."""
+    data = normal(body)
+    assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
+    assert data.endswith(b"\r\n")
+
+
+@given(BODY, st.lists(st.integers(0, 1000), max_size=8))
+def test_stuffed_content_comes_out_as_it_went_in(body: bytes, places: list[int]) -> None:
+    """Byte by byte, wherever the pieces end; and no line of it is a lone dot."""
+    data = normal(body)
+    wire = b"".join(stuffed(cut(data, places)))
+    assert b"\r\n.\r\n" not in b"\r\n" + wire
+    assert unstuffed(wire) == data
+
+
+def test_a_nul_never_goes_out() -> None:
+    """RFC 5321 §2.3.1."""
+    with pytest.raises(InvalidContent, match="NUL"):
+        BytesContent.from_bytes(HEAD + b"a\0b")
+
+
+@pytest.mark.parametrize(
+    "head", [b"Subject: x\r\nno field here\r\n\r\n", b"Subject: a\r\nb\r\n\r\nbody", b": x\r\n\r\n"]
+)
+def test_a_header_section_that_is_none_is_refused(head: bytes) -> None:
+    """A stray line would end the header section for some readers."""
+    with pytest.raises(InvalidContent, match="header"):
+        BytesContent.from_bytes(head)
+
+
+def test_content_without_a_header_section_is_allowed() -> None:
+    """An empty line at the top: all body."""
+    assert BytesContent.from_bytes(b"\r\nbody").data == b"\r\nbody\r\n"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])
+def test_scenario_99_an_over_long_line_is_encoded(kind: str) -> None:
+    """5,000 bytes in one line arrive as they are."""
+    body = b"x" * 5000
+    content = BytesContent.from_bytes(
+        b"MIME-Version: 1.0\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + body + b"\r\n"
+    )
+    assert max(map(len, content.data.split(b"\r\n"))) <= 998
+    payload = email.message_from_bytes(content.data).get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    assert payload.rstrip(b"\r\n") == body
+
+
+def test_scenario_99_an_over_long_header_line_is_refused_or_folded() -> None:
+    """What cannot be folded never goes out."""
+    try:
+        content = BytesContent.from_bytes(b"X-Long: " + b"x" * 2000 + b"\r\n\r\nbody")
+    except InvalidContent:
+        return
+    assert max(map(len, content.data.split(b"\r\n"))) <= 998
+
+
+def test_lines_of_998_bytes_are_left_alone() -> None:
+    """The limit itself is allowed."""
+    data = HEAD + b"x" * 998 + b"\r\n"
+    assert BytesContent.from_bytes(data).data == data
+
+
+def test_eight_bit_text_can_be_downgraded_and_raw_utf8_headers_cannot() -> None:
+    """The one is an encoding, the other an extension of the address."""
+    head = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    text = head + "grün\r\n"
+    content = BytesContent.from_bytes(text.encode())
+    assert not content.is_7bit
+    assert not content.needs_smtputf8
+    down = content.downgraded()
+    assert down is not None
+    assert down.is_7bit
+    payload = email.message_from_bytes(down.data).get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    assert payload.decode().strip() == "grün"
+    raw = BytesContent.from_bytes("To: grün@example.com\r\n\r\nx\r\n".encode())
+    assert raw.needs_smtputf8
+    assert raw.downgraded() is None
+
+
+def test_content_of_a_file_is_the_same_as_in_memory(tmp_path: Path) -> None:
+    """Size, flags and bytes."""
+    data = HEAD + b"line\n.dot\rend\r\n" * 10_000
+    path = tmp_path / "message.eml"
+    path.write_bytes(data)
+    content = FileContent(path)
+    assert b"".join(content.chunks()) == BytesContent.from_bytes(data).data
+    assert content.size == BytesContent.from_bytes(data).size
+    assert content.is_7bit
+    assert not content.needs_smtputf8
+
+
+def test_a_file_with_a_nul_or_a_long_line_is_refused(tmp_path: Path) -> None:
+    """Before anything is sent of it."""
+    path = tmp_path / "message.eml"
+    for data in (HEAD + b"a\0b", HEAD + b"x" * 70_000):
+        path.write_bytes(data)
+        with pytest.raises(InvalidContent):
+            FileContent(path)

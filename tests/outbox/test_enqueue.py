@@ -6,29 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.fernet import Fernet
-from django.core.mail import EmailMessage
 from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from reliable_email import signals
-from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Priority, Submission
+from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.store.clock import database_now
 from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
-
-
-def submission(body: str = "Hello.", *, to: tuple[str, ...] = ("ada@example.com",), **wishes: object) -> Submission:
-    message = EmailMessage("Greetings", body, "site@example.org", list(to))
-    message.delivery_options = DeliveryOptions(**wishes)  # type: ignore[arg-type, attr-defined]
-    return build_submission(message)
-
-
-def rows(using: str) -> list[OutboxRecipient]:
-    return list(OutboxRecipient.objects.using(using).order_by("id"))
+from tests.outbox.desk import rows, submission
 
 
 def test_a_message_costs_two_inserts_and_no_select(using: str) -> None:

@@ -7,7 +7,7 @@ lease that ends without the worker's knowledge.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 import pytest
@@ -45,7 +45,7 @@ class Hand:
 class World:
     """Everything that there is."""
 
-    row: Delivery = Delivery()
+    row: Delivery = field(default_factory=Delivery)
     hands: tuple[Hand, ...] = (Hand(), Hand())
     is_lease_live: bool = False
     copies: int = 0  # taken by servers
@@ -57,6 +57,7 @@ class World:
 
 
 def with_hand(world: World, n: int, hand: Hand, **changes: object) -> World:
+    """The world after worker n moved."""
     hands = tuple(hand if i == n else other for i, other in enumerate(world.hands))
     return replace(world, hands=hands, **changes)  # type: ignore[arg-type]
 
@@ -171,6 +172,7 @@ def explore(*, resend: bool) -> dict[World, list[tuple[str, World]]]:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["hold", "resend"])
 def explored(request: pytest.FixtureRequest) -> tuple[bool, dict[World, list[tuple[str, World]]]]:
+    """The policy and its whole graph."""
     return request.param, explore(resend=request.param)
 
 

@@ -37,7 +37,8 @@ class OutboxRecipient(models.Model):
     authorized_route = models.CharField(max_length=100, blank=True)
 
     attempts = models.PositiveIntegerField(default=0)
-    crashes = models.PositiveSmallIntegerField(default=0, help_text="Workers that died with it in hand.")
+    crashes = models.PositiveSmallIntegerField(default=0, help_text="Workers that died while they had it.")
+    started_at = models.DateTimeField(null=True, help_text="Its transaction began; written where crashes is not 0.")
     unknowns = models.PositiveSmallIntegerField(default=0, help_text="Attempts that may have left a copy.")
     pinned_route = models.CharField(max_length=100, blank=True, help_text="Only this route may send it again.")
     refused_by = models.JSONField(default=list, help_text="Routes that refused the message for good.")

@@ -1,0 +1,173 @@
+"""One connection of a worker: claims, takes the claim over the routes, begins again. Runs in a thread of its own."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from django.db import connections
+
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteStateStore
+from reliable_email.outbox.claim import Claim, Wanted, claim
+from reliable_email.outbox.journal import Intent, Written, commit
+from reliable_email.outbox.reconnect import AWAY, drop_connection, insist
+from reliable_email.outbox.round import Round, RoundOptions
+from reliable_email.outbox.settle import AttemptRow, Settlement
+from reliable_email.outbox.tables import Tables
+
+logger = logging.getLogger("reliable_email.outbox")
+
+# While the wire waits for a permission, the database may be away for so long.
+_AUTHORIZE_SECONDS = 5.0
+# Outcomes that were read are worth waiting for: a restart of the database takes a while.
+_FINISH_SECONDS = 300.0
+
+
+class Foreman(Protocol):
+    """What a line asks of its worker."""
+
+    name: str
+
+    def may_claim(self) -> bool:
+        """Whether more is to be claimed."""
+
+    def may_go_on(self) -> bool:
+        """Whether a further message of the claim may be begun."""
+
+    def may_authorize(self) -> bool:
+        """Whether the lease is surely still live, and nobody said stop at once."""
+
+    def wanted(self) -> Wanted:
+        """Which rows to claim."""
+
+    def has_settled(self, transactions: int) -> None:
+        """Count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineOptions:
+    """How a line claims."""
+
+    round: RoundOptions
+    batch: int = 100
+    lease_seconds: float = 60.0
+
+
+class Line:
+    """See the module.
+
+    Args:
+        suspects: held while a recipient is in hand that had a worker die on it: one at a time in the process, so that
+            the next crash accuses no other.
+    """
+
+    def __init__(
+        self,
+        options: LineOptions,
+        foreman: Foreman,
+        *,
+        routes_of: Callable[[str], Sequence[Route]],
+        store: RouteStateStore,
+        suspects: threading.Lock,
+    ) -> None:
+        self._options = options
+        self._using = options.round.using
+        self._foreman = foreman
+        self._routes_of = routes_of
+        self._store = store
+        self._suspects = suspects
+
+    def work(self) -> int:
+        """Claim once and take it as far as it gets; how many recipients were claimed.
+
+        Raises:
+            OperationalError, InterfaceError: the database is away.
+        """
+        taken = self._claim(suspects=False)
+        if taken.rows:
+            self._take(taken)
+            return len(taken.rows)
+        return self._work_on_suspect()
+
+    def _work_on_suspect(self) -> int:
+        if not self._suspects.acquire(blocking=False):
+            return 0
+        try:
+            taken = self._claim(suspects=True)
+            if taken.rows:
+                self._note_start(taken)
+                self._take(taken)
+            return len(taken.rows)
+        finally:
+            self._suspects.release()
+
+    def close(self) -> None:
+        """Leave no database connection behind."""
+        connections.close_all()
+
+    def _claim(self, *, suspects: bool) -> Claim:
+        if not self._foreman.may_claim():
+            return Claim(number=0)
+        return claim(
+            self._using,
+            self._foreman.wanted(),
+            worker=self._foreman.name,
+            limit=self._options.batch,
+            lease_seconds=self._options.lease_seconds,
+            suspects=suspects,
+        )
+
+    def _note_start(self, taken: Claim) -> None:
+        tables = Tables(self._using)
+        for row in taken.rows:
+            tables.run(
+                "suspect:start",
+                f"UPDATE {tables.recipient} SET started_at = {tables.now()} WHERE id = %s AND claim = %s",  # noqa: S608
+                [row.id, taken.number],
+            )
+
+    def _take(self, taken: Claim) -> None:
+        is_repeat = False
+
+        def write(
+            settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], intents: Sequence[Intent]
+        ) -> Written:
+            def once() -> Written:
+                nonlocal is_repeat
+                again, is_repeat = is_repeat, True
+                written = commit(
+                    self._using,
+                    settlements=settlements,
+                    attempts=attempts,
+                    intents=intents,
+                    keyring=self._options.round.keyring,
+                    is_repeat=again,
+                )
+                is_repeat = False
+                return written
+
+            return insist(self._using, once, seconds=_AUTHORIZE_SECONDS)
+
+        way = Round(
+            taken,
+            self._options.round,
+            routes_of=self._routes_of,
+            store=self._store,
+            write=write,
+            may_go_on=self._foreman.may_go_on,
+            may_authorize=self._foreman.may_authorize,
+        )
+        try:
+            way.run()
+        except AWAY as error:
+            logger.warning("The database went away during a claim: %s", error)
+            drop_connection(self._using)
+            insist(self._using, way.finish, seconds=_FINISH_SECONDS)
+        except Exception:
+            # Whatever it is, it is about this claim; the rows go back, and the line goes on with others.
+            logger.exception("A claim ended with an error")
+            insist(self._using, way.finish, seconds=_FINISH_SECONDS)
+        finally:
+            self._foreman.has_settled(way.transactions)

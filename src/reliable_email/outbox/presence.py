@@ -1,0 +1,68 @@
+# ruff: noqa: S608 - see tables
+"""A worker's row: that it is there, for people; and what it leaves when it goes. Nothing is decided by that row."""
+
+import os
+import socket
+
+from reliable_email.outbox.tables import Tables, marks
+from reliable_email.outbox.transitions import RULES, Event
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.shared import Worker as WorkerRow
+from reliable_email.store.states import State
+
+_FORGET_SECONDS = 86400.0
+
+
+def arrive(using: str, name: str, environment: str, connections: int) -> None:
+    """Write the row, and forget those that were silent for a day."""
+    rows = WorkerRow._base_manager.using(using)
+    rows.filter(seen_at__lt=DatabaseNow(-_FORGET_SECONDS)).delete()
+    rows.create(
+        name=name,
+        environment=environment,
+        host=socket.gethostname()[:255],
+        pid=os.getpid(),
+        connections=connections,
+        state="running",
+        started_at=DatabaseNow(),
+        seen_at=DatabaseNow(),
+    )
+
+
+def note(using: str, name: str, settled: int, *, state: str = "running") -> None:
+    """It is still there."""
+    WorkerRow._base_manager.using(using).filter(name=name).update(seen_at=DatabaseNow(), settled=settled, state=state)
+
+
+def leave(using: str, name: str, settled: int) -> None:
+    """It ended in order."""
+    note(using, name, settled, state="stopped")
+
+
+def abandon(using: str, name: str) -> None:
+    """Give back what was not begun, and end the leases of the rest, so that rescue may take it at once."""
+    tables = Tables(using)
+    rule = RULES[Event.RELEASE]
+    assert rule.doubted is not None
+    tables.run(
+        "abandon:release",
+        f"UPDATE {tables.recipient} SET state = CASE WHEN unknowns > 0 THEN %s ELSE %s END, lease_until = NULL, "
+        f"due_at = {tables.now()}, settled_at = CASE WHEN unknowns > 0 THEN {tables.now()} ELSE NULL END "
+        f"WHERE claimed_by = %s AND state = %s",
+        [rule.doubted.value, rule.target.value, name, State.CLAIMED.value],
+    )
+    states = [State.AUTHORIZED.value]
+    tables.run(
+        "abandon:expire",
+        f"UPDATE {tables.recipient} SET lease_until = {tables.now(-1)} "
+        f"WHERE claimed_by = %s AND state IN ({marks(states)})",
+        [name, *states],
+    )
+
+
+def anything_in_hand(using: str, environment: str) -> bool:
+    """Whether any worker of this environment holds anything."""
+    tables = Tables(using)
+    states = [state.value for state in State if state.is_in_hand]
+    sql = f"SELECT 1 FROM {tables.recipient} WHERE state IN ({marks(states)}) AND environment = %s LIMIT 1"
+    return bool(tables.rows("in_hand", sql, [*states, environment]))

@@ -1,0 +1,430 @@
+"""One claim's way over the routes, on one connection: choose, send, settle, and turn to the next route.
+
+The transport asks `authorize` before each terminator; the answer is one commit that settles what is finished and
+journals what comes next. What the database could not take is kept and written later: a reply that was read is not
+thrown away while there is a process to remember it.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.breaker import Permission, permission
+from reliable_email.delivery.deliver import with_header
+from reliable_email.delivery.policy import Decision, Effect
+from reliable_email.delivery.report import Outcome
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.outbox.claim import Claim
+from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.journal import Intent, Written
+from reliable_email.outbox.judge import Way, ended, judge, left_over, parked
+from reliable_email.outbox.keyring import KeyMissing, Keyring
+from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
+from reliable_email.outbox.stored import StoredMessage, load_contents, load_messages, load_submission, slices
+from reliable_email.outbox.suppressed import suppressed
+from reliable_email.outbox.transitions import Event
+from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Content, Grant, Job, RecipientResult, Transaction, Verdict
+
+logger = logging.getLogger("reliable_email.outbox")
+
+# Transactions whose outcome is only in memory, where nothing is asked for permission (all of them were refused).
+_PENDING = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOptions:
+    """What a round is told.
+
+    Attributes:
+        using: alias of the database.
+        worker: unique name of the worker.
+        final_reply_seconds: how long a late reply may take; resends wait for it.
+        keyring: for content at rest.
+    """
+
+    using: str
+    worker: str
+    final_reply_seconds: float = 600.0
+    keyring: Keyring = field(default_factory=Keyring)
+
+
+@dataclass(slots=True)
+class _Work:
+    """A job, for whom it is, and what of it is written already."""
+
+    job: Job
+    message: StoredMessage
+    ways: dict[str, Way]
+    reserved: int
+    is_probe: bool
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    is_digested: bool = False
+
+
+class Round:
+    """See the module.
+
+    Args:
+        claim: what was claimed.
+        options: see `RoundOptions`.
+        routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
+        store: what is remembered of routes.
+        write: commits settlements, attempts and intents; see `journal.commit`.
+        may_go_on: asked before each message; False ends the round, and what was not begun is released.
+        may_authorize: asked before each permission.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        options: RoundOptions,
+        *,
+        routes_of: Callable[[str], Sequence[Route]],
+        store: RouteStateStore,
+        write: Callable[[Sequence[Settlement], Sequence[AttemptRow], Sequence[Intent]], Written],
+        may_go_on: Callable[[], bool] = lambda: True,
+        may_authorize: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._claim = claim
+        self._options = options
+        self._routes_of = routes_of
+        self._store = store
+        self._write = write
+        self._may_go_on = may_go_on
+        self._may_authorize = may_authorize
+        self._settlements: list[Settlement] = []
+        self._attempts: list[AttemptRow] = []
+        self._ways: list[Way] = []
+        self._routes: dict[str, list[Route]] = {}
+        self.transactions = 0
+
+    def finish(self) -> None:
+        """Write what is known and give back the rest; again, after `run` or this has raised."""
+        self._release()
+
+    def run(self) -> None:
+        """Take every recipient of the claim as far as it gets now. All that is known is written when it returns."""
+        self._ways = self._load()
+        self._flush()
+        while self._may_go_on():
+            plan = self._plan()
+            if not plan:
+                break
+            for route, works in plan:
+                self._send(route, works)
+            self._flush()
+        if self._may_go_on():
+            for way in self._ways:
+                if not way.is_done:
+                    self._settlements.append(left_over(way, jitter=random.random()))  # noqa: S311 - no secret
+        self._release()
+
+    def _load(self) -> list[Way]:
+        messages = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
+        ways = [Way(one, messages[one.message_id]) for one in self._claim.rows]
+        unwanted = suppressed(self._options.using, [one.address for one in self._claim.rows])
+        for way in ways:
+            if way.claimed.is_over:
+                self._settlements.append(ended(way, Event.GIVE_UP, ""))
+            elif way.claimed.address.lower() in unwanted:
+                detail = "the address is on the suppression list"
+                self._settlements.append(ended(way, Event.REJECT, Cause.SUPPRESSED.value, detail))
+            else:
+                try:
+                    self._routes_for(way)
+                except LookupError as error:
+                    self._settlements.append(parked(way, "no_such_mailer", str(error.args[0] if error.args else "")))
+        return ways
+
+    def _routes_for(self, way: Way) -> list[Route]:
+        mailer = way.claimed.mailer
+        if mailer not in self._routes:
+            self._routes[mailer] = list(self._routes_of(mailer))
+        return self._routes[mailer]
+
+    # Choosing.
+
+    def _plan(self) -> list[tuple[Route, list[_Work]]]:
+        """Who is asked next: each open recipient by the first route that is left to it in this round."""
+        chosen: dict[tuple[str, int], tuple[Route, list[Way]]] = {}
+        for way in self._ways:
+            if way.is_done:
+                continue
+            route = self._choose(way)
+            if route is not None:
+                chosen.setdefault((route.alias, way.message.id), (route, []))[1].append(way)
+        plan: dict[str, tuple[Route, list[_Work]]] = {}
+        for (alias, _), (route, ways) in chosen.items():
+            for part in self._parts(route, ways):
+                work = self._admit(route, part)
+                if work is not None:
+                    plan.setdefault(alias, (route, []))[1].append(work)
+        if plan or not chosen:
+            return list(plan.values())
+        return self._plan()  # those that were asked are closed; others may be left
+
+    def _choose(self, way: Way) -> Route | None:
+        for route in self._routes_for(way):
+            if route.alias in way.asked or route.alias in way.claimed.refused_by:
+                continue
+            if way.claimed.pinned_route in ("", route.alias):
+                return route
+        return None
+
+    def _parts(self, route: Route, ways: list[Way]) -> Iterator[list[Way]]:
+        limits = [limit for limit in (route.max_recipients, self._store.read(route).max_recipients) if limit]
+        if any(way.splits for way in ways):
+            limits.append(max(1, len(ways) // 2))
+        size = min(limits) if limits else len(ways)
+        for start in range(0, len(ways), size):
+            yield ways[start : start + size]
+
+    def _admit(self, route: Route, ways: list[Way]) -> _Work | None:
+        """A job, where breaker and quota let it through; a closed route counts as asked, and costs no attempt."""
+        message = ways[0].message
+        for way in ways:
+            way.asked.add(route.alias)
+        answer = self._store.ask(route, sender_domain=message.from_domain)
+        if answer is Permission.NO:
+            _pass_over(ways, route, Cause.ROUTE_CLOSED, "this route is closed")
+            return None
+        limit = route.max_message_bytes
+        if limit is not None and message.content_size > limit:
+            for way in ways:
+                limits = [one.max_message_bytes for one in self._routes_for(way)]
+                if all(one is not None and message.content_size > one for one in limits):
+                    detail = f"the message has {message.content_size:,} bytes, no route takes so many"
+                    self._settlements.append(ended(way, Event.REJECT, Cause.MESSAGE_TOO_LARGE.value, detail))
+            return None
+        if not self._store.reserve(route, len(ways), priority=ways[0].claimed.priority.priority):
+            _pass_over(ways, route, Cause.QUOTA_EXCEEDED, "this route's quota is used up for now")
+            return None
+        job = Job(
+            sender=message.sender,
+            recipients=tuple(way.claimed.address for way in ways),
+            content=_NO_CONTENT,
+            key=message.id,
+        )
+        by_address = {way.claimed.address: way for way in ways}
+        reserved = len(ways) if route.quotas else 0
+        return _Work(job, message, by_address, reserved, is_probe=answer is Permission.PROBE)
+
+    # Sending.
+
+    def _send(self, route: Route, works: list[_Work]) -> None:
+        by_job: dict[int, _Work] = {}
+
+        def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
+            for transaction in settled:
+                self._digest(route, by_job[id(transaction.job)], transaction)
+            return self._authorize(route, by_job, grants)
+
+        point("send:begin")
+        jobs = self._jobs(route, works, by_job)
+        for transaction in route.transport.transact(jobs, deadline=Deadline(route.timeout), authorize=authorize):
+            self._digest(route, by_job[id(transaction.job)], transaction)
+            if len(self._attempts) >= _PENDING:
+                self._flush()
+        point("send:end")
+
+    def _jobs(self, route: Route, works: list[_Work], by_job: dict[int, _Work]) -> Iterator[Job]:
+        """Jobs with their contents, read a few megabytes at a time, for as long as the worker goes on."""
+        by_message: dict[int, list[_Work]] = {}
+        for work in works:
+            by_message.setdefault(work.message.id, []).append(work)
+        for chosen in slices(works_[0].message for works_ in by_message.values()):
+            contents = self._contents(chosen, by_message)
+            for message in chosen:
+                for work in by_message[message.id]:
+                    content = contents.get(message.id)
+                    if content is None or not self._may_go_on():
+                        self._unreserve(route, work)
+                        continue
+                    if not work.is_probe and not self._is_open(route, message):
+                        # It closed under this very batch: the others need not find that out one by one.
+                        self._unreserve(route, work)
+                        _pass_over(list(work.ways.values()), route, Cause.ROUTE_CLOSED, "this route has closed")
+                        continue
+                    work.job = self._job(route, work, content)
+                    by_job[id(work.job)] = work
+                    point("send:job")
+                    yield work.job
+
+    def _contents(self, messages: list[StoredMessage], by_message: dict[int, list[_Work]]) -> dict[int, BytesContent]:
+        try:
+            contents = load_contents(self._options.using, messages, self._options.keyring)
+        except KeyMissing as error:
+            logger.error("A message cannot be read: %s", error)
+            contents = {}
+            missing = ("key_missing", str(error))
+        else:
+            missing = ("content_gone", "its content was pruned or deleted")
+        for message in messages:
+            if message.id not in contents:
+                for work in by_message[message.id]:
+                    self._settlements += [parked(way, *missing) for way in work.ways.values() if not way.is_done]
+        return contents
+
+    def _job(self, route: Route, work: _Work, content: BytesContent) -> Job:
+        sent: Content = content
+        if route.idempotency_header is not None:
+            sent = with_header(content, route.idempotency_header, work.message.message_id.strip("<>"))
+        key: object = work.message.id
+        if route.is_foreign:
+            key = load_submission(self._options.using, work.message, content, self._options.keyring)
+        return Job(
+            sender=work.job.sender, recipients=work.job.recipients, content=sent, key=key, may_resend=_may_resend(work)
+        )
+
+    def _is_open(self, route: Route, message: StoredMessage) -> bool:
+        state = self._store.read(route)
+        return permission(state, now=time.time(), sender_domain=message.from_domain) is not Permission.NO
+
+    def _unreserve(self, route: Route, work: _Work) -> None:
+        self._store.settle(route, reserved=work.reserved, used=0)
+
+    def _authorize(self, route: Route, by_job: dict[int, _Work], grants: Sequence[Grant]) -> Collection[Job]:
+        if not self._may_authorize():
+            return []
+        intents = []
+        for grant in grants:
+            work = by_job[id(grant.job)]
+            # What was refused at RCPT is written before it could become unknown; what goes on stays claimed.
+            for address, result in grant.refused.items():
+                self._take(route, work, work.ways[address], result, is_early=True)
+            open_ways = [work.ways[address] for address in grant.recipients]
+            intents.append(Intent(recipients=[way.claimed for way in open_ways], route=route.alias))
+        written = self._flush(intents)
+        return [grant.job for grant, may in zip(grants, written.permitted, strict=True) if may]
+
+    # Judging.
+
+    def _digest(self, route: Route, work: _Work, transaction: Transaction) -> None:
+        """Judge a finished transaction, once."""
+        if work.is_digested:
+            return
+        work.is_digested = True
+        self.transactions += 1
+        worst: tuple[Failure, Decision] | None = None
+        used = 0
+        for address, result in transaction.results.items():
+            used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)
+            way = work.ways[address]
+            if way.claimed.position in work.outcomes:
+                continue
+            found = self._take(route, work, way, result, provider_message_id=transaction.provider_message_id or "")
+            if found is not None and (worst is None or worst[1].effect is Effect.NONE):
+                worst = found
+        self._store.settle(route, reserved=work.reserved, used=used)
+        self._tell(route, work, worst, transaction)
+        self._attempts.append(self._attempt(route, work, transaction))
+
+    def _take(
+        self,
+        route: Route,
+        work: _Work,
+        way: Way,
+        result: RecipientResult,
+        *,
+        provider_message_id: str = "",
+        is_early: bool = False,
+    ) -> tuple[Failure, Decision] | None:
+        others = [one for one in self._routes_for(way) if one.alias != route.alias]
+        judgement = judge(
+            way,
+            result,
+            route,
+            others,
+            jitter=random.random(),  # noqa: S311 - no secret
+            now=datetime.now(UTC),
+            final_reply_seconds=self._options.final_reply_seconds,
+            provider_message_id=provider_message_id,
+        )
+        work.outcomes[way.claimed.position] = judgement.outcome
+        self._settlements.append(judgement.settlement)
+        if judgement.failure is None or judgement.decision is None or judgement.decision.effect is Effect.NONE:
+            return None
+        if is_early:
+            self._tell_failure(route, work, judgement.failure, judgement.decision, accepted=0)
+        return judgement.failure, judgement.decision
+
+    def _tell(
+        self, route: Route, work: _Work, worst: tuple[Failure, Decision] | None, transaction: Transaction
+    ) -> None:
+        accepted = len(transaction.with_verdict(Verdict.ACCEPTED))
+        if worst is not None:
+            self._tell_failure(route, work, *worst, accepted=accepted)
+        elif accepted or transaction.stage in (Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY):
+            self._store.tell(route, RouteEvent(failure=None, sender_domain=work.message.from_domain))
+
+    def _tell_failure(self, route: Route, work: _Work, failure: Failure, decision: Decision, *, accepted: int) -> None:
+        event = RouteEvent(
+            failure=failure,
+            effect=decision.effect,
+            sender_domain=work.message.from_domain,
+            recipients=accepted,
+            message_bytes=work.message.content_size,
+        )
+        self._store.tell(route, event)
+
+    def _attempt(self, route: Route, work: _Work, transaction: Transaction) -> AttemptRow:
+        first = next((way.failure for way in work.ways.values() if way.failure is not None), None)
+        evidence = Evidence(
+            route=route.alias,
+            stage=transaction.stage.value,
+            cause=first.cause.value if first is not None else "",
+            reply=transaction.reply or (first.reply if first is not None else None),
+            detail=first.detail if first is not None else "",
+            provider_message_id=transaction.provider_message_id or "",
+            encryption_key=work.message.encryption_key,
+        )
+        return AttemptRow(
+            message_id=work.message.id,
+            claim=self._claim.number,
+            worker=self._options.worker,
+            evidence=evidence,
+            seconds=transaction.seconds,
+            peer=transaction.peer or "",
+            outcomes=work.outcomes,
+        )
+
+    # Writing.
+
+    def _flush(self, intents: Sequence[Intent] = ()) -> Written:
+        """Write what is known. Where that raises, nothing was written, and all of it is kept for the next time."""
+        if not (self._settlements or self._attempts or intents):
+            return Written(permitted=[], settled=[])
+        written = self._write(self._settlements, self._attempts, intents)
+        self._settlements, self._attempts = [], []
+        return written
+
+    def _release(self) -> None:
+        """Give back what was not begun, and write the rest."""
+        for way in self._ways:
+            if not way.is_done and way.claimed.delivery.state.is_in_hand:
+                way.is_done = True
+                self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
+        self._flush()
+
+
+def _pass_over(ways: list[Way], route: Route, cause: Cause, detail: str) -> None:
+    for way in ways:
+        if way.failure is None:
+            way.evidence = Evidence(route=route.alias, cause=cause.value, detail=detail)
+
+
+def _may_resend(work: _Work) -> bool:
+    from reliable_email.delivery.submission import OnUnknown
+
+    return work.message.on_unknown is OnUnknown.RESEND
+
+
+_NO_CONTENT = BytesContent(b"")

@@ -1,0 +1,192 @@
+# ruff: noqa: S608 - see tables
+"""Writes what became of a recipient, with the evidence, fenced by the claim.
+
+What a row becomes is computed by the table of transitions; the UPDATE repeats the rule's conditions, so that a row
+which is not what this worker believes is left alone. A final reply that comes after the row was rescued may resolve
+the `unknown` that rescue declared, and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from reliable_email.delivery.report import Outcome
+from reliable_email.outbox.claim import Claimed
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.tables import Tables, marks
+from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, apply
+from reliable_email.smtp.replies import Reply
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.inserts import Raw, Value, adapted, insert
+from reliable_email.store.states import State
+
+_SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN})
+_REPLY_CHARACTERS = 2048
+_ATTEMPT_COLUMNS = (
+    "message_id", "claim", "worker", "route", "peer", "finished_at", "seconds", "stage", "cause", "reply_code",
+    "reply_enhanced", "reply_text", "detail", "outcomes", "provider_message_id",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Why: the last words that were said about a recipient."""
+
+    route: str = ""
+    stage: str = ""
+    cause: str = ""
+    reply: Reply | None = None
+    detail: str = ""
+    provider_message_id: str = ""
+    encryption_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What one recipient in hand becomes.
+
+    Attributes:
+        event: see `transitions`.
+        in_seconds: when it is due again, where it is.
+        spends_attempt: whether it counts against the message.
+        resend: whether an unknown outcome is sent again by itself.
+        pinned_route: the only route that may have it from now on; None leaves that as it is.
+        refused_by: a route to remember as one that refused the message; "" for none.
+    """
+
+    claimed: Claimed
+    event: Event
+    evidence: Evidence
+    in_seconds: float = 0.0
+    spends_attempt: bool = False
+    resend: bool = False
+    pinned_route: str | None = None
+    refused_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One transaction for the journal."""
+
+    message_id: int
+    claim: int
+    worker: str
+    evidence: Evidence
+    seconds: float
+    peer: str = ""
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+
+def write_settlement(tables: Tables, settlement: Settlement, keyring: Keyring) -> Delivery | None:
+    """Write one; what the row is now, or None where it was not this claim's any more and was left alone."""
+    believed = settlement.claimed.delivery
+    after = apply(believed, settlement.event, claim=believed.claim, resend=settlement.resend)
+    if after is not None and _update(tables, settlement, believed, after, settlement.event, keyring):
+        return after
+    late = LATE.get(settlement.event)
+    if late is None:
+        return None
+    # Rescue declared it unknown meanwhile, which counted one more doubt.
+    rescued = replace(believed, state=State.UNKNOWN, unknowns=believed.unknowns + 1)
+    after = apply(rescued, late, claim=believed.claim)
+    if after is not None and _update(tables, settlement, rescued, after, late, keyring):
+        return after
+    return None
+
+
+def follow(settlement: Settlement, after: Delivery) -> None:
+    """Let the worker's own picture of the row be what was committed."""
+    claimed = settlement.claimed
+    claimed.delivery = after
+    claimed.attempts += settlement.spends_attempt
+    if settlement.pinned_route is not None:
+        claimed.pinned_route = settlement.pinned_route
+    if settlement.refused_by:
+        claimed.refused_by = [*claimed.refused_by, settlement.refused_by]
+
+
+def _update(
+    tables: Tables, settlement: Settlement, before: Delivery, after: Delivery, event: Event, keyring: Keyring
+) -> bool:
+    claimed, evidence = settlement.claimed, settlement.evidence
+    is_due = after.state is State.QUEUED or after.is_resend_due
+    changes: dict[str, Value] = {"state": after.state.value, "unknowns": after.unknowns}
+    if event is not Event.RELEASE:
+        changes |= _evidence_columns(evidence, keyring)
+    if settlement.spends_attempt:
+        changes["attempts"] = claimed.attempts + 1
+    if settlement.pinned_route is not None:
+        changes["pinned_route"] = settlement.pinned_route
+    if settlement.refused_by:
+        changes["refused_by"] = [*claimed.refused_by, settlement.refused_by]
+    due = tables.earlier(tables.now(settlement.in_seconds), "gives_up_at")
+    changes["due_at"] = Raw(due) if is_due else None
+    changes["settled_at"] = Raw(tables.now()) if after.state in _SETTLED else None
+    if after.state is State.CLAIMED:
+        changes["authorized_at"], changes["authorized_route"] = None, ""
+    else:
+        changes["lease_until"] = None
+    words, parameters = [], []
+    for column, value in changes.items():
+        if isinstance(value, Raw):
+            words.append(f"{column} = {value.sql}")
+        else:
+            words.append(f"{column} = %s")
+            parameters.append(adapted(tables.connection, value))
+    states = RULES[event].states
+    # The doubts are part of what was believed: a row that somebody else declared unknown is not that row any more.
+    sql = (
+        f"UPDATE {tables.recipient} SET {', '.join(words)} "
+        f"WHERE id = %s AND claim = %s AND unknowns = %s AND state IN ({marks(states)})"
+    )
+    changed = tables.run("settle", sql, [*parameters, claimed.id, before.claim, before.unknowns, *states])
+    return changed == 1
+
+
+def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:
+    code, enhanced, text = reply_columns(evidence, keyring)
+    return {
+        "route": evidence.route,
+        "stage": evidence.stage,
+        "cause": evidence.cause,
+        "reply_code": code,
+        "reply_enhanced": enhanced,
+        "reply_text": text,
+        "detail": evidence.detail[:_REPLY_CHARACTERS],
+        "provider_message_id": evidence.provider_message_id[:255],
+    }
+
+
+def reply_columns(evidence: Evidence, keyring: Keyring) -> tuple[int | None, str, str]:
+    """Code, enhanced status and text as they are stored."""
+    reply = evidence.reply
+    if reply is None:
+        return None, "", ""
+    text = reply.text[:_REPLY_CHARACTERS].replace("\0", "\ufffd")
+    return reply.code, reply.enhanced[:16], keyring.seal_text(text) if evidence.encryption_key else text
+
+
+def write_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyring) -> None:
+    """Append to the journal."""
+    rows: list[list[Value]] = []
+    for attempt in attempts:
+        evidence = attempt.evidence
+        code, enhanced, text = reply_columns(evidence, keyring)
+        rows.append(
+            [
+                attempt.message_id, attempt.claim, attempt.worker, evidence.route, attempt.peer[:100],
+                Raw(tables.now()), attempt.seconds, evidence.stage, evidence.cause, code, enhanced, text,
+                evidence.detail[:_REPLY_CHARACTERS],
+                {str(position): outcome.value for position, outcome in attempt.outcomes.items()},
+                evidence.provider_message_id[:255],
+            ]
+        )  # fmt: skip
+    if rows:
+        insert(tables.using, Attempt, _ATTEMPT_COLUMNS, rows)
+
+
+def unwritten(tables: Tables, attempts: Sequence[AttemptRow]) -> list[AttemptRow]:
+    """Those that the journal does not have yet: a claim sends a message by a route in so many seconds only once."""
+    claims = {attempt.claim for attempt in attempts}
+    rows = Attempt._base_manager.using(tables.using).filter(claim__in=claims)
+    known = set(rows.values_list("message_id", "claim", "route", "seconds"))
+    return [one for one in attempts if (one.message_id, one.claim, one.evidence.route, one.seconds) not in known]

@@ -1,0 +1,109 @@
+"""What a worker reads of messages: few columns for a whole claim, contents only for the next few megabytes."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reliable_email.delivery.submission import OnUnknown, Submission
+from reliable_email.outbox.foreign_fields import rebuild_message
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.smtp.content import BytesContent
+from reliable_email.store.messages import OutboxMessage
+
+# At once in memory for one connection, unless a single message is larger.
+SLICE_BYTES = 4 * 1024 * 1024
+SLICE_MESSAGES = 100
+
+
+class ContentGone(Exception):
+    """The content was pruned, or the row is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message without its content."""
+
+    id: int
+    message_id: str
+    sender: str
+    from_domain: str
+    content_size: int
+    on_unknown: OnUnknown | None
+    encryption_key: str
+    traceparent: str
+
+
+_COLUMNS = (
+    "id",
+    "message_id",
+    "sender",
+    "from_domain",
+    "content_size",
+    "on_unknown",
+    "encryption_key",
+    "traceparent",
+)
+
+
+def load_messages(using: str, ids: Iterable[int]) -> dict[int, StoredMessage]:
+    """The messages with these ids."""
+    rows = OutboxMessage._base_manager.using(using).filter(pk__in=set(ids))
+    return {
+        row["id"]: StoredMessage(**{**row, "on_unknown": OnUnknown(row["on_unknown"]) if row["on_unknown"] else None})
+        for row in rows.values(*_COLUMNS)
+    }
+
+
+def slices(messages: Iterable[StoredMessage]) -> Iterator[list[StoredMessage]]:
+    """Runs of messages whose contents fit into memory together."""
+    chosen: list[StoredMessage] = []
+    size = 0
+    for message in messages:
+        if chosen and (size + message.content_size > SLICE_BYTES or len(chosen) >= SLICE_MESSAGES):
+            yield chosen
+            chosen, size = [], 0
+        chosen.append(message)
+        size += message.content_size
+    if chosen:
+        yield chosen
+
+
+def load_contents(using: str, messages: Sequence[StoredMessage], keyring: Keyring) -> dict[int, BytesContent]:
+    """Contents by the message's id; those that are gone are left out."""
+    by_id = {message.id: message for message in messages}
+    rows = OutboxMessage._base_manager.using(using).filter(pk__in=by_id, content__isnull=False)
+    found = {}
+    for pk, sealed in rows.values_list("id", "content"):
+        message = by_id[pk]
+        assert sealed is not None, "the filter leaves those out"
+        data = keyring.open(bytes(sealed), message.encryption_key)
+        found[pk] = BytesContent(data)
+    return found
+
+
+def load_submission(using: str, message: StoredMessage, content: BytesContent, keyring: Keyring) -> Submission:
+    """The caller's message again, for routes that take no MIME."""
+    row = OutboxMessage._base_manager.using(using).only("fields").get(pk=message.id)
+    fields: dict[str, Any] | None = row.fields
+    if fields and "sealed" in fields:
+        fields = json.loads(keyring.open_text(fields["sealed"], message.encryption_key))
+    recipients = tuple(row.recipients.using(using).order_by("position").values_list("address", flat=True))
+    return Submission(
+        message=rebuild_message(content.data, fields, recipients),
+        sender=message.sender,
+        recipients=recipients,
+        content=content,
+        message_id=message.message_id,
+        from_domain=message.from_domain,
+    )
+
+
+def missing_keys(using: str, keyring: Keyring) -> list[str]:
+    """Fingerprints of keys that unfinished rows need and that are not here."""
+    from reliable_email.store.states import State
+
+    unfinished = [State.QUEUED, State.CLAIMED, State.AUTHORIZED, State.UNKNOWN, State.PARKED]
+    rows = OutboxMessage._base_manager.using(using).exclude(encryption_key="").filter(content__isnull=False)
+    needed = rows.filter(recipients__state__in=unfinished).values_list("encryption_key", flat=True).distinct()
+    return sorted(set(needed) - set(keyring.fingerprints))

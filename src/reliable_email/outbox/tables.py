@@ -1,0 +1,84 @@
+"""The words that the outbox's SQL is made of: one connection's table names, clock and small differences."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from reliable_email.outbox.faultpoints import point
+from reliable_email.store.clock import age_sql, now_sql
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.recipients import OutboxRecipient
+
+
+class Tables:
+    """The outbox's tables as this thread's connection to one database sees them."""
+
+    __slots__ = ("using",)
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """This thread's; Django gives each thread its own."""
+        return connections[self.using]
+
+    @property
+    def vendor(self) -> str:
+        """`postgresql`, `mysql` (MariaDB too) or `sqlite`."""
+        return self.connection.vendor
+
+    @property
+    def recipient(self) -> str:
+        """The quoted name of the recipients' table."""
+        return self.connection.ops.quote_name(OutboxRecipient._meta.db_table)
+
+    @property
+    def message(self) -> str:
+        """The quoted name of the messages' table."""
+        return self.connection.ops.quote_name(OutboxMessage._meta.db_table)
+
+    @property
+    def skips_locked(self) -> bool:
+        """Whether rows that another worker holds can be passed over; SQLite has one writer and no need."""
+        return self.vendor != "sqlite"
+
+    def now(self, offset_seconds: float = 0.0) -> str:
+        """SQL for the database's clock."""
+        return now_sql(self.connection, offset_seconds)
+
+    def age(self, column: str) -> str:
+        """SQL for the seconds since an instant."""
+        return age_sql(self.connection, column)
+
+    def earlier(self, first: str, second: str) -> str:
+        """SQL for the earlier of two instants."""
+        return f"{'MIN' if self.vendor == 'sqlite' else 'LEAST'}({first}, {second})"
+
+    def run(self, name: str, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Execute; the number of rows that it changed."""
+        with self._executed(name, sql, parameters) as cursor:
+            return int(cursor.rowcount)
+
+    def rows(self, name: str, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute; what it returns."""
+        with self._executed(name, sql, parameters) as cursor:
+            return list(cursor.fetchall())
+
+    def _executed(self, name: str, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
+        point(name)
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute(sql, list(parameters))
+        except BaseException:
+            cursor.close()
+            raise
+        return cursor
+
+
+def marks(values: Iterable[object]) -> str:
+    """As many parameter marks as there are values."""
+    return ", ".join("%s" for _ in values)

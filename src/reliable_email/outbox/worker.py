@@ -1,0 +1,287 @@
+"""A worker process: lines that deliver, and a keeper that renews leases, rescues what dead workers held, and reports.
+
+Stopping has two stages. `stop` finishes the messages in hand and gives back the rest. `stop_now` declares what still
+waits for a reply unknown (or leaves it to be sent again, as its policy says) and returns.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from django.db import connections
+
+from reliable_email.delivery.breaker import Permission, permission
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.submission import OnUnknown
+from reliable_email.outbox import presence, wake
+from reliable_email.outbox.claim import Wanted, renew
+from reliable_email.outbox.keyring import KeyMissing, Keyring
+from reliable_email.outbox.line import Line, LineOptions
+from reliable_email.outbox.listen import can_listen, listen
+from reliable_email.outbox.reconnect import AWAY, drop_connection
+from reliable_email.outbox.rescue import RescuePolicy, rescue
+from reliable_email.outbox.round import RoundOptions
+from reliable_email.outbox.stored import missing_keys
+
+logger = logging.getLogger("reliable_email.outbox")
+
+# Lease left over when permissions stop: the write of the permission itself takes time.
+_MARGIN_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker works; see `RELIABLE_EMAIL` for the settings of the same names.
+
+    Attributes:
+        only_mailers: deliver for these mailers alone; None for all.
+        only_routes: use these routes alone; None for all.
+        until_empty: end when nothing is due or claimed.
+        max_transactions: end after about so many; None for no limit.
+        listen: be woken by NOTIFY where there is one.
+    """
+
+    using: str
+    environment: str = ""
+    connections: int = 4
+    batch: int = 100
+    lease_seconds: float = 60.0
+    poll_seconds: float = 1.0
+    final_reply_seconds: float = 600.0
+    stop_seconds: float = 30.0
+    crash_limit: int = 5
+    only_mailers: Collection[str] | None = None
+    only_routes: Collection[str] | None = None
+    until_empty: bool = False
+    max_transactions: int | None = None
+    listen: bool = True
+    keyring: Keyring = field(default_factory=Keyring)
+
+
+class Worker:
+    """See the module.
+
+    Args:
+        routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
+        store: what is remembered of routes.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        *,
+        routes_of: Callable[[str], Sequence[Route]],
+        store: RouteStateStore,
+    ) -> None:
+        self.options = options
+        # Unique, so that a name seen in a row is this process and no earlier one.
+        self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.transactions = 0
+        self._routes_of = routes_of
+        self._store = store
+        self._lock = threading.Lock()
+        self._is_stopping = threading.Event()
+        self._is_stopping_now = threading.Event()
+        self._is_done = threading.Event()  # the lines have ended
+        self._lease_ends_at = 0.0
+        self._seen_mailers: dict[str, list[Route]] = {}
+        self._suspects = threading.Lock()
+
+    # What lines ask.
+
+    def may_claim(self) -> bool:
+        """See `Foreman`."""
+        limit = self.options.max_transactions
+        return not self._is_stopping.is_set() and (limit is None or self.transactions < limit)
+
+    def may_go_on(self) -> bool:
+        """See `Foreman`."""
+        return not self._is_stopping.is_set()
+
+    def may_authorize(self) -> bool:
+        """See `Foreman`."""
+        return not self._is_stopping_now.is_set() and time.monotonic() < self._lease_ends_at
+
+    def wanted(self) -> Wanted:
+        """See `Foreman`: mailers and routes that are closed now are passed over."""
+        seen = dict(self._seen_mailers)
+        closed_routes = {route.alias for routes in seen.values() for route in routes if not self._is_open(route)}
+        closed_mailers = [
+            alias for alias, routes in seen.items() if routes and closed_routes.issuperset(one.alias for one in routes)
+        ]
+        return Wanted(
+            environment=self.options.environment,
+            closed_mailers=closed_mailers,
+            closed_routes=closed_routes,
+            only_mailers=self.options.only_mailers,
+        )
+
+    def has_settled(self, transactions: int) -> None:
+        """See `Foreman`."""
+        with self._lock:
+            self.transactions += transactions
+
+    def routes_of(self, mailer: str) -> Sequence[Route]:
+        """The mailer's routes that this worker may use."""
+        found = self._seen_mailers.get(mailer)
+        if found is None:
+            allowed = self.options.only_routes
+            found = [route for route in self._routes_of(mailer) if allowed is None or route.alias in allowed]
+            self._seen_mailers[mailer] = found
+        return found
+
+    def _is_open(self, route: Route) -> bool:
+        return permission(self._store.read(route), now=time.time()) is not Permission.NO
+
+    # Running.
+
+    def run(self) -> int:
+        """Work until stopped, or as the options say; how many transactions that were.
+
+        Raises:
+            KeyMissing: a pending row was written with an encryption key that is not here.
+        """
+        self._check_keys()
+        presence.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
+        self._lease_ends_at = time.monotonic() + self._trusted_seconds
+        lines = [
+            threading.Thread(target=self._run_line, name=f"reliable-email-line-{n}", daemon=True)
+            for n in range(self.options.connections)
+        ]
+        keeper = threading.Thread(target=self._keep, name="reliable-email-keeper", daemon=True)
+        for thread in (keeper, *lines):
+            thread.start()
+        if self.options.listen and can_listen(self.options.using):
+            arguments = (self.options.using, self._is_done)
+            threading.Thread(target=listen, args=arguments, name="reliable-email-listener", daemon=True).start()
+        self._await(lines)
+        self._is_done.set()
+        keeper.join()
+        self._leave()
+        return self.transactions
+
+    def stop(self) -> None:
+        """Finish what is in hand, give back the rest, end. Safe to call from a signal handler."""
+        self._is_stopping.set()
+
+    def stop_now(self) -> None:
+        """End without waiting for replies. Safe to call from a signal handler."""
+        self._is_stopping.set()
+        self._is_stopping_now.set()
+
+    @property
+    def _trusted_seconds(self) -> float:
+        return self.options.lease_seconds * (1.0 - _MARGIN_SHARE)
+
+    def _check_keys(self) -> None:
+        missing = missing_keys(self.options.using, self.options.keyring)
+        if missing:
+            raise KeyMissing(
+                f"Unfinished messages were written with encryption keys that are not in "
+                f"RELIABLE_EMAIL['ENCRYPTION_KEYS']: {', '.join(missing)}. Add them behind the current one."
+            )
+
+    def _await(self, lines: Sequence[threading.Thread]) -> None:
+        while any(line.is_alive() for line in lines):
+            if self._is_stopping_now.is_set():
+                return
+            if self._is_stopping.is_set():
+                wake.nudge()
+            for line in lines:
+                line.join(timeout=0.05)
+
+    def _leave(self) -> None:
+        """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
+        try:
+            presence.abandon(self.options.using, self.name)
+            rescue(self.options.using, self._rescue_policy())
+            presence.leave(self.options.using, self.name, self.transactions)
+        except AWAY as error:
+            logger.warning("The database is away; other workers will take back what was in hand: %s", error)
+        connections[self.options.using].close()
+
+    def _run_line(self) -> None:
+        line = Line(
+            LineOptions(
+                round=RoundOptions(
+                    using=self.options.using,
+                    worker=self.name,
+                    final_reply_seconds=self.options.final_reply_seconds,
+                    keyring=self.options.keyring,
+                ),
+                batch=self.options.batch,
+                lease_seconds=self.options.lease_seconds,
+            ),
+            self,
+            routes_of=self.routes_of,
+            store=self._store,
+            suspects=self._suspects,
+        )
+        try:
+            while self.may_claim():
+                seen = wake.generation()
+                try:
+                    claimed = line.work()
+                    is_over = not claimed and self.options.until_empty and self._nothing_is_left()
+                except AWAY as error:
+                    logger.warning("The database is away: %s", error)
+                    drop_connection(self.options.using)
+                    self._is_stopping.wait(self.options.poll_seconds)
+                    continue
+                if is_over:
+                    return
+                if not claimed:
+                    wake.wait(seen, self.options.poll_seconds)
+        except Exception:
+            # The last net: a line that dies silently would leave a worker that looks alive.
+            logger.exception("A line of the worker ended with an error; the worker stops")
+            self.stop()
+        finally:
+            line.close()
+
+    def _nothing_is_left(self) -> bool:
+        """Whether nothing is claimed: what another line has in hand may come back, what the dead had is rescued."""
+        return not presence.anything_in_hand(self.options.using, self.options.environment)
+
+    # Keeping.
+
+    def _keep(self) -> None:
+        """Renew leases and look after what others left, until the lines have ended."""
+        period = self.options.lease_seconds / 4
+        try:
+            while not self._is_done.wait(period):
+                began_at = time.monotonic()
+                try:
+                    renew(self.options.using, worker=self.name, lease_seconds=self.options.lease_seconds)
+                    self._lease_ends_at = began_at + self._trusted_seconds
+                    rescue(self.options.using, self._rescue_policy())
+                    presence.note(self.options.using, self.name, self.transactions)
+                except AWAY as error:
+                    # Not renewed: permissions end by themselves when the lease does.
+                    logger.warning("Leases could not be renewed: %s", error)
+                    drop_connection(self.options.using)
+        finally:
+            connections.close_all()
+
+    def _rescue_policy(self) -> RescuePolicy:
+        return RescuePolicy(
+            environment=self.options.environment,
+            worker=self.name,
+            final_reply_seconds=self.options.final_reply_seconds,
+            crash_limit=self.options.crash_limit,
+            route_on_unknown=self._route_on_unknown,
+        )
+
+    def _route_on_unknown(self, alias: str) -> OnUnknown:
+        for routes in self._seen_mailers.values():
+            for route in routes:
+                if route.alias == alias:
+                    exact = OnUnknown.RESEND if route.idempotency_header is not None else None
+                    return exact or route.on_unknown or OnUnknown.HOLD
+        return OnUnknown.HOLD

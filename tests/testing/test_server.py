@@ -356,7 +356,8 @@ class TestCorrectServer:
         """A context of one's own replaces the certificate."""
         context = server_context(good(), maximum_version=ssl.TLSVersion.TLSv1)
         with ScriptedServer(context=context, tls="implicit") as server:
-            with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+            # Where OpenSSL's security level forbids the old signatures, that is what the client finds first.
+            with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|legacy sigalg"):
                 smtplib.SMTP_SSL("localhost", server.port, context=client_context(good()))
             assert server.wait_for_end().ending is Ending.TLS_FAILED
 
@@ -663,9 +664,9 @@ class TestScript:
         for action, is_polite in ((close(), False), (close(close_notify=True), True), (None, True)):
             with ScriptedServer(Script(quit=action), tls="implicit") as server:
                 raw_socket = socket.create_connection((server.host, server.port))
-                wrapped = client_context(good()).wrap_socket(
-                    raw_socket, server_hostname="localhost", suppress_ragged_eofs=False
-                )
+                context = client_context(good())
+                context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)  # some Pythons set it
+                wrapped = context.wrap_socket(raw_socket, server_hostname="localhost", suppress_ragged_eofs=False)
                 with wrapped:
                     wrapped.recv(100)
                     wrapped.sendall(b"QUIT\r\n")
@@ -673,7 +674,7 @@ class TestScript:
                         while wrapped.recv(100):
                             pass
                         was_polite = True
-                    except ssl.SSLEOFError:
+                    except ssl.SSLError:  # SSLEOFError in later Pythons
                         was_polite = False
                 assert was_polite is is_polite
 

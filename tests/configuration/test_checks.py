@@ -50,10 +50,12 @@ def found(entries: Mapping[str, Any] | None = None, **settings: Any) -> dict[str
 
 
 def smtp(**options: Any) -> dict[str, Any]:
+    """MAILERS with one SMTP route."""
     return {"default": {"BACKEND": SMTP, "OPTIONS": options}}
 
 
 def over(backend: str, using: object, **options: Any) -> dict[str, Any]:
+    """A mailer that sends by others."""
     return {"BACKEND": backend, "OPTIONS": {"using": using, **options}}
 
 

@@ -27,6 +27,7 @@ class ProjectsConsole(ConsoleBackend):
 
 
 def over(backend: str, using: object) -> dict[str, Any]:
+    """A mailer that sends by others."""
     return {"BACKEND": backend, "OPTIONS": {"using": using}}
 
 

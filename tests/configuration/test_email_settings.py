@@ -16,6 +16,7 @@ UseSettings = Callable[..., None]
 
 
 def route(**arguments: Any) -> SMTPOptions:
+    """The route of the settings, with a backend's arguments over them."""
     return smtp_options(arguments, alias=None)
 
 

@@ -20,12 +20,14 @@ CONSOLE = "django.core.mail.backends.console.EmailBackend"
 
 
 def default_route(environ: dict[str, str]) -> SMTPOptions:
+    """The one route that the environment describes."""
     entry = env.mailers(environ)["default"]
     assert entry["BACKEND"] == SMTP
     return smtp_options(entry["OPTIONS"], alias="default")
 
 
 def refusal(environ: dict[str, str]) -> str:
+    """Why the environment cannot be used."""
     with pytest.raises(ImproperlyConfigured) as caught:
         env.mailers(environ)
     return str(caught.value)

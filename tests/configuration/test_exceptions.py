@@ -32,6 +32,7 @@ from reliable_email.smtp.stages import Stage
 
 
 def failure(cause: Cause, stage: Stage, reply: str = "", detail: str = "", help_text: str = "Do this.") -> Failure:
+    """A failure of a route, with its text for people."""
     return Failure(
         cause=cause,
         scope=Scope.ROUTE,
@@ -46,6 +47,7 @@ def failure(cause: Cause, stage: Stage, reply: str = "", detail: str = "", help_
 
 
 def one(outcome: Outcome, why: Failure | None = None, route: str = "gmail") -> RecipientOutcome:
+    """What became of one recipient."""
     return RecipientOutcome(
         outcome=outcome,
         cause=why.cause if why else None,
@@ -57,6 +59,7 @@ def one(outcome: Outcome, why: Failure | None = None, route: str = "gmail") -> R
 
 
 def report(**outcomes: RecipientOutcome) -> DeliveryReport:
+    """A report on addresses at example.com."""
     recipients = Recipients({f"{name}@example.com": outcome for name, outcome in outcomes.items()})
     return DeliveryReport(recipients=recipients, message_id="<1@x>")
 

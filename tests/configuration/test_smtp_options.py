@@ -16,10 +16,12 @@ from reliable_email.smtp.pins import show_pin
 
 
 def route(**options: Any) -> SMTPOptions:
+    """The route of a mailer named x."""
     return smtp_options(options, alias="x")
 
 
 def refusal(**options: Any) -> str:
+    """Why the options cannot be used; the place is always named."""
     with pytest.raises(InvalidMailer) as caught:
         route(**options)
     text = str(caught.value)
@@ -28,6 +30,7 @@ def refusal(**options: Any) -> str:
 
 
 def access_token_of_the_test() -> str:
+    """A token provider for a dotted path."""
     return "token"
 
 

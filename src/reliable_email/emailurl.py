@@ -9,7 +9,7 @@
 | `console:`, `file:///path`, `memory:`, `dummy:` | Django's backends of that kind |
 
 User and password are percent-decoded. The query holds options by name, with `tls` and `ssl` for `use_tls` and `use_ssl`.
-"""
+"""  # noqa: E501 - a row of a table is one line
 
 import re
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ like one that is not set. What `mailers` returns holds the secrets; nothing here
 | EMAIL_FALLBACK_ENABLED | false switches the second provider off; true without one means the console under DEBUG |
 | EMAIL_URL, EMAIL_FALLBACK_URL | one URL instead of the names above, or `failover(url url …)` |
 | EMAIL_BACKEND | the BACKEND of the default mailer |
-"""
+"""  # noqa: E501 - a row of a table is one line
 
 import os
 from collections.abc import Callable, Mapping

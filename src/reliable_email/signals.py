@@ -1,7 +1,7 @@
 """What happened to a message or a route, for code that wants to act on it.
 
-All are sent with `send_robust`: a receiver that raises is logged and changes nothing. Those of the outbox are sent after
-the commit that wrote what they tell, those of a direct send at once. `sender` is the class of the backend, or of the
+All are sent with `send_robust`: a receiver that raises is logged and changes nothing. Those of the outbox are sent
+after the commit that wrote what they tell, those of a direct send at once. `sender` is the class of the backend, or of the
 worker, that did it. Receivers take `**kwargs`: a later version may tell more.
 
 | signal | sent when | keyword arguments |
@@ -16,7 +16,7 @@ worker, that did it. Receivers take `**kwargs`: a later version may tell more.
 
 `message_id` is the Message-ID with its angle brackets; `outbox_id` is None for a direct send. "Opened" and "closed" are
 a breaker's words, as in an electric circuit: opened means that nothing goes through.
-"""
+"""  # noqa: E501 - a row of a table is one line
 
 from django.dispatch import Signal
 

@@ -14,7 +14,7 @@ from reliable_email.classification.codes import cause_of_code, cause_of_status
 from reliable_email.classification.hints import retry_hint, window_hint
 from reliable_email.classification.meanings import MEANINGS, action_for, is_permanent, scope_for
 from reliable_email.classification.rulebook import Rule, RuleBook, loose_rulebook, rulebook
-from reliable_email.classification.words import embedded_status, words
+from reliable_email.classification.words import embedded_status, told_stage, with_marks, words
 from reliable_email.providers import canonical_name
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply
@@ -75,7 +75,8 @@ def _of_reply(
     read = words(text)
     enhanced = reply.enhanced or embedded_status(text)
     known_provider = (canonical_name(provider) or "") if provider else ""
-    rule, cause, name, certain = _decision(reply.code, read, enhanced, stage, known_provider)
+    told = told_stage(read) if stage is None and " in reply to " in read else None
+    rule, cause, name, certain = _decision(reply.code, read, text, enhanced, stage or told, known_provider)
     permanent = is_permanent(cause, reply.code)
     scope = scope_for(cause, stage)
     help_text = ""
@@ -110,7 +111,7 @@ def _of_reply(
 
 
 def _decision(
-    code: int, read: str, enhanced: str, stage: Stage | None, provider: str
+    code: int, read: str, text: str, enhanced: str, stage: Stage | None, provider: str
 ) -> tuple[Rule | None, Cause, str, bool]:
     """(rule or None, cause, name of what decided, certain)."""
     rule = _first_rule(rulebook(), code, read, enhanced, stage, provider)
@@ -119,7 +120,7 @@ def _decision(
     cause = cause_of_status(code, enhanced, stage)
     if cause is not None:
         return None, cause, f"status.{enhanced}", True
-    rule = _first_rule(loose_rulebook(), code, read, enhanced, stage, provider)
+    rule = _first_rule(loose_rulebook(), code, with_marks(read, text), enhanced, stage, provider)
     if rule is not None:
         return rule, rule.cause, rule.id, True
     return None, *cause_of_code(code, stage)

@@ -10,6 +10,8 @@ import re
 import string
 import unicodedata
 
+from reliable_email.smtp.stages import Stage
+
 MAX_CHARACTERS = 2048
 
 _LOCAL_PART = string.ascii_lowercase + string.digits + ".!#$%&*+-/=?^_`{|}~"
@@ -19,6 +21,17 @@ _NUMBERS = re.compile(r"\d{1,3}[-. ]\d{1,3}\.\d{1,3}(?:\.\d{1,3})?")
 _IPV6 = re.compile(r"(?:[0-9a-f]{1,4}:){3,7}[0-9a-f:]{0,16}|[0-9a-f:]{0,32}::[0-9a-f:]{1,32}")
 _MARKS = bytes(code if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
 _APOSTROPHES = b"'`"
+_TOLD = {
+    "mail from": Stage.MAIL,
+    "rcpt to": Stage.RCPT,
+    "data": Stage.DATA,
+    "end of data": Stage.FINAL_REPLY,
+    "helo": Stage.EHLO,
+    "ehlo": Stage.EHLO,
+    "auth": Stage.AUTH,
+    "starttls": Stage.STARTTLS,
+}
+_IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 
 
@@ -35,6 +48,17 @@ def words(text: str) -> str:
     # Bytes are translated ten times faster than text.
     found = text.encode("ascii", "ignore").translate(_MARKS, _APOSTROPHES).decode("ascii").split()
     return f" {' '.join(found)} " if found else " "
+
+
+def with_marks(read: str, text: str) -> str:
+    """`read` and the word "ipnumber" where the text, whose words it has, names an IP address that they left out."""
+    return f"{read}ipnumber " if _IPV4.search(text, 0, MAX_CHARACTERS) else read
+
+
+def told_stage(read: str) -> Stage | None:
+    """The stage that a relay wrote behind the reply it passes on, as in "(in reply to MAIL FROM command)"."""
+    _, found, told = read.rpartition(" in reply to ")
+    return next((stage for words_of, stage in _TOLD.items() if told.startswith(words_of)), None) if found else None
 
 
 def embedded_status(text: str) -> str:

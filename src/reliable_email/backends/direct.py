@@ -107,8 +107,8 @@ def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:
     for name in ("send_at", "idempotency_key"):
         if getattr(options, name) is not None:
             raise ValueError(
-                f"delivery_options.{name} needs the outbox; this mailer sends at once. Send through a mailer whose BACKEND "
-                f"is reliable_email.backends.OutboxBackend, or leave it out."
+                f"delivery_options.{name} needs the outbox; this mailer sends at once. Send through a mailer whose "
+                f"BACKEND is reliable_email.backends.OutboxBackend, or leave it out."
             )
     before = _settled_before(known, resend=(options.on_unknown or on_unknown) is OnUnknown.RESEND)
     recipients = tuple(one for one in submission.recipients if address_key(one) not in before)

@@ -104,11 +104,12 @@ def make_route(alias: str) -> Route:
     entry = mailer(alias)
     if entry.kind in (MailerKind.OUTBOX, MailerKind.FAILOVER):
         raise InvalidMailer("It sends through other mailers, so it is no route.", alias=alias)
+    identity = f"{alias}\0{entry.backend}"
     return Route(
         alias=alias,
         transport=ForeignTransport(lambda: mailers[alias], alias=alias),
         provider=provider_of(entry.backend),
-        fingerprint=salted_hmac("reliable_email.route", f"{alias}\0{entry.backend}", algorithm="sha256").hexdigest()[:32],
+        fingerprint=salted_hmac("reliable_email.route", identity, algorithm="sha256").hexdigest()[:32],
         max_attempts=1,
         delivers=entry.kind not in _SHOW_ONLY,
         is_foreign=True,

@@ -1,4 +1,4 @@
-"""What is wrong with the configuration, as system checks say it. They build no mailer, and open neither a socket nor a database connection.
+"""What is wrong with the configuration, as system checks say it: without a mailer built or a connection opened.
 
 | id | what is wrong |
 |---|---|
@@ -38,7 +38,7 @@ from typing import Any
 
 import django
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Info, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
 
 from reliable_email import conf
 from reliable_email.backends.doors import failover_problems, outbox_problems
@@ -160,7 +160,7 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
         case MailerKind.DEFAULT_MAILER if not one.is_legacy:
             yield Error(
                 f"{_name(one)} has the backend DefaultMailer, which opens this very mailer.",
-                hint="DefaultMailer belongs into EMAIL_BACKEND on Django before 6.1. Write the backend that sends here.",
+                hint="DefaultMailer belongs into EMAIL_BACKEND on Django before 6.1. Write the backend that sends.",
                 id="reliable_email.E020",
             )
 
@@ -283,7 +283,7 @@ def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
     if not found.kind.is_ours and found.options.get("fail_silently"):
         yield Error(
             f"{_name(above)} has the route {found.alias!r} with fail_silently: a failure would look like a delivery.",
-            hint=f"Remove fail_silently from MAILERS[{found.alias!r}]; set it on the mailer above if nothing may raise.",
+            hint=f"Remove fail_silently from MAILERS[{found.alias!r}]; set it on the mailer above if none may raise.",
             id="reliable_email.E013",
         )
 

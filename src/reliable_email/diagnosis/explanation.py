@@ -113,8 +113,8 @@ def _wrong_port_remedies(failure: WireFailure, options: SMTPOptions) -> list[str
     ):
         return [
             (
-                f"Port {link.port} may speak TLS from the first byte, as 465 does: use use_ssl in place of use_tls, or port "
-                f"587 with use_tls."
+                f"Port {link.port} may speak TLS from the first byte, as 465 does: use use_ssl in place of use_tls, or "
+                f"port 587 with use_tls."
             )
         ]
     if (

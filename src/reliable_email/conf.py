@@ -84,6 +84,16 @@ def is_debug() -> bool:
     return bool(settings.DEBUG)
 
 
+def uses_localtime() -> bool:
+    """Django's EMAIL_USE_LOCALTIME: whether the Date header is in local time."""
+    return bool(settings.EMAIL_USE_LOCALTIME)
+
+
+def default_charset() -> str:
+    """Django's DEFAULT_CHARSET."""
+    return str(settings.DEFAULT_CHARSET)
+
+
 def mailers() -> Mapping[str, Mapping[str, Any]] | None:
     """The setting MAILERS, on every Django version; None where the project has none.
 
@@ -118,7 +128,7 @@ def email_backend() -> str:
 
 
 def email_options(prefix: str = PREFIX) -> dict[str, object]:
-    """The options that `EMAIL_*` settings give to `ReliableSMTPBackend`; empty beside MAILERS, where they are errors."""
+    """The options that `EMAIL_*` settings give to `ReliableSMTPBackend`; none beside MAILERS, where they are errors."""
     if is_set("MAILERS"):
         return {}
     found = {}
@@ -192,7 +202,7 @@ def _environment(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The dict `RELIABLE_EMAIL`. A key is an attribute's name in capitals; `help` in the field's metadata describes it."""
+    """The dict `RELIABLE_EMAIL`. A key is an attribute's name in capitals; `help` in its metadata describes it."""
 
     environment: str = _key(
         "", _environment, "Name of this deployment. Rows carry it, and a worker of another environment refuses them."

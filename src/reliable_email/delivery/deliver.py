@@ -160,18 +160,26 @@ class Delivery:
         for message in messages:
             if message.seconds_left <= 0:
                 continue
-            chosen: dict[str, list[_Recipient]] = {}
-            for recipient in message.open_recipients:
-                route = self._choose(message, recipient)
-                if route is not None:
-                    chosen.setdefault(route.alias, []).append(recipient)
-            for alias, recipients in chosen.items():
-                route = next(one for one in self._routes if one.alias == alias)
-                for part in self._parts(route, recipients):
-                    work = self._admit(route, message, part)
-                    if work is not None:
-                        plan.setdefault(alias, (route, []))[1].append(work)
+            # Routes that are closed are passed over at once; a recipient that is admitted waits for its answer.
+            while chosen := self._chosen(message):
+                admitted = False
+                for route, recipients in chosen:
+                    for part in self._parts(route, recipients):
+                        work = self._admit(route, message, part)
+                        if work is not None:
+                            plan.setdefault(route.alias, (route, []))[1].append(work)
+                            admitted = True
+                if admitted:
+                    break
         return list(plan.values())
+
+    def _chosen(self, message: _Message) -> list[tuple[Route, list[_Recipient]]]:
+        chosen: dict[str, tuple[Route, list[_Recipient]]] = {}
+        for recipient in message.open_recipients:
+            route = self._choose(message, recipient)
+            if route is not None:
+                chosen.setdefault(route.alias, (route, []))[1].append(recipient)
+        return list(chosen.values())
 
     def _choose(self, message: _Message, recipient: _Recipient) -> Route | None:
         for route in self._routes:

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class ReliableEmailConfig(AppConfig):
-    """Registers the system checks when it is ready, and nothing else: no mailer is built and nothing is opened."""
+    """Registers checks and receivers when it is ready: no mailer is built and nothing is opened."""
 
     name = "reliable_email"
     label = "reliable_email"
@@ -13,7 +13,9 @@ class ReliableEmailConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and listen for what is to be announced."""
         from reliable_email.checks import register_all
+        from reliable_email.integrations import announcing
 
         register_all()
+        announcing.connect()

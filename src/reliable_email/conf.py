@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from reliable_email.values import ValueProblem, boolean, closest, integer, seconds, secret, shown, text
+from reliable_email.values import ValueProblem, boolean, choice, closest, integer, seconds, secret, shown, text
 
 NAME = "RELIABLE_EMAIL"
 _lazy: Any = settings  # what is behind Django's lazy object has no public name
@@ -193,6 +193,10 @@ def _secrets(value: object) -> tuple[str, ...]:
     raise ValueProblem("must be a list of texts")
 
 
+def _announcer(value: object) -> str:
+    return choice(value, ("", "celery", "tasks"))
+
+
 def _environment(value: object) -> str:
     word = text(value)
     if len(word) > 64:
@@ -218,6 +222,9 @@ class Settings:
     stop_seconds: float = _key(30.0, seconds, "How long a worker that was told to stop waits for messages in hand.")
     crash_limit: int = _key(5, _count(1), "A message in hand at so many crashes is parked.")
     notify: bool = _key(True, boolean, "Wake workers by LISTEN/NOTIFY on PostgreSQL.")
+    announce: str = _key(
+        "", _announcer, 'Who is told what was queued, beside polling workers: "celery", "tasks" (django.tasks), or "".'
+    )
     # Messages
     expires_days: float = _key(3.0, _days, "Days after which a message is given up; one of its own `expires_in` wins.")
     content_days: int = _key(7, _count(), "Days for which content is kept once a message is finished.")

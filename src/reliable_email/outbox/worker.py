@@ -42,6 +42,7 @@ class WorkerOptions:
     Attributes:
         only_mailers: deliver for these mailers alone; None for all.
         only_routes: use these routes alone; None for all.
+        only_messages: deliver these alone, by id; None for all.
         until_empty: end when nothing is due or claimed.
         max_transactions: end after about so many; None for no limit.
         listen: be woken by NOTIFY where there is one.
@@ -58,6 +59,7 @@ class WorkerOptions:
     crash_limit: int = 5
     only_mailers: Collection[str] | None = None
     only_routes: Collection[str] | None = None
+    only_messages: Collection[int] | None = None
     until_empty: bool = False
     max_transactions: int | None = None
     listen: bool = True
@@ -120,6 +122,7 @@ class Worker:
             closed_mailers=closed_mailers,
             closed_routes=closed_routes,
             only_mailers=self.options.only_mailers,
+            message_ids=self.options.only_messages,
         )
 
     def has_settled(self, transactions: int) -> None:

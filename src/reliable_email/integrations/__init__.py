@@ -1,0 +1,1 @@
+"""Where other packages meet this one: task queues, webhooks, health checks. Each module needs its package."""

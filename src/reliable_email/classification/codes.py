@@ -79,7 +79,7 @@ def cause_of_status(code: int, enhanced: str, stage: Stage | None) -> Cause | No
     if code // 10 == 53:
         # RFC 4954 §6: about the login, whatever the status says besides.
         return cause if cause in (Cause.AUTH_FAILED, Cause.TLS_REQUIRED) else None
-    if cause in _RECIPIENT_ONLY and stage not in _MAY_BE_RECIPIENT:
+    if cause in _RECIPIENT_ONLY and (stage not in _MAY_BE_RECIPIENT or code == 521):
         return None
     return Cause.SYSTEM_PERMANENT if cause is Cause.SYSTEM_TEMPORARY and code >= 500 else cause
 

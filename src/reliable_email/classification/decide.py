@@ -8,13 +8,14 @@ recipient.
 """
 
 from datetime import datetime
+from functools import cache, lru_cache
 
-from reliable_email.classification.causes import Cause, Failure, Scope
+from reliable_email.classification.causes import Action, Cause, Failure, Scope
 from reliable_email.classification.codes import cause_of_code, cause_of_status
 from reliable_email.classification.hints import retry_hint, window_hint
 from reliable_email.classification.meanings import MEANINGS, action_for, is_permanent, scope_for
 from reliable_email.classification.rulebook import Rule, RuleBook, loose_rulebook, rulebook
-from reliable_email.classification.words import embedded_status, told_stage, with_marks, words
+from reliable_email.classification.words import MAX_CHARACTERS, embedded_status, told_stage, with_marks, words
 from reliable_email.providers import canonical_name
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply
@@ -72,23 +73,20 @@ def _of_reply(
     reply: Reply, *, stage: Stage | None, provider: str | None, sender_domain: str | None, now: datetime | None
 ) -> Failure:
     text = reply.text
-    read = words(text)
-    enhanced = reply.enhanced or embedded_status(text)
     known_provider = (canonical_name(provider) or "") if provider else ""
-    told = told_stage(read) if stage is None and " in reply to " in read else None
-    rule, cause, name, certain = _decision(reply.code, read, text, enhanced, stage or told, known_provider)
-    permanent = is_permanent(cause, reply.code)
-    scope = scope_for(cause, stage)
+    rule, cause, name, certain = _decision(reply.code, text[:MAX_CHARACTERS], reply.enhanced, stage, known_provider)
     help_text = ""
     retry_after: float | None = None
-    if rule is not None:
-        permanent = permanent if rule.permanent is None else rule.permanent
-        scope = rule.scope or scope
+    if rule is None:
+        permanent, scope, action = _consequences(cause, reply.code >= 500, stage)
+    else:
+        permanent, scope, action = _consequences(cause, reply.code >= 500, stage, rule.permanent, rule.scope)
         help_text = rule.help
         retry_after = rule.retry_after
     if cause is Cause.SENDER_NOT_VERIFIED and sender_domain and _names_only_others(text, sender_domain):
         # Amazon SES in its sandbox: the identity that failed is the recipient.
         scope = Scope.RECIPIENT
+        action = action_for(cause, permanent=permanent, scope=scope)
     retry_at: datetime | None = None
     if cause in _COMES_BACK:
         seconds, retry_at = retry_hint(text, now=now)
@@ -100,7 +98,7 @@ def _of_reply(
         scope=scope,
         permanent=permanent,
         certain=certain,
-        action=action_for(cause, permanent=permanent, scope=scope),
+        action=action,
         retry_after=retry_after,
         retry_at=retry_at,
         help=help_text or help_for(cause),
@@ -110,10 +108,26 @@ def _of_reply(
     )
 
 
+@cache
+def _consequences(
+    cause: Cause, is_5yz: bool, stage: Stage | None, permanent: bool | None = None, scope: Scope | None = None
+) -> tuple[bool, Scope, Action]:
+    """(permanent, scope, action) of a cause; what a rule says of the first two comes before what the cause says."""
+    permanent = is_permanent(cause, 550 if is_5yz else 450) if permanent is None else permanent
+    scope = scope or scope_for(cause, stage)
+    return permanent, scope, action_for(cause, permanent=permanent, scope=scope)
+
+
+# Servers repeat themselves: a list with dead addresses or an open block brings the same words again and again.
+@lru_cache(maxsize=1024)
 def _decision(
-    code: int, read: str, text: str, enhanced: str, stage: Stage | None, provider: str
+    code: int, text: str, enhanced: str, stage: Stage | None, provider: str
 ) -> tuple[Rule | None, Cause, str, bool]:
     """(rule or None, cause, name of what decided, certain)."""
+    read = words(text)
+    enhanced = enhanced or embedded_status(text)
+    if stage is None and " in reply to " in read:
+        stage = told_stage(read)
     rule = _first_rule(rulebook(), code, read, enhanced, stage, provider)
     if rule is not None:
         return rule, rule.cause, rule.id, True
@@ -136,6 +150,7 @@ def _first_rule(book: RuleBook, code: int, read: str, enhanced: str, stage: Stag
     return None
 
 
+@cache
 def help_for(cause: Cause) -> str:
     """The meaning of a cause and what a person should do about it."""
     meaning = MEANINGS[cause]

@@ -33,7 +33,10 @@ def retry_hint(text: str, *, now: datetime | None = None) -> tuple[float | None,
     A moment is always aware. Where `now` is given, a named moment is turned into seconds too.
     """
     text = text[:2048].lower()
-    if not any(stem in text for stem in _STEMS):
+    for stem in _STEMS:
+        if stem in text:
+            break
+    else:
         return None, None
     moment = _moment(text)
     if moment is not None:

@@ -5,13 +5,14 @@ status, stage and provider are among those that it names. Rules are tried in the
 the first that matches decides. Phrases are found by plain substring search, which no text can make slow.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from reliable_email.classification.causes import Cause, Scope
@@ -19,6 +20,7 @@ from reliable_email.classification.words import words
 from reliable_email.smtp.stages import Stage
 
 _STEM = 4  # characters of a word under which phrases are filed; a word alone with "*" needs at least so many
+_PLAIN = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")
 _OWN_FIRST = 1_000_000  # more than there are rules: puts those of the named provider before all others
 _SECTIONS = ("stages", "providers", "generic")  # the order of decision
 _KEYS = frozenset(
@@ -135,6 +137,7 @@ class RuleBook:
         self._by_id = by_id
         self._wordless = tuple(rule for rule in rules if not rule.is_textual)
         # Each phrase of `any_of` (or one of `all_of`) is filed under two neighbouring words of it, or its only word.
+        # An empty phrase says that the words it is filed under are all of it.
         self._by_pair: dict[tuple[str, str], list[tuple[str, Rule]]] = {}
         self._by_word: dict[str, list[tuple[str, Rule]]] = {}
         self._by_stem: dict[str, list[tuple[str, Rule]]] = {}
@@ -144,13 +147,15 @@ class RuleBook:
 
     def _file(self, phrase: str, rule: Rule) -> None:
         whole = phrase.split()
-        if not phrase.endswith(" "):
+        is_closed = phrase.endswith(" ")
+        if not is_closed:
             whole.pop()
         if len(whole) > 1:
             # Of the last pair rather than the first: phrases begin with the common words.
-            self._by_pair.setdefault((whole[-2], whole[-1]), []).append((phrase, rule))
+            left = "" if is_closed and len(whole) == 2 else phrase
+            self._by_pair.setdefault((whole[-2], whole[-1]), []).append((left, rule))
         elif whole:
-            self._by_word.setdefault(whole[0], []).append((phrase, rule))
+            self._by_word.setdefault(whole[0], []).append(("" if is_closed else phrase, rule))
         else:
             self._by_stem.setdefault(phrase.strip()[:_STEM], []).append((phrase, rule))
 
@@ -162,16 +167,10 @@ class RuleBook:
         spelled = text.split()
         vocabulary = frozenset(spelled)
         by_pair, by_word, by_stem = self._by_pair, self._by_word, self._by_stem
-        found = [
-            rule
-            for postings in (
-                *(by_pair[pair] for pair in by_pair.keys() & pairwise(spelled)),
-                *(by_word[word] for word in by_word.keys() & vocabulary),
-                *(by_stem[stem] for stem in by_stem.keys() & {word[:_STEM] for word in vocabulary}),
-            )
-            for phrase, rule in postings
-            if phrase in text
-        ]
+        postings = [by_word[word] for word in by_word.keys() & vocabulary]
+        postings += [by_pair[pair] for pair in by_pair.keys() & pairwise(spelled)]
+        postings += [by_stem[stem] for stem in by_stem.keys() & map(_STEM_OF, vocabulary)]
+        found = [rule for filed in postings for phrase, rule in filed if not phrase or phrase in text]
         if stage is not None:
             found += self._wordless
         # A rule with several matching phrases is found several times; the sort is stable and brings them together.
@@ -242,6 +241,8 @@ def _phrases(name: str, entry: dict[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _padded(name: str, phrase: str) -> str:
+    if _PLAIN.fullmatch(phrase):
+        return f" {phrase} "  # what `words` makes of it, and most phrases are so
     text = words(phrase.removesuffix("*"))
     if text == " ":
         raise RuleError(f"rule {name}: {phrase!r} has no words")
@@ -258,6 +259,7 @@ def _is_word(phrase: str) -> bool:
 
 
 _ORDER = attrgetter("order")
+_STEM_OF = itemgetter(slice(_STEM))
 
 
 def _own_first(provider: str) -> Callable[[Rule], int]:

@@ -1,0 +1,1 @@
+"""The same misfortunes for three queues: this package's outbox, django-post_office and django-mailer."""

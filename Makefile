@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint matrix chaos migrations measure-replies build clean
+.PHONY: help setup test lint matrix chaos migrations measure-replies compare build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -33,6 +33,11 @@ chaos: ## cut every connection at every byte, kill every process at every step
 
 measure-replies: ## how well replies are understood: make measure-replies FILE=replies.tsv
 	$(RUN) python tools/measure_replies.py $(FILE)
+
+compare: ## what three mail queues make of the same misfortunes, as a table (docs/comparison.md)
+	tools/uv venv --quiet --allow-existing .venvs/compare
+	tools/uv pip install --quiet --python .venvs/compare -r bench/compare/requirements.txt -e .
+	.venvs/compare/bin/python -m bench.compare $(ARGS)
 
 build: ## the wheel and the source distribution, in dist/
 	tools/uv build

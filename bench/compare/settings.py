@@ -17,6 +17,7 @@ DATABASES = {
 }
 INSTALLED_APPS = ["django.contrib.contenttypes"]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+MEDIA_ROOT = os.path.dirname(os.environ["COMPARE_DATABASE"])  # post_office keeps attachments there
 DEFAULT_FROM_EMAIL = "shop@example.org"
 if QUEUE == "reliable_email":
     INSTALLED_APPS += ["reliable_email"]

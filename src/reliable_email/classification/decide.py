@@ -126,8 +126,9 @@ def _decision(
     """(rule or None, cause, name of what decided, certain)."""
     read = words(text)
     enhanced = enhanced or embedded_status(text)
-    if stage is None and " in reply to " in read:
-        stage = told_stage(read)
+    if " in reply to " in read:
+        read, told = told_stage(read)
+        stage = stage or told
     rule = _first_rule(rulebook(), code, read, enhanced, stage, provider)
     if rule is not None:
         return rule, rule.cause, rule.id, True

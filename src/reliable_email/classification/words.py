@@ -55,10 +55,13 @@ def with_marks(read: str, text: str) -> str:
     return f"{read}ipnumber " if _IPV4.search(text, 0, MAX_CHARACTERS) else read
 
 
-def told_stage(read: str) -> Stage | None:
-    """The stage that a relay wrote behind the reply it passes on, as in "(in reply to MAIL FROM command)"."""
-    _, found, told = read.rpartition(" in reply to ")
-    return next((stage for words_of, stage in _TOLD.items() if told.startswith(words_of)), None) if found else None
+def told_stage(read: str) -> tuple[str, Stage | None]:
+    """(the words without it, the stage) that a relay wrote behind a reply it passes on: "(in reply to RCPT TO command)"."""
+    before, found, told = read.rpartition(" in reply to ")
+    if not found:
+        return read, None
+    stage = next((stage for words_of, stage in _TOLD.items() if told.startswith(words_of)), None)
+    return (f"{before} " if stage else read), stage
 
 
 def embedded_status(text: str) -> str:

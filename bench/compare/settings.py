@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from pathlib import Path
 
 QUEUE = os.environ["COMPARE_QUEUE"]
 PORT = int(os.environ["COMPARE_PORT"])
@@ -17,7 +18,7 @@ DATABASES = {
 }
 INSTALLED_APPS = ["django.contrib.contenttypes"]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
-MEDIA_ROOT = os.path.dirname(os.environ["COMPARE_DATABASE"])  # post_office keeps attachments there
+MEDIA_ROOT = Path(os.environ["COMPARE_DATABASE"]).parent  # post_office keeps attachments there
 DEFAULT_FROM_EMAIL = "shop@example.org"
 if QUEUE == "reliable_email":
     INSTALLED_APPS += ["reliable_email"]

@@ -56,7 +56,10 @@ def with_marks(read: str, text: str) -> str:
 
 
 def told_stage(read: str) -> tuple[str, Stage | None]:
-    """(the words without it, the stage) that a relay wrote behind a reply it passes on: "(in reply to RCPT TO command)"."""
+    """(the words before it, the stage) where a relay names the command behind the reply that it passes on.
+
+    As Postfix does: "(in reply to RCPT TO command)".
+    """
     before, found, told = read.rpartition(" in reply to ")
     if not found:
         return read, None

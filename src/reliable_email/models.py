@@ -3,14 +3,13 @@
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action, QuotaWindow, RouteState, Suppression, Tally, Worker
+from reliable_email.store.shared import Action, RouteState, Suppression, Tally, Worker
 
 __all__ = [
     "Action",
     "Attempt",
     "OutboxMessage",
     "OutboxRecipient",
-    "QuotaWindow",
     "RouteState",
     "Suppression",
     "Tally",

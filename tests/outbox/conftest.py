@@ -1,5 +1,6 @@
 """Each test of the conformance suite runs on every database that is here, with real commits on tables of its own."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +15,14 @@ from pytest_django import DjangoDbBlocker
 from reliable_email import models
 from tests.services import require
 
+# Folders that import these fixtures have databases of their own.
+_numbers = itertools.count()
 VENDORS = ("sqlite", "postgres", "mariadb")
 _TABLES = (
     models.Attempt,
     models.OutboxRecipient,
     models.OutboxMessage,
     models.RouteState,
-    models.QuotaWindow,
     models.Suppression,
     models.Worker,
     models.Action,
@@ -108,11 +110,12 @@ def database(
     vendor = request.param
     if vendor != "sqlite":
         require(vendor)
-    alias = f"outbox_{vendor}"
+    number = next(_numbers)
+    alias = f"outbox_{vendor}_{number}"
     name = (
         str(tmp_path_factory.mktemp("outbox") / "outbox.sqlite3")
         if vendor == "sqlite"
-        else f"test_outbox_{os.getpid()}"
+        else f"test_outbox_{os.getpid()}_{number}"
     )
     settings = database_settings(vendor, name)
     _create(vendor, name)

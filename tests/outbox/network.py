@@ -1,8 +1,8 @@
 """A network in memory that keeps the transport's contract: who took what, and what the wire said of it.
 
-What a mailbox does is in its local part: `ok`, `nouser` (550 at RCPT), `grey` (450 at RCPT), `taken-lost` (the server took
-the message, the connection died before its reply), `lost` (the connection died with the message), `later` (451 at the
-end), `spam` (554 at the end).
+What a mailbox does is in its local part: `ok`, `nouser` (550 at RCPT), `grey` (450 at RCPT), `taken-lost` (the server
+took the message, the connection died before its reply), `lost` (the connection died with the message), `later` (451 at
+the end), `spam` (554 at the end).
 """
 
 import threading

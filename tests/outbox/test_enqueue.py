@@ -3,6 +3,7 @@
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -181,12 +182,10 @@ def test_the_error_mail_of_a_failed_request_is_neither_lost_nor_a_ghost(using: s
     assert sorted(one.rstrip().rpartition(b"\r\n")[2] for one in contents) == [b"error report", b"second report"]
 
 
-def test_a_transaction_elsewhere_is_warned_of(using: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_transaction_elsewhere_is_warned_of(using: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """Queueing beside the caller's transaction breaks the promise that a rollback sends nothing."""
-    memory = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    connections.settings["elsewhere"] = connections.configure_settings({"elsewhere": memory, "default": {}})[
-        "elsewhere"
-    ]
+    other = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "elsewhere.sqlite3")}
+    connections.settings |= connections.configure_settings({"elsewhere": other, "default": {}}) | connections.settings
     try:
         with caplog.at_level(logging.WARNING, "reliable_email.outbox"):
             enqueue([submission()], QueueOptions(mailer="routes", using=using))

@@ -25,6 +25,7 @@ from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.transaction import RecipientResult, Verdict
 
 CLOSED_SECONDS = 15.0  # how soon a message looks again whether one of its routes is open
+MISCONFIGURED_SECONDS = 60.0
 MAX_SPLITS = 8
 
 
@@ -179,6 +180,12 @@ def parked(way: Way, cause: str, detail: str) -> Settlement:
     """For what only a person can mend."""
     way.evidence = Evidence(cause=cause, detail=detail)
     return _end(way, Event.PARK)
+
+
+def misconfigured(way: Way, detail: str) -> Settlement:
+    """Its mailer cannot be used as it is configured: it waits, and nothing is held against it."""
+    way.evidence = Evidence(cause="misconfigured", detail=detail)
+    return _end(way, Event.DEFER, in_seconds=MISCONFIGURED_SECONDS)
 
 
 def ended(way: Way, event: Event, cause: str, detail: str = "") -> Settlement:

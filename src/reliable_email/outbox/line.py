@@ -15,7 +15,8 @@ from reliable_email.outbox.journal import Intent, Written, commit
 from reliable_email.outbox.reconnect import AWAY, drop_connection, insist
 from reliable_email.outbox.round import Round, RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.tables import Tables
+from reliable_email.outbox.tables import Tables, marks
+from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -128,6 +129,16 @@ class Line:
                 [row.id, taken.number],
             )
 
+    def _let_go(self, taken: Claim) -> None:
+        """End the claim's lease: rescue does the rest."""
+        tables = Tables(self._using)
+        states = [state.value for state in State if state.is_in_hand]
+        sql = (
+            f"UPDATE {tables.recipient} SET lease_until = {tables.now(-1)} "  # noqa: S608 - names and clock
+            f"WHERE state IN ({marks(states)}) AND claim = %s AND claimed_by = %s"
+        )
+        tables.run("let_go", sql, [*states, taken.number, self._foreman.name])
+
     def _take(self, taken: Claim) -> None:
         is_repeat = False
 
@@ -166,8 +177,10 @@ class Line:
             drop_connection(self._using)
             insist(self._using, way.finish, seconds=_FINISH_SECONDS)
         except Exception:
-            # Whatever it is, it is about this claim; the rows go back, and the line goes on with others.
+            # Anything, in code of anybody's, about some message of this claim. It is treated as a crash with the claim
+            # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.
             logger.exception("A claim ended with an error")
-            insist(self._using, way.finish, seconds=_FINISH_SECONDS)
+            insist(self._using, way.write_known, seconds=_FINISH_SECONDS)
+            insist(self._using, lambda: self._let_go(taken), seconds=_FINISH_SECONDS)
         finally:
             self._foreman.has_settled(way.transactions)

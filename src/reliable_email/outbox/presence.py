@@ -3,6 +3,8 @@
 
 import os
 import socket
+from collections.abc import Collection
+from typing import Any
 
 from reliable_email.outbox.tables import Tables, marks
 from reliable_email.outbox.transitions import RULES, Event
@@ -60,9 +62,13 @@ def abandon(using: str, name: str) -> None:
     )
 
 
-def anything_in_hand(using: str, environment: str) -> bool:
-    """Whether any worker of this environment holds anything."""
+def anything_in_hand(using: str, environment: str, message_ids: Collection[int] | None = None) -> bool:
+    """Whether any worker of this environment holds anything (of these messages)."""
     tables = Tables(using)
     states = [state.value for state in State if state.is_in_hand]
-    sql = f"SELECT 1 FROM {tables.recipient} WHERE state IN ({marks(states)}) AND environment = %s LIMIT 1"
-    return bool(tables.rows("in_hand", sql, [*states, environment]))
+    where = f"state IN ({marks(states)}) AND environment = %s"
+    parameters: list[Any] = [*states, environment]
+    if message_ids is not None:
+        where += f" AND message_id IN ({marks(message_ids)})" if message_ids else " AND 1 = 0"
+        parameters += message_ids
+    return bool(tables.rows("in_hand", f"SELECT 1 FROM {tables.recipient} WHERE {where} LIMIT 1", parameters))

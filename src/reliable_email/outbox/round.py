@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from django.core.exceptions import ImproperlyConfigured
+
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.breaker import Permission, permission
 from reliable_email.delivery.deliver import with_header
@@ -22,7 +24,7 @@ from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.outbox.claim import Claim
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.journal import Intent, Written
-from reliable_email.outbox.judge import Way, ended, judge, left_over, parked
+from reliable_email.outbox.judge import Way, ended, judge, left_over, misconfigured, parked
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
 from reliable_email.outbox.stored import StoredMessage, load_contents, load_messages, load_submission, slices
@@ -106,6 +108,10 @@ class Round:
         self._routes: dict[str, list[Route]] = {}
         self.transactions = 0
 
+    def write_known(self) -> None:
+        """Write what is known, and leave the rest in hand."""
+        self._flush()
+
     def finish(self) -> None:
         """Write what is known and give back the rest; again, after `run` or this has raised."""
         self._release()
@@ -142,6 +148,8 @@ class Round:
                     self._routes_for(way)
                 except LookupError as error:
                     self._settlements.append(parked(way, "no_such_mailer", str(error.args[0] if error.args else "")))
+                except ImproperlyConfigured as error:
+                    self._settlements.append(misconfigured(way, str(error)))
         return ways
 
     def _routes_for(self, way: Way) -> list[Route]:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.db import connections
 
@@ -24,6 +25,7 @@ from reliable_email.outbox.claim import Wanted, renew
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
+from reliable_email.outbox.prune import prune
 from reliable_email.outbox.reconnect import AWAY, drop_connection
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
@@ -33,6 +35,7 @@ logger = logging.getLogger("reliable_email.outbox")
 
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
+_PRUNE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class WorkerOptions:
     """How a worker works; see `RELIABLE_EMAIL` for the settings of the same names.
 
     Attributes:
+        content_days: prune content so long after a message is finished; None prunes nothing.
+        journal_days: prune the rest of it so long after.
         only_mailers: deliver for these mailers alone; None for all.
         only_routes: use these routes alone; None for all.
         only_messages: deliver these alone, by id; None for all.
@@ -57,6 +62,8 @@ class WorkerOptions:
     final_reply_seconds: float = 600.0
     stop_seconds: float = 30.0
     crash_limit: int = 5
+    content_days: float | None = None
+    journal_days: float = 90.0
     only_mailers: Collection[str] | None = None
     only_routes: Collection[str] | None = None
     only_messages: Collection[int] | None = None
@@ -94,6 +101,7 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
+        self._prune_at = 0.0
 
     # What lines ask.
 
@@ -250,7 +258,7 @@ class Worker:
 
     def _nothing_is_left(self) -> bool:
         """Whether nothing is claimed: what another line has in hand may come back, what the dead had is rescued."""
-        return not presence.anything_in_hand(self.options.using, self.options.environment)
+        return not presence.anything_in_hand(self.options.using, self.options.environment, self.options.only_messages)
 
     # Keeping.
 
@@ -265,12 +273,24 @@ class Worker:
                     self._lease_ends_at = began_at + self._trusted_seconds
                     rescue(self.options.using, self._rescue_policy())
                     presence.note(self.options.using, self.name, self.transactions)
+                    self._prune()
                 except AWAY as error:
                     # Not renewed: permissions end by themselves when the lease does.
                     logger.warning("Leases could not be renewed: %s", error)
                     drop_connection(self.options.using)
         finally:
             connections.close_all()
+
+    def _prune(self) -> None:
+        days = self.options.content_days
+        if days is None or time.monotonic() < self._prune_at:
+            return
+        self._prune_at = time.monotonic() + _PRUNE_SECONDS
+        prune(
+            using=self.options.using,
+            content_after=timedelta(days=days),
+            journal_after=timedelta(days=self.options.journal_days),
+        )
 
     def _rescue_policy(self) -> RescuePolicy:
         return RescuePolicy(

@@ -1,34 +1,19 @@
-"""What all processes share besides messages: route state, quotas, suppressions, workers, actions and tallies."""
+"""What all processes share besides messages: route state, suppressions, workers, actions and tallies."""
 
 from django.db import models
 
 
 class RouteState(models.Model):
-    """What is known of one route: its breaker, what it has learned. Changed by conditional UPDATE on `version`."""
+    """What is known of one route: breaker, learned limits, quotas. Changed by conditional UPDATE on `version`."""
 
-    key = models.CharField(max_length=200, unique=True, help_text="Alias and fingerprint of the configuration.")
-    alias = models.CharField(max_length=100)
+    alias = models.CharField(max_length=100, unique=True)
     version = models.PositiveBigIntegerField(default=0)
-    state = models.JSONField(default=dict)
+    breaker = models.JSONField(default=dict)
+    ledger = models.JSONField(default=dict, help_text="What was used of its quotas.")
     updated_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return self.key
-
-
-class QuotaWindow(models.Model):
-    """How much of a route's limit is used in one window; counted in the database, so that workers share it."""
-
-    key = models.CharField(max_length=200, help_text="The route's key.")
-    window = models.CharField(max_length=40, help_text="Name of the limit, such as 'day'.")
-    bucket = models.BigIntegerField(help_text="Number of the time slice within the limit's clock.")
-    used = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["key", "window", "bucket"], name="rel_email_quota_bucket")]
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.window} {self.bucket}: {self.used}"
+        return self.alias
 
 
 class Suppression(models.Model):

@@ -1,0 +1,132 @@
+"""`manage.py email_worker`: delivers what the outbox holds, until it is told to stop."""
+
+import json
+import signal
+import threading
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from reliable_email import conf
+from reliable_email.backends.failover import routes_for
+from reliable_email.delivery.route import Route
+from reliable_email.outbox.keyring import KeyMissing, configured_keyring
+from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.store.queries import outbox_database
+from reliable_email.store.route_state import DatabaseRouteStateStore
+
+USAGE_ERROR = 2
+
+
+class Command(BaseCommand):
+    """One worker process with several connections; run as many as you like, on as many machines.
+
+    SIGTERM and SIGINT end it in two stages: the first finishes the messages in hand, a second one (or the end of
+    STOP_SECONDS) does not wait for replies any more.
+    """
+
+    help = "Deliver queued messages."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--connections", type=int, help="connections of this process (CONNECTIONS)")
+        parser.add_argument("--batch", type=int, help="recipients that one claim takes at most (BATCH)")
+        parser.add_argument("--routes", help="use these routes alone, separated by commas")
+        parser.add_argument("--mailers", help="deliver for these mailers alone, separated by commas")
+        parser.add_argument("--until-empty", action="store_true", help="end when nothing is due or claimed")
+        parser.add_argument("--max-messages", type=int, help="end after about so many transactions")
+        parser.add_argument("--database", help="alias of the database; by default the router's choice")
+        parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        settings = conf.get()
+        for name in ("connections", "batch", "max_messages"):
+            if options[name] is not None and options[name] < 1:
+                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.", returncode=USAGE_ERROR)
+        using = outbox_database(options["database"])
+        worker = Worker(
+            WorkerOptions(
+                using=using,
+                environment=settings.environment,
+                connections=options["connections"] or settings.connections,
+                batch=options["batch"] or settings.batch,
+                lease_seconds=settings.lease_seconds,
+                poll_seconds=settings.poll_seconds,
+                final_reply_seconds=settings.final_reply_seconds,
+                stop_seconds=settings.stop_seconds,
+                crash_limit=settings.crash_limit,
+                content_days=settings.content_days,
+                journal_days=settings.journal_days,
+                only_mailers=_names(options["mailers"]),
+                only_routes=_names(options["routes"]),
+                until_empty=options["until_empty"],
+                max_transactions=options["max_messages"],
+                listen=settings.notify,
+                keyring=configured_keyring(),
+            ),
+            routes_of=_routes_of,
+            store=DatabaseRouteStateStore(using),
+        )
+        stages = _Stages(worker, settings.stop_seconds)
+        with stages:
+            if options["verbosity"] > 0 and not options["json"]:
+                self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
+            try:
+                transactions = worker.run()
+            except KeyMissing as error:
+                raise CommandError(str(error), returncode=1) from error
+        if options["json"]:
+            told = {"worker": worker.name, "transactions": transactions, "stopped_by": stages.signal_name}
+            self.stdout.write(json.dumps(told))
+        elif options["verbosity"] > 0:
+            self.stdout.write(f"{transactions} transactions, ended{f' by {stages.signal_name}' * stages.was_told}")
+
+
+class _Stages:
+    """The two stages of stopping, while the worker runs in the main thread."""
+
+    def __init__(self, worker: Worker, stop_seconds: float) -> None:
+        self._worker = worker
+        self._stop_seconds = stop_seconds
+        self._before: dict[int, Any] = {}
+        self._timer: threading.Timer | None = None
+        self.signal_name = ""
+
+    @property
+    def was_told(self) -> bool:
+        """Whether a signal came."""
+        return bool(self.signal_name)
+
+    def __enter__(self) -> "_Stages":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._told)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        if self.was_told:
+            self._worker.stop_now()
+            return
+        self.signal_name = signal.Signals(number).name
+        self._worker.stop()
+        self._timer = threading.Timer(self._stop_seconds, self._worker.stop_now)
+        self._timer.daemon = True
+        self._timer.start()
+
+
+def _routes_of(mailer: str) -> Sequence[Route]:
+    return routes_for(mailer)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,73 @@
+"""Forgets in two steps: content soon after a message is finished, the journal of it much later.
+
+Nothing unfinished is ever touched, however old it is, and `unknown` counts as unfinished: its content may be needed.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from reliable_email.outbox.faultpoints import point
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.queries import outbox_database
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Action, Suppression, Tally
+from reliable_email.store.states import State
+
+_ROWS = 500
+_FINAL = (State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many messages lost their content, and how many are gone."""
+
+    contents: int
+    messages: int
+
+
+def prune(
+    *, content_after: timedelta, journal_after: timedelta, using: str | None = None, dry_run: bool = False
+) -> Pruned:
+    """Prune what is old enough, in short transactions."""
+    alias = outbox_database(using)
+    bare = _finished(alias, content_after).filter(content__isnull=False)
+    old = _finished(alias, journal_after).filter(created_at__lt=DatabaseNow(-journal_after.total_seconds()))
+    if dry_run:
+        return Pruned(contents=bare.count(), messages=old.count())
+    contents = messages = 0
+    while ids := _ids(bare):
+        point("prune:content")
+        contents += OutboxMessage._base_manager.using(alias).filter(pk__in=ids).update(content=None, fields=None)
+    while ids := _ids(old):
+        point("prune:journal")
+        with transaction.atomic(alias):
+            Attempt._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
+            OutboxRecipient._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
+            OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
+        messages += len(ids)
+    limit = DatabaseNow(-journal_after.total_seconds())
+    Tally._base_manager.using(alias).filter(minute__lt=limit)._raw_delete(alias)
+    Action._base_manager.using(alias).filter(at__lt=limit)._raw_delete(alias)
+    Suppression._base_manager.using(alias).filter(expires_at__lt=DatabaseNow())._raw_delete(alias)
+    return Pruned(contents=contents, messages=messages)
+
+
+def _finished(using: str, after: timedelta) -> "QuerySet[OutboxMessage]":
+    """Messages all of whose recipients were final so long ago."""
+    rows = OutboxRecipient._base_manager.using(using).filter(message=OuterRef("pk"))
+    limit = DatabaseNow(-after.total_seconds())
+    return (
+        OutboxMessage._base_manager.using(using)
+        .filter(created_at__lt=limit)
+        .exclude(Exists(rows.exclude(state__in=_FINAL)))
+        .exclude(Exists(rows.filter(settled_at__gt=limit)))
+    )
+
+
+def _ids(rows: "QuerySet[OutboxMessage]") -> list[int]:
+    return list(rows.order_by("pk").values_list("pk", flat=True)[:_ROWS])

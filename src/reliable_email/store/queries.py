@@ -1,0 +1,302 @@
+"""The questions that commands, admin, health and metrics ask of the tables. Plain values come back, never rows.
+
+Counts come from the index (state, lease_until, id); nothing here sorts a table.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, router
+from django.db.models import Count, Min, QuerySet
+
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.clock import database_now
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Worker
+from reliable_email.store.states import PriorityRank, State
+
+
+def outbox_database(using: str | None = None) -> str:
+    """The alias of the outbox's database: the one that is named, else the router's choice."""
+    return using or router.db_for_read(OutboxMessage) or DEFAULT_DB_ALIAS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The outbox at one moment.
+
+    Attributes:
+        recipients: how many in each state, each state named.
+        queued: how many wait, by priority; those to be sent again are not among them.
+        due: how many could be sent now.
+        oldest_due_seconds: for how long the oldest of them has been due; None where there is none.
+        in_hand: recipients that workers hold.
+        workers: see `WorkerStatus`, those seen within a day.
+    """
+
+    at: datetime
+    recipients: dict[str, int]
+    queued: dict[str, int]
+    due: int
+    oldest_due_seconds: float | None
+    in_hand: int
+    workers: list["WorkerStatus"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """A worker's own word on itself."""
+
+    name: str
+    host: str
+    pid: int
+    environment: str
+    state: str
+    connections: int
+    settled: int
+    silent_seconds: float
+
+
+def status(using: str | None = None, *, environment: str | None = None) -> Status:
+    """The outbox now; of one environment, or of all."""
+    alias = outbox_database(using)
+    rows = OutboxRecipient._base_manager.using(alias)
+    if environment is not None:
+        rows = rows.filter(environment=environment)
+    now = database_now(alias)
+    counts = {state.value: 0 for state in State}
+    counts |= dict(rows.values_list("state").annotate(Count("id")).order_by())
+    queued = {rank.priority.value: 0 for rank in PriorityRank}
+    for rank, count in rows.filter(state=State.QUEUED).values_list("priority").annotate(Count("id")).order_by():
+        queued[PriorityRank(rank).priority.value] = count
+    due = oldest = None
+    waiting = 0
+    for rank in PriorityRank:
+        # By priority, so that the index answers.
+        found = rows.filter(priority=rank.value, due_at__lte=now).aggregate(count=Count("id"), first=Min("due_at"))
+        waiting += found["count"]
+        due = found["first"]
+        oldest = due if oldest is None or (due is not None and due < oldest) else oldest
+    return Status(
+        at=now,
+        recipients=counts,
+        queued=queued,
+        due=waiting,
+        oldest_due_seconds=(now - oldest).total_seconds() if oldest is not None else None,
+        in_hand=counts[State.CLAIMED] + counts[State.AUTHORIZED],
+        workers=workers(alias),
+    )
+
+
+def workers(using: str | None = None) -> list[WorkerStatus]:
+    """Workers that were seen within a day, the most recent first."""
+    alias = outbox_database(using)
+    now = database_now(alias)
+    return [
+        WorkerStatus(
+            name=row.name,
+            host=row.host,
+            pid=row.pid,
+            environment=row.environment,
+            state=row.state,
+            connections=row.connections,
+            settled=row.settled,
+            silent_seconds=(now - row.seen_at).total_seconds(),
+        )
+        for row in Worker._base_manager.using(alias).order_by("-seen_at")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which recipients are meant; every condition that is given has to hold.
+
+    Attributes:
+        ids: messages.
+        states, causes, routes, mailers, environments: any of these.
+        recipient: an address in any case, or a domain with its @.
+        older_than, newer_than: by the time of queueing.
+    """
+
+    ids: Sequence[int] = ()
+    states: Sequence[str] = ()
+    causes: Sequence[str] = ()
+    routes: Sequence[str] = ()
+    mailers: Sequence[str] = ()
+    environments: Sequence[str] = ()
+    recipient: str = ""
+    older_than: datetime | None = None
+    newer_than: datetime | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it means everything."""
+        return self == Filter()
+
+
+def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxRecipient]":
+    """The rows that a filter means, for layers that may touch the models."""
+    rows = OutboxRecipient._base_manager.using(outbox_database(using))
+    for lookup, values in (
+        ("message_id__in", chosen.ids),
+        ("state__in", chosen.states),
+        ("cause__in", chosen.causes),
+        ("route__in", chosen.routes),
+        ("mailer__in", chosen.mailers),
+        ("environment__in", chosen.environments),
+    ):
+        if values:
+            rows = rows.filter(**{lookup: list(values)})
+    if chosen.recipient.startswith("@"):
+        rows = rows.filter(address__iendswith=chosen.recipient)
+    elif chosen.recipient:
+        rows = rows.filter(address__iexact=chosen.recipient)
+    if chosen.older_than is not None:
+        rows = rows.filter(message__created_at__lt=chosen.older_than)
+    if chosen.newer_than is not None:
+        rows = rows.filter(message__created_at__gte=chosen.newer_than)
+    return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientStory:
+    """One recipient, for people and programs."""
+
+    address: str
+    state: str
+    route: str
+    cause: str
+    reply: str
+    detail: str
+    attempts: int
+    due_at: datetime | None
+    settled_at: datetime | None
+    provider_message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStory:
+    """One transaction: outcomes by address."""
+
+    finished_at: datetime
+    route: str
+    peer: str
+    stage: str
+    cause: str
+    reply: str
+    detail: str
+    seconds: float
+    worker: str
+    outcomes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageStory:
+    """All that is known of a message but its content. Subject and replies may be sealed; see `encryption_key`."""
+
+    id: int
+    message_id: str
+    mailer: str
+    environment: str
+    priority: str
+    created_at: datetime
+    send_at: datetime | None
+    expires_at: datetime | None
+    sender: str
+    subject: str
+    content_size: int
+    has_content: bool
+    on_unknown: str
+    encryption_key: str
+    recipients: list[RecipientStory]
+    attempts: list[AttemptStory]
+
+
+def story(message_id: int, using: str | None = None) -> MessageStory | None:
+    """A message with its recipients and attempts; None where there is none."""
+    alias = outbox_database(using)
+    messages = OutboxMessage._base_manager.using(alias)
+    row = messages.filter(pk=message_id).defer("content").first()
+    if row is None:
+        return None
+    rows = list(OutboxRecipient._base_manager.using(alias).filter(message=row).order_by("position"))
+    addresses = {str(one.position): one.address for one in rows}
+    return MessageStory(
+        id=row.pk,
+        message_id=row.message_id,
+        mailer=row.mailer,
+        environment=row.environment,
+        priority=PriorityRank(row.priority).priority.value,
+        created_at=row.created_at,
+        send_at=row.send_at,
+        expires_at=row.expires_at,
+        sender=row.sender,
+        subject=row.subject,
+        content_size=row.content_size,
+        has_content=messages.filter(pk=row.pk, content__isnull=False).exists(),
+        on_unknown=row.on_unknown,
+        encryption_key=row.encryption_key,
+        recipients=[_recipient_story(one) for one in rows],
+        attempts=[
+            _attempt_story(one, addresses)
+            for one in Attempt._base_manager.using(alias).filter(message=row).order_by("id")
+        ],
+    )
+
+
+def message_ids(message_id: str, using: str | None = None) -> list[int]:
+    """The rows with this Message-ID (with its angle brackets): a caller may have set the same one twice."""
+    rows = OutboxMessage._base_manager.using(outbox_database(using)).filter(message_id=message_id[:255])
+    return list(rows.order_by("id").values_list("id", flat=True))
+
+
+def _recipient_story(row: OutboxRecipient) -> RecipientStory:
+    return RecipientStory(
+        address=row.address,
+        state=row.state,
+        route=row.route,
+        cause=row.cause,
+        reply=reply_words(row),
+        detail=row.detail,
+        attempts=row.attempts,
+        due_at=row.due_at,
+        settled_at=row.settled_at,
+        provider_message_id=row.provider_message_id,
+    )
+
+
+def _attempt_story(row: Attempt, addresses: dict[str, str]) -> AttemptStory:
+    return AttemptStory(
+        finished_at=row.finished_at,
+        route=row.route,
+        peer=row.peer,
+        stage=row.stage,
+        cause=row.cause,
+        reply=reply_words(row),
+        detail=row.detail,
+        seconds=row.seconds,
+        worker=row.worker,
+        outcomes={addresses.get(position, position): outcome for position, outcome in row.outcomes.items()},
+    )
+
+
+def reply_words(row: OutboxRecipient | Attempt) -> str:
+    """Code, enhanced status and text as one line."""
+    if row.reply_code is None:
+        return ""
+    return " ".join(part for part in (str(row.reply_code), row.reply_enhanced, row.reply_text) if part)
+
+
+def each_message_id(using: str, *, step: int = 1000) -> Iterator[list[int]]:
+    """All messages' ids in runs, by the primary key: memory stays flat."""
+    last = 0
+    while True:
+        rows: Any = OutboxMessage._base_manager.using(using).filter(pk__gt=last).order_by("pk")
+        ids = list(rows.values_list("pk", flat=True)[:step])
+        if not ids:
+            return
+        yield ids
+        last = ids[-1]

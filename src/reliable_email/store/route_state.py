@@ -1,0 +1,341 @@
+"""Route state that all processes share: one row for each route, changed by a conditional UPDATE on its version.
+
+It is never read nor written inside a caller's transaction: there it answers from what the process knows, remembers what
+it was told, and writes that at the first call outside of one, or at `flush`. Where the tables are missing or the
+database is away, the process goes on with what it knows. Nothing here raises.
+
+The clock is the database's, as an offset that is measured now and then: breakers and quotas are about minutes.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+from django.core.signals import request_finished
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
+from django.db.utils import Error as DatabaseError
+from django.utils import timezone
+
+from reliable_email import signals
+from reliable_email.classification import Cause
+from reliable_email.delivery import breaker, quota
+from reliable_email.delivery.breaker import BreakerState, Permission, Phase
+from reliable_email.delivery.memory import apply_event
+from reliable_email.delivery.policy import Effect
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteEvent, register_store
+from reliable_email.delivery.submission import Priority
+from reliable_email.store.clock import DatabaseNow, database_now
+from reliable_email.store.shared import RouteState
+
+logger = logging.getLogger("reliable_email.store")
+
+_FRESH_SECONDS = 1.0
+_OFFSET_SECONDS = 60.0
+_AWAY_SECONDS = 10.0
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the process knows of a route. `version` None: it has no row yet."""
+
+    breaker: BreakerState = field(default_factory=BreakerState)
+    ledger: quota.Ledger = field(default_factory=quota.Ledger)
+    version: int | None = None
+    read_at: float = float("-inf")
+
+
+# A change of what is known; None where it does not want to change it.
+_Change = Callable[[_Known, float], _Known | None]
+
+
+class DatabaseRouteStateStore:
+    """See the module, and `RouteStateStore`.
+
+    Args:
+        using: alias of the database; None for the router's choice.
+    """
+
+    def __init__(self, using: str | None = None) -> None:
+        self._using = using
+        self._lock = threading.RLock()
+        self._known: dict[str, _Known] = {}
+        self._pending: list[tuple[Route, _Change]] = []
+        self._offset_seconds = 0.0
+        self._offset_at = float("-inf")
+        self._away_until = float("-inf")
+
+    @property
+    def using(self) -> str:
+        """The alias of the database."""
+        return self._using or router.db_for_write(RouteState) or DEFAULT_DB_ALIAS
+
+    # The protocol.
+
+    def read(self, route: Route) -> BreakerState:
+        """See `RouteStateStore`."""
+        return self._look(route, max_age_seconds=_FRESH_SECONDS).breaker
+
+    def ask(self, route: Route, *, sender_domain: str) -> Permission:
+        """See `RouteStateStore`."""
+        answer = breaker.permission(self.read(route), now=self._now(), sender_domain=sender_domain)
+        if answer is not Permission.PROBE:
+            return answer
+        is_mine = False
+
+        def take_probe(known: _Known, now: float) -> _Known | None:
+            nonlocal is_mine
+            is_mine = breaker.permission(known.breaker, now=now, sender_domain=sender_domain) is Permission.PROBE
+            return replace(known, breaker=breaker.begin_probe(known.breaker, now=now)) if is_mine else None
+
+        self._change(route, take_probe)
+        return Permission.PROBE if is_mine else Permission.NO
+
+    def tell(self, route: Route, event: RouteEvent) -> None:
+        """See `RouteStateStore`."""
+
+        def note(known: _Known, now: float) -> _Known | None:
+            state = apply_event(known.breaker, event, now=now)
+            ledger = known.ledger
+            if event.effect is Effect.EXHAUSTED:
+                ledger = quota.lowered(ledger, route.quotas, now=now)
+            is_same = state == known.breaker and ledger == known.ledger
+            return None if is_same else replace(known, breaker=state, ledger=ledger)
+
+        if event.failure is None:
+            # The usual case: nothing to change, found out without asking the database.
+            known = self._look(route, max_age_seconds=_FRESH_SECONDS)
+            if note(known, self._now()) is None:
+                return
+        self._change(route, note)
+
+    def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
+        """See `RouteStateStore`."""
+        if not route.quotas:
+            return True
+        fits = False
+
+        def take(known: _Known, now: float) -> _Known | None:
+            nonlocal fits
+            ledger = quota.reserve(known.ledger, route.quotas, count, now=now, priority=priority)
+            fits = ledger is not None
+            return replace(known, ledger=ledger) if ledger is not None else None
+
+        self._change(route, take)
+        return fits
+
+    def settle(self, route: Route, *, reserved: int, used: int) -> None:
+        """See `RouteStateStore`."""
+        if route.quotas and used < reserved:
+            rest = reserved - used
+            self._change(
+                route,
+                lambda known, now: replace(known, ledger=quota.refund(known.ledger, route.quotas, rest, now=now)),
+            )
+
+    def pause(self, route: Route, *, by: str) -> None:
+        """Take a route out of use, in all processes."""
+        self._change(route, lambda known, now: replace(known, breaker=breaker.pause(known.breaker, by=by, now=now)))
+
+    def resume(self, route: Route) -> None:
+        """Put it back, with a clean record."""
+        self._change(route, lambda known, now: replace(known, breaker=breaker.resume(known.breaker)))
+
+    def ledger(self, route: Route) -> quota.Ledger:
+        """What was used of its quotas, for surfaces."""
+        return self._look(route, max_age_seconds=_FRESH_SECONDS).ledger
+
+    def flush(self) -> None:
+        """Write what was remembered inside transactions, if this is outside of one."""
+        if not self._pending or not self._may_use_database():
+            return
+        with self._lock:
+            pending, self._pending = self._pending, []
+        for route, change in pending:
+            self._change(route, change)
+
+    # How.
+
+    def _may_use_database(self) -> bool:
+        return not connections[self.using].in_atomic_block and time.monotonic() >= self._away_until
+
+    def _now(self) -> float:
+        if time.monotonic() - self._offset_at > _OFFSET_SECONDS and self._may_use_database():
+            try:
+                moment = database_now(self.using)
+            except DatabaseError as error:
+                self._is_away(error)
+            else:
+                if timezone.is_naive(moment):
+                    moment = timezone.make_aware(moment)
+                self._offset_seconds = moment.timestamp() - time.time()
+                self._offset_at = time.monotonic()
+        return time.time() + self._offset_seconds
+
+    def _look(self, route: Route, *, max_age_seconds: float) -> _Known:
+        known = self._known.get(route.alias, _Known())
+        if time.monotonic() - known.read_at >= max_age_seconds and self._may_use_database():
+            self.flush()
+            try:
+                known = self._load(route.alias)
+            except DatabaseError as error:
+                self._is_away(error)
+        return replace(known, breaker=breaker.with_configuration(known.breaker, route.fingerprint))
+
+    def _load(self, alias: str) -> _Known:
+        row = RouteState._base_manager.using(self.using).filter(alias=alias).first()
+        known = _Known(read_at=time.monotonic())
+        if row is not None:
+            state, ledger = breaker_from_json(row.breaker), ledger_from_json(row.ledger)
+            known = replace(known, breaker=state, ledger=ledger, version=row.version)
+        with self._lock:
+            before = self._known.get(alias)
+            self._known[alias] = known
+        if before is not None:
+            _announce(alias, before.breaker, known.breaker)
+        return known
+
+    def _change(self, route: Route, change: _Change) -> None:
+        """Change the row; or what the process knows, where the row cannot be reached now."""
+        if self._may_use_database():
+            self.flush()
+            try:
+                if self._change_row(route, change):
+                    return
+            except DatabaseError as error:
+                self._is_away(error)
+        with self._lock:
+            known = self._known.get(route.alias, _Known())
+            changed = self._changed(route, known, change)
+            if changed is not None:
+                self._known[route.alias] = changed
+                self._pending.append((route, change))
+
+    def _change_row(self, route: Route, change: _Change) -> bool:
+        for _ in range(_TRIES):
+            known = self._load(route.alias)
+            changed = self._changed(route, known, change)
+            if changed is None:
+                return True
+            if self._write(route.alias, known, changed):
+                return True
+        logger.warning("The state of route %s is changed by too many at once; it is noted later", route.alias)
+        return False
+
+    def _changed(self, route: Route, known: _Known, change: _Change) -> _Known | None:
+        configured = replace(known, breaker=breaker.with_configuration(known.breaker, route.fingerprint))
+        return change(configured, self._now())
+
+    def _write(self, alias: str, before: _Known, after: _Known) -> bool:
+        rows = RouteState._base_manager.using(self.using)
+        version = (before.version or 0) + 1
+        values: dict[str, Any] = {
+            "breaker": breaker_to_json(after.breaker),
+            "ledger": ledger_to_json(after.ledger),
+            "version": version,
+            "updated_at": DatabaseNow(),
+        }
+        if before.version is None:
+            try:
+                with transaction.atomic(self.using):
+                    rows.create(alias=alias, **values)
+            except IntegrityError:
+                return False
+        elif not rows.filter(alias=alias, version=before.version).update(**values):
+            return False
+        with self._lock:
+            self._known[alias] = replace(after, version=version, read_at=time.monotonic())
+        _announce(alias, before.breaker, after.breaker)
+        return True
+
+    def _is_away(self, error: DatabaseError) -> None:
+        if time.monotonic() >= self._away_until:
+            logger.warning("Route state is kept in this process for now, the database does not answer: %s", error)
+        self._away_until = time.monotonic() + _AWAY_SECONDS
+
+
+def _announce(alias: str, before: BreakerState, after: BreakerState) -> None:
+    was_in_use, is_in_use = before.phase is Phase.CLOSED, after.phase is Phase.CLOSED
+    if was_in_use and not is_in_use:
+        until = None
+        if not after.needs_person and after.phase is not Phase.PAUSED:
+            until = timezone.now() + timedelta(seconds=max(0.0, after.until - time.time()))
+        signals.route_opened.send_robust(
+            sender=DatabaseRouteStateStore,
+            route=alias,
+            reason=after.reason,
+            until=until,
+            evidence=after.evidence or after.paused_by,
+        )
+    if is_in_use and not was_in_use:
+        signals.route_closed.send_robust(sender=DatabaseRouteStateStore, route=alias, evidence=before.evidence)
+
+
+def breaker_to_json(state: BreakerState) -> dict[str, Any]:
+    """As it is stored."""
+    found = {one.name: getattr(state, one.name) for one in fields(state)}
+    return found | {"closed_senders": dict(state.closed_senders)}
+
+
+def breaker_from_json(stored: Mapping[str, Any]) -> BreakerState:
+    """From what is stored; what a newer version wrote and this one does not know is left out."""
+    names = {one.name for one in fields(BreakerState)}
+    values = {name: value for name, value in stored.items() if name in names}
+    if "phase" in values:
+        values["phase"] = Phase(values["phase"])
+    if values.get("reason") is not None:
+        values["reason"] = Cause(values["reason"])
+    values["closed_senders"] = MappingProxyType(dict(values.get("closed_senders") or {}))
+    return BreakerState(**values)
+
+
+def ledger_to_json(ledger: quota.Ledger) -> dict[str, Any]:
+    """As it is stored."""
+    return {
+        "counts": [[window, bucket, count] for (window, bucket), count in ledger.counts.items()],
+        "limits": [[window, limit] for window, limit in ledger.limits.items()],
+        "limits_until": [[window, until] for window, until in ledger.limits_until.items()],
+    }
+
+
+def ledger_from_json(stored: Mapping[str, Any]) -> quota.Ledger:
+    """From what is stored."""
+    return quota.Ledger(
+        counts=MappingProxyType({(window, bucket): count for window, bucket, count in stored.get("counts", [])}),
+        limits=MappingProxyType(dict(stored.get("limits", []))),
+        limits_until=MappingProxyType(dict(stored.get("limits_until", []))),
+    )
+
+
+_store: DatabaseRouteStateStore | None = None
+
+
+def database_store() -> DatabaseRouteStateStore:
+    """This process's."""
+    global _store
+    if _store is None:
+        _store = DatabaseRouteStateStore()
+    return _store
+
+
+def connect() -> None:
+    """Let sends of this process share route state by the database, written at the latest when a request is over."""
+    register_store(database_store)
+    request_finished.connect(_flush, dispatch_uid="reliable_email.store.route_state")
+
+
+def _flush(**kwargs: object) -> None:
+    if _store is not None:
+        _store.flush()
+
+
+def reset() -> None:
+    """Forget what this process knows; the rows stay."""
+    global _store
+    _store = None

@@ -1,0 +1,1 @@
+"""Small sites that tests run in processes of their own."""

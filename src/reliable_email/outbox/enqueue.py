@@ -237,10 +237,17 @@ def _insert_keyed(connection: BaseDatabaseWrapper, row: list[Value]) -> int | No
 
 
 def _first_message(connection: BaseDatabaseWrapper, draft: _Draft) -> OutboxMessage:
-    rows = OutboxMessage._base_manager.using(connection.alias).defer("content")
-    if connection.vendor == "mysql":
-        rows = rows.select_for_update()  # a plain read might see a snapshot from before the row was committed
-    message = rows.get(idempotency_digest=draft.digest)
+    columns = ["id", "mailer", "message_id", "content_digest"]
+    table = connection.ops.quote_name(OutboxMessage._meta.db_table)
+    # MySQL: a plain read might see a snapshot from before the row was committed. The lock is the one that the refused
+    # INSERT holds already; a stronger one would be a deadlock with others who were refused at the same time.
+    lock = " LOCK IN SHARE MODE" if connection.vendor == "mysql" else ""
+    with connection.cursor() as cursor:
+        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE idempotency_digest = %s{lock}"  # noqa: S608
+        cursor.execute(sql, [draft.digest])
+        found = cursor.fetchone()
+    assert found is not None, "the constraint has just said that it is there"
+    message = OutboxMessage.from_db(connection.alias, columns, found)
     message.was_queued_before = True
     if message.content_digest != draft.content_digest:
         logger.warning(

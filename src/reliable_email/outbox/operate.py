@@ -7,10 +7,10 @@ that comes back is of rows that changed.
 from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import Case, F, Field, QuerySet, Value, When
 
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
@@ -88,15 +88,13 @@ def _act(event: Event, chosen: Filter, actor: str, using: str | None, **changes:
     if doubted is not rule.target:
         target = Case(When(unknowns__gt=0, then=Value(doubted.value)), default=Value(rule.target.value))
         # Of what is unknown, only the time of its resend is taken; the evidence of the doubt stays.
-        changes = {
-            name: Case(When(unknowns__gt=0, then=F(name)), default=Value(value)) for name, value in changes.items()
-        }
+        changes = {name: _unless_doubted(name, value) for name, value in changes.items()}
     settled = rule.target not in (State.QUEUED, State.PARKED)
     changes |= {
         "state": target,
         "due_at": DatabaseNow() if becomes_due else None,
         "lease_until": None,
-        "settled_at": DatabaseNow() if settled else Case(When(unknowns__gt=0, then=F("settled_at")), default=None),
+        "settled_at": DatabaseNow() if settled else _unless_doubted("settled_at", None),
     }
     if event is Event.REQUEUE:
         changes["settled_at"] = None
@@ -117,6 +115,11 @@ def _act(event: Event, chosen: Filter, actor: str, using: str | None, **changes:
     if becomes_due and count:
         announce(alias)
     return count
+
+
+def _unless_doubted(name: str, value: Any) -> Case:
+    field = cast("Field[Any, Any]", OutboxRecipient._meta.get_field(name))
+    return Case(When(unknowns__gt=0, then=F(name)), default=Value(value), output_field=field)
 
 
 def _runs(rows: "QuerySet[OutboxRecipient]") -> Any:

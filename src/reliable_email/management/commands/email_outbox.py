@@ -1,0 +1,327 @@
+"""`manage.py email_outbox`: look at the queue, and do something about it."""
+
+import getpass
+import json
+import re
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from reliable_email import conf
+from reliable_email.outbox.keyring import KeyMissing, configured_keyring
+from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.prune import prune
+from reliable_email.store.audit import audit
+from reliable_email.store.queries import (
+    Filter,
+    MessageStory,
+    Status,
+    message_ids,
+    outbox_database,
+    recipients,
+    status,
+    story,
+)
+from reliable_email.store.states import State
+from reliable_email.values import printable
+
+HEALTHY, UNHEALTHY, USAGE_ERROR, DEGRADED = 0, 1, 2, 3
+
+_AGE = re.compile(r"(\d+)\s*([smhd])\Z")
+_AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Command(BaseCommand):
+    """Subcommands, each with `--json`. Exit code 0 healthy or done, 1 unhealthy or failed, 2 usage, 3 degraded."""
+
+    help = "Show the outbox, and requeue, cancel, hold, resolve, prune or audit what is in it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", help="alias of the database; by default the router's choice")
+        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for name, help_text, add in (
+            ("status", "how many recipients are in which state, and whether that is well", _nothing),
+            ("show", "everything that is known of one message", _one_message),
+            ("requeue", "send again what is parked, rejected, expired or cancelled", _filters),
+            ("cancel", "send no more, where no server can have it yet", _filters),
+            ("hold", "park what waits; the first thing to do after a restore", _filters),
+            ("resolve", "say what became of unknown recipients", _resolution),
+            ("prune", "forget content and journal that are old enough", _pruning),
+            ("audit", "prove on the live tables that nothing is lost and nothing was sent twice", _nothing),
+        ):
+            command = commands.add_parser(name, help=help_text, description=help_text)
+            command.add_argument("--json", action="store_true", help="print one JSON object")
+            command.set_defaults(run=name)
+            add(command)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._json = options["json"]
+        self._using = outbox_database(options["database"])
+        run: Callable[[dict[str, Any]], None] = getattr(self, f"_{options['run']}")
+        run(options)
+
+    # Looking.
+
+    def _status(self, options: dict[str, Any]) -> None:
+        found = status(self._using)
+        code, reasons = verdict(found)
+        if self._json:
+            self._print_json({"verdict": _WORDS[code].lower(), "reasons": reasons, **asdict(found)})
+        else:
+            width = max(map(len, found.recipients))
+            for state, count in found.recipients.items():
+                by_priority = ", ".join(f"{count} {name}" for name, count in found.queued.items() if count)
+                note = f"   {by_priority}" if state == State.QUEUED and by_priority else ""
+                self.stdout.write(f"{state:<{width}} {count:>9,}{note}")
+            if found.oldest_due_seconds is not None:
+                self.stdout.write(f"{found.due:,} due now, the oldest for {_span(found.oldest_due_seconds)}")
+            for worker in found.workers:
+                seen = f"seen {_span(worker.silent_seconds)} ago"
+                self.stdout.write(f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}")
+            self.stdout.write(f"Status: {_WORDS[code]}" + (f" ({'; '.join(reasons)})" if reasons else ""))
+        self._exit(code)
+
+    def _show(self, options: dict[str, Any]) -> None:
+        name = options["id"]
+        ids = [int(name)] if name.isdecimal() else message_ids(name, self._using)
+        stories = [found for one in ids if (found := story(one, self._using)) is not None]
+        if not stories:
+            raise CommandError(f"There is no message {name!r}.", returncode=UNHEALTHY)
+        for found in stories:
+            opened = _opened(found)
+            if self._json:
+                self._print_json(opened)
+            else:
+                self._print_story(opened)
+
+    def _print_story(self, found: dict[str, Any]) -> None:
+        self.stdout.write(f"message {found['id']}  {found['message_id']}")
+        for name in ("mailer", "environment", "priority", "created_at", "send_at", "expires_at", "sender", "subject"):
+            if found[name] not in ("", None):
+                self.stdout.write(f"  {name:<12} {printable(str(found[name]))}")
+        kept = "kept" if found["has_content"] else "pruned"
+        self.stdout.write(f"  {'content':<12} {found['content_size']:,} bytes, {kept}")
+        for one in found["recipients"]:
+            words = [
+                one["state"],
+                f"by {one['route']}" if one["route"] else "",
+                one["cause"],
+                one["reply"],
+                one["detail"],
+            ]
+            said = ", ".join(printable(word) for word in words if word)
+            due = f", due {one['due_at']}" if one["due_at"] else ""
+            self.stdout.write(f"  {_address(one['address'])}: {said}, {one['attempts']} attempts{due}")
+        for one in found["attempts"]:
+            outcomes = ", ".join(f"{_address(address)} {outcome}" for address, outcome in one["outcomes"].items())
+            said = printable(one["reply"] or one["detail"])
+            self.stdout.write(
+                f"  {one['finished_at']} {one['route']} {one['stage']} {one['seconds']:.3f} s: {outcomes}"
+            )
+            if said:
+                self.stdout.write(f"    {said}")
+
+    def _audit(self, options: dict[str, Any]) -> None:
+        found = audit(self._using)
+        if self._json:
+            self._print_json({"clean": found.is_clean, **asdict(found)})
+        else:
+            for finding in found.findings:
+                self.stdout.write(f"message {finding.message} {_address(finding.address)}: {finding.text}")
+            self.stdout.write(
+                f"{found.messages:,} messages, {found.recipients:,} recipients, {found.attempts:,} attempts: "
+                f"{len(found.findings)} findings, {found.copies} second copies after a doubt, {found.unknown} unknown"
+            )
+        self._exit(HEALTHY if found.is_clean else UNHEALTHY)
+
+    # Acting.
+
+    def _requeue(self, options: dict[str, Any]) -> None:
+        after = timedelta(days=conf.get().expires_days)
+        self._act(options, lambda chosen, actor: requeue(chosen, actor=actor, using=self._using, gives_up_after=after))
+
+    def _cancel(self, options: dict[str, Any]) -> None:
+        self._act(options, lambda chosen, actor: cancel(chosen, actor=actor, using=self._using))
+
+    def _hold(self, options: dict[str, Any]) -> None:
+        self._act(options, lambda chosen, actor: hold(chosen, actor=actor, using=self._using))
+
+    def _resolve(self, options: dict[str, Any]) -> None:
+        resolution = Resolution(options["resolution"])
+        if options["id"].isdecimal():
+            options["ids"] = [int(options["id"])]
+        else:
+            options["ids"] = message_ids(options["id"], self._using) or [0]
+        self._act(options, lambda chosen, actor: resolve(chosen, resolution, actor=actor, using=self._using))
+
+    def _act(self, options: dict[str, Any], act: Callable[[Filter, str], int]) -> None:
+        chosen = _filter(options)
+        if chosen.is_empty and not options.get("all"):
+            raise CommandError("Say which: give a filter, or --all for every one.", returncode=USAGE_ERROR)
+        if options.get("dry_run"):
+            count = recipients(chosen, self._using).count()
+            self._tell(count, "recipients match; which of them can change is decided when it is done")
+            return
+        self._tell(act(chosen, options["actor"] or _user()), "recipients changed")
+
+    def _prune(self, options: dict[str, Any]) -> None:
+        settings = conf.get()
+        pruned = prune(
+            using=self._using,
+            content_after=options["content_after"] or timedelta(days=settings.content_days),
+            journal_after=options["journal_after"] or timedelta(days=settings.journal_days),
+            dry_run=options["dry_run"],
+        )
+        if self._json:
+            self._print_json(asdict(pruned))
+        else:
+            done = "would be" if options["dry_run"] else "were"
+            self.stdout.write(f"{pruned.contents:,} contents and {pruned.messages:,} messages {done} removed")
+
+    # Saying.
+
+    def _tell(self, count: int, words: str) -> None:
+        if self._json:
+            self._print_json({"count": count})
+        else:
+            self.stdout.write(f"{count:,} {words}")
+
+    def _print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, default=str))
+
+    def _exit(self, code: int) -> None:
+        if code != HEALTHY:
+            raise SystemExit(code)
+
+
+_WORDS = {HEALTHY: "HEALTHY", UNHEALTHY: "UNHEALTHY", DEGRADED: "DEGRADED"}
+
+
+def verdict(found: Status) -> tuple[int, list[str]]:
+    """The exit code for a status, and why it is not 0."""
+    settings = conf.get()
+    bad, reasons = [], []
+    if found.oldest_due_seconds is not None and found.oldest_due_seconds > settings.health_queue_seconds:
+        bad.append(f"the oldest message has been due for {_span(found.oldest_due_seconds)}")
+    alive = any(one.state == "running" and one.silent_seconds < settings.health_worker_seconds for one in found.workers)
+    if found.due and not alive:
+        bad.append("messages are due and no worker was seen lately")
+    unknown, parked = found.recipients[State.UNKNOWN], found.recipients[State.PARKED]
+    if unknown > settings.health_unknown:
+        reasons.append(f"{unknown} recipients with an unknown outcome")
+    if parked > settings.health_parked:
+        reasons.append(f"{parked} parked recipients wait for a person")
+    code = UNHEALTHY if bad else DEGRADED if reasons else HEALTHY
+    return code, bad + reasons
+
+
+def _nothing(parser: ArgumentParser) -> None:
+    pass
+
+
+def _one_message(parser: ArgumentParser) -> None:
+    parser.add_argument("id", help="its number, or its Message-ID")
+
+
+def _filters(parser: ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="these messages")
+    parser.add_argument("--all", action="store_true", help="every message")
+    parser.add_argument("--state", action="append", choices=[one.value for one in State], default=[])
+    parser.add_argument("--cause", action="append", default=[], help="such as sender_not_verified")
+    parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
+    parser.add_argument("--mailer", action="append", default=[])
+    parser.add_argument("--environment", action="append", default=[])
+    parser.add_argument("--recipient", default="", help="an address, or @domain")
+    parser.add_argument("--older-than", type=_age, help="queued before that: 90s, 15m, 2h, 3d")
+    parser.add_argument("--newer-than", type=_age, help="queued since then")
+    parser.add_argument("--dry-run", action="store_true", help="count what matches, change nothing")
+    _actor(parser)
+
+
+def _resolution(parser: ArgumentParser) -> None:
+    _one_message(parser)
+    parser.add_argument("resolution", choices=[one.value for one in Resolution])
+    parser.add_argument("--recipient", default="", help="this recipient alone")
+    _actor(parser)
+
+
+def _actor(parser: ArgumentParser) -> None:
+    parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
+
+
+def _pruning(parser: ArgumentParser) -> None:
+    parser.add_argument("--content-after", type=_age, help="instead of CONTENT_DAYS: 12h, 7d")
+    parser.add_argument("--journal-after", type=_age, help="instead of JOURNAL_DAYS")
+    parser.add_argument("--dry-run", action="store_true", help="count, remove nothing")
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.match(text.strip())
+    if match is None:
+        raise ValueError(text)
+    return timedelta(**{_AGE_UNITS[match[2]]: int(match[1])})
+
+
+def _filter(options: dict[str, Any]) -> Filter:
+    def since(name: str) -> datetime | None:
+        age: timedelta | None = options.get(name)
+        return timezone.now() - age if age is not None else None
+
+    return Filter(
+        ids=tuple(options.get("ids") or ()),
+        states=tuple(options.get("state") or ()),
+        causes=tuple(options.get("cause") or ()),
+        routes=tuple(options.get("route") or ()),
+        mailers=tuple(options.get("mailer") or ()),
+        environments=tuple(options.get("environment") or ()),
+        recipient=options.get("recipient") or "",
+        older_than=since("older_than"),
+        newer_than=since("newer_than"),
+    )
+
+
+def _opened(found: MessageStory) -> dict[str, Any]:
+    """As a dict, with what was sealed opened where the key is here."""
+    told = asdict(found)
+    keyring = configured_keyring()
+
+    def opened(text: str) -> str:
+        try:
+            return keyring.open_text(text, found.encryption_key)
+        except KeyMissing:
+            return "(encrypted)"
+
+    told["subject"] = opened(found.subject)
+    if found.encryption_key:
+        for one in (*told["recipients"], *told["attempts"]):
+            head, _, sealed = one["reply"].rpartition(" ")
+            if sealed.startswith("gAAAA"):  # a Fernet token
+                one["reply"] = f"{head} {opened(sealed)}"
+    return told
+
+
+def _address(address: str) -> str:
+    shown = printable(address)
+    if not (conf.get().mask_addresses and shown):
+        return shown
+    local, _, domain = shown.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
+def _user() -> str:
+    try:
+        return f"{getpass.getuser()} (command)"
+    except (KeyError, OSError):
+        return "command"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

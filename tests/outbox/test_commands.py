@@ -1,0 +1,126 @@
+"""`email_worker` and `email_outbox` as an operator runs them: exit codes, JSON, and words."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
+
+from reliable_email.backends.outbox import submit
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.states import State
+from reliable_email.testing.server import ScriptedServer
+from tests.outbox.desk import row, states
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A real server on the loopback."""
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def site(using: str, server: ScriptedServer, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """A site whose default mailer is an outbox over one SMTP route."""
+    mailers = {
+        "default": {
+            "BACKEND": "reliable_email.backends.OutboxBackend",
+            "OPTIONS": {"using": "smtp", "database": using},
+        },
+        "smtp": {
+            "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
+            "OPTIONS": {"host": "127.0.0.1", "port": server.port},
+        },
+    }
+    with override_settings(MAILERS=mailers):
+        yield using
+    connections[using].close()
+
+
+def run(*arguments: str, using: str) -> tuple[int, Any]:
+    """Exit code, and what the command printed as JSON."""
+    out = io.StringIO()
+    code = 0
+    try:
+        call_command(arguments[0], "--database", using, *arguments[1:], "--json", stdout=out)
+    except SystemExit as error:
+        code = int(error.code or 0)
+    return code, json.loads(out.getvalue())
+
+
+def test_from_send_to_acceptance_by_the_commands(site: str, server: ScriptedServer) -> None:
+    """The whole way over a real wire: send(), email_worker, email_outbox."""
+    mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
+    code, told = run("email_outbox", "status", using=site)
+    assert (code, told["verdict"], told["recipients"]["queued"]) == (1, "unhealthy", 1)
+    assert "no worker" in told["reasons"][0]
+    code, told = run("email_worker", "--until-empty", using=site)
+    assert (code, told["transactions"]) == (0, 1)
+    assert [message.recipients for message in server.messages] == [("ada@example.com",)]
+    code, told = run("email_outbox", "status", using=site)
+    assert (code, told["verdict"], told["recipients"]["accepted"]) == (0, "healthy", 1)
+    assert run("email_outbox", "audit", using=site)[0] == 0
+
+
+def test_show_tells_everything_by_number_and_by_message_id(site: str) -> None:
+    """Two names for one message."""
+    queued = submit(EmailMessage("Hello", "World", "site@example.org", ["ada@example.com"]))
+    by_number = run("email_outbox", "show", str(queued.pk), using=site)[1]
+    by_name = run("email_outbox", "show", queued.message_id, using=site)[1]
+    assert by_number == by_name
+    assert (by_number["subject"], by_number["recipients"][0]["state"]) == ("Hello", "queued")
+
+
+def test_hold_needs_to_be_told_what(site: str) -> None:
+    """An operator who forgets the filter changes nothing."""
+    submit(EmailMessage("Hello", "World", "site@example.org", ["ada@example.com"]))
+    with pytest.raises(CommandError, match="--all") as caught:
+        call_command("email_outbox", "--database", site, "hold")
+    assert caught.value.returncode == 2
+    assert run("email_outbox", "hold", "--all", "--dry-run", using=site)[1] == {"count": 1}
+    assert states(site) == [State.QUEUED]
+    assert run("email_outbox", "hold", "--all", using=site)[1] == {"count": 1}
+    assert states(site) == [State.PARKED]
+    assert run("email_outbox", "status", using=site)[0] == 3
+
+
+def test_resolve_takes_the_persons_word(site: str) -> None:
+    """By number, with what was found out."""
+    queued = submit(EmailMessage("Hello", "World", "site@example.org", ["ada@example.com"]))
+    OutboxRecipient.objects.using(site).update(state=State.UNKNOWN, due_at=None, unknowns=1)
+    assert run("email_outbox", "resolve", str(queued.pk), "accepted", "--actor", "ada", using=site)[1] == {"count": 1}
+    assert (row(site).state, row(site).detail) == (State.ACCEPTED, "resolved by ada")
+
+
+def test_people_get_words(site: str) -> None:
+    """Without --json every subcommand prints something to read."""
+    queued = submit(EmailMessage("Hello", "World", "site@example.org", ["ada@example.com"]))
+    out = io.StringIO()
+    call_command("email_worker", "--database", site, "--until-empty", stdout=out)
+    for arguments in (["status"], ["show", str(queued.pk)], ["audit"], ["prune", "--dry-run"], ["cancel", "--all"]):
+        call_command("email_outbox", "--database", site, *arguments, stdout=out)
+    text = out.getvalue()
+    for words in (
+        "1 transactions",
+        "Status: HEALTHY",
+        "ada@example.com: accepted",
+        "0 findings",
+        "0 recipients changed",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("arguments", [["--connections", "0"], ["--max-messages", "-1"]])
+def test_a_worker_refuses_numbers_that_mean_nothing(site: str, arguments: list[str]) -> None:
+    """Usage errors exit with 2."""
+    with pytest.raises(CommandError) as caught:
+        call_command("email_worker", "--database", site, *arguments)
+    assert caught.value.returncode == 2

@@ -1,0 +1,190 @@
+"""What a person may do, on every database; each act leaves a line that says who did it."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+
+from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.prune import prune
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.audit import audit
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.queries import Filter, status, story
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Action
+from reliable_email.store.states import State
+from tests.outbox.desk import let_time_pass, queue, row, rows, states, worker
+from tests.outbox.network import Network
+
+EVERYTHING = Filter()
+
+
+def test_hold_stops_everything_and_requeue_lets_it_go(using: str) -> None:
+    """The first step after a restore, and the one that undoes it."""
+    network = Network()
+    queue(using, "ok1@example.com")
+    queue(using, "ok2@example.com")
+    assert hold(EVERYTHING, actor="ada", using=using) == 2
+    worker(using, network.route()).run()
+    assert (states(using), network.taken) == ([State.PARKED] * 2, {})
+    assert requeue(Filter(recipient="OK2@example.com"), actor="ada", using=using) == 1
+    worker(using, network.route()).run()
+    assert states(using) == [State.PARKED, State.ACCEPTED]
+    assert [(one.actor, one.verb, one.count) for one in Action.objects.using(using).order_by("id")] == [
+        ("ada", "hold", 2),
+        ("ada", "requeue", 1),
+    ]
+
+
+def test_what_is_cancelled_is_not_sent(using: str) -> None:
+    """Cancelled stays cancelled, until somebody requeues it."""
+    network = Network()
+    message = queue(using)
+    assert cancel(Filter(ids=[message.pk]), actor="ada", using=using) == 1
+    worker(using, network.route()).run()
+    assert (row(using).state, row(using).cause, network.taken) == (State.CANCELLED, "cancelled", {})
+    assert cancel(EVERYTHING, actor="ada", using=using) == 0
+
+
+def test_what_was_accepted_cannot_be_requeued(using: str) -> None:
+    """No act of a person makes a second copy of what arrived."""
+    network = Network()
+    queue(using)
+    worker(using, network.route()).run()
+    assert requeue(EVERYTHING, actor="ada", using=using) == 0
+    assert cancel(EVERYTHING, actor="ada", using=using) == 0
+    assert states(using) == [State.ACCEPTED]
+
+
+@pytest.mark.parametrize("resolution", list(Resolution))
+def test_unknown_is_resolved_by_a_person(using: str, resolution: Resolution) -> None:
+    """Accepted, rejected, or sent again by the same route."""
+    network = Network()
+    message = queue(using, "lost@example.com")
+    worker(using, network.route()).run()
+    assert resolve(Filter(ids=[message.pk]), resolution, actor="ada", using=using) == 1
+    match resolution:
+        case Resolution.ACCEPTED:
+            assert (row(using).state, row(using).cause) == (State.ACCEPTED, "resolved")
+        case Resolution.REJECTED:
+            assert (row(using).state, row(using).unknowns) == (State.REJECTED, 0)
+        case Resolution.RESEND:
+            assert (row(using).state, row(using).due_at is not None) == (State.UNKNOWN, True)
+            worker(using, network.route()).run()
+            assert (row(using).state, row(using).unknowns) == (State.UNKNOWN, 2)
+    assert audit(using).is_clean
+
+
+def test_cancelling_a_resend_leaves_the_doubt(using: str) -> None:
+    """What may have arrived is not called cancelled."""
+    network = Network()
+    message = queue(using, "lost@example.com")
+    worker(using, network.route()).run()
+    resolve(Filter(ids=[message.pk]), Resolution.RESEND, actor="ada", using=using)
+    cancel(EVERYTHING, actor="ada", using=using)
+    one = row(using)
+    assert (one.state, one.due_at, one.cause) == (State.UNKNOWN, None, "outcome_unknown")
+
+
+def test_filters_choose_by_state_cause_route_age_and_domain(using: str) -> None:
+    """Each condition narrows."""
+    network = Network()
+    queue(using, "nouser@example.com")
+    queue(using, "ok@example.net")
+    worker(using, network.route()).run()
+    old = Filter(newer_than=None, older_than=None, recipient="@example.com", causes=["mailbox_unknown"])
+    assert requeue(old, actor="ada", using=using) == 1
+    assert requeue(Filter(states=["accepted"]), actor="ada", using=using) == 0
+    assert requeue(Filter(routes=["elsewhere"]), actor="ada", using=using) == 0
+
+
+def test_status_counts_what_waits(using: str) -> None:
+    """By state and priority, with the age of the oldest."""
+    queue(using)
+    OutboxRecipient.objects.using(using).update(due_at=DatabaseNow(-90))
+    found = status(using)
+    assert found.recipients["queued"] == 1
+    assert found.queued == {"high": 0, "normal": 1, "bulk": 0}
+    assert found.due == 1
+    assert found.oldest_due_seconds is not None
+    assert 85 < found.oldest_due_seconds < 120
+
+
+def test_a_story_has_recipients_and_attempts(using: str) -> None:
+    """One message, all that is known."""
+    network = Network()
+    message = queue(using, "ok@example.com", "nouser@example.com")
+    worker(using, network.route()).run()
+    found = story(message.pk, using)
+    assert found is not None
+    assert [(one.address, one.state) for one in found.recipients] == [
+        ("ok@example.com", "accepted"),
+        ("nouser@example.com", "rejected"),
+    ]
+    assert found.attempts[0].outcomes == {"ok@example.com": "accepted", "nouser@example.com": "rejected"}
+    assert "user unknown" in found.recipients[1].reply
+
+
+def test_content_goes_early_and_the_journal_late(using: str) -> None:
+    """And nothing unfinished is ever touched, however old."""
+    network = Network()
+    queue(using, "ok@example.com")
+    queue(using, "lost@example.com")
+    worker(using, network.route()).run()
+    queue(using, "ok2@example.com")
+    OutboxMessage.objects.using(using).update(created_at=DatabaseNow(-86400 * 40))
+    OutboxRecipient.objects.using(using).exclude(settled_at=None).update(settled_at=DatabaseNow(-86400 * 40))
+    week, year = timedelta(days=7), timedelta(days=365)
+    assert prune(content_after=week, journal_after=year, using=using, dry_run=True).contents == 1
+    assert prune(content_after=week, journal_after=year, using=using).contents == 1
+    assert OutboxMessage.objects.using(using).filter(content=None).count() == 1
+    pruned = prune(content_after=week, journal_after=timedelta(days=30), using=using)
+    assert (pruned.contents, pruned.messages) == (0, 1)
+    assert [one.address for one in rows(using)] == ["lost@example.com", "ok2@example.com"]
+    assert Attempt.objects.using(using).count() == 1
+
+
+def test_the_audit_is_clean_after_work(using: str) -> None:
+    """Every state that a worker makes keeps the invariants."""
+    network = Network()
+    for name in ("ok", "nouser", "grey", "lost", "taken-lost", "later", "spam"):
+        queue(using, f"{name}@example.com")
+    worker(using, network.route()).run()
+    let_time_pass(using)
+    worker(using, network.route()).run()
+    found = audit(using)
+    assert found.findings == []
+    assert (found.messages, found.recipients, found.unknown) == (7, 7, 2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"state": "queued", "due_at": None, "lease_until": None}, "never due"),
+        ({"state": "rejected"}, "is rejected"),
+        ({"state": "claimed"}, "lease says otherwise"),
+        ({"settled_at": None}, "no time of it"),
+    ],
+)
+def test_the_audit_finds_what_is_wrong(using: str, damage: dict[str, object], words: str) -> None:
+    """A row that was changed by hand is told from one that a worker wrote."""
+    queue(using)
+    worker(using, Network().route()).run()
+    OutboxRecipient.objects.using(using).update(**damage)
+    assert any(words in finding.text for finding in audit(using).findings)
+
+
+def test_the_audit_finds_a_second_copy_and_a_lost_row(using: str) -> None:
+    """P1 and P2 themselves."""
+    first, second = queue(using, "ok1@example.com"), queue(using, "ok2@example.com")
+    worker(using, Network().route()).run()
+    attempt = Attempt.objects.using(using).get(message_id=first.pk)
+    attempt.pk = None
+    attempt.save(using=using)
+    with connections[using].cursor() as cursor:
+        cursor.execute("DELETE FROM reliable_email_outboxrecipient WHERE message_id = %s", [second.pk])
+    texts = [finding.text for finding in audit(using).findings]
+    assert any("accepted 2 times" in text for text in texts)
+    assert any("no recipients" in text for text in texts)

@@ -91,7 +91,7 @@ def killed(site: Site) -> str:
     said = [site.run("drain"), site.run("drain")]
     stuck = next((line for text in said for line in text.splitlines() if "lock" in line.lower()), "")
     ids = {message.header("Message-ID") for message in site.server.messages}
-    unknown = site.run("report").count("unknown")
+    unknown = sum(" unknown " in line for line in site.run("report").splitlines())
     return ", ".join(
         part
         for part in (

@@ -11,7 +11,7 @@ from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.settle import AttemptRow, Evidence, write_attempts
+from reliable_email.outbox.settle import AttemptRow, Evidence, plan_attempts
 from reliable_email.outbox.tables import Tables, marks
 from reliable_email.outbox.transitions import Delivery, Event, apply
 from reliable_email.smtp.stages import Stage
@@ -66,7 +66,8 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
             attempt = _rescue_row(tables, policy, row, counts)
             if attempt is not None:
                 attempts.append(attempt)
-        write_attempts(tables, attempts, Keyring())
+        for step in plan_attempts(tables, attempts, Keyring()):
+            tables.run("rescue:attempts", step.sql, step.parameters)
         point("rescue:commit")
     point("rescue:end")
     return Rescued(**counts)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from reliable_email.delivery.report import Outcome
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.tables import Tables, marks
+from reliable_email.outbox.tables import Step, Tables, marks
 from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, apply
 from reliable_email.smtp.replies import Reply
 from reliable_email.store.attempts import Attempt
-from reliable_email.store.inserts import Raw, Value, adapted, insert
+from reliable_email.store.inserts import MAX_ROWS, Raw, Value, adapted, batched, insert_sql
 from reliable_email.store.states import State
 
 _SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN})
@@ -76,21 +76,34 @@ class AttemptRow:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
-def write_settlement(tables: Tables, settlement: Settlement, keyring: Keyring) -> Delivery | None:
-    """Write one; what the row is now, or None where it was not this claim's any more and was left alone."""
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A settlement's statement, and what the row is once it has changed one."""
+
+    step: Step
+    after: Delivery
+
+
+def plan_settlement(tables: Tables, settlement: Settlement, keyring: Keyring) -> Planned | None:
+    """The UPDATE of one; None where what the worker believes leaves nothing to write."""
     believed = settlement.claimed.delivery
     after = apply(believed, settlement.event, claim=believed.claim, resend=settlement.resend)
-    if after is not None and _update(tables, settlement, believed, after, settlement.event, keyring):
-        return after
+    if after is None:
+        return None
+    return Planned(_update(tables, settlement, believed, after, settlement.event, keyring), after)
+
+
+def plan_late(tables: Tables, settlement: Settlement, keyring: Keyring) -> Planned | None:
+    """The UPDATE of one whose row is not what was believed: rescue has declared it unknown, one more doubt."""
     late = LATE.get(settlement.event)
     if late is None:
         return None
-    # Rescue declared it unknown meanwhile, which counted one more doubt.
+    believed = settlement.claimed.delivery
     rescued = replace(believed, state=State.UNKNOWN, unknowns=believed.unknowns + 1)
     after = apply(rescued, late, claim=believed.claim)
-    if after is not None and _update(tables, settlement, rescued, after, late, keyring):
-        return after
-    return None
+    if after is None:
+        return None
+    return Planned(_update(tables, settlement, rescued, after, late, keyring), after)
 
 
 def follow(settlement: Settlement, after: Delivery) -> None:
@@ -106,7 +119,7 @@ def follow(settlement: Settlement, after: Delivery) -> None:
 
 def _update(
     tables: Tables, settlement: Settlement, before: Delivery, after: Delivery, event: Event, keyring: Keyring
-) -> bool:
+) -> Step:
     claimed, evidence = settlement.claimed, settlement.evidence
     is_due = after.state is State.QUEUED or after.is_resend_due
     changes: dict[str, Value] = {"state": after.state.value, "unknowns": after.unknowns}
@@ -138,8 +151,7 @@ def _update(
         f"UPDATE {tables.recipient} SET {', '.join(words)} "
         f"WHERE id = %s AND claim = %s AND unknowns = %s AND state IN ({marks(states)})"
     )
-    changed = tables.run("settle", sql, [*parameters, claimed.id, before.claim, before.unknowns, *states])
-    return changed == 1
+    return Step(sql, [*parameters, claimed.id, before.claim, before.unknowns, *states])
 
 
 def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:
@@ -165,7 +177,7 @@ def reply_columns(evidence: Evidence, keyring: Keyring) -> tuple[int | None, str
     return reply.code, reply.enhanced[:16], keyring.seal_text(text) if evidence.encryption_key else text
 
 
-def write_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyring) -> None:
+def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyring) -> list[Step]:
     """Append to the journal."""
     rows: list[list[Value]] = []
     for attempt in attempts:
@@ -180,8 +192,7 @@ def write_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyr
                 evidence.provider_message_id[:255],
             ]
         )  # fmt: skip
-    if rows:
-        insert(tables.using, Attempt, _ATTEMPT_COLUMNS, rows)
+    return [Step(*insert_sql(tables.connection, Attempt, _ATTEMPT_COLUMNS, chunk)) for chunk in batched(rows, MAX_ROWS)]
 
 
 def unwritten(tables: Tables, attempts: Sequence[AttemptRow]) -> list[AttemptRow]:

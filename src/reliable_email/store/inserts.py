@@ -18,6 +18,7 @@ T = TypeVar("T")
 # SQLite allows 32,766 variables in a statement; the other limits are on bytes, hence so few rows.
 MAX_ROWS = 500
 MAX_VARIABLES = 30_000
+_FEW = 20  # rows for which one VALUES list is as quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ def insert_sql(
     connection: BaseDatabaseWrapper, model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Value]]
 ) -> tuple[str, list[Any]]:
     """The statement and its parameters."""
+    if connection.vendor == "postgresql" and len(rows) >= _FEW:
+        arrays = _by_arrays(connection, model, columns, rows)
+        if arrays is not None:
+            return arrays
     quote = connection.ops.quote_name
     parameters: list[Any] = []
     groups = []
@@ -92,6 +97,34 @@ def insert_sql(
     names = ", ".join(quote(column) for column in columns)
     table = quote(model._meta.db_table)
     return f"INSERT INTO {table} ({names}) VALUES {', '.join(groups)}", parameters  # noqa: S608 - names alone
+
+
+def _by_arrays(
+    connection: BaseDatabaseWrapper, model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Value]]
+) -> tuple[str, list[Any]] | None:
+    """One array for each column: PostgreSQL parses a few parameters instead of thousands. None where rows differ."""
+    quote = connection.ops.quote_name
+    fields = {field.column: field for field in model._meta.concrete_fields}
+    parameters: list[Any] = []
+    words, arrays, names = [], [], []
+    for n, column in enumerate(columns):
+        first = rows[0][n]
+        if isinstance(first, Raw):
+            if any(row[n] is not first and row[n] != first for row in rows):
+                return None
+            words.append(first.sql)
+            continue
+        values = [row[n] for row in rows]
+        if any(isinstance(value, Raw) for value in values):
+            return None
+        words.append(f"given.c{n}")
+        names.append(f"c{n}")
+        arrays.append(f"%s::{fields[column].db_type(connection)}[]")
+        parameters.append([adapted(connection, value) for value in values])
+    table, into = quote(model._meta.db_table), ", ".join(quote(column) for column in columns)
+    given = f"UNNEST({', '.join(arrays)}) WITH ORDINALITY AS given({', '.join(names)}, place)"
+    sql = f"INSERT INTO {table} ({into}) SELECT {', '.join(words)} FROM {given} ORDER BY place"  # noqa: S608 - names
+    return sql, parameters
 
 
 def adapted(connection: BaseDatabaseWrapper, value: Any) -> Any:

@@ -1,0 +1,43 @@
+"""The misfortunes of docs/comparison.md, of which each has cost somebody mail: ours come through."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.compare.__main__ import MISFORTUNES, Site
+from reliable_email.testing.server import ScriptedServer
+
+EXPECTED = {
+    "`kill -9` in mid batch of 20, two more runs": "20 of 20 arrived, 1 declared unknown",
+    "the server closes once, behind 3 of 20": "20 of 20 arrived, by 2 connections",
+    "the reply to the message is lost, three runs": (
+        "1 copies, 1 Message-IDs; it says: user0@example.net unknown outcome_unknown"
+    ),
+    "one of two recipients is refused": (
+        "it says: bad@example.net rejected mailbox_unknown; good@example.net accepted "
+    ),
+    "one message that cannot be sent": "4 of 4 good ones arrived; refused when it was queued: ValueError",
+    "one row that cannot be read": "2 arrived; the bad row: user0@example.net parked crashed",
+    "HTML alone": "arrives as text/html: <p>Hello {{ name }} &amp; {% you %}</p>",
+    "alternatives, attachments of one name, an invitation": (
+        "text/plain, text/html, text/markdown, 2× text/csv, text/calendar"
+    ),
+    "an inline image": "arrives, <logo> inline",
+    "an urgent message that is rolled back": "not sent",
+    "a message whose time is over": "not sent; it says: a@example.net expired ",
+    "clean-up of old mail, one for tomorrow among it": "0 contents and 0 messages were removed\n1 left",
+}
+
+
+def test_every_misfortune_has_an_expectation() -> None:
+    """None is added to the table without a test."""
+    assert EXPECTED.keys() == MISFORTUNES.keys()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", MISFORTUNES)
+def test_a_misfortune_costs_no_mail(name: str, tmp_path: Path) -> None:
+    """In processes of their own, against a server that misbehaves."""
+    with ScriptedServer() as server:
+        outcome = MISFORTUNES[name](Site("reliable_email", server, str(tmp_path)))
+    assert outcome.strip() == EXPECTED[name].strip()

@@ -27,6 +27,7 @@ class Site:
         self.queue = queue
         self.server = server
         self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "bench.compare.settings",
             "COMPARE_QUEUE": queue,
             "COMPARE_PORT": str(server.port),
             "COMPARE_DATABASE": f"{folder}/{queue}.sqlite3",

@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint matrix chaos migrations measure-replies compare build clean
+.PHONY: help setup demo test lint matrix chaos migrations measure-replies compare build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -10,6 +10,9 @@ help: ## what can be asked for
 
 setup: ## the locked environment, in .venv
 	tools/uv sync --locked --all-extras
+
+demo: ## fifty messages through two simulated providers that misbehave, told live (ARGS="--plain")
+	$(RUN) python manage.py demo $(ARGS)
 
 test: ## the tests; those whose service is missing are skipped, with the reason (ARGS="tests/smtp -x")
 	$(PYTEST) $(ARGS)

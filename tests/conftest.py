@@ -23,8 +23,8 @@ for _name in [name for name in os.environ if name.startswith("EMAIL_")]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let pass what is Python's own: 3.11's wrap_socket() does not close what it took when the peer has reset."""
-    if sys.version_info < (3, 12):
+    """Let pass what is Python's own: wrap_socket() before 3.13 does not close what it took when the peer has reset."""
+    if sys.version_info < (3, 13):
         config.addinivalue_line("filterwarnings", "ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
 

@@ -130,7 +130,9 @@ def test_scenario_25_injected_plaintext_stops_before_any_credential(serve: Serve
 def test_scenario_27_a_handshake_that_breaks_off_sends_nothing(serve: Serve, end: Any, tls: str) -> None:
     """And may be tried again."""
     server = serve(Script(tls=end), tls=tls)
-    assert failure(server, timeout=0.8)[0] is Stage.TLS
+    stage, _ = failure(server, timeout=0.8)
+    # A reset can be there before the handshake has begun.
+    assert stage is Stage.TLS or (stage is Stage.CONNECT and end == reset())
 
 
 STRICT_ONLY = [name for name, defect in certificates.DEFECTS.items() if defect.is_strict_only]

@@ -79,7 +79,14 @@ def _addr_spec(address: object) -> str:
         return text
     if _CONTROL.search(text):
         raise ValueError(f"an address holds a control character: {text!r}")
-    return parseaddr(text)[1] or text.strip()
+    text = text.strip()
+    if "<" not in text and "(" not in text:
+        return text  # whether it may go on the wire is `paths`' question
+    found = parseaddr(text)[1]
+    # Older versions of parseaddr take what stands behind the brackets for nothing.
+    if not found or ("<" in text and not text.endswith(">")):
+        raise ValueError(f"not an e-mail address: {text!r}")
+    return found
 
 
 def _check_headers(message: EmailMessage) -> None:

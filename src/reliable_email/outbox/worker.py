@@ -266,18 +266,21 @@ class Worker:
         """Renew leases and look after what others left, until the lines have ended."""
         period = self.options.lease_seconds / 4
         try:
-            while not self._is_done.wait(period):
+            # At once, too: what an earlier worker left behind is the first thing to look after.
+            while not self._is_done.is_set():
                 began_at = time.monotonic()
                 try:
                     renew(self.options.using, worker=self.name, lease_seconds=self.options.lease_seconds)
                     self._lease_ends_at = began_at + self._trusted_seconds
-                    rescue(self.options.using, self._rescue_policy())
+                    if rescue(self.options.using, self._rescue_policy()).requeued:
+                        wake.nudge()
                     presence.note(self.options.using, self.name, self.transactions)
                     self._prune()
                 except AWAY as error:
                     # Not renewed: permissions end by themselves when the lease does.
                     logger.warning("Leases could not be renewed: %s", error)
                     drop_connection(self.options.using)
+                self._is_done.wait(period)
         finally:
             connections.close_all()
 

@@ -1,0 +1,210 @@
+"""Ends a process at point n, lets a fresh worker finish, and counts what was lost, doubled or left in doubt."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.db import connections
+
+from reliable_email import models
+from reliable_email.store.audit import audit
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.states import State
+from reliable_email.testing.script import Script
+from reliable_email.testing.server import ScriptedServer
+from tests.chaos import crew
+from tests.outbox.desk import let_leases_end, let_time_pass, queue
+from tests.outbox.desk import worker as make_worker
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.chaos.crew"])
+_WAIT_SECONDS = 30.0
+_SETTLED = {State.ACCEPTED, State.REJECTED, State.UNKNOWN}
+
+
+@dataclass
+class Toll:
+    """What a series of crashes has cost.
+
+    Attributes:
+        points: at how many the process was ended.
+        lost: recipients that ended in no settled state, or accepted without a copy.
+        duplicates: copies beyond the first.
+        unknown: recipients that were left in doubt.
+        findings: of the audit.
+    """
+
+    points: int = 0
+    messages: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    unknown: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.points} points, {self.messages} messages, lost {self.lost}, duplicates {self.duplicates}, "
+            f"unknown {self.unknown}, audit findings {len(self.findings)}"
+        )
+
+
+def vendor_of(using: str) -> str:
+    """The conftest's word for it."""
+    return {"postgresql": "postgres", "mysql": "mariadb", "sqlite": "sqlite"}[connections[using].vendor]
+
+
+def empty(using: str) -> None:
+    """Nothing is queued."""
+    for model in (models.Attempt, models.OutboxRecipient, models.OutboxMessage, models.Worker):
+        model._base_manager.using(using).all().delete()
+
+
+def scripted_server() -> ScriptedServer:
+    """A server that knows one address is wrong."""
+    return ScriptedServer(Script(rcpt={"nouser@example.com": "550 5.1.1 user unknown"}))
+
+
+def kill_worker_everywhere(using: str, *, step: int = 1) -> Toll:
+    """SIGKILL at every step-th point of a worker's way."""
+    return _everywhere(using, crew.run_worker, signal.SIGKILL, _fill, step)
+
+
+def suspend_worker_everywhere(using: str, *, step: int = 1) -> Toll:
+    """Asleep over the end of its lease at every step-th point, while another worker goes on, and then awake again."""
+    return _everywhere(using, crew.run_worker, signal.SIGSTOP, _fill, step)
+
+
+def kill_enqueue_everywhere(using: str, *, step: int = 1) -> Toll:
+    """SIGKILL at every step-th point of a caller that queues."""
+    return _everywhere(using, crew.run_enqueue, signal.SIGKILL, lambda using: None, step)
+
+
+def _fill(using: str) -> None:
+    queue(using, "ok1@example.com")
+    queue(using, "ok2@example.com", "nouser@example.com", "ok3@example.com")
+    queue(using, "ok4@example.com")
+
+
+def _everywhere(using: str, target: Callable[..., None], number: int, fill: Callable[[str], None], step: int) -> Toll:
+    toll = Toll()
+    at = 1
+    while True:
+        empty(using)
+        fill(using)
+        with scripted_server() as server:
+            name = _run(using, target, server.port, at, number)
+            _finish(using, server)
+        _count(using, server, toll, at, name or "end")
+        if name is None:
+            return toll
+        toll.points += 1
+        toll.names[name] += 1
+        at += step
+
+
+def _run(using: str, target: Callable[..., None], port: int, at: int, number: int) -> str | None:
+    """Run the process into its point; the point's name, or None where it ended before."""
+    ours, theirs = _CONTEXT.Pipe(duplex=False)
+    connections.close_all()
+    arguments: tuple[Any, ...] = (vendor_of(using), str(connections[using].settings_dict["NAME"]))
+    process = _CONTEXT.Process(target=target, args=(*arguments, port, at, int(number), theirs))
+    process.start()
+    theirs.close()
+    name = None
+    try:
+        if ours.poll(_WAIT_SECONDS):
+            name = ours.recv_bytes().decode()
+    except EOFError:
+        pass
+    assert process.pid is not None
+    if name is not None and number == signal.SIGSTOP:
+        _await_sleep(process.pid)
+        if not _holds_the_only_lock(using):
+            let_leases_end(using)
+            _work(using, port)
+        os.kill(process.pid, signal.SIGCONT)
+    process.join(_WAIT_SECONDS)
+    assert process.exitcode is not None, f"the process hangs after {name}"
+    assert process.exitcode == (-number if name is not None and number == signal.SIGKILL else 0), process.exitcode
+    ours.close()
+    process.close()
+    return name
+
+
+def _await_sleep(pid: int) -> None:
+    ends_at = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < ends_at:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "T":
+            return
+        time.sleep(0.002)
+    raise AssertionError("the process did not fall asleep")
+
+
+def _finish(using: str, server: ScriptedServer) -> None:
+    """A fresh worker takes what is left, as often as it needs: a dead client's locks live on for a moment."""
+    for _ in range(50):
+        let_leases_end(using)
+        let_time_pass(using)
+        _work(using, server.port)
+        states = set(OutboxRecipient.objects.using(using).values_list("state", flat=True))
+        if states <= _SETTLED:
+            return
+        time.sleep(0.02)
+
+
+def _holds_the_only_lock(using: str) -> bool:
+    """Whether the sleeper is inside SQLite's one write transaction: then nobody else can go on before it wakes."""
+    if connections[using].vendor != "sqlite":
+        return False
+    try:
+        with sqlite3.connect(connections[using].settings_dict["NAME"], timeout=0, isolation_level=None) as probe:
+            probe.execute("BEGIN IMMEDIATE")
+            probe.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        probe.close()
+    return False
+
+
+def _work(using: str, port: int) -> None:
+    from django.test import override_settings
+
+    from reliable_email.backends.failover import routes_for
+
+    options = {"host": "127.0.0.1", "port": port, "use_tls": False}
+    mailers = {"routes": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": options}}
+    with override_settings(MAILERS=mailers):
+        make_worker(using, *routes_for("routes"), lease_seconds=1.0, listen=False).run()
+
+
+def _count(using: str, server: ScriptedServer, toll: Toll, at: int, name: str) -> None:
+    copies = Counter(address for message in server.messages for address in message.recipients)
+    toll.messages += models.OutboxMessage.objects.using(using).count()
+    for row in OutboxRecipient.objects.using(using):
+        count = copies[row.address]
+        toll.duplicates += max(0, count - 1)
+        toll.unknown += row.state == State.UNKNOWN
+        is_right = {
+            State.ACCEPTED: count >= 1,
+            State.REJECTED: count == 0 and row.address.startswith("nouser"),
+            State.UNKNOWN: True,
+        }.get(State(row.state), False)
+        if not is_right:
+            toll.lost += 1
+            toll.findings.append(f"point {at} {name}: {row.address} is {row.state} with {count} copies ({row.cause} {row.detail})")
+    known = set(OutboxRecipient.objects.using(using).values_list("address", flat=True))
+    toll.duplicates += sum(count for address, count in copies.items() if address not in known)
+    together = sum(address.startswith("together") for address in known)
+    if together not in (0, 3):
+        toll.findings.append(f"point {at} {name}: {together} of three messages of one transaction")
+    toll.findings += [f"point {at} {name}: {one.text}" for one in audit(using).findings]

@@ -1,0 +1,49 @@
+"""A process ends at every step of its way; nothing is lost, nothing is sent twice, and doubts are declared.
+
+RELIABLE_EMAIL_CHAOS_STEP=1 takes every point; the default takes each third one, on another footing for each database.
+"""
+
+import os
+
+import pytest
+
+from tests.chaos.harness import (
+    Toll,
+    kill_enqueue_everywhere,
+    kill_worker_everywhere,
+    suspend_worker_everywhere,
+)
+
+STEP = int(os.environ.get("RELIABLE_EMAIL_CHAOS_STEP", "3"))
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def told(toll: Toll, using: str, what: str) -> None:
+    """For `make chaos`, which shows output."""
+    print(f"\n{what}, {using.split('_')[1]}: {toll}")  # noqa: T201
+
+
+def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(using: str) -> None:
+    """SIGKILL at each I/O and database call; a fresh worker finishes."""
+    toll = kill_worker_everywhere(using, step=STEP)
+    told(toll, using, "killed")
+    assert (toll.findings, toll.lost, toll.duplicates) == ([], 0, 0)
+    assert toll.points * STEP > 50, "the way of a worker has many points"
+    assert toll.unknown <= 2 * toll.points, "one message in doubt for each crash, which has two recipients at most"
+
+
+def test_a_worker_asleep_over_its_lease_loses_and_doubles_nothing(using: str) -> None:
+    """SIGSTOP, the lease ends, another worker goes on, SIGCONT; the sleeper may only resolve its own doubt."""
+    toll = suspend_worker_everywhere(using, step=STEP)
+    told(toll, using, "suspended")
+    assert (toll.findings, toll.lost, toll.duplicates) == ([], 0, 0)
+    assert toll.points * STEP > 50
+
+
+def test_a_caller_killed_at_any_point_queues_all_or_nothing(using: str) -> None:
+    """What was committed is sent once, what was not is not there."""
+    toll = kill_enqueue_everywhere(using)
+    told(toll, using, "killed while queueing")
+    assert (toll.findings, toll.lost, toll.duplicates, toll.unknown) == ([], 0, 0, 0)
+    assert toll.points >= 4

@@ -13,9 +13,11 @@ class ReliableEmailConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, and listen for what is to be announced."""
+        """Register the checks, share route state by the database, listen for what is to be announced."""
         from reliable_email.checks import register_all
         from reliable_email.integrations import announcing
+        from reliable_email.store import route_state
 
         register_all()
+        route_state.connect()
         announcing.connect()

@@ -35,6 +35,8 @@ from reliable_email.store.shared import RouteState
 
 logger = logging.getLogger("reliable_email.store")
 
+# A database that cannot be used, and test runners that forbid it (RuntimeError by pytest, AssertionError by Django).
+_AWAY = (DatabaseError, RuntimeError, AssertionError)
 _FRESH_SECONDS = 1.0
 _OFFSET_SECONDS = 60.0
 _AWAY_SECONDS = 10.0
@@ -169,7 +171,7 @@ class DatabaseRouteStateStore:
         if time.monotonic() - self._offset_at > _OFFSET_SECONDS and self._may_use_database():
             try:
                 moment = database_now(self.using)
-            except DatabaseError as error:
+            except _AWAY as error:
                 self._is_away(error)
             else:
                 if timezone.is_naive(moment):
@@ -184,7 +186,7 @@ class DatabaseRouteStateStore:
             self.flush()
             try:
                 known = self._load(route.alias)
-            except DatabaseError as error:
+            except _AWAY as error:
                 self._is_away(error)
         return replace(known, breaker=breaker.with_configuration(known.breaker, route.fingerprint))
 
@@ -208,7 +210,7 @@ class DatabaseRouteStateStore:
             try:
                 if self._change_row(route, change):
                     return
-            except DatabaseError as error:
+            except _AWAY as error:
                 self._is_away(error)
         with self._lock:
             known = self._known.get(route.alias, _Known())
@@ -254,7 +256,7 @@ class DatabaseRouteStateStore:
         _announce(alias, before.breaker, after.breaker)
         return True
 
-    def _is_away(self, error: DatabaseError) -> None:
+    def _is_away(self, error: Exception) -> None:
         if time.monotonic() >= self._away_until:
             logger.warning("Route state is kept in this process for now, the database does not answer: %s", error)
         self._away_until = time.monotonic() + _AWAY_SECONDS

@@ -17,7 +17,10 @@ from django.db import transaction
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.tables import Tables, marks
 from reliable_email.outbox.transitions import RULES, Delivery, Event
+from reliable_email.store.inserts import batched
 from reliable_email.store.states import PriorityRank, State
+
+_RENEWED_AT_ONCE = 500
 
 _COLUMNS = (
     "id",
@@ -192,13 +195,20 @@ def _claimed(row: Sequence[Any], number: int) -> Claimed:
     )
 
 
-def renew(using: str, *, worker: str, lease_seconds: float) -> int:
-    """Hold on to everything that this worker still holds; how many rows that is."""
+def renew(using: str, ids: Sequence[int], *, worker: str, lease_seconds: float) -> int:
+    """Hold on to these rows, as far as this worker still holds them; how many that are.
+
+    They are named by primary key, so that no lock on anybody else's row is waited for.
+    """
     tables = Tables(using)
     states = [state.value for state in State if state.is_in_hand]
-    return tables.run(
-        "renew",
-        f"UPDATE {tables.recipient} SET lease_until = {tables.now(lease_seconds)} "
-        f"WHERE state IN ({marks(states)}) AND lease_until > {tables.now()} AND claimed_by = %s",
-        [*states, worker],
-    )
+    count = 0
+    for chunk in batched(ids, _RENEWED_AT_ONCE):
+        count += tables.run(
+            "renew",
+            f"UPDATE {tables.recipient} SET lease_until = {tables.now(lease_seconds)} "
+            f"WHERE id IN ({marks(chunk)}) AND state IN ({marks(states)}) AND lease_until > {tables.now()} "
+            "AND claimed_by = %s",
+            [*chunk, *states, worker],
+        )
+    return count

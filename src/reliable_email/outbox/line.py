@@ -43,8 +43,11 @@ class Foreman(Protocol):
     def wanted(self) -> Wanted:
         """Which rows to claim."""
 
-    def has_settled(self, transactions: int) -> None:
-        """Count."""
+    def has_claimed(self, taken: Claim) -> None:
+        """Renew its lease from now on."""
+
+    def has_finished(self, taken: Claim, transactions: int) -> None:
+        """Count, and renew it no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,7 @@ class Line:
         tables.run("let_go", sql, [*states, taken.number, self._foreman.name])
 
     def _take(self, taken: Claim) -> None:
+        self._foreman.has_claimed(taken)
         is_repeat = False
 
         def write(
@@ -183,4 +187,4 @@ class Line:
             insist(self._using, way.write_known, seconds=_FINISH_SECONDS)
             insist(self._using, lambda: self._let_go(taken), seconds=_FINISH_SECONDS)
         finally:
-            self._foreman.has_settled(way.transactions)
+            self._foreman.has_finished(taken, way.transactions)

@@ -32,6 +32,7 @@ from reliable_email.outbox.suppressed import suppressed
 from reliable_email.outbox.transitions import Event
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Content, Grant, Job, RecipientResult, Transaction, Verdict
 
@@ -333,7 +334,8 @@ class Round:
                 worst = found
         self._store.settle(route, reserved=work.reserved, used=used)
         self._tell(route, work, worst, transaction)
-        self._attempts.append(self._attempt(route, work, transaction))
+        if not all(_is_withheld(result) for result in transaction.results.values()):
+            self._attempts.append(self._attempt(route, work, transaction))
 
     def _take(
         self,
@@ -427,6 +429,11 @@ def _pass_over(ways: list[Way], route: Route, cause: Cause, detail: str) -> None
     for way in ways:
         if way.failure is None:
             way.evidence = Evidence(route=route.alias, cause=cause.value, detail=detail)
+
+
+def _is_withheld(result: RecipientResult) -> bool:
+    """Our own refusal: no attempt, since the server was not asked to take anything."""
+    return result.failure is not None and result.failure.kind is FailureKind.WITHHELD
 
 
 def _may_resend(work: _Work) -> bool:

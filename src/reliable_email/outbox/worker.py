@@ -21,7 +21,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import presence, wake
-from reliable_email.outbox.claim import Wanted, renew
+from reliable_email.outbox.claim import Claim, Wanted, renew
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
@@ -101,6 +101,7 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
+        self._in_hand: dict[int, list[int]] = {}
         self._prune_at = 0.0
 
     # What lines ask.
@@ -133,10 +134,16 @@ class Worker:
             message_ids=self.options.only_messages,
         )
 
-    def has_settled(self, transactions: int) -> None:
+    def has_claimed(self, taken: Claim) -> None:
+        """See `Foreman`."""
+        with self._lock:
+            self._in_hand[taken.number] = [row.id for row in taken.rows]
+
+    def has_finished(self, taken: Claim, transactions: int) -> None:
         """See `Foreman`."""
         with self._lock:
             self.transactions += transactions
+            self._in_hand.pop(taken.number, None)
 
     def routes_of(self, mailer: str) -> Sequence[Route]:
         """The mailer's routes that this worker may use."""
@@ -270,7 +277,7 @@ class Worker:
             while not self._is_done.is_set():
                 began_at = time.monotonic()
                 try:
-                    renew(self.options.using, worker=self.name, lease_seconds=self.options.lease_seconds)
+                    self._renew()
                     self._lease_ends_at = began_at + self._trusted_seconds
                     if rescue(self.options.using, self._rescue_policy()).requeued:
                         wake.nudge()
@@ -283,6 +290,11 @@ class Worker:
                 self._is_done.wait(period)
         finally:
             connections.close_all()
+
+    def _renew(self) -> None:
+        with self._lock:
+            ids = [one for held in self._in_hand.values() for one in held]
+        renew(self.options.using, ids, worker=self.name, lease_seconds=self.options.lease_seconds)
 
     def _prune(self) -> None:
         days = self.options.content_days

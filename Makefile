@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint matrix chaos migrations measure-replies compare build clean
+.PHONY: help setup demo test lint matrix chaos migrations measure-replies compare soak build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -41,6 +41,9 @@ compare: ## what three mail queues make of the same misfortunes, as a table (doc
 	tools/uv venv --quiet --allow-existing .venvs/compare
 	tools/uv pip install --quiet --python .venvs/compare -r bench/compare/requirements.txt -e .
 	.venvs/compare/bin/python -m bench.compare $(ARGS)
+
+soak: ## 100,000 messages, 4 workers, 5 % faults of every kind, some workers killed, then the audit (PostgreSQL)
+	$(RUN) python -m bench.soak $(ARGS)
 
 build: ## the wheel and the source distribution, in dist/
 	tools/uv build

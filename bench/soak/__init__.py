@@ -1,0 +1,1 @@
+"""Many messages, several workers, and a server that fails in every way now and then."""

@@ -244,9 +244,13 @@ class Worker:
         try:
             while self.may_claim():
                 seen = wake.generation()
+                is_over = False
                 try:
                     claimed = line.work()
-                    is_over = not claimed and self.options.until_empty and self._nothing_is_left()
+                    if not claimed and self.options.until_empty and self._nothing_is_left():
+                        # Looked at after the claim, something may have been given back in between: claim once more.
+                        claimed = line.work()
+                        is_over = not claimed
                 except AWAY as error:
                     logger.warning("The database is away: %s", error)
                     drop_connection(self.options.using)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.classification.words import MAX_CHARACTERS, embedded_status, words
+from reliable_email.classification.words import MAX_CHARACTERS, embedded_status, told_stage, with_marks, words
+from reliable_email.smtp.stages import Stage
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,24 @@ def test_long_repetitions_are_cut(piece):
 def test_an_embedded_status_is_found(text, status):
     """Enhanced codes inside the text count, parts of IP addresses do not."""
     assert embedded_status(text) == status
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (" no such user in reply to rcpt to command ", (" no such user ", Stage.RCPT)),
+        (" go away in reply to mail from command ", (" go away ", Stage.MAIL)),
+        (" no in reply to end of data command ", (" no ", Stage.FINAL_REPLY)),
+        (" sent in reply to your letter ", (" sent in reply to your letter ", None)),
+        (" no such user ", (" no such user ", None)),
+    ],
+)
+def test_a_told_command_is_taken_for_the_stage(read, expected):
+    """A relay that passes a reply on names the command behind it; other words of that kind stay."""
+    assert told_stage(read) == expected
+
+
+def test_an_address_that_was_left_out_leaves_a_mark():
+    """The word stands for an IP address, and is missing where there was none."""
+    assert with_marks(words("host 192.0.2.1 refused"), "host 192.0.2.1 refused") == " host refused ipnumber "
+    assert with_marks(words("host refused"), "host refused") == " host refused "

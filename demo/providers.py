@@ -5,6 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery.state import register_store
+from reliable_email.smtp import pool
+from reliable_email.store import route_state
 from reliable_email.testing import certificates
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, accept_then, close
@@ -51,9 +55,21 @@ class Providers:
 
 
 @contextmanager
+def _state_of_its_own() -> Iterator[None]:
+    """What is learned here of "gmail" is no news of the project's own route of that name, nor of the next run."""
+    memory = MemoryRouteStateStore()
+    register_store(lambda: memory)
+    try:
+        yield
+    finally:
+        pool.reset()
+        route_state.connect()
+
+
+@contextmanager
 def running() -> Iterator[Providers]:
     """Start both; they listen on loopback alone, and end with the block."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, _state_of_its_own():
         gmail = simulated(
             "gmail",
             *_FAULTS,

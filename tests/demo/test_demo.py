@@ -55,6 +55,12 @@ def test_each_misfortune_is_met_and_explained(told: str, line: str) -> None:
     assert line in told
 
 
+def test_a_second_run_tells_the_same(tmp_path: Path) -> None:
+    """What the first one learned of its providers says nothing of those of the second."""
+    first, second = (run(tmp_path, "--json").stdout for _ in range(2))
+    assert first == second != ""
+
+
 def test_plain_output_has_no_control_characters(told: str) -> None:
     """It can go into a file."""
     assert all(char == "\n" or char.isprintable() for char in told)

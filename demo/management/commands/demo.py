@@ -16,7 +16,6 @@ from demo.screen import Screen, screen_for
 from demo.story import Line, Totals, line_of
 from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.exceptions import DeliveryError
-from reliable_email.smtp import pool
 
 GREYLISTED_AT = 12
 NOBODY_AT = 17
@@ -41,11 +40,8 @@ class Command(BaseCommand):
         stream: Any = self.stdout
         stream = getattr(stream, "_out", stream)  # the terminal itself: Django's wrapper adds line ends of its own
         screen = screen_for(stream, plain=options["plain"] or options["json"])
-        try:
-            with providers.running() as running, override_settings(MAILERS=running.mailers()):
-                lines, wrong = self._run(screen, running, options)
-        finally:
-            pool.reset()
+        with providers.running() as running, override_settings(MAILERS=running.mailers()):
+            lines, wrong = self._run(screen, running, options)
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(lines, wrong)))
         if wrong:

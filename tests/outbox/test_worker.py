@@ -4,7 +4,9 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.db.models import Sum
 
+from reliable_email import signals
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox.claim import Wanted, claim
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
@@ -12,7 +14,7 @@ from reliable_email.smtp.transaction import Job
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Suppression
+from reliable_email.store.shared import Suppression, Tally
 from reliable_email.store.shared import Worker as WorkerRow
 from reliable_email.store.states import State
 from tests.outbox.desk import let_leases_end, let_time_pass, queue, row, rows, states, submission, worker
@@ -318,3 +320,49 @@ def test_what_kills_workers_is_parked_and_accuses_no_other(using: str) -> None:
     worker(using, network.route()).run()
     assert states(using) == [State.ACCEPTED, State.PARKED, State.ACCEPTED]
     assert [one.crashes for one in rows(using)] == [1, 5, 1]
+
+
+def test_signals_tell_attempts_refusals_and_the_end(using: str) -> None:
+    """After the commit, with the report; a message is told of when nothing will change by itself."""
+    heard: list[tuple[str, object]] = []
+    receivers = {
+        signals.attempt_finished: lambda **told: heard.append(("attempt", dict(told["attempt"].outcomes))),
+        signals.recipient_rejected: lambda **told: heard.append(("rejected", told["outcome"].reply.code)),
+        signals.message_delivered: lambda **told: heard.append(("delivered", told["report"].accepted)),
+        signals.message_failed: lambda **told: heard.append(("failed", told["report"].rejected)),
+    }
+    for signal, receiver in receivers.items():
+        signal.connect(receiver)
+    try:
+        queue(using, "ok@example.com")
+        worker(using, Network().route()).run()
+        queue(using, "ok2@example.com", "nouser@example.com")
+        queue(using, "grey@example.com")
+        worker(using, Network().route()).run()
+    finally:
+        for signal, receiver in receivers.items():
+            signal.disconnect(receiver)
+    assert sorted(heard, key=str) == sorted(
+        [
+            ("attempt", {"ok@example.com": "accepted"}),
+            ("delivered", ["ok@example.com"]),
+            ("attempt", {"ok2@example.com": "accepted", "nouser@example.com": "rejected"}),
+            ("rejected", 550),
+            ("failed", ["nouser@example.com"]),
+            ("attempt", {"grey@example.com": "deferred"}),
+        ],
+        key=str,
+    )
+
+
+def test_outcomes_are_tallied_by_minute_route_and_cause(using: str) -> None:
+    """For charts that survive pruning: sums of all workers."""
+    for _ in range(2):
+        queue(using, "ok@example.com")
+        queue(using, "nouser@example.com")
+        worker(using, Network().route()).run()
+    sums = {
+        (one["route"], one["outcome"], one["cause"]): one["sum"]
+        for one in Tally.objects.using(using).values("route", "outcome", "cause").annotate(sum=Sum("count"))
+    }
+    assert sums == {("route", "accepted", ""): 2, ("route", "rejected", "mailbox_unknown"): 2}

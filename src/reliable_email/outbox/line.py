@@ -46,6 +46,9 @@ class Foreman(Protocol):
     def has_claimed(self, taken: Claim) -> None:
         """Renew its lease from now on."""
 
+    def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
+        """Tell and count what was committed."""
+
     def has_finished(self, taken: Claim, transactions: int) -> None:
         """Count, and renew it no more."""
 
@@ -163,7 +166,9 @@ class Line:
                 is_repeat = False
                 return written
 
-            return insist(self._using, once, seconds=_AUTHORIZE_SECONDS)
+            written = insist(self._using, once, seconds=_AUTHORIZE_SECONDS)
+            self._foreman.has_written(settlements, attempts, written)
+            return written
 
         way = Round(
             taken,

@@ -43,11 +43,12 @@ class RescuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescued:
-    """How many recipients went which way."""
+    """How many recipients went which way, and whose they are."""
 
     requeued: int = 0
     parked: int = 0
     unknown: int = 0
+    messages: frozenset[int] = frozenset()
 
     @property
     def count(self) -> int:
@@ -62,15 +63,17 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
     point("rescue:begin")
     with transaction.atomic(using):
         attempts = []
+        messages = set()
         for row in _expired(tables, policy):
             attempt = _rescue_row(tables, policy, row, counts)
             if attempt is not None:
                 attempts.append(attempt)
+                messages.add(attempt.message_id)
         for step in plan_attempts(tables, attempts, Keyring()):
             tables.run("rescue:attempts", step.sql, step.parameters)
         point("rescue:commit")
     point("rescue:end")
-    return Rescued(**counts)
+    return Rescued(**counts, messages=frozenset(messages))
 
 
 def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
+from reliable_email.outbox.journal import Written
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
@@ -29,7 +30,10 @@ from reliable_email.outbox.prune import prune
 from reliable_email.outbox.reconnect import AWAY, drop_connection
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
+from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.stored import missing_keys
+from reliable_email.outbox.tallies import Tallies
+from reliable_email.outbox.telling import tell_rescued, tell_settled
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -101,6 +105,7 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
+        self._tallies = Tallies()
         self._in_hand: dict[int, list[int]] = {}
         self._prune_at = 0.0
 
@@ -138,6 +143,11 @@ class Worker:
         """See `Foreman`."""
         with self._lock:
             self._in_hand[taken.number] = [row.id for row in taken.rows]
+
+    def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
+        """See `Foreman`."""
+        self._tallies.add(attempts)
+        tell_settled(self.options.using, Worker, settlements, attempts, written.settled)
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
         """See `Foreman`."""
@@ -218,7 +228,8 @@ class Worker:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
         try:
             presence.abandon(self.options.using, self.name)
-            rescue(self.options.using, self._rescue_policy())
+            self._rescue()
+            self._tallies.write(self.options.using)
             presence.leave(self.options.using, self.name, self.transactions)
         except AWAY as error:
             logger.warning("The database is away; other workers will take back what was in hand: %s", error)
@@ -283,8 +294,8 @@ class Worker:
                 try:
                     self._renew()
                     self._lease_ends_at = began_at + self._trusted_seconds
-                    if rescue(self.options.using, self._rescue_policy()).requeued:
-                        wake.nudge()
+                    self._rescue()
+                    self._tallies.write(self.options.using)
                     presence.note(self.options.using, self.name, self.transactions)
                     self._prune()
                 except AWAY as error:
@@ -299,6 +310,13 @@ class Worker:
         with self._lock:
             ids = [one for held in self._in_hand.values() for one in held]
         renew(self.options.using, ids, worker=self.name, lease_seconds=self.options.lease_seconds)
+
+    def _rescue(self) -> None:
+        rescued = rescue(self.options.using, self._rescue_policy())
+        if rescued.requeued:
+            wake.nudge()
+        if rescued.messages:
+            tell_rescued(self.options.using, Worker, rescued.messages)
 
     def _prune(self) -> None:
         days = self.options.content_days

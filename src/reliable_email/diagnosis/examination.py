@@ -23,7 +23,7 @@ from reliable_email.diagnosis.ladder import Climb, climb
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.exceptions import DeliveryError, InvalidMailer
 from reliable_email.mailers import mailers
-from reliable_email.providers import UnknownProvider, get
+from reliable_email.providers import Provider
 
 MESSAGE_SUBJECT = "Test message from your site"
 MESSAGE_BODY = "This message was sent by “manage.py test_email”. If you can read it, your site's mail works.\n"
@@ -168,7 +168,10 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
         explanation = explain(result.failure, options)
         return RouteExamination(**common, verdict=Health.UNHEALTHY, explanation=explanation)  # type: ignore[arg-type]
     if result.tls is not None and result.tls.relaxed_defect:
-        note = f"the certificate breaks a rule of form and was accepted all the same: {result.tls.relaxed_defect}"
+        note = (
+            f"the certificate breaks a rule of form, {result.tls.relaxed_defect}; chain, dates and host name are good, "
+            f"so it was accepted. Have it reissued, or set ssl_strict=False to say that you know"
+        )
         return RouteExamination(**common, verdict=Health.DEGRADED, note=note)  # type: ignore[arg-type]
     if result.tls is not None and not result.tls.is_verified:
         note = "the server's certificate is not verified (ssl_verify is off)"
@@ -208,6 +211,7 @@ def send_message(
 ) -> MessageExamination:
     """Send the test message directly by a route or a failover (an outbox would only queue it)."""
     message = EmailMessage(MESSAGE_SUBJECT, MESSAGE_BODY, sender, [recipient])
+    providers = _providers_of_routes(alias)
     began_at = clock()
     try:
         count = mailers[alias].send_messages([message])
@@ -225,7 +229,7 @@ def send_message(
             for attempt in report.attempts
             if attempt.failure is not None
         }
-        explanations = [explain_failure(failure, _provider(route)) for (route, _), failure in failures.items()]
+        explanations = [explain_failure(failure, providers.get(route)) for (route, _), failure in failures.items()]
     return MessageExamination(
         recipient=recipient,
         is_sent=not error,
@@ -236,8 +240,14 @@ def send_message(
     )
 
 
-def _provider(alias: str):  # type: ignore[no-untyped-def]
-    try:
-        return get(alias)
-    except UnknownProvider:
-        return None
+def _providers_of_routes(alias: str) -> dict[str, Provider | None]:
+    """Whose server is behind each route's name in reports."""
+    found: dict[str, Provider | None] = {}
+    for route in routes_of(alias):
+        if route.kind is not MailerKind.SMTP:
+            continue
+        options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
+        found[options.route] = options.provider
+        if options.fallback is not None:
+            found["fallback"] = options.fallback.provider
+    return found

@@ -18,6 +18,26 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.tls_probe import TLSProbe, probe_tls
 from reliable_email.values import printable
 
+# What a provider's help pages are about; they say nothing of ports, names and certificates.
+_PROVIDERS_BUSINESS = frozenset(
+    {
+        Cause.AUTH_FAILED,
+        Cause.AUTH_THROTTLED,
+        Cause.RELAY_DENIED,
+        Cause.SENDER_NOT_VERIFIED,
+        Cause.SENDER_REJECTED,
+        Cause.CONTENT_REJECTED,
+        Cause.QUOTA_EXCEEDED,
+        Cause.RATE_LIMITED,
+        Cause.REPUTATION_BLOCKED,
+    }
+)
+# Where nothing is wrong that a person could mend.
+_PATIENCE = (
+    "Nothing has to be changed if this passes: try again in a few minutes. If it does not pass, show what was said to "
+    "whoever runs the server; --verbose shows all of it."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -48,6 +68,7 @@ def explain(failure: WireFailure, options: SMTPOptions, *, timeout: float = 15.0
     said = str(failure.reply) if failure.reply is not None else failure.detail
     meaning = MEANINGS[classified.cause].says
     if failure.kind is FailureKind.TLS_VERIFICATION:
+        meaning = "The server could not prove that it is the right one, so neither password nor mail was sent to it."
         probe = _probe(options, timeout)
         if probe is not None:
             remedies += _certificate_remedies(probe)
@@ -111,19 +132,23 @@ def _wrong_port_remedies(failure: WireFailure, options: SMTPOptions) -> list[str
         and failure.kind is FailureKind.TIMEOUT
         and link.tls.mode is not TLSMode.IMPLICIT
     ):
+        change = "use_ssl in place of use_tls" if link.tls.mode is TLSMode.STARTTLS else "use_ssl"
         return [
             (
-                f"Port {link.port} may speak TLS from the first byte, as 465 does: use use_ssl in place of use_tls, or "
-                f"port 587 with use_tls."
-            )
+                f"Port {link.port} may speak TLS from the first byte, as 465 does: set {change}, or take port 587 with "
+                f"use_tls."
+            ),
+            "If it is the right port, the server is overloaded or makes strangers wait: try a longer timeout.",
         ]
+    if failure.kind is FailureKind.AUTH_NOT_OFFERED and link.tls.mode is TLSMode.NONE:
+        return ["Servers offer a login under TLS only: set use_tls (usually port 587) or use_ssl (usually port 465)."]
     if (
         failure.kind is FailureKind.TLS_HANDSHAKE
         and "plaintext" in failure.detail
         and link.tls.mode is TLSMode.IMPLICIT
     ):
         return [f"Port {link.port} begins in plaintext, as 587 does: use use_tls in place of use_ssl, or port 465."]
-    if failure.kind is FailureKind.CONNECT_FAILED:
+    if failure.stage is Stage.CONNECT and failure.kind in (FailureKind.CONNECT_FAILED, FailureKind.TIMEOUT):
         return [
             (
                 f"Check host and port ({link.host}:{link.port}), and whether a firewall or the hosting provider blocks "
@@ -145,10 +170,10 @@ def _remedy_of(failure: Failure) -> str:
     """The rule's own advice where one decided, else what a person does about the cause."""
     meaning = MEANINGS[failure.cause]
     general = f"{meaning.says} {meaning.person}".strip()
-    return meaning.person if failure.help in ("", general) else failure.help
+    return (meaning.person if failure.help in ("", general) else failure.help) or _PATIENCE
 
 
 def _links(provider: Provider | None, cause: Cause) -> tuple[tuple[str, str], ...]:
-    if provider is None or MEANINGS[cause].person == "":
+    if provider is None or cause not in _PROVIDERS_BUSINESS:
         return ()
     return tuple(provider.links.items())[:3]

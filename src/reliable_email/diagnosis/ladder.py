@@ -1,6 +1,6 @@
 """Climbs to a submission server rung by rung, and says how far it came: resolve, connect, TLS, greeting, EHLO, AUTH.
 
-With an envelope it goes on to MAIL and RCPT and resets after them: the server says what it thinks of the sender, and
+With an envelope it goes on to MAIL and RCPT and leaves without DATA: the server says what it thinks of the sender, and
 no message is sent. Nothing here decides what a failure means; that is `explanation`.
 """
 
@@ -74,7 +74,7 @@ def climb(
     recipient: str | None = None,
     now: datetime | None = None,
 ) -> Climb:
-    """Try everything up to AUTH over a connection of its own; with sender and recipient also MAIL, RCPT and RSET."""
+    """Try everything up to AUTH over a connection of its own; with sender and recipient also MAIL and RCPT."""
     now = now or datetime.now(UTC)
     lines: list[tuple[str, str]] = []
     began_at = time.monotonic()

@@ -152,9 +152,21 @@ def _explain(
     match failure.verify_code:
         case 10 | 9:
             return _outdated(chain, now)
+        case 62 | 64 if leaf is not None and leaf.host_names:
+            return (
+                leaf,
+                "host",
+                f"The certificate is for {', '.join(leaf.host_names)}. Use one of its names as the host.",
+            )
         case 62 | 64 if leaf is not None:
-            names = ", ".join(leaf.host_names) or "no host at all (only a common name, which does not count)"
-            return leaf, "host", f"The certificate is for {names}. Use one of its names as the host."
+            return (
+                leaf,
+                "",
+                (
+                    f"The certificate names no host (“{leaf.subject_name}” is its common name, which does not count "
+                    f"any more). Its owner must have it reissued with the host as a subject alternative name."
+                ),
+            )
         case 18 if leaf is not None:
             return (
                 leaf,
@@ -186,7 +198,16 @@ def _explain(
                 )
             return top, "ssl_cafile", advice
         case _:
-            return leaf, "", f"{failure.detail}."
+            whose = f"“{leaf.subject_name}”" if leaf is not None else "the server"
+            reason = failure.detail.partition("; ")[2] or failure.detail
+            return (
+                leaf,
+                "",
+                (
+                    f"{reason[:1].upper()}{reason[1:]}. Only the owner of the server can mend this: the certificate of "
+                    f"{whose} has to be issued anew. No option makes it safe."
+                ),
+            )
 
 
 def _outdated(chain: Sequence[Certificate], now: datetime) -> tuple[Certificate | None, str, str]:

@@ -153,6 +153,9 @@ class Command(BaseCommand):
 
     def _message(self, examination: Examination, routes: tuple[Mailer, ...], recipient: str) -> None:
         alias = self._options["route"] or delivering_alias(DEFAULT_ALIAS)
+        if routes and all(route.kind.delivers_nothing for route in routes):
+            self._line(f"3. Test Email: {NOTE} not sent, since it would reach nobody")
+            return
         if examination.routes and all(one.verdict is Health.UNHEALTHY for one in examination.routes):
             self._line(f"3. Test Email: {NOTE} not tried, since no route works")
             return
@@ -168,7 +171,8 @@ class Command(BaseCommand):
         if found.report is not None and (self._options["health_check"] or self._is_loud or not found.is_sent):
             for address, one in found.report.recipients.items():
                 by = f" by {one.route}" if one.route else ""
-                said = f": {printable(str(one.reply))}" if one.reply is not None else ""
+                is_said_below = not found.is_sent and found.explanations
+                said = f": {printable(str(one.reply))}" if one.reply is not None and not is_said_below else ""
                 sign = GOOD if one.outcome is Outcome.ACCEPTED else BAD
                 self._line(f"   {sign} {address}: {one.outcome}{by}{said}")
         if not found.is_sent:

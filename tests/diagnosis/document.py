@@ -1,0 +1,54 @@
+"""docs/troubleshooting.md, written from the cases and their real outputs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.diagnosis.cases import CHAPTERS, Case, Chapter
+from tests.diagnosis.runs import alike
+
+FILE = Path(__file__).parent.parent.parent / "docs" / "troubleshooting.md"
+
+_BEGINNING = """\
+# Troubleshooting
+
+`manage.py test_email --to you@example.net` tries the mail of a site: its configuration, a connection by every route,
+and a message. It needs no tables, sends directly even where the default mailer is an outbox, and shows no password.
+
+| exit code | status | meaning |
+|---|---|---|
+| 0 | HEALTHY | mail goes out |
+| 3 | DEGRADED | mail goes out, and something is not as it should be; `Reason:` says what |
+| 1 | UNHEALTHY | mail does not go out |
+| 2 | | the command was called wrongly |
+
+`--check-only` sends no message, `--health-check` shows each stage, `--verbose` the conversation, `--route NAME` looks
+at one route alone, `--json` is for programs. A failure has four parts: where, what was **said**, what it **means**,
+what **to do**.
+
+The outputs on this page are real: each was printed by a run against a server that misbehaves in that way. Only times,
+dates, fingerprints and port numbers are made alike, which is why the hosts are called localhost.
+"""
+
+
+def document() -> str:
+    """The whole page."""
+    return "\n".join([_BEGINNING, *map(_contents, CHAPTERS), "", *(part for one in CHAPTERS for part in _chapter(one))])
+
+
+def _contents(chapter: Chapter) -> str:
+    return f"- [{chapter.title}](#{chapter.title.lower().replace(' ', '-')})"
+
+
+def _chapter(chapter: Chapter) -> Iterator[str]:
+    yield f"## {chapter.title}\n"
+    if chapter.text:
+        yield f"{chapter.text}\n"
+    for case in chapter.cases:
+        yield _section(case)
+
+
+def _section(case: Case) -> str:
+    story = case.tell()
+    shown = alike(story.run.out, ports=story.ports, seconds=case.seconds)
+    text = f"{case.text}\n\n" if case.text else ""
+    return f"### {case.title}\n\n{text}```console\n$ python manage.py test_email {case.arguments}\n{shown}\n```\n"

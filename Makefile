@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint matrix chaos migrations measure-replies compare soak build clean
+.PHONY: help setup demo test lint matrix chaos migrations measure-replies compare soak recovery build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -44,6 +44,9 @@ compare: ## what three mail queues make of the same misfortunes, as a table (doc
 
 soak: ## 100,000 messages, 4 workers, 5 % faults of every kind, some workers killed, then the audit (PostgreSQL)
 	$(RUN) python -m bench.soak $(ARGS)
+
+recovery: ## five faults, and the rate of delivery through each over the undisturbed rate (PostgreSQL's programs, root)
+	$(RUN) python -m bench.recovery $(ARGS)
 
 build: ## the wheel and the source distribution, in dist/
 	tools/uv build

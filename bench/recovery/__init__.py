@@ -1,0 +1,1 @@
+"""How fast the outbox goes on after something broke."""

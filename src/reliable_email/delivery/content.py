@@ -5,12 +5,18 @@ Nothing is written on the caller's message.
 """
 
 import copy
+import email
 import email.policy
+import inspect
 import os
 import re
 import time
-from email.utils import parseaddr
+from collections.abc import Iterator
+from email.errors import HeaderParseError, ObsoleteHeaderDefect
+from email.headerregistry import AddressHeader
+from email.message import Message
 from itertools import count
+from typing import Any
 
 import django
 from django.core.mail import EmailMessage
@@ -24,7 +30,14 @@ from reliable_email.smtp.paths import deduplicate, forward_path, reverse_path
 # What could end a header line for some reader, and what no header may hold (RFC 5322 §2.2). Django 5.2 looks for CR
 # and LF alone. A tab is white space.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+_NAMED = re.compile(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
+# Django allows a mailbox of the machine; RFC 6532 allows more than ASCII. Python's text has that stray bracket.
+_ALLOWED_DEFECTS = frozenset({"addr-spec local part with no domain", "local-part contains non-ASCII characters)"})
+_BLIND_COPY = re.compile(rb"^(?:Resent-)?Bcc:.*\r?\n(?:[ \t].*\r?\n)*", re.IGNORECASE | re.MULTILINE)
+_HEADER_END = re.compile(rb"\r?\n\r?\n")
 _message_ids = count()
 
 
@@ -46,11 +59,11 @@ def build_submission(message: EmailMessage, *, message_id: str = "") -> Submissi
     paths = [forward_path(recipient) for recipient in recipients]
     sender = _addr_spec(message.from_email) if message.from_email else ""
     paths.append(reverse_path(sender))
-    _check_headers(message)
+    _check(message)
     headers = {name.lower(): value for name, value in message.extra_headers.items()}
     if "bcc" in headers:
         raise ValueError("Bcc is no header of a message that is sent: use the message's `bcc` for blind copies.")
-    from_domain = _addr_spec(headers.get("from", message.from_email) or "").rpartition("@")[2].lower()
+    from_domain = _first_domain(headers.get("from", message.from_email))
     named = str(headers["message-id"]) if "message-id" in headers else message_id or new_message_id(from_domain)
     needs_utf8 = any(path_needs_utf8 for _, path_needs_utf8 in paths)
     return Submission(
@@ -74,29 +87,86 @@ def new_message_id(domain: str) -> str:
 
 
 def _addr_spec(address: object) -> str:
+    """The one address in a text, "" for the null path."""
     text = str(address)
     if _PLAIN.fullmatch(text):
         return text
-    if _CONTROL.search(text):
-        raise ValueError(f"an address holds a control character: {text!r}")
+    _check_text("an address", text)
     text = text.strip()
     if "<" not in text and "(" not in text:
         return text  # whether it may go on the wire is `paths`' question
-    found = parseaddr(text)[1]
-    # Older versions of parseaddr take what stands behind the brackets for nothing.
-    if not found or ("<" in text and not text.endswith(">")):
-        raise ValueError(f"not an e-mail address: {text!r}")
-    return found
+    if text == "<>":
+        return ""
+    if match := _NAMED.fullmatch(text):
+        return match[1]
+    found = _mailboxes(text)
+    if len(found) != 1:
+        raise ValueError(f"not one e-mail address: {text!r}")
+    return found[0]
 
 
-def _check_headers(message: EmailMessage) -> None:
+def _mailboxes(text: str) -> list[str]:
+    try:
+        parsed: Any = AddressHeader.value_parser(text)
+    except (HeaderParseError, IndexError, ValueError) as error:
+        raise ValueError(f"not an e-mail address: {text!r}") from error
+    defects = [one for one in parsed.all_defects if not isinstance(one, ObsoleteHeaderDefect)]
+    unexpected = {str(one) for one in defects} - _ALLOWED_DEFECTS
+    if unexpected or len(parsed.mailboxes) != len(parsed.all_mailboxes):
+        raise ValueError(f"not an e-mail address: {text!r} ({'; '.join(sorted(unexpected)) or 'it cannot be read'})")
+    return [str(mailbox.addr_spec) for mailbox in parsed.mailboxes]
+
+
+def _first_domain(address: object) -> str:
+    """A From header may name several authors (RFC 5322 §3.6.2); the first one's domain is the message's."""
+    text = str(address or "")
+    _check_text("the header From", text)
+    try:
+        found = _addr_spec(text)
+    except ValueError:
+        found = next(iter(_mailboxes(text)), "")
+    return found.rpartition("@")[2].lower()
+
+
+def _check(message: EmailMessage) -> None:
+    """What Django's versions and Python's email package find late, in different words, or not at all."""
     for name, value in (("Subject", message.subject), *message.extra_headers.items()):
-        if _CONTROL.search(str(value)) or _CONTROL.search(str(name)):
-            raise ValueError(f"the header {name!r} holds a control character: {str(value)!r}")
+        if not _FIELD_NAME.fullmatch(str(name)):
+            raise ValueError(f"{str(name)!r} cannot be the name of a header")
+        _check_text(f"the header {name}", str(value))
     for name, values in (("To", message.to), ("Cc", message.cc), ("Reply-To", message.reply_to)):
         for value in values:
-            if _CONTROL.search(str(value)):
-                raise ValueError(f"the header {name} holds a control character: {str(value)!r}")
+            _check_text(f"the header {name}", str(value))
+    _check_text("content_subtype", str(message.content_subtype))
+    for what, kind, name, content in _parts(message):
+        _check_text(f"the type of {what}", str(kind or ""))
+        _check_text(f"the file name of {what}", str(name or ""))
+        if isinstance(content, str) and str(kind or "").startswith("text/"):
+            _check_body(what, content)
+    _check_body("the body", str(message.body))
+
+
+def _parts(message: EmailMessage) -> Iterator[tuple[str, object, object, object]]:
+    for one in getattr(message, "alternatives", ()):
+        if isinstance(one, tuple) and len(one) == 2:
+            yield "an alternative", one[1], None, one[0]
+    for one in message.attachments:
+        if isinstance(one, tuple) and len(one) == 3:
+            yield "an attachment", one[2], one[0], one[1]
+
+
+def _check_text(what: str, text: str) -> None:
+    if _CONTROL.search(text):
+        raise ValueError(f"{what} holds a control character: {text!r}")
+    if not text.isascii() and _SURROGATE.search(text):
+        raise ValueError(f"{what} holds half a character (a lone surrogate): {text!r}")
+
+
+def _check_body(what: str, text: str) -> None:
+    if "\0" in text:
+        raise ValueError(f"{what} holds a NUL character, which text cannot have")
+    if not text.isascii() and (match := _SURROGATE.search(text)):
+        raise ValueError(f"{what} holds half a character (a lone surrogate), at character {match.start()}")
 
 
 def _bytes(message: EmailMessage, message_id: str, *, needs_utf8: bool) -> bytes:
@@ -106,30 +176,73 @@ def _bytes(message: EmailMessage, message_id: str, *, needs_utf8: bool) -> bytes
         )
         if common is not None:
             return common
+    try:
+        return _without_blind_copies(_by_django(_prepared(message, message_id), needs_utf8=needs_utf8))
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the message cannot be written in its charset: {error}") from error
+    except HeaderParseError as error:  # of Python's generator, and no ValueError
+        raise ValueError(f"the message has a header that would be read as two: {error}") from error
+
+
+def _prepared(message: EmailMessage, message_id: str) -> EmailMessage:
+    """A copy to write on: writing a MIME part sets its boundary, for one."""
     prepared = copy.copy(message)
-    prepared.extra_headers = dict(message.extra_headers)
+    prepared.extra_headers = {
+        name: str(value) if isinstance(value, int | float) else value for name, value in message.extra_headers.items()
+    }
     if not any(name.lower() == "message-id" for name in prepared.extra_headers):
         prepared.extra_headers["Message-ID"] = message_id
-    try:
-        return _by_django(prepared, needs_utf8=needs_utf8)
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the message holds half a character (a lone surrogate): {error.reason}") from error
+    prepared.attachments = [copy.deepcopy(one) if _holds_mime(one) else one for one in message.attachments]
+    return prepared
+
+
+def _holds_mime(attachment: object) -> bool:
+    return isinstance(attachment, Message) or (
+        isinstance(attachment, tuple) and any(isinstance(field, Message) for field in attachment)
+    )
 
 
 def _by_django(message: EmailMessage, *, needs_utf8: bool) -> bytes:
     """Django's own way: for messages of uncommon form, and for subclasses with a `message()` of their own."""
-    if django.VERSION < (6, 0) or not _takes_policy(message):
-        data = bytes(message.message().as_bytes())
-        content = BytesContent.from_bytes(data)
-        if needs_utf8 or content.is_7bit:
-            return data
-        # Content that is 7-bit clean goes by every route unchanged.
-        downgraded = content.downgraded()
-        return data if downgraded is None else downgraded.data
-    policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP.clone(cte_type="7bit")
-    return bytes(message.message(policy=policy).as_bytes())
+    if django.VERSION >= (6, 0) and _takes_policy(message):
+        policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP.clone(cte_type="7bit")
+        return bytes(message.message(policy=policy).as_bytes())
+    data = bytes(message.message().as_bytes())
+    if needs_utf8:
+        return _with_utf8_addresses(message, data)
+    content = BytesContent.from_bytes(data)
+    if content.is_7bit:
+        return content.data
+    # Content that is 7-bit clean goes by every route unchanged.
+    downgraded = content.downgraded()
+    return content.data if downgraded is None else downgraded.data
 
 
 def _takes_policy(message: EmailMessage) -> bool:
-    """A subclass written for Django before 6.0 has a `message()` without arguments."""
-    return type(message).message is EmailMessage.message and "message" not in vars(message)
+    """Whether `message()` has Django 6.0's argument; a subclass written for older versions has none."""
+    parameters = inspect.signature(message.message).parameters.values()
+    return any(one.name == "policy" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+
+
+def _with_utf8_addresses(message: EmailMessage, data: bytes) -> bytes:
+    """The address headers in raw UTF-8 (RFC 6532): a local part has no other way to be more than ASCII."""
+    parsed = email.message_from_bytes(data, policy=email.policy.SMTPUTF8)
+    for name, values in (
+        ("From", [message.from_email]),
+        ("To", message.to),
+        ("Cc", message.cc),
+        ("Reply-To", message.reply_to),
+    ):
+        text = str(message.extra_headers.get(name) or ", ".join(map(str, values)))
+        if name in parsed and not text.isascii():
+            del parsed[name]
+            parsed[name] = text
+    return parsed.as_bytes()
+
+
+def _without_blind_copies(data: bytes) -> bytes:
+    """A `message()` of the caller's own may have written what nobody is to see."""
+    end = _HEADER_END.search(data)
+    size = len(data) if end is None else end.start() + 2
+    head = data[:size]
+    return _BLIND_COPY.sub(b"", head) + data[size:] if b"cc:" in head.lower() else data

@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint matrix chaos migrations measure-replies compare soak recovery build clean
+.PHONY: help setup demo test lint matrix chaos fuzz migrations measure-replies compare soak recovery build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -24,6 +24,9 @@ lint: ## style, types, directions of imports, templates, migrations
 	$(RUN) lint-imports --no-logo
 	@if find src demo -name '*.html' | grep -q .; then $(RUN) djlint --lint src demo; fi
 	@$(MAKE) --no-print-directory migrations
+
+fuzz: ## hostile bytes against the session and the reply parser, for a few minutes (EXAMPLES=20000)
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/fuzz $(ARGS)
 
 migrations: ## do the models and the migrations say the same?
 	$(RUN) python -m django makemigrations --check --dry-run --settings tests.settings reliable_email

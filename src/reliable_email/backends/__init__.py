@@ -8,12 +8,13 @@ from typing import Any
 
 _MODULES = {
     "DefaultMailer": "default",
+    "ErrorMailBackend": "error_mail",
     "FailoverBackend": "failover",
     "OutboxBackend": "outbox",
     "ReliableSMTPBackend": "smtp",
 }
 
-__all__ = ["DefaultMailer", "FailoverBackend", "OutboxBackend", "ReliableSMTPBackend"]
+__all__ = ["DefaultMailer", "ErrorMailBackend", "FailoverBackend", "OutboxBackend", "ReliableSMTPBackend"]
 
 
 def __getattr__(name: str) -> Any:

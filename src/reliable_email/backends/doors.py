@@ -1,4 +1,4 @@
-"""The options of the two doors that send through other mailers: `FailoverBackend` and `OutboxBackend`."""
+"""The options of the doors that send through other mailers: failover, outbox and error mail."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.values import ValueProblem, boolean, choice, seconds, shown, strings, text
 
 FAILOVER_OPTIONS = frozenset({"using", "timeout", "fail_silently"})
+ERROR_MAIL_OPTIONS = frozenset({"using", "window", "timeout", "fail_silently"})
 OUTBOX_OPTIONS = frozenset(
     {"using", "database", "expires_in", "priority", "on_unknown", "transactional", "fail_silently"}
 )
@@ -30,6 +31,21 @@ class FailoverOptions:
     using: tuple[str, ...]
     timeout: float | None = None
     fail_silently: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorMailOptions:
+    """A door for error mail.
+
+    Attributes:
+        using: the alias of the mailer that sends; None for the default one.
+        window: seconds in which messages that are alike go out once.
+        timeout: seconds that one message may take at most.
+    """
+
+    using: str | None = None
+    window: float = 300.0
+    timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +99,27 @@ def outbox_options(
     return options
 
 
+def error_mail_options(
+    values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
+) -> ErrorMailOptions:
+    """What the OPTIONS of a door for error mail say; without MAILERS there need be none.
+
+    Raises:
+        InvalidMailer: naming every problem.
+    """
+    reader = _reader(values, ERROR_MAIL_OPTIONS, alias or "", ignore_unknown)
+    options = _error_mail(reader)
+    reader.raise_problems(alias)
+    return options
+
+
+def error_mail_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
+    """What is wrong with the OPTIONS of a door for error mail."""
+    reader = _reader(values, ERROR_MAIL_OPTIONS, alias, None)
+    _error_mail(reader)
+    return tuple(reader.problems)
+
+
 def failover_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
     """What is wrong with a failover's OPTIONS by themselves; whether its routes exist is `routes`' question."""
     reader = _reader(values, FAILOVER_OPTIONS, alias, None)
@@ -127,6 +164,15 @@ def _failover(reader: OptionReader) -> FailoverOptions:
         using=using,
         timeout=reader.take("timeout", seconds, None),
         fail_silently=reader.take("fail_silently", boolean, False),
+    )
+
+
+def _error_mail(reader: OptionReader) -> ErrorMailOptions:
+    reader.take("fail_silently", boolean, True)  # Django's own handler passes it; it is always so
+    return ErrorMailOptions(
+        using=reader.take("using", _one_alias, "") or None,
+        window=reader.take("window", seconds, 300.0),
+        timeout=reader.take("timeout", seconds, 5.0),
     )
 
 

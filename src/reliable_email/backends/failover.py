@@ -102,7 +102,7 @@ def make_route(alias: str) -> Route:
     if isinstance(backend, ReliableSMTPBackend):
         return backend.route()
     entry = mailer(alias)
-    if entry.kind in (MailerKind.OUTBOX, MailerKind.FAILOVER):
+    if entry.kind in (MailerKind.OUTBOX, MailerKind.FAILOVER, MailerKind.ERROR_MAIL):
         raise InvalidMailer("It sends through other mailers, so it is no route.", alias=alias)
     identity = f"{alias}\0{entry.backend}"
     return Route(

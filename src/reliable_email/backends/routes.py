@@ -24,6 +24,7 @@ class MailerKind(StrEnum):
     SMTP = "smtp"  # ours
     FAILOVER = "failover"
     OUTBOX = "outbox"
+    ERROR_MAIL = "error_mail"
     DEFAULT_MAILER = "default_mailer"
     DJANGO_SMTP = "django_smtp"
     CONSOLE = "console"
@@ -49,6 +50,7 @@ _KINDS = {
     "reliable_email.backends.smtp.ReliableSMTPBackend": MailerKind.SMTP,
     "reliable_email.backends.failover.FailoverBackend": MailerKind.FAILOVER,
     "reliable_email.backends.outbox.OutboxBackend": MailerKind.OUTBOX,
+    "reliable_email.backends.error_mail.ErrorMailBackend": MailerKind.ERROR_MAIL,
     "reliable_email.backends.default.DefaultMailer": MailerKind.DEFAULT_MAILER,
     "django.core.mail.backends.smtp.EmailBackend": MailerKind.DJANGO_SMTP,
     "django.core.mail.backends.console.EmailBackend": MailerKind.CONSOLE,
@@ -96,7 +98,7 @@ class Mailer:
     @property
     def using(self) -> tuple[str, ...]:
         """The aliases that it sends through; empty for a route. Unusable values count as none."""
-        if self.kind not in (MailerKind.FAILOVER, MailerKind.OUTBOX):
+        if self.kind not in (MailerKind.FAILOVER, MailerKind.OUTBOX, MailerKind.ERROR_MAIL):
             return ()
         try:
             return strings(self.options.get("using") or ())
@@ -165,6 +167,6 @@ def delivering_alias(alias: str = DEFAULT_ALIAS) -> str:
     """
     routes_of(alias)
     found = mailer(alias)
-    while found.kind is MailerKind.OUTBOX:
+    while found.kind in (MailerKind.OUTBOX, MailerKind.ERROR_MAIL) and found.using:
         found = mailer(found.using[0])
     return found.alias

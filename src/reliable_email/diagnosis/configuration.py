@@ -41,7 +41,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
 
 from reliable_email import conf
-from reliable_email.backends.doors import failover_problems, outbox_problems
+from reliable_email.backends.doors import error_mail_problems, failover_problems, outbox_problems
 from reliable_email.backends.options import SMTPOptions, SMTPReading, is_loopback_name, read_smtp_options
 from reliable_email.backends.reader import Problem, ProblemKind
 from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers
@@ -157,6 +157,8 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
             yield from _problem_messages(one, outbox_problems(one.options, alias=one.alias))
             yield from _check_using(one)
             yield from _check_outbox(one)
+        case MailerKind.ERROR_MAIL:
+            yield from _problem_messages(one, error_mail_problems(one.options, alias=one.alias))
         case MailerKind.DEFAULT_MAILER if not one.is_legacy:
             yield Error(
                 f"{_name(one)} has the backend DefaultMailer, which opens this very mailer.",

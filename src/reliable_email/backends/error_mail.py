@@ -1,0 +1,123 @@
+"""`ErrorMailBackend`: for ADMINS and `AdminEmailHandler`; it sends error mail and can do no harm.
+
+    MAILERS = {..., "errors": {"BACKEND": "reliable_email.backends.ErrorMailBackend", "OPTIONS": {"using": "default"}}}
+    LOGGING = {... "mail_admins": {"class": "django.utils.log.AdminEmailHandler", "using": "errors"}}
+
+It raises nothing, whatever happens. It takes little time: a message that fails is followed by a pause in which nothing
+is tried. It does not answer to itself: an error that is logged while it sends is not sent. And it does not flood:
+messages that are alike are collapsed, one in `window` seconds, with the number of those that were held back.
+"""
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import django
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+
+from reliable_email.backends.doors import ErrorMailOptions, error_mail_options
+from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
+from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
+
+logger = logging.getLogger("reliable_email.error_mail")
+
+
+class _State(threading.local):
+    is_sending = False
+
+
+_state = _State()
+_lock = threading.Lock()
+_floods: dict[tuple[str | None, str], Flood] = {}
+_pauses: dict[str | None, Pause] = {}
+
+
+class ErrorMailBackend(BaseEmailBackend):
+    """See the module. OPTIONS: `using`, `window` (300 s), `timeout` (5 s)."""
+
+    def __init__(
+        self,
+        *,
+        fail_silently: bool = True,
+        alias: str | None = None,
+        _ignore_unknown_kwargs: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        if alias is not None and django.VERSION >= (6, 1):
+            super().__init__(alias=alias)
+        else:
+            super().__init__()
+        self.alias = alias
+        self.options: ErrorMailOptions = error_mail_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
+        self.fail_silently = True
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Send those that are news; how many went out. Never raises."""
+        if _state.is_sending:
+            return 0  # an error of this very sending
+        _state.is_sending = True
+        try:
+            return sum(self._send(message) for message in email_messages or ())
+        except Exception:
+            logger.warning("An error mail was not sent.", exc_info=True)
+            return 0
+        finally:
+            _state.is_sending = False
+
+    def _send(self, message: EmailMessage) -> bool:
+        key = self.alias, fingerprint(str(message.subject))
+        now = time.monotonic()
+        with _lock:
+            flood = _floods.get(key)
+            is_paused = _pauses.get(self.alias, Pause()).until > now
+            if flood is not None and (is_paused or not passes(flood, now=now, window_seconds=self.options.window)):
+                _floods[key] = held_back(flood)
+                return False
+            if is_paused:
+                return False
+            if len(_floods) >= MAX_FINGERPRINTS:
+                _floods.clear()
+            _floods[key] = Flood(sent_at=now)
+        held = flood.held_back if flood is not None else 0
+        try:
+            self._route().send_messages([_told(message, held)])
+        except Exception as error:  # noqa: BLE001 - see the module
+            self._has_failed(key, held, error)
+            return False
+        with _lock:
+            _pauses.pop(self.alias, None)
+        return True
+
+    def _route(self) -> BaseEmailBackend:
+        backend = mailers[self.options.using or DEFAULT_MAILER_ALIAS]
+        if getattr(backend, "timeout", None) is None or backend.timeout > self.options.timeout:  # type: ignore[attr-defined]
+            backend.timeout = self.options.timeout  # type: ignore[attr-defined]
+        return backend
+
+    def _has_failed(self, key: tuple[str | None, str], held: int, error: Exception) -> None:
+        now = time.monotonic()
+        with _lock:
+            # The next one of its kind is news again, and tells of this one.
+            _floods[key] = Flood(sent_at=now - self.options.window, held_back=held + 1)
+            pause = _pauses[self.alias] = after_failure(_pauses.get(self.alias, Pause()), now=now)
+        logger.warning("An error mail was not sent; nothing is tried for %.0f s: %s", pause.until - now, error)
+
+
+def _told(message: EmailMessage, held: int) -> EmailMessage:
+    """The message, with the number of those that were held back before it."""
+    if not held:
+        return message
+    told = copy.copy(message)
+    told.subject = f"{message.subject} (and {held} more like it)"
+    return told
+
+
+def reset() -> None:
+    """Forget what was sent and what failed."""
+    with _lock:
+        _floods.clear()
+        _pauses.clear()

@@ -1,0 +1,57 @@
+"""Collapses floods: of messages that are alike one in a window goes out, and the next one tells how many did not.
+
+Pure: time comes in as an argument. Alike is what a person would call the same error: numbers, addresses of memory and
+quoted values do not count.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final
+
+_VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
+_KEPT_CHARACTERS: Final = 200
+FIRST_PAUSE_SECONDS: Final = 5.0
+MAX_PAUSE_SECONDS: Final = 300.0
+MAX_FINGERPRINTS: Final = 1000
+
+
+def fingerprint(subject: str) -> str:
+    """What alike messages have in common."""
+    return _VARYING.sub("#", subject)[:_KEPT_CHARACTERS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood:
+    """One fingerprint's: when its last message went out, and how many were held back since."""
+
+    sent_at: float
+    held_back: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """After a failure nothing is tried for a while, so that a dead server costs no time.
+
+    Attributes:
+        until: when it may be tried again.
+        failures: in a row; each doubles the pause.
+    """
+
+    until: float = 0.0
+    failures: int = 0
+
+
+def passes(flood: Flood | None, *, now: float, window_seconds: float) -> bool:
+    """Whether a message of this fingerprint goes out now."""
+    return flood is None or now - flood.sent_at >= window_seconds
+
+
+def held_back(flood: Flood) -> Flood:
+    """One more that did not."""
+    return replace(flood, held_back=flood.held_back + 1)
+
+
+def after_failure(pause: Pause, *, now: float) -> Pause:
+    """Longer than the last one."""
+    seconds = min(FIRST_PAUSE_SECONDS * 2.0**pause.failures, MAX_PAUSE_SECONDS)
+    return Pause(until=now + seconds, failures=pause.failures + 1)

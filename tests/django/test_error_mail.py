@@ -1,0 +1,163 @@
+"""Error mail that cannot hurt: `AdminEmailHandler` over `ErrorMailBackend`, and a mail server that is dead."""
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django
+import pytest
+from django.test import override_settings
+from django.utils.log import AdminEmailHandler
+
+from reliable_email.backends import error_mail
+from reliable_email.delivery.floods import Pause, after_failure, fingerprint
+from reliable_email.testing.script import Script
+from reliable_email.testing.server import ScriptedServer, hang
+
+Serve = Callable[..., ScriptedServer]
+ADMINS = ["admin@example.org"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.org")]
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    """No flood and no pause of another test."""
+    error_mail.reset()
+    yield
+    error_mail.reset()
+
+
+def mailers(options: dict[str, Any], **error_options: Any) -> dict[str, Any]:
+    """A site's mailers."""
+    return {
+        "default": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": options},
+        "errors": {
+            "BACKEND": "reliable_email.backends.ErrorMailBackend",
+            "OPTIONS": {"using": "default"} | error_options,
+        },
+    }
+
+
+@pytest.fixture
+def site() -> Iterator[Callable[..., logging.Logger]]:
+    """A logger that mails its errors to ADMINS, with the mailers given."""
+    logger = logging.getLogger("site")
+    logger.propagate = False
+    overrides: list[Any] = []
+
+    def make(entries: dict[str, Any]) -> logging.Logger:
+        if django.VERSION >= (6, 1):
+            override = override_settings(MAILERS=entries, ADMINS=ADMINS)
+            handler = AdminEmailHandler(using="errors")
+        else:
+            override = override_settings(
+                MAILERS=entries, ADMINS=ADMINS, EMAIL_BACKEND="reliable_email.backends.DefaultMailer"
+            )
+            handler = AdminEmailHandler(email_backend="reliable_email.backends.ErrorMailBackend")
+        override.enable()
+        overrides.append(override)
+        # The package's own errors go the same way: it must not answer to itself.
+        for name in ("site", "reliable_email"):
+            logging.getLogger(name).addHandler(handler)
+        logger.handlers[-1].setLevel(logging.ERROR)
+        return logger
+
+    yield make
+    for name in ("site", "reliable_email"):
+        for handler in list(logging.getLogger(name).handlers):
+            logging.getLogger(name).removeHandler(handler)
+    for override in overrides:
+        override.disable()
+
+
+def closed_port() -> int:
+    """Nobody listens there."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def test_an_error_is_mailed(serve: Serve, site: Callable[..., logging.Logger]) -> None:
+    """The ordinary way."""
+    server = serve()
+    site(mailers(server.options())).error("the shop is on fire")
+    assert "the shop is on fire" in (server.messages[0].header("Subject") or "")
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
+def test_a_thousand_errors_with_a_dead_server_raise_nothing_and_cost_few_attempts(
+    serve: Serve, site: Callable[..., logging.Logger], is_silent: bool
+) -> None:
+    """Different errors, too: after a failure nothing is tried for 5 s, then for 10 s, and so on."""
+    server = serve(Script(greeting=hang()))
+    options = server.options() if is_silent else {"host": "127.0.0.1", "port": closed_port()}
+    logger = site(mailers(options | {"max_attempts": 1}, timeout=0.3))
+    for n in range(1000):
+        logger.error("error of kind %s", chr(ord("a") + n % 26) * 3)
+    assert len(server.connections) <= 5  # Django takes its time to write a thousand reports
+
+
+def test_a_flood_is_one_mail_and_a_count(
+    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand alike: one at once, and the next one after the window tells of the others."""
+    now = [1000.0]
+    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
+    server = serve()
+    logger = site(mailers(server.options(), window=60))
+    for n in range(1000):
+        logger.error("order %s failed at 0x%x", n, n)
+    assert len(server.messages) == 1
+    logger.error("another thing")
+    assert len(server.messages) == 2
+    now[0] += 61
+    logger.error("order 7 failed at 0xff")
+    assert "(and 999 more like it)" in (server.messages[-1].header("Subject") or "")
+
+
+def test_it_does_not_answer_to_itself(serve: Serve, site: Callable[..., logging.Logger]) -> None:
+    """An error that is logged while it sends is not sent."""
+    server = serve(Script(mail="550 5.7.1 no"), Script())
+    logger = site(mailers(server.options()))
+
+    class Echo(logging.Handler):
+        """Makes an error of every warning of the package."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            logger.error("the mail package said: %s", record.getMessage())
+
+    echo = Echo(logging.WARNING)
+    logging.getLogger("reliable_email").addHandler(echo)
+    logger.error("the shop is on fire")
+    assert sum(record.verbs.count("MAIL") for record in server.connections) <= 3
+
+
+def test_when_the_server_is_back_the_next_error_is_mailed(
+    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause ends by itself, and the mail tells what was missed."""
+    now = [1000.0]
+    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
+    server = serve(Script(greeting="421 4.3.0 later"), Script())
+    logger = site(mailers(server.options() | {"max_attempts": 1}))
+    logger.error("boom")
+    assert server.messages == []
+    now[0] += 400
+    logger.error("boom")
+    assert "(and 1 more like it)" in (server.messages[0].header("Subject") or "")
+
+
+def test_pauses_double_and_are_bounded() -> None:
+    """5 s, 10 s, 20 s … five minutes."""
+    pause, lengths = Pause(), []
+    for _ in range(9):
+        pause = after_failure(pause, now=0.0)
+        lengths.append(pause.until)
+    assert lengths == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+
+
+def test_alike_is_what_a_person_would_call_the_same() -> None:
+    """Numbers, addresses and quoted values do not count."""
+    assert fingerprint("order 17 of 'Maria' at 0xff") == fingerprint("order 18 of 'Jörg' at 0xa0")
+    assert fingerprint("order 17 failed") != fingerprint("payment 17 failed")

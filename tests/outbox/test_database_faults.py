@@ -1,0 +1,154 @@
+"""The database goes away under a worker in every way that a test can bring about; the mail is delivered anyhow."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from reliable_email.outbox import faultpoints
+from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.smtp.transaction import Job
+from reliable_email.store.audit import audit
+from reliable_email.store.states import State
+from tests.outbox.desk import let_leases_end, let_time_pass, queue, rows, states, submission, worker
+from tests.outbox.network import Network
+
+
+def kill_connections(using: str) -> None:
+    """End every other connection to the database, as an administrator or a restart does."""
+    own = connections.create_connection(using)
+    try:
+        with own.cursor() as cursor:
+            if own.vendor == "postgresql":
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            else:
+                cursor.execute(
+                    "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+                )
+                for (number,) in cursor.fetchall():
+                    cursor.execute(f"KILL CONNECTION {number}")
+    finally:
+        own.close()
+
+
+@pytest.fixture
+def killable(using: str) -> str:
+    """A database with a server whose connections can be killed."""
+    if connections[using].vendor == "sqlite":
+        pytest.skip("SQLite has no server")
+    return using
+
+
+@pytest.fixture
+def each_point() -> Iterator[Callable[[Callable[[str], None]], None]]:
+    """Listens at every fault point."""
+    yield faultpoints.listen
+    faultpoints.listen(None)
+
+
+def test_killed_connections_lose_and_double_nothing(
+    killable: str, each_point: Callable[[Callable[[str], None]], None]
+) -> None:
+    """Every connection is killed again and again, at the 20th, 40th, ... step of two workers' lines."""
+    network = Network()
+    enqueue([submission(to=(f"ok{n}@example.com",)) for n in range(40)], QueueOptions(mailer="routes", using=killable))
+    count = Counter[str]()
+    lock = threading.Lock()
+
+    def kill_sometimes(name: str) -> None:
+        with lock:
+            count["points"] += 1
+            if count["points"] % 20 or count["kills"] >= 12:
+                return
+            count["kills"] += 1
+        kill_connections(killable)
+
+    each_point(kill_sometimes)
+    worker(killable, network.route(), connections=2, batch=10, poll_seconds=0.05, listen=False).run()
+    faultpoints.listen(None)
+    connections[killable].close()
+    # What was permitted when a connection died and could not be told from lost is declared; all else is delivered.
+    for _ in range(3):
+        let_leases_end(killable)
+        let_time_pass(killable)
+        worker(killable, network.route()).run()
+    assert count["kills"] == 12
+    assert max(network.taken.values()) == 1
+    for row in rows(killable):
+        assert row.state in (State.ACCEPTED, State.UNKNOWN)
+        if row.state == State.ACCEPTED:
+            assert network.copies(row.address) == 1
+    assert audit(killable).findings == []
+
+
+def test_a_reply_that_was_read_survives_a_killed_connection(killable: str) -> None:
+    """The outcome is in memory when the connection dies, and is written by the next one."""
+    network = Network()
+    queue(killable, "ok@example.com")
+
+    def kill(job: Job) -> None:
+        kill_connections(killable)
+
+    network.after_send = kill
+    worker(killable, network.route()).run()
+    connections[killable].close()
+    assert states(killable) == [State.ACCEPTED]
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(using: str) -> None:
+    """Twenty failures in a row end no line."""
+    network = Network()
+    queue(using, "ok@example.com")
+    failures = iter(range(20))
+
+    def fail(execute, sql, parameters, many, context):  # type: ignore[no-untyped-def]
+        if next(failures, None) is not None:
+            raise OperationalError("the server closed the connection unexpectedly")
+        return execute(sql, parameters, many, context)
+
+    crew = worker(using, network.route(), poll_seconds=0.001)
+    first = threading.Event()
+
+    def break_this_threads_connection(name: str) -> None:
+        if name == "claim" or name.startswith("claim:"):
+            if not first.is_set():
+                first.set()
+            connection: BaseDatabaseWrapper = connections[using]
+            if fail not in connection.execute_wrappers:
+                connection.execute_wrappers.append(fail)
+
+    faultpoints.listen(break_this_threads_connection)
+    try:
+        crew.run()
+    finally:
+        faultpoints.listen(None)
+    assert first.is_set()
+    assert next(failures, None) is None
+    assert states(using) == [State.ACCEPTED]
+
+
+def test_an_error_of_our_own_is_treated_as_a_crash_with_the_claim_in_hand(using: str) -> None:
+    """One message on which the code fails is parked; its neighbours are delivered."""
+    network = Network()
+    for name in ("ok1", "bug", "ok2"):
+        queue(using, f"{name}@example.com")
+
+    def fail(job: Job) -> None:
+        if job.recipients == ("bug@example.com",):
+            raise ZeroDivisionError
+
+    class Failing(Network):
+        def _one(self, job, authorize, settled):  # type: ignore[no-untyped-def]
+            fail(job)
+            return super()._one(job, authorize, settled)
+
+    network = Failing()
+    worker(using, network.route(), lease_seconds=0.4, poll_seconds=0.01).run()
+    assert states(using) == [State.ACCEPTED, State.PARKED, State.ACCEPTED]
+    assert rows(using)[1].cause == "crashed"

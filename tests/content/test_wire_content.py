@@ -2,13 +2,23 @@
 
 import email
 import itertools
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.content import BytesContent, FileContent, InvalidContent, normal, normalised, stuffed
+from reliable_email.smtp.content import (
+    BytesContent,
+    FileContent,
+    InvalidContent,
+    has_long_line,
+    normal,
+    normalised,
+    stuffed,
+)
 
 BODY = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"x", b"text"]), max_size=30).map(b"".join)
 HEAD = b"Subject: x\r\n\r\n"
@@ -47,6 +57,35 @@ def test_stuffed_content_comes_out_as_it_went_in(body: bytes, places: list[int])
     wire = b"".join(stuffed(cut(data, places)))
     assert b"\r\n.\r\n" not in b"\r\n" + wire
     assert unstuffed(wire) == data
+
+
+@pytest.mark.parametrize(
+    "bare", [b"a\rb\r\n", b"a\nb\r\n", b"\n.\r\n", b"\r\r\n", b"a\n\r\n", b"a\r", b"a\n", b"a", b"a\r\nb"]
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_bare_cr_or_lf_never_goes_out(bare: bytes, size: int) -> None:
+    """Content of any other origin is checked again where it is written, whatever its pieces."""
+    pieces = [bare[start : start + size] for start in range(0, len(bare), size)]
+    with pytest.raises(InvalidContent, match="CR"):
+        list(stuffed(pieces))
+
+
+@pytest.mark.parametrize(
+    "sequence", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r\n.\n", b"\r\r\n.", b"\r\n.\r\n"]
+)
+def test_scenario_97_no_sequence_of_line_ends_smuggles_a_second_message(sequence: bytes) -> None:
+    """On the wire every dot at the start of a line is doubled, and every line end is a CRLF."""
+    content = BytesContent.from_bytes(HEAD + b"a" + sequence + b"MAIL FROM:<evil@example.org>\r\n")
+    wire = b"".join(stuffed(content.chunks()))
+    assert not re.search(rb"[\r\n]\.[\r\n]", wire)
+    assert unstuffed(wire) == content.data
+
+
+@given(st.lists(st.sampled_from([0, 1, 500, 996, 997, 998, 999, 1000, 2500]), max_size=6))
+def test_a_long_line_is_found_wherever_it_stands(lengths: list[int]) -> None:
+    """998 bytes are the most that a line may have."""
+    data = b"".join(b"x" * length + b"\r\n" for length in lengths) or b"\r\n"
+    assert has_long_line(data) == (max(lengths, default=0) > 998)
 
 
 def test_a_nul_never_goes_out() -> None:
@@ -113,6 +152,49 @@ def test_eight_bit_text_can_be_downgraded_and_raw_utf8_headers_cannot() -> None:
     raw = BytesContent.from_bytes("To: grün@example.com\r\n\r\nx\r\n".encode())
     assert raw.needs_smtputf8
     assert raw.downgraded() is None
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        b"DKIM-Signature: v=1; b=abc\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+        b'MIME-Version: 1.0\r\nContent-Type:\r\n multipart/signed; boundary="b"\r\n\r\n--b\r\n\r\n',
+    ],
+)
+def test_signed_content_is_never_written_anew(signed: bytes) -> None:
+    """It would arrive with a broken signature; a clear refusal is better."""
+    with pytest.raises(InvalidContent, match="signature"):
+        BytesContent.from_bytes(signed + b"x" * 2000)
+    assert BytesContent.from_bytes(signed + "grün".encode()).downgraded() is None
+
+
+def test_every_part_is_downgraded() -> None:
+    """Text, binary, and what is inside an attached message; each holds the same bytes afterwards."""
+    eight = b"Content-Transfer-Encoding: 8bit\r\n"
+    data = (
+        b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n' + eight + b"\r\n"
+        b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n" + eight + b"\r\ngr\xc3\xbcn\r\n"
+        b"--b\r\nContent-Type: application/octet-stream\r\n" + eight + b"\r\n\xff\xfe\r\n"
+        b"--b\r\nContent-Type: message/rfc822\r\n" + eight + b"\r\nSubject: inner\r\nMIME-Version: 1.0\r\n"
+        b"Content-Type: text/plain; charset=iso-8859-1\r\n" + eight + b"\r\ngr\xfcn\r\n--b--\r\n"
+    )
+    down = BytesContent.from_bytes(data).downgraded()
+    assert down is not None
+    assert down.is_7bit
+    assert b"8bit" not in down.data
+    payloads = [part.get_payload(decode=True) for part in email.message_from_bytes(down.data).walk()]
+    assert [one.rstrip() for one in payloads if isinstance(one, bytes)] == [b"gr\xc3\xbcn", b"\xff\xfe", b"gr\xfcn"]
+
+
+def test_scenario_100_fifty_megabytes_are_stuffed_in_pieces() -> None:
+    """No piece is larger than what was read, and a second copy is never made."""
+    content = BytesContent.from_bytes(HEAD + (b"." + b"x" * 75 + b"\r\n") * 640_000)
+    tracemalloc.start()
+    size = sum(len(piece) for piece in stuffed(content.chunks()))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size == content.size + 640_000
+    assert peak < 1_000_000
 
 
 def test_content_of_a_file_is_the_same_as_in_memory(tmp_path: Path) -> None:

@@ -1,31 +1,23 @@
-"""Two simulated providers: one that misbehaves in every ordinary way, and one that works."""
+"""Two simulated providers: one that misbehaves as planned, and one that works."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import django
+from django.test.utils import override_settings
+
+from demo.faults import Misfortune, Plan
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.state import register_store
 from reliable_email.smtp import pool
 from reliable_email.store import route_state
 from reliable_email.testing import certificates
-from reliable_email.testing.script import Script
-from reliable_email.testing.server import ScriptedServer, accept_then, close
+from reliable_email.testing.server import ScriptedServer
 from reliable_email.testing.simulated import simulated
 
-NOBODY = "nobody@customer.example"
-GREYLISTED = "greylisted@customer.example"
-GMAIL_QUOTA = 24
-
-# What happens on Gmail's connections, one after the other.
-_FAULTS = (
-    Script(greeting="421 4.3.0 Temporary System Problem. Try again later. - gsmtp"),
-    Script(),  # its certificate is refused here by a rule of form, and accepted on the next one without that rule
-    Script(data=close()),
-    Script(final_reply=[None, None, None, accept_then(close())]),
-    Script(rcpt={GREYLISTED: "450 4.7.1 Greylisted, please try again in 300 seconds"}),
-)
+DEFECT = "ca_basic_constraints_not_critical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +41,37 @@ class Providers:
             }
         return entries
 
-    def copies(self, recipient: str) -> int:
-        """How many messages for this recipient the servers have."""
-        return sum(recipient in message.recipients for one in self.servers.values() for message in one.messages)
+    def message_ids(self) -> dict[str, list[str]]:
+        """The Message-IDs of what each server has taken."""
+        return {
+            route: [message.header("Message-ID") or "" for message in server.messages]
+            for route, server in self.servers.items()
+        }
+
+
+@contextmanager
+def running(plan: Plan) -> Iterator[Providers]:
+    """Start both; they listen on loopback alone, and end with the block."""
+    gmail = simulated(
+        "gmail",
+        plan.script(),
+        quota_left=plan.quota_left,
+        unknown_recipients=plan.recipients_with(Misfortune.NOBODY),
+        certificate=certificates.defective(DEFECT),
+    )
+    sendgrid = simulated("sendgrid", unknown_recipients=plan.recipients_with(Misfortune.NOBODY))
+    with ExitStack() as stack:
+        yield Providers({"gmail": stack.enter_context(gmail), "sendgrid": stack.enter_context(sendgrid)})
+
+
+@contextmanager
+def in_use(providers: Providers) -> Iterator[None]:
+    """Let Django's mail functions of this process send by them."""
+    settings: dict[str, Any] = {"MAILERS": providers.mailers()}
+    if django.VERSION < (6, 1):
+        settings["EMAIL_BACKEND"] = "reliable_email.backends.DefaultMailer"
+    with override_settings(**settings), _state_of_its_own():
+        yield
 
 
 @contextmanager
@@ -64,19 +84,3 @@ def _state_of_its_own() -> Iterator[None]:
     finally:
         pool.reset()
         route_state.connect()
-
-
-@contextmanager
-def running() -> Iterator[Providers]:
-    """Start both; they listen on loopback alone, and end with the block."""
-    with ExitStack() as stack, _state_of_its_own():
-        gmail = simulated(
-            "gmail",
-            *_FAULTS,
-            quota_left=GMAIL_QUOTA,
-            unknown_recipients=[NOBODY],
-            certificate=certificates.defective("ca_basic_constraints_not_critical"),
-        )
-        sendgrid = simulated("sendgrid")
-        servers = {"gmail": stack.enter_context(gmail), "sendgrid": stack.enter_context(sendgrid)}
-        yield Providers(servers)

@@ -1,24 +1,23 @@
 """`manage.py demo`: fifty messages through two simulated providers, of which the first misbehaves on purpose."""
 
-import contextlib
+import io
 import json
 import logging
+import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from django.core.mail import EmailMessage
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.test.utils import override_settings
 
-from demo import providers
+from demo import truth
+from demo.faults import Plan
 from demo.screen import Screen, screen_for
+from demo.shop import confirm_order
 from demo.story import Line, Totals, line_of
-from reliable_email.delivery.report import DeliveryReport, Outcome
-from reliable_email.exceptions import DeliveryError
-
-GREYLISTED_AT = 12
-NOBODY_AT = 17
+from reliable_email.delivery.report import Outcome
 
 
 class Command(BaseCommand):
@@ -29,6 +28,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """See `BaseCommand`."""
         parser.add_argument("--count", type=int, default=50, help="how many messages (default 50)")
+        parser.add_argument("--seed", type=int, default=1, help="which messages meet a misfortune (default 1)")
         parser.add_argument("--plain", action="store_true", help="plain lines, also in a terminal")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
 
@@ -36,120 +36,125 @@ class Command(BaseCommand):
         """See `BaseCommand`."""
         if options["count"] < 1:
             raise CommandError("--count: at least one message.", returncode=2)
+        try:
+            from demo import providers
+        except ImportError as error:
+            if "cryptography" not in str(error):
+                raise
+            raise CommandError(
+                "The simulated providers make their certificates with the package 'cryptography', which is not "
+                "installed here. Install it: pip install cryptography"
+            ) from error
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal without ✓ still gets the story
         call_command("migrate", verbosity=0)
-        stream: Any = self.stdout
-        stream = getattr(stream, "_out", stream)  # the terminal itself: Django's wrapper adds line ends of its own
-        screen = screen_for(stream, plain=options["plain"] or options["json"])
-        with providers.running() as running, override_settings(MAILERS=running.mailers()):
-            lines, wrong = self._run(screen, running, options)
+        plan = Plan.drawn(options["count"], options["seed"])
+        screen = screen_for(
+            (lambda text: None) if options["json"] else self.stdout.write,
+            is_terminal=self.stdout.isatty() and not (options["plain"] or options["json"]),
+        )
+        _introduce(screen, plan)
+        with providers.running(plan) as servers:
+            with providers.in_use(servers):
+                lines = _send_all(screen, plan, list(servers.servers))
+            held = servers.message_ids()
+        wrong = truth.contradictions(lines, held)
+        totals = Totals.of(lines, {route: len(ids) for route, ids in held.items()})
+        _conclude(screen, lines, totals, held, wrong)
         if options["json"]:
-            self.stdout.write(json.dumps(_as_json(lines, wrong)))
+            self.stdout.write(json.dumps(_as_json(plan, lines, totals, wrong), ensure_ascii=False))
         if wrong:
             raise SystemExit(1)
 
-    def _run(
-        self, screen: Screen, running: providers.Providers, options: dict[str, Any]
-    ) -> tuple[list[Line], list[str]]:
-        quiet = options["json"]
-        lines: list[Line] = []
-        reports: list[DeliveryReport] = []
-        if not quiet:
-            screen.say(f"{options['count']} messages by a failover over two simulated providers: gmail, then sendgrid.")
-            screen.say(
-                "gmail will be away, hang up, forget to answer, have a strange certificate and run out of quota."
-            )
-            screen.say("")
-        with screen.live() if not quiet else contextlib.nullcontext(), _Notes(screen, quiet=quiet):
-            for number in range(1, options["count"] + 1):
-                recipient = _recipient(number)
-                report = _send(number, recipient)
-                reports.append(report)
-                lines.append(line_of(number, recipient, report))
-                if not quiet:
-                    screen.add(lines[-1])
-        wrong = _contradictions(lines, running)
-        if not quiet:
-            self._tell(screen, lines, reports, wrong)
-        return lines, wrong
 
-    def _tell(self, screen: Screen, lines: list[Line], reports: list[DeliveryReport], wrong: list[str]) -> None:
-        screen.say("")
-        screen.totals(Totals.of(lines, reports))
-        screen.say("")
-        for text in wrong:
-            screen.say(f"✗ {text}")
-        if not wrong:
-            accepted = sum(line.outcome is Outcome.ACCEPTED for line in lines)
-            screen.say(
-                f"✓ The servers agree: each of the {accepted} accepted messages is there exactly once, and no other."
-            )
-        for line in lines:
-            if line.outcome is Outcome.UNKNOWN:
-                screen.say(
-                    f"? Message {line.number} is unknown; this server happens to have it. Nobody can tell from here,"
-                )
-                screen.say("  so nobody sends a second copy unless you say so (on_unknown, or the outbox's resolve).")
+def _introduce(screen: Screen, plan: Plan) -> None:
+    screen.say()
+    screen.say(f"{plan.count} messages by send_mail(), over two providers: gmail, and sendgrid where gmail cannot.")
+    screen.say("Both are simulated on this machine, with TLS; gmail misbehaves on purpose.")
+    screen.say()
 
 
-class _Notes(logging.Handler):
-    """What the package warns of while it works (the certificate), told once and in its own words."""
-
-    def __init__(self, screen: Screen, *, quiet: bool) -> None:
-        super().__init__(logging.WARNING)
-        self._screen = screen
-        self._is_quiet = quiet
-        self._logger = logging.getLogger("reliable_email")
-
-    def __enter__(self) -> None:
-        self._propagates, self._logger.propagate = self._logger.propagate, False
-        self._logger.addHandler(self)
-
-    def __exit__(self, *error: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = self._propagates
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not self._is_quiet and record.name.startswith("reliable_email.smtp"):
-            self._screen.say(f"!    {record.getMessage()}")
+def _send_all(screen: Screen, plan: Plan, routes: Sequence[str]) -> list[Line]:
+    lines: list[Line] = []
+    with screen.live(plan.count, routes), _warnings_on(screen):
+        for number in range(1, plan.count + 1):
+            recipient = plan.recipient(number)
+            line = line_of(number, recipient, confirm_order(number, recipient))
+            lines.append(line)
+            screen.add(line)
+    return lines
 
 
-def _recipient(number: int) -> str:
-    match number:
-        case n if n == GREYLISTED_AT:
-            return providers.GREYLISTED
-        case n if n == NOBODY_AT:
-            return providers.NOBODY
-        case _:
-            return f"customer{number:02}@customer.example"
+@contextmanager
+def _warnings_on(screen: Screen) -> Iterator[None]:
+    """Show what the package warns of on the way, such as the certificate; what a line tells anyway is left out."""
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name.startswith("reliable_email.smtp"):
+                screen.warn(record.getMessage())
+
+    logger = logging.getLogger("reliable_email")
+    handler, propagates = Shown(logging.WARNING), logger.propagate
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
 
 
-def _send(number: int, recipient: str) -> DeliveryReport:
-    message = EmailMessage(f"Your order no. {number}", "Thank you for your order.\n", None, [recipient])
-    with contextlib.suppress(DeliveryError):  # the report tells it all
-        message.send()
-    report: DeliveryReport = message.delivery  # type: ignore[attr-defined]
-    return report
+def _conclude(
+    screen: Screen, lines: Sequence[Line], totals: Totals, held: Mapping[str, Sequence[str]], wrong: Sequence[str]
+) -> None:
+    screen.say()
+    screen.totals(totals)
+    screen.say()
+    for text in wrong:
+        screen.verdict(text, is_good=False)
+    if not wrong:
+        screen.verdict(
+            f"The servers agree: each of the {totals.count(Outcome.ACCEPTED)} accepted messages is there exactly "
+            "once, where its report says, and none that was rejected or deferred is.",
+            is_good=True,
+        )
+    for line in lines:
+        if line.outcome is Outcome.UNKNOWN:
+            book = "it is there" if truth.copies(line, held) else "it is not there"
+            screen.say(f"  No. {line.number} is unknown; a look into {line.route}'s own books says that {book}.")
+    if totals.count(Outcome.UNKNOWN):
+        screen.say('  A sender cannot look there, so it is held. on_unknown="resend" would accept a second copy.')
 
 
-def _contradictions(lines: list[Line], running: providers.Providers) -> list[str]:
-    """Where a report is not what the servers have."""
-    allowed = {Outcome.ACCEPTED: (1,), Outcome.UNKNOWN: (0, 1)}
-    return [
-        f"message {line.number} is reported {line.outcome}, and the servers have {copies} copies of it"
-        for line in lines
-        if (copies := running.copies(line.recipient)) not in allowed.get(line.outcome, (0,))
-    ]
-
-
-def _as_json(lines: list[Line], wrong: list[str]) -> dict[str, Any]:
-    outcomes = [str(line.outcome) for line in lines]
+def _as_json(plan: Plan, lines: Sequence[Line], totals: Totals, wrong: Sequence[str]) -> dict[str, Any]:
     return {
         "schema": 1,
+        "seed": plan.seed,
         "messages": len(lines),
-        "recipients": {str(one): outcomes.count(one) for one in Outcome if one in outcomes},
-        "contradictions": wrong,
+        "recipients": {str(one): totals.count(one) for one in Outcome if totals.count(one)},
+        "routes": {
+            route: {str(one): count for one in Outcome if (count := totals.by_route[route, one])} | {"on_server": held}
+            for route, held in totals.held.items()
+        },
+        "misfortunes": {str(number): str(one) for number, one in plan.at.items()},
+        "contradictions": list(wrong),
         "lines": [
-            {"number": line.number, "recipient": line.recipient, "outcome": str(line.outcome), "way": line.way}
+            {
+                "number": line.number,
+                "recipient": line.recipient,
+                "outcome": str(line.outcome),
+                "route": line.route,
+                "attempts": [
+                    {
+                        "route": hop.route,
+                        "outcome": str(hop.outcome),
+                        "cause": str(hop.cause) if hop.cause else None,
+                        "reply": hop.said,
+                    }
+                    for hop in line.hops
+                ],
+            }
             for line in lines
         ],
     }

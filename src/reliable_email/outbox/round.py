@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery.breaker import Permission, permission
-from reliable_email.delivery.deliver import with_header
+from reliable_email.delivery.breaker import Permission, max_recipients, permission
 from reliable_email.delivery.policy import Decision, Effect
+from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
@@ -189,7 +189,8 @@ class Round:
         return None
 
     def _parts(self, route: Route, ways: list[Way]) -> Iterator[list[Way]]:
-        limits = [limit for limit in (route.max_recipients, self._store.read(route).max_recipients) if limit]
+        learned = max_recipients(self._store.read(route), now=time.time())
+        limits = [limit for limit in (route.max_recipients, learned) if limit]
         if any(way.splits for way in ways):
             limits.append(max(1, len(ways) // 2))
         size = min(limits) if limits else len(ways)

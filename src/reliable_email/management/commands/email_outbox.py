@@ -13,6 +13,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from reliable_email import conf
+from reliable_email.backends.routes import delivering_alias
+from reliable_email.outbox.enqueue import QueueOptions
+from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
 from reliable_email.outbox.prune import prune
@@ -52,6 +55,7 @@ class Command(BaseCommand):
             ("hold", "park what waits; the first thing to do after a restore", _filters),
             ("resolve", "say what became of unknown recipients", _resolution),
             ("prune", "forget content and journal that are old enough", _pruning),
+            ("import", "take over the queue of django-post_office or django-mailer", _importing),
             ("audit", "prove on the live tables that nothing is lost and nothing was sent twice", _nothing),
         ):
             command = commands.add_parser(name, help=help_text, description=help_text)
@@ -183,6 +187,33 @@ class Command(BaseCommand):
             done = "would be" if options["dry_run"] else "were"
             self.stdout.write(f"{pruned.contents:,} contents and {pruned.messages:,} messages {done} removed")
 
+    def _import(self, options: dict[str, Any]) -> None:
+        settings = conf.get()
+        queue = QueueOptions(
+            mailer=options["mailer"] or _default_mailer(),
+            using=self._using,
+            environment=settings.environment,
+            gives_up_after=timedelta(days=settings.expires_days),
+            keyring=configured_keyring(),
+        )
+        try:
+            found = import_queue(Source(options["source"]), queue, dry_run=not options["apply"])
+        except SourceMissing as error:
+            raise CommandError(str(error), returncode=USAGE_ERROR) from error
+        if self._json:
+            self._print_json({"applied": options["apply"], **asdict(found)})
+        else:
+            for line in found.unreadable:
+                self.stdout.write(f"left where it is: {printable(line)}")
+            self.stdout.write(
+                f"{found.queued:,} messages and {found.suppressed:,} suppressed addresses "
+                f"{'were' if options['apply'] else 'would be'} taken over for the mailer {queue.mailer!r}; "
+                f"{found.repeated} were here already, {found.expired} have expired, {len(found.unreadable)} unreadable"
+            )
+            if not options["apply"]:
+                self.stdout.write("Nothing was changed. Stop the other app's sender, then run it again with --apply.")
+        self._exit(UNHEALTHY if found.unreadable else HEALTHY)
+
     # Saying.
 
     def _tell(self, count: int, words: str) -> None:
@@ -252,6 +283,16 @@ def _resolution(parser: ArgumentParser) -> None:
 
 def _actor(parser: ArgumentParser) -> None:
     parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
+
+
+def _importing(parser: ArgumentParser) -> None:
+    parser.add_argument("--from", dest="source", required=True, choices=[one.value for one in Source])
+    parser.add_argument("--mailer", help="alias of the mailer that delivers; by default what the default outbox uses")
+    parser.add_argument("--apply", action="store_true", help="do it; without, only say what would be done")
+
+
+def _default_mailer() -> str:
+    return delivering_alias()
 
 
 def _pruning(parser: ArgumentParser) -> None:

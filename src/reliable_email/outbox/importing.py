@@ -1,0 +1,160 @@
+"""Takes over the queue (and the suppression list) of django-post_office or django-mailer, whose place this app takes.
+
+Both apps have to be installed while this runs, and their own senders stopped. Each row is queued and marked in its old
+table in one transaction, under an idempotency key of its own, so that a second run, or one that was cut short, queues
+nothing twice. django-mailer stores pickles: read them only from a database that you trust.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from django.apps import apps
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.utils import timezone
+
+from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.submission import DeliveryOptions, Priority, Submission
+from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.shared import Suppression
+
+
+class Source(StrEnum):
+    """Whose queue."""
+
+    POST_OFFICE = "post_office"
+    MAILER = "mailer"
+
+
+class SourceMissing(LookupError):
+    """The app is not installed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Imported:
+    """What was, or would be, taken over.
+
+    Attributes:
+        queued: messages.
+        repeated: messages that an earlier run had queued already.
+        expired: messages whose time is over; they are left where they are.
+        suppressed: addresses of the suppression list.
+        unreadable: why a row cannot be taken over; it is left where it is.
+    """
+
+    queued: int = 0
+    repeated: int = 0
+    expired: int = 0
+    suppressed: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def import_queue(source: Source, options: QueueOptions, *, dry_run: bool = True) -> Imported:
+    """Take over what waits.
+
+    Raises:
+        SourceMissing: the other app is not in INSTALLED_APPS.
+    """
+    label, model_name = {Source.POST_OFFICE: ("post_office", "Email"), Source.MAILER: ("mailer", "Message")}[source]
+    try:
+        model: Any = apps.get_model(label, model_name)
+    except LookupError as error:
+        raise SourceMissing(f"{label} is not in INSTALLED_APPS: its tables cannot be read") from error
+    found = Imported()
+    for row in _rows(source, model):
+        try:
+            submission = _submission(source, row)
+        except Exception as error:  # noqa: BLE001 - a stranger's pickle, template or file may raise anything
+            found.unreadable.append(f"{label} {row.pk}: {type(error).__name__}: {error}")
+            continue
+        if submission is None:
+            found.expired += 1
+        elif dry_run:
+            found.queued += 1
+        else:
+            _take(source, row, submission, options, found)
+    if source is Source.MAILER:
+        found.suppressed = _suppressions(options.database, dry_run=dry_run)
+    return found
+
+
+def _rows(source: Source, model: Any) -> Iterator[Any]:
+    rows = model._base_manager.order_by("pk")
+    if source is Source.POST_OFFICE:
+        from django.db.models import Q
+
+        # queued, requeued, or broken off before it had a status
+        rows = rows.filter(Q(status__in=(2, 3)) | Q(status=None))
+    last = 0
+    while row := rows.filter(pk__gt=last).first():
+        last = row.pk  # before the row is deleted
+        yield row
+
+
+def _submission(source: Source, row: Any) -> Submission | None:
+    """The row's message; None where its time is over."""
+    match source:
+        case Source.POST_OFFICE:
+            message = row.prepare_email_message()
+            wishes = _post_office_wishes(row)
+            if wishes is None:
+                return None
+        case Source.MAILER:
+            message = row.email
+            priorities = {1: Priority.HIGH, 3: Priority.BULK}
+            wishes = DeliveryOptions(priority=priorities.get(row.priority, Priority.NORMAL))
+    if not isinstance(message, EmailMessage):
+        raise TypeError("the stored message cannot be read")
+    wishes = replace(wishes, idempotency_key=f"import:{source}:{row.pk}")
+    return replace(build_submission(message), options=wishes)
+
+
+def _post_office_wishes(row: Any) -> DeliveryOptions | None:
+    priorities = {0: Priority.BULK, 2: Priority.HIGH, 3: Priority.HIGH}
+    send_at = _aware(row.scheduled_time)
+    expires_at = _aware(row.expires_at)
+    expires_in = None
+    if expires_at is not None:
+        expires_in = expires_at - max(send_at or timezone.now(), timezone.now())
+        if expires_in.total_seconds() <= 0:
+            return None
+    return DeliveryOptions(
+        send_at=send_at, expires_in=expires_in, priority=priorities.get(row.priority, Priority.NORMAL)
+    )
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return timezone.make_aware(moment) if moment is not None and timezone.is_naive(moment) else moment
+
+
+def _take(source: Source, row: Any, submission: Submission, options: QueueOptions, found: Imported) -> None:
+    with transaction.atomic(row._state.db), transaction.atomic(options.database):
+        (message,) = enqueue([submission], options)
+        if message.was_queued_before:
+            found.repeated += 1
+        else:
+            found.queued += 1
+        if source is Source.MAILER:
+            row.delete()
+            return
+        # Not "sent", which it is not yet: the log says where it went.
+        type(row)._base_manager.filter(pk=row.pk).update(status=1)
+        row.logs.create(status=1, message=f"taken over by reliable_email as outbox message {message.pk}")
+
+
+def _suppressions(using: str, *, dry_run: bool) -> int:
+    label = Source.MAILER.value
+    entries: Any = apps.get_model(label, "DontSendEntry")
+    addresses = {address.lower() for address in entries._base_manager.values_list("to_address", flat=True)}
+    known = set(Suppression._base_manager.using(using).filter(address__in=addresses).values_list("address", flat=True))
+    new = sorted(addresses - known)
+    if not dry_run:
+        for address in new:
+            Suppression._base_manager.using(using).create(
+                address=address, reason="do not send", source="django-mailer", created_at=DatabaseNow()
+            )
+    return len(new)

@@ -1,0 +1,82 @@
+"""A site in a process of its own that has both other apps: fills their queues, imports them, prints what came of it."""
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import django
+from django.conf import settings
+
+directory = Path(tempfile.mkdtemp())
+settings.configure(
+    SECRET_KEY="only for tests",
+    USE_TZ=True,
+    MEDIA_ROOT=str(directory),
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "post_office", "mailer", "reliable_email"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(directory / "site.sqlite3")}},
+    TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    MAILERS={
+        "default": {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": {"using": "smtp"}},
+        "smtp": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "127.0.0.1"}},
+    },
+)
+django.setup()
+
+from django.core.files.base import ContentFile  # noqa: E402
+from django.core.mail import EmailMessage  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+call_command("migrate", verbosity=0)
+
+from mailer.models import DontSendEntry, Message  # noqa: E402
+from post_office.models import Attachment, Email  # noqa: E402
+
+from reliable_email.store.messages import OutboxMessage  # noqa: E402
+from reliable_email.store.shared import Suppression  # noqa: E402
+
+common = {"from_email": "site@example.org", "to": ["ada@example.com"]}
+queued = Email.objects.create(
+    status=2, priority=2, subject="Queued", message="100 {% off %}", html_message="<p>Hi</p>", **common
+)
+attachment = Attachment.objects.create(name="a.csv", mimetype="text/csv", file=ContentFile(b"a,b\n", name="a.csv"))
+attachment.emails.add(queued)
+Email.objects.create(status=0, subject="Sent", message="x", **common)
+Email.objects.create(status=2, subject="Expired", message="x", expires_at=timezone.now(), **common)
+old = Message(priority=1)
+old.email = EmailMessage("Pickled", "Body", "site@example.org", ["bob@example.com"])
+old.save()
+Message.objects.create(priority=2, message_data="no pickle")
+DontSendEntry.objects.create(to_address="Never@example.com", when_added=timezone.now())
+
+
+def run(*arguments: str) -> dict[str, object]:
+    """The command's JSON."""
+    out = io.StringIO()
+    with contextlib.suppress(SystemExit):
+        call_command("email_outbox", "import", "--from", *arguments, "--json", stdout=out)
+    return json.loads(out.getvalue())  # type: ignore[no-any-return]
+
+
+told = {
+    "dry": [run("post_office"), run("mailer")],
+    "after_dry": OutboxMessage.objects.count(),
+    "applied": [run("post_office", "--apply"), run("mailer", "--apply")],
+    "again": [run("post_office", "--apply"), run("mailer", "--apply")],
+    "messages": [
+        {
+            "subject": one.subject,
+            "content": bytes(one.content or b"").decode(),
+            "priority": one.priority,
+            "to": [recipient.address for recipient in one.recipients.all()],
+        }
+        for one in OutboxMessage.objects.order_by("id")
+    ],
+    "suppressed": list(Suppression.objects.values_list("address", flat=True)),
+    "left": [Email.objects.filter(status=2).count(), Message.objects.count()],
+}
+json.dump(told, sys.stdout)

@@ -1,0 +1,48 @@
+"""The queues of django-post_office and django-mailer are taken over once, completely, and after a look."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def told() -> Any:
+    """What the site in `importing_site` says."""
+    for name in ("post_office", "mailer"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    script = Path(__file__).with_name("importing_site.py")
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return json.loads(ran.stdout)
+
+
+def test_the_first_run_only_looks(told: Any) -> None:
+    """Numbers, and nothing changed."""
+    assert [one["queued"] for one in told["dry"]] == [1, 1]
+    assert told["dry"][0]["expired"] == 1
+    assert told["dry"][1]["suppressed"] == 1
+    assert told["after_dry"] == 0
+
+
+def test_everything_that_waits_is_queued_once(told: Any) -> None:
+    """A second run finds nothing more, and what cannot be read is named and left."""
+    assert [one["queued"] for one in told["applied"]] == [1, 1]
+    assert [one["queued"] for one in told["again"]] == [0, 0]
+    assert len(told["applied"][1]["unreadable"]) == 1
+    assert told["left"] == [1, 1], "the expired one, and the one that nobody can read"
+    assert told["suppressed"] == ["never@example.com"]
+
+
+def test_messages_keep_their_content_and_priority(told: Any) -> None:
+    """Text with braces, HTML, attachment; high stays high."""
+    first, second = told["messages"]
+    assert (first["subject"], first["priority"], first["to"]) == ("Queued", 0, ["ada@example.com"])
+    for words in ("100 {% off %}", "<p>Hi</p>", 'filename="a.csv"'):
+        assert words in first["content"]
+    assert (second["subject"], second["priority"], second["to"]) == ("Pickled", 0, ["bob@example.com"])

@@ -50,6 +50,10 @@ class RichScreen:
         """See `Screen`."""
         self._console.print(Text(text))
 
+    def note(self, text: str) -> None:
+        """See `Screen`."""
+        self._note(Text(), Text(text))
+
     def warn(self, text: str) -> None:
         """See `Screen`."""
         self._note(Text("!", style="yellow"), Text(text, style="dim"))
@@ -68,7 +72,7 @@ class RichScreen:
             for hop in troubles:
                 if hop.said:
                     self._note(Text(), Text(f"{hop.route} said: {hop.said}", style="dim italic"))
-                self._note(Text(), Text(hop.why))
+                self.note(hop.why)
         if self._live is not None:
             self._live.update(self._now(), refresh=True)
         time.sleep(_READING_SECONDS if troubles else _ORDINARY_SECONDS)

@@ -20,6 +20,9 @@ class Screen(Protocol):
     def say(self, text: str = "") -> None:
         """A sentence."""
 
+    def note(self, text: str) -> None:
+        """A remark on what was said before."""
+
     def warn(self, text: str) -> None:
         """A warning of the package, while messages are sent."""
 
@@ -65,6 +68,10 @@ class PlainScreen:
         """See `Screen`."""
         self._write(text)
 
+    def note(self, text: str) -> None:
+        """See `Screen`."""
+        self._note("", text)
+
     def warn(self, text: str) -> None:
         """See `Screen`."""
         self._note("!", text)
@@ -74,8 +81,8 @@ class PlainScreen:
         self.say(f"{line.number:3}  {line.recipient:<29} {SIGNS[line.outcome]} {line.outcome:<9} {line.way}")
         for hop in line.troubles:
             if hop.said:
-                self._note("", f"{hop.route} said: {hop.said}")
-            self._note("", hop.why)
+                self.note(f"{hop.route} said: {hop.said}")
+            self.note(hop.why)
 
     def totals(self, totals: Totals) -> None:
         """See `Screen`."""

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from demo.faults import Misfortune
+from demo.faults import Misfortune, Plan
 from demo.management.commands.demo import Command
+from reliable_email.testing.actions import raw
+from reliable_email.testing.script import Script
 
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = {
@@ -149,6 +151,33 @@ def test_the_sites_own_routes_are_left_alone() -> None:
     told_in_process(count=10)
     assert getattr(settings, "MAILERS", None) == before
     assert not RouteState.objects.exists()
+
+
+class LyingPlan(Plan):
+    """A provider that says 250 and keeps nothing."""
+
+    def script(self) -> Script:
+        """Bytes that the server's books do not count."""
+        return Script(final_reply=raw(b"250 2.0.0 OK\r\n"))
+
+
+class DemoOfALiar(Command):
+    """The demo over that provider."""
+
+    def plan(self, count: int, seed: int) -> Plan:
+        """No other misfortune."""
+        return LyingPlan(count=count, seed=seed)
+
+
+@pytest.mark.django_db
+def test_a_report_that_the_servers_refute_ends_in_exit_code_1() -> None:
+    """Each such message is named."""
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command(DemoOfALiar(), count=2, plain=True, stdout=out)
+    assert ended.value.code == 1
+    assert "✗  message 2 is reported accepted by gmail, but the copies on the servers are: none" in out.getvalue()
+    assert "The servers agree" not in out.getvalue()
 
 
 def test_a_terminal_gets_the_live_view(tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ class Command(BaseCommand):
         parser.add_argument("--plain", action="store_true", help="plain lines, also in a terminal")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
 
+    def plan(self, count: int, seed: int) -> Plan:
+        """What is going to happen."""
+        return Plan.drawn(count, seed)
+
     def handle(self, *args: Any, **options: Any) -> None:
         """See `BaseCommand`."""
         if options["count"] < 1:
@@ -48,7 +52,7 @@ class Command(BaseCommand):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal without ✓ still gets the story
         call_command("migrate", verbosity=0)
-        plan = Plan.drawn(options["count"], options["seed"])
+        plan = self.plan(options["count"], options["seed"])
         screen = screen_for(
             (lambda text: None) if options["json"] else self.stdout.write,
             is_terminal=self.stdout.isatty() and not (options["plain"] or options["json"]),
@@ -122,9 +126,9 @@ def _conclude(
     for line in lines:
         if line.outcome is Outcome.UNKNOWN:
             book = "it is there" if truth.copies(line, held) else "it is not there"
-            screen.say(f"  No. {line.number} is unknown; a look into {line.route}'s own books says that {book}.")
+            screen.note(f"No. {line.number} is unknown; a look into {line.route}'s own books says that {book}.")
     if totals.count(Outcome.UNKNOWN):
-        screen.say('  A sender cannot look there, so it is held. on_unknown="resend" would accept a second copy.')
+        screen.note('A sender cannot look there, so it is held. on_unknown="resend" would accept a second copy.')
 
 
 def _as_json(plan: Plan, lines: Sequence[Line], totals: Totals, wrong: Sequence[str]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _FOLD_COLUMN: Final = 76
 _MAX_LINE: Final = 900
 _WORD_BYTES: Final = 42  # of UTF-8 in one encoded word: 75 characters at most (RFC 2047 §2)
 _CACHED_TEXT: Final = 65536
+_CACHED_BYTES: Final = 1024 * 1024
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
@@ -244,7 +245,8 @@ def _attachment(one: object) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise _Uncommon
     head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n{disposition}\r\n"
-    return head.encode("ascii") + _base64(bytes(data))
+    encode = _cached_base64 if len(data) <= _CACHED_BYTES else _base64
+    return head.encode("ascii") + encode(bytes(data))
 
 
 def _file_name(name: object) -> str:
@@ -300,6 +302,10 @@ def _shortest(data: bytes) -> tuple[str, bytes]:
 def _base64(data: bytes) -> bytes:
     encoded = binascii.b2a_base64(data, newline=False)
     return b"".join(_lines(encoded)) if encoded else b""
+
+
+# The same brochure goes to everybody. A handful at most, since they are large.
+_cached_base64: Callable[[bytes], bytes] = lru_cache(maxsize=4)(_base64)
 
 
 def _lines(encoded: bytes) -> Iterator[bytes]:

@@ -208,7 +208,8 @@ def _count(using: str, server: ScriptedServer, toll: Toll, at: int, name: str) -
         }.get(State(row.state), False)
         if not is_right:
             toll.lost += 1
-            toll.findings.append(f"point {at} {name}: {row.address} is {row.state} with {count} copies ({row.cause} {row.detail})")
+            why = f"{row.cause} {row.detail}"
+            toll.findings.append(f"point {at} {name}: {row.address} is {row.state} with {count} copies ({why})")
     known = set(OutboxRecipient.objects.using(using).values_list("address", flat=True))
     toll.duplicates += sum(count for address, count in copies.items() if address not in known)
     together = sum(address.startswith("together") for address in known)

@@ -3,14 +3,24 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import django
 import pytest
+from django.conf import settings as django_settings
 from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.test.utils import override_settings
 
 from reliable_email.backends.smtp import ReliableSMTPBackend
+from reliable_email.mailers import mailers
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 SENDER = "a@example.org"
+SMTP = "reliable_email.backends.ReliableSMTPBackend"
+DEFAULT_MAILER = "reliable_email.backends.DefaultMailer"
+_SETTING_OF = {"username": "EMAIL_HOST_USER", "password": "EMAIL_HOST_PASSWORD", "max_attempts": "EMAIL_MAX_RETRIES"}
+
+Configure = Callable[[dict[str, Any]], BaseEmailBackend]
 
 
 def message(*recipients: str, **fields: Any) -> EmailMessage:
@@ -37,3 +47,50 @@ def serve() -> Iterator[Callable[..., ScriptedServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+def use_mailers(entries: dict[str, Any]) -> override_settings:
+    """MAILERS as a project of any Django version has them."""
+    if django.VERSION >= (6, 1):
+        return override_settings(MAILERS=entries)
+    return override_settings(MAILERS=entries, EMAIL_BACKEND=DEFAULT_MAILER)
+
+
+@pytest.fixture
+def overrides() -> Iterator[list[override_settings]]:
+    """Settings that end with the test."""
+    kept: list[override_settings] = []
+    yield kept
+    for override in reversed(kept):
+        override.disable()
+
+
+@pytest.fixture(params=["MAILERS", "EMAIL_*"])
+def configure(request: pytest.FixtureRequest, overrides: list[override_settings]) -> Configure:
+    """Configures the default mailer with these options; gives its backend as Django would make it."""
+
+    def by_mailers(options: dict[str, Any]) -> BaseEmailBackend:
+        override = use_mailers({"default": {"BACKEND": SMTP, "OPTIONS": options}})
+        override.enable()
+        overrides.append(override)
+        return mailers["default"]
+
+    def by_settings(options: dict[str, Any]) -> BaseEmailBackend:
+        override = override_settings()
+        override.enable()
+        overrides.append(override)
+        if hasattr(django_settings, "MAILERS"):
+            del django_settings.MAILERS
+        django_settings.EMAIL_BACKEND = SMTP
+        for name, value in options.items():
+            setattr(django_settings, _SETTING_OF.get(name, f"EMAIL_{name.upper()}"), value)
+        return mailers["default"]
+
+    return by_mailers if request.param == "MAILERS" else by_settings
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A correct server, without TLS."""
+    with ScriptedServer() as one:
+        yield one

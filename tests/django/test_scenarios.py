@@ -237,7 +237,7 @@ def test_scenario_51_a_530_at_mail_is_about_the_login_not_about_the_sender(serve
 
 def test_scenario_54_one_recipient_for_now_is_tried_alone(serve: Serve) -> None:
     """451 for one, and only that one goes again."""
-    server = serve(Script(rcpt={"c@example.net": ["451 4.3.0 later", None]}))
+    server = serve(Script(rcpt={"c@example.net": "451 4.3.0 later"}), Script())
     one = message("b@example.net", "c@example.net")
     assert backend_for(server).send_messages([one]) == 1
     assert [received.recipients for received in server.messages] == [("b@example.net",), ("c@example.net",)]

@@ -220,6 +220,7 @@ class Delivery:
             recipients=tuple(recipient.address for recipient in recipients),
             content=content,
             key=submission,
+            is_repeat=message.asked.get(route.alias, 0) > 0,
         )
         reserved = len(recipients) if route.quotas else 0
         return _Work(job, message, recipients, reserved)

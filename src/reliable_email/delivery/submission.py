@@ -43,6 +43,13 @@ class DeliveryOptions:
     priority: Priority | None = None
     on_unknown: OnUnknown | None = None
 
+    def __post_init__(self) -> None:
+        # Callers write the words; a word that is none is the caller's mistake.
+        for name, words in (("priority", Priority), ("on_unknown", OnUnknown)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, words(value))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Submission:

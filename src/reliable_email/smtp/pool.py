@@ -46,6 +46,8 @@ class Pool:
         """
         self._take_place(options, deadline)
         try:
+            if fresh and options.connections is not None:
+                self.close_idle(options)  # those that are open count, whether they work or wait
             if not fresh and transcript is None:
                 warm = self._take_idle(options)
                 if warm is not None:

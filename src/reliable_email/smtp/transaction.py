@@ -52,6 +52,8 @@ class Job:
         content: see `Content`.
         key: whatever the caller wants to find again in a `Transaction` (a row's id).
         may_resend: whether the message's policy allows a second copy after `unknown`; only such jobs fly in flights.
+        is_repeat: it was tried here a moment ago, so that it wants a connection of its own: what failed then may be
+            the fault of that one.
     """
 
     sender: str
@@ -59,6 +61,7 @@ class Job:
     content: Content
     key: object = None
     may_resend: bool = False
+    is_repeat: bool = False
 
 
 class Verdict(StrEnum):

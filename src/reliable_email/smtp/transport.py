@@ -33,14 +33,19 @@ class SMTPTransport:
         source = _Source(jobs)
         settled: list[Transaction] = []
         replaced: set[int] = set()
+        login_refused: WireError | None = None
         while source.has_more():
             if source.is_new_turn:
                 deadline.renew()
-            fresh = source.is_repeat
+            fresh = source.wants_fresh
             began_at = time.monotonic()
             try:
+                if login_refused is not None:
+                    raise login_refused
                 connection, was_used = pool.acquire(self.options, deadline=deadline, fresh=fresh)
             except WireError as error:
+                if _is_login_refused(error):
+                    login_refused = error  # the same credentials once more, for each message, would lock the account
                 transaction = not_opened(next(source), error, began_at=began_at)
                 settled.append(transaction)
                 yield transaction
@@ -86,6 +91,11 @@ class _Source(Iterator[Job]):
         """Whether the next job is another message than the first, and so has a budget of its own."""
         return self._taken > 0 and not self.is_repeat
 
+    @property
+    def wants_fresh(self) -> bool:
+        """Whether the next job should not go over a connection that was used before."""
+        return self.is_repeat or any(job.is_repeat for job in self._ahead[:1])
+
     def put_back(self, job: Job, *, is_repeat: bool = True) -> None:
         self._ahead.append(job)
         self.is_repeat |= is_repeat
@@ -117,6 +127,12 @@ def _is_replaceable(transaction: Transaction) -> bool:
     # A refused RSET ends as NOT_SENT with the refusal: no recipient was asked for.
     is_reset_refused = failure.kind is FailureKind.REFUSED and failure.stage is Stage.MAIL
     return all_not_sent and (is_gone or is_reset_refused)
+
+
+def _is_login_refused(error: WireError) -> bool:
+    failure = error.failure
+    is_final = failure.reply is not None and failure.reply.code >= 500
+    return failure.stage is Stage.AUTH and failure.kind is FailureKind.REFUSED and is_final
 
 
 def not_opened(job: Job, error: WireError, *, began_at: float) -> Transaction:

@@ -12,6 +12,7 @@ from django.utils.crypto import salted_hmac
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.classification import classify
+from reliable_email.delivery.filters import restricted
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
 from reliable_email.exceptions import error_for
@@ -104,7 +105,9 @@ def route_of(options: SMTPOptions, *, alias: str) -> Route:
     limits = provider if options.provider_is_named else None
     return Route(
         alias=alias,
-        transport=SMTPTransport(options.connection),
+        transport=restricted(
+            SMTPTransport(options.connection), only_to=options.only_to, redirect_to=options.redirect_to
+        ),
         provider=provider.name if provider is not None else None,
         fingerprint=fingerprint(options.connection),
         max_attempts=options.max_attempts,
@@ -114,8 +117,6 @@ def route_of(options: SMTPOptions, *, alias: str) -> Route:
         quotas=options.quotas,
         idempotency_header=options.idempotency_header,
         on_unknown=options.on_unknown,
-        only_to=options.only_to,
-        redirect_to=options.redirect_to,
     )
 
 

@@ -181,6 +181,7 @@ _CAUSE_OF_KIND: dict[FailureKind, Cause] = {
     FailureKind.TOKEN: Cause.AUTH_FAILED,
     FailureKind.TOO_LARGE: Cause.MESSAGE_TOO_LARGE,
     FailureKind.UNSUPPORTED: Cause.SYNTAX_OR_UNSUPPORTED,
+    FailureKind.SUPPRESSED: Cause.SUPPRESSED,
     FailureKind.WITHHELD: Cause.WITHHELD,
     FailureKind.FOREIGN: Cause.OUTCOME_UNKNOWN,
 }
@@ -203,6 +204,10 @@ _HELP_OF_KIND: dict[FailureKind, str] = {
     ),
     FailureKind.AUTH_INSECURE: "A password is not sent without TLS. Switch on STARTTLS or implicit TLS.",
     FailureKind.TOKEN: "No access token could be had. Check the OAuth client, its secret and its consent.",
+    FailureKind.SUPPRESSED: (
+        "This mailer sends only to the addresses and domains that `only_to` names. Add the address there if it should"
+        " get mail."
+    ),
     FailureKind.UNSUPPORTED: (
         "The message needs an extension that the server does not offer. Another route may offer it."
     ),

@@ -20,6 +20,11 @@ PERSON_PROBE_SECONDS: Final = 900.0  # what a person has to mend is probed now a
 BLOCKED_SECONDS: Final = 7200.0
 EXHAUSTED_SECONDS: Final = 3600.0  # the provider named no time: look again every hour
 SENDER_SECONDS: Final = 3600.0
+LEARNED_SECONDS: Final = 7 * 86400.0  # a limit that was learned from one refusal is not a law
+SLOW_SECONDS: Final = 1.0
+MAX_SLOW_SECONDS: Final = 60.0
+LOGIN_SECONDS: Final = 60.0  # "too many logins" passes in minutes, not in seconds
+MAX_LOGIN_SECONDS: Final = 900.0
 PROBE_SECONDS: Final = 60.0  # how long one process may hold the only probe
 
 
@@ -46,7 +51,9 @@ class BreakerState:
         paused_by: who paused it, and why.
         fingerprint: of the configuration that failed; another one asks the question anew.
         closed_senders: sender domains that this route refuses, and until when they are not tried.
-        max_message_bytes, max_recipients: learned limits.
+        max_message_bytes, max_recipients: learned limits, and until when they hold.
+        slow_until: until when it is left alone because it was asked too often.
+        slow_seconds: for how long; doubled by each further complaint, halved by each success.
     """
 
     phase: Phase = Phase.CLOSED
@@ -63,6 +70,10 @@ class BreakerState:
     closed_senders: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     max_message_bytes: int | None = None
     max_recipients: int | None = None
+    max_message_bytes_until: float = 0.0
+    max_recipients_until: float = 0.0
+    slow_until: float = 0.0
+    slow_seconds: float = 0.0
 
 
 class Permission(StrEnum):
@@ -79,7 +90,7 @@ def permission(state: BreakerState, *, now: float, sender_domain: str = "") -> P
         return Permission.NO
     match state.phase:
         case Phase.CLOSED:
-            return Permission.YES
+            return Permission.NO if state.slow_until > now else Permission.YES
         case Phase.PAUSED:
             return Permission.NO
         case Phase.OPEN:
@@ -107,16 +118,24 @@ def after_success(state: BreakerState, *, sender_domain: str = "") -> BreakerSta
     senders = {domain: until for domain, until in state.closed_senders.items() if domain != sender_domain}
     if state.phase is Phase.PAUSED:
         return replace(state, closed_senders=MappingProxyType(senders))
-    return BreakerState(
-        fingerprint=state.fingerprint,
+    slow_seconds = state.slow_seconds / 2
+    return replace(
+        _with_limits_of(state),
         closed_senders=MappingProxyType(senders),
-        max_message_bytes=state.max_message_bytes,
-        max_recipients=state.max_recipients,
+        slow_until=state.slow_until,
+        slow_seconds=slow_seconds if slow_seconds >= SLOW_SECONDS else 0.0,
     )
 
 
 def after_failure(
-    state: BreakerState, effect: Effect, failure: Failure, *, now: float, sender_domain: str = "", recipients: int = 0
+    state: BreakerState,
+    effect: Effect,
+    failure: Failure,
+    *,
+    now: float,
+    sender_domain: str = "",
+    recipients: int = 0,
+    message_bytes: int = 0,
 ) -> BreakerState:
     """What a failure makes of it.
 
@@ -125,13 +144,24 @@ def after_failure(
         failure: for its words, and the time that they name.
         sender_domain: of the message.
         recipients: how many the transaction had taken, for `LEARN_RECIPIENTS`.
+        message_bytes: of the message that was too large, for `LEARN_SIZE`.
     """
     asked_for = _asked_for(failure, now)
     match effect:
-        case Effect.NONE | Effect.LEARN_SIZE | Effect.SLOW_DOWN | Effect.FEWER_CONNECTIONS:
+        case Effect.NONE:
             return state
+        case Effect.SLOW_DOWN | Effect.FEWER_CONNECTIONS:
+            return _slowed(state, failure, asked_for, now)
+        case Effect.LEARN_SIZE:
+            if message_bytes <= 1:
+                return state
+            known = max_message_bytes(state, now=now)
+            limit = message_bytes - 1 if known is None else min(known, message_bytes - 1)
+            return replace(state, max_message_bytes=limit, max_message_bytes_until=now + LEARNED_SECONDS)
         case Effect.LEARN_RECIPIENTS:
-            return replace(state, max_recipients=recipients) if recipients else state
+            if not recipients:
+                return state
+            return replace(state, max_recipients=recipients, max_recipients_until=now + LEARNED_SECONDS)
         case Effect.CLOSE_SENDER:
             senders = dict(state.closed_senders) | {sender_domain: now + SENDER_SECONDS}
             return replace(state, closed_senders=MappingProxyType(senders))
@@ -156,11 +186,37 @@ def pause(state: BreakerState, *, by: str, now: float) -> BreakerState:
 
 def resume(state: BreakerState) -> BreakerState:
     """An operator puts it back, and its record is clean."""
+    return _with_limits_of(state)
+
+
+def max_message_bytes(state: BreakerState, *, now: float) -> int | None:
+    """The learned limit of a message's size, while it holds."""
+    return state.max_message_bytes if state.max_message_bytes_until > now else None
+
+
+def max_recipients(state: BreakerState, *, now: float) -> int | None:
+    """The learned limit of recipients in one transaction, while it holds."""
+    return state.max_recipients if state.max_recipients_until > now else None
+
+
+def _with_limits_of(state: BreakerState) -> BreakerState:
+    """A clean record that keeps what was learned about limits."""
     return BreakerState(
         fingerprint=state.fingerprint,
         max_message_bytes=state.max_message_bytes,
+        max_message_bytes_until=state.max_message_bytes_until,
         max_recipients=state.max_recipients,
+        max_recipients_until=state.max_recipients_until,
     )
+
+
+def _slowed(state: BreakerState, failure: Failure, asked_for: float | None, now: float) -> BreakerState:
+    first, most = SLOW_SECONDS, MAX_SLOW_SECONDS
+    if failure.cause is Cause.AUTH_THROTTLED:
+        first, most = LOGIN_SECONDS, MAX_LOGIN_SECONDS
+    seconds = min(max(first, state.slow_seconds * 2), most)
+    until = now + (asked_for if asked_for is not None else seconds)
+    return replace(state, slow_seconds=seconds, slow_until=max(until, state.slow_until))
 
 
 def _open(state: BreakerState, failure: Failure, *, now: float, seconds: float) -> BreakerState:

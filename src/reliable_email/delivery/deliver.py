@@ -18,12 +18,14 @@ from datetime import UTC, datetime
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.classification.meanings import MEANINGS, action_for
+from reliable_email.delivery import breaker, filters
 from reliable_email.delivery.breaker import Permission
 from reliable_email.delivery.policy import Decision, Effect, Step, decide, direct_delay
-from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
+from reliable_email.delivery.prefixed import with_header
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
-from reliable_email.delivery.submission import Priority, Submission
+from reliable_email.delivery.submission import OnUnknown, Priority, Submission
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
@@ -49,6 +51,9 @@ class _Recipient:
     may_ask_one_other: bool = True
     excluded: set[str] = field(default_factory=set)
     splits: int = 0
+    may_have_it: bool = False  # an attempt ended as unknown; only an acceptance can make that better
+    too_large_for: set[str] = field(default_factory=set)
+    passed_over: set[str] = field(default_factory=set)  # routes that were closed when it was their turn
 
 
 @dataclass(slots=True, eq=False)
@@ -117,12 +122,23 @@ class Delivery:
         messages = [
             _Message(one, [_Recipient(address) for address in one.recipients], self._timeout) for one in submissions
         ]
+        self._suppress(messages)
         rounds = max(route.max_attempts for route in self._routes)
         for number in range(1, rounds + 1):
             if number > 1 and not self._pause(messages, number):
                 break
             self._round(messages)
         return [self._report(message) for message in messages]
+
+    def _suppress(self, messages: list[_Message]) -> None:
+        """Reject whom this site sends nothing to, before anybody is asked."""
+        addresses = sorted({one.address for message in messages for one in message.recipients})
+        unwanted = set(filters.suppressed(addresses))
+        for message in messages:
+            for recipient in message.recipients:
+                if recipient.address in unwanted:
+                    recipient.outcome = Outcome.REJECTED
+                    recipient.failure = _local_failure(Cause.SUPPRESSED, "the address is on the suppression list")
 
     def _round(self, messages: list[_Message]) -> None:
         for message in messages:
@@ -150,7 +166,10 @@ class Delivery:
         return True
 
     def _may_ask_again(self, message: _Message, recipient: _Recipient) -> bool:
-        return message.seconds_left > 0 and any(self._is_candidate(route, message, recipient) for route in self._routes)
+        return message.seconds_left > 0 and any(
+            self._is_candidate(route, message, recipient) and route.alias not in recipient.passed_over
+            for route in self._routes
+        )
 
     # Choosing.
 
@@ -196,7 +215,8 @@ class Delivery:
 
     def _parts(self, route: Route, recipients: list[_Recipient]) -> Iterator[tuple[_Recipient, ...]]:
         """Recipients in envelopes of the size that the route takes, as documented or as learned."""
-        limits = [limit for limit in (route.max_recipients, self._store.read(route).max_recipients) if limit]
+        learned = breaker.max_recipients(self._store.read(route), now=self._now().timestamp())
+        limits = [limit for limit in (route.max_recipients, learned) if limit]
         size = min(limits) if limits else len(recipients)
         for start in range(0, len(recipients), size):
             yield tuple(recipients[start : start + size])
@@ -204,11 +224,14 @@ class Delivery:
     def _admit(self, route: Route, message: _Message, recipients: tuple[_Recipient, ...]) -> _Work | None:
         """Ask breaker and quota; a route that is closed counts as asked in this round, and costs no attempt."""
         submission = message.submission
-        closed = self._closed_because(route, submission, len(recipients))
         for recipient in recipients:
             message.asked_this_round.add((route.alias, recipient.address))
+        if self._is_too_large(route, submission, recipients):
+            return None
+        closed = self._closed_because(route, submission, len(recipients))
         if closed is not None:
             for recipient in recipients:
+                recipient.passed_over.add(route.alias)
                 if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
                     recipient.failure, recipient.route = closed, route.alias
             return None
@@ -220,24 +243,51 @@ class Delivery:
             recipients=tuple(recipient.address for recipient in recipients),
             content=content,
             key=submission,
+            may_resend=self._may_resend(route, submission),
             is_repeat=message.asked.get(route.alias, 0) > 0,
         )
         reserved = len(recipients) if route.quotas else 0
         return _Work(job, message, recipients, reserved)
 
+    def _is_too_large(self, route: Route, submission: Submission, recipients: Sequence[_Recipient]) -> bool:
+        """Whether the route takes no message of this size, as documented or as learned; noted for the recipients."""
+        learned = breaker.max_message_bytes(self._store.read(route), now=self._now().timestamp())
+        limit = min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
+        if limit is None or submission.content.size <= limit:
+            return False
+        detail = f"the message has {submission.content.size:,} bytes, {route.alias} takes at most {limit:,}"
+        for recipient in recipients:
+            recipient.route = recipient.route or route.alias
+            self._too_large(route, recipient, _local_failure(Cause.MESSAGE_TOO_LARGE, detail))
+        return True
+
+    def _too_large(self, route: Route, recipient: _Recipient, failure: Failure) -> None:
+        recipient.excluded.add(route.alias)
+        recipient.too_large_for.add(route.alias)
+        if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
+            recipient.failure = failure
+        if all(one.alias in recipient.too_large_for for one in self._routes):
+            recipient.failure = failure
+            recipient.outcome = Outcome.REJECTED
+
+    @staticmethod
+    def _may_resend(route: Route, submission: Submission) -> bool:
+        """Whether a second copy may follow an unknown outcome: the provider drops it, or the caller wants it."""
+        wish = submission.options.on_unknown or route.on_unknown
+        return route.idempotency_header is not None or wish is OnUnknown.RESEND
+
     def _closed_because(self, route: Route, submission: Submission, count: int) -> Failure | None:
+        # The quota first: whoever is given the only probe and then stays away keeps the others from it.
+        has_room = self._store.reserve(route, count, priority=submission.options.priority or Priority.NORMAL)
+        if not has_room and not self._is_lone:  # alone, the provider itself is asked
+            return _local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
         answer = self._store.ask(route, sender_domain=submission.from_domain)
         if answer is Permission.NO:
             state = self._store.read(route)
             if not (self._is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by):
-                return _closed(route, state.reason, state.evidence, state.paused_by)
-        limit = route.max_message_bytes
-        if limit is not None and submission.content.size > limit:
-            detail = f"the message has {submission.content.size:,} bytes, {route.alias} takes at most {limit:,}"
-            return _local_failure(Cause.MESSAGE_TOO_LARGE, detail)
-        has_room = self._store.reserve(route, count, priority=submission.options.priority or Priority.NORMAL)
-        if not has_room and not self._is_lone:  # alone, the provider itself is asked
-            return _local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
+                if has_room:
+                    self._store.settle(route, reserved=count, used=0)
+                return _closed(route, state, sender_domain=submission.from_domain, now=self._now().timestamp())
         return None
 
     # Asking.
@@ -261,8 +311,9 @@ class Delivery:
         message.seconds_left -= _counted_seconds(transaction)
         used = 0
         worst: tuple[Failure, Decision] | None = None
+        results = {address_key(address): one for address, one in transaction.results.items()}
         for recipient in work.recipients:
-            result = transaction.results.get(recipient.address) or next(iter(transaction.results.values()))
+            result = results.get(address_key(recipient.address)) or _not_told(transaction)
             recipient.attempts += 1
             recipient.route = route.alias
             recipient.result = result
@@ -273,6 +324,8 @@ class Delivery:
                 continue
             failure = self._failure_of(route, result, message.submission)
             decision = decide(failure)
+            if result.failure is not None and result.failure.kind is FailureKind.UNSUPPORTED:
+                decision = Decision(step=Step.OTHER_ROUTE)  # another server may offer the extension
             recipient.failure = failure
             self._follow(route, recipient, failure, decision, message)
             if decision.effect is not Effect.NONE and (worst is None or worst[1].effect is Effect.NONE):
@@ -311,11 +364,9 @@ class Delivery:
             case Step.STOP:
                 recipient.outcome = Outcome.DEFERRED
             case Step.HOLD:
-                if route.idempotency_header is not None:
-                    # The provider drops a second copy with the same key: asking again here is exact.
+                recipient.may_have_it = True
+                if self._may_resend(route, message.submission):
                     recipient.only_route = route.alias
-                    if message.asked[route.alias] >= route.max_attempts:
-                        recipient.outcome = Outcome.UNKNOWN
                 else:
                     recipient.outcome = Outcome.UNKNOWN
             case Step.SAME_ROUTE_LATER:
@@ -324,14 +375,11 @@ class Delivery:
                 self._split(route, recipient, message)
             case Step.ONE_OTHER_ROUTE:
                 recipient.excluded.add(route.alias)
-                others = [one for one in self._routes if one.alias not in recipient.excluded]
-                if not recipient.may_ask_one_other or not others:
+                if not recipient.may_ask_one_other or self._is_lone:
                     recipient.outcome = Outcome.REJECTED
                 recipient.may_ask_one_other = False
             case Step.ROOMIER_ROUTE:
-                recipient.excluded.add(route.alias)
-                if all(one.alias in recipient.excluded for one in self._routes):
-                    recipient.outcome = Outcome.REJECTED
+                self._too_large(route, recipient, failure)
             case Step.OTHER_ROUTE:
                 recipient.excluded.add(route.alias)
             case Step.ANY_ROUTE:
@@ -354,6 +402,8 @@ class Delivery:
         accepted = len(transaction.with_verdict(Verdict.ACCEPTED))
         if worst is not None:
             failure, decision = worst
+            if accepted and decision.effect is not Effect.COUNT:
+                self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
             event = RouteEvent(
                 failure=failure,
                 effect=decision.effect,
@@ -367,7 +417,7 @@ class Delivery:
             self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
 
     def _note_attempt(self, route: Route, work: _Work, transaction: Transaction, failure: Failure | None) -> None:
-        outcomes = {one.address: one.outcome or Outcome.DEFERRED for one in work.recipients}
+        outcomes = {one.address: _of_attempt(one) for one in work.recipients}
         first = failure or next((one.failure for one in work.recipients if one.failure is not None), None)
         attempt = Attempt(
             route=route.alias,
@@ -401,8 +451,9 @@ class Delivery:
             outcome = Outcome.DEFERRED
             if failure is None:
                 failure = _local_failure(Cause.TIMEOUT, "the message's time was over before any route could be asked")
-            if recipient.result is not None and recipient.result.verdict is Verdict.UNKNOWN:
-                outcome = Outcome.UNKNOWN
+        if recipient.may_have_it and outcome is not Outcome.ACCEPTED:
+            # What a later attempt was told says nothing about the copy that may have been taken.
+            outcome = Outcome.UNKNOWN
         return RecipientOutcome(
             outcome=outcome,
             cause=failure.cause if failure is not None else None,
@@ -424,40 +475,6 @@ class _Turns(Deadline):
         if self._later:
             self.seconds = self._later.pop()
         super().renew()
-
-
-@dataclass(frozen=True, slots=True)
-class _HeaderContent:
-    """Content with one more header line at its top."""
-
-    line: bytes
-    inner: Content
-
-    @property
-    def size(self) -> int:
-        return self.inner.size + len(self.line)
-
-    @property
-    def is_7bit(self) -> bool:
-        return self.inner.is_7bit
-
-    @property
-    def needs_smtputf8(self) -> bool:
-        return self.inner.needs_smtputf8
-
-    def chunks(self) -> Iterator[bytes]:
-        chunks = self.inner.chunks()
-        yield self.line + next(chunks, b"")
-        yield from chunks
-
-    def downgraded(self) -> "Content | None":
-        inner = self.inner.downgraded()
-        return None if inner is None else _HeaderContent(self.line, inner)
-
-
-def with_header(content: Content, name: str, value: str) -> Content:
-    """The content with a header line in front of it."""
-    return _HeaderContent(f"{name}: {value}\r\n".encode("ascii"), content)
 
 
 def unknown_failure(result: RecipientResult) -> Failure:
@@ -489,10 +506,30 @@ def _local_failure(cause: Cause, detail: str) -> Failure:
     )
 
 
-def _closed(route: Route, reason: Cause | None, evidence: str, paused_by: str) -> Failure:
-    if paused_by:
-        return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {paused_by}")
-    why = f": {reason}, {evidence}" if reason is not None else " for this sender domain"
+def _not_told(transaction: Transaction) -> RecipientResult:
+    """For a recipient that a transport forgot: it may have it exactly if the message was completed."""
+    verdict = Verdict.UNKNOWN if transaction.terminator_sent else Verdict.NOT_SENT
+    failure = WireFailure(
+        stage=transaction.stage, kind=FailureKind.PROTOCOL, detail="nothing was said of this recipient"
+    )
+    return RecipientResult(verdict=verdict, failure=failure)
+
+
+def _of_attempt(recipient: _Recipient) -> Outcome:
+    if recipient.result is not None and recipient.result.verdict is Verdict.UNKNOWN:
+        return Outcome.UNKNOWN
+    return recipient.outcome or Outcome.DEFERRED
+
+
+def _closed(route: Route, state: breaker.BreakerState, *, sender_domain: str, now: float) -> Failure:
+    if state.paused_by:
+        return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {state.paused_by}")
+    if state.closed_senders.get(sender_domain, 0.0) > now:
+        why = f" for the sender domain {sender_domain}"
+    elif state.reason is not None:
+        why = f": {state.reason}, {state.evidence}"
+    else:
+        why = ", since it was asked too often"
     return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} is left alone for now{why}")
 
 

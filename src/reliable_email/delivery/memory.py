@@ -94,6 +94,7 @@ def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> Breake
         now=now,
         sender_domain=event.sender_domain,
         recipients=event.recipients,
+        message_bytes=event.message_bytes,
     )
 
 

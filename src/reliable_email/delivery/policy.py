@@ -122,7 +122,7 @@ def decide(failure: Failure) -> Decision:
             return decision if failure.permanent else Decision(step=Step.ANY_ROUTE, retries_directly=True)
         case Cause.UNCLASSIFIED | Cause.SYSTEM_PERMANENT:
             if not failure.permanent:
-                return _TROUBLE
+                return _RECIPIENT_LATER if failure.stage is Stage.RCPT else _TROUBLE
             # At RCPT an unknown 5yz is about this recipient; another route would only be told the same.
             return _REJECT if failure.stage is Stage.RCPT and failure.scope is Scope.RECIPIENT else decision
         case Cause.SYSTEM_TEMPORARY if failure.stage is Stage.RCPT:

@@ -25,8 +25,6 @@ class Route:
         on_unknown: the mailer's wish where the message has none.
         delivers: False for a console or the like: what it takes is never counted as delivered.
         is_foreign: a backend of somebody else's, behind an adapter.
-        only_to: addresses and domains that may get mail by it; empty for all (see `filters`).
-        redirect_to: where mail for all others goes; None: they are refused.
     """
 
     alias: str
@@ -42,5 +40,3 @@ class Route:
     on_unknown: OnUnknown | None = None
     delivers: bool = True
     is_foreign: bool = False
-    only_to: tuple[str, ...] = ()
-    redirect_to: str | None = None

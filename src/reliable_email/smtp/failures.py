@@ -33,6 +33,7 @@ class FailureKind(StrEnum):
     TOO_LARGE = "too_large"  # over the announced SIZE; nothing was sent
     UNSUPPORTED = "unsupported"  # needs SMTPUTF8 (or another extension) that is not offered
     INVALID = "invalid"  # an address or content that may not go on the wire at all
+    SUPPRESSED = "suppressed"  # this site sends nothing to the address
     WITHHELD = "withheld"  # `authorize` did not allow the terminator
     FOREIGN = "foreign"  # a backend of somebody else's raised; `error` is what
 

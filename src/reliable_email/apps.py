@@ -13,11 +13,13 @@ class ReliableEmailConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, share route state by the database, listen for what is to be announced."""
+        """Register the checks, let the database share what is known, listen for what is to be announced."""
         from reliable_email.checks import register_all
         from reliable_email.integrations import announcing
+        from reliable_email.outbox import suppressed
         from reliable_email.store import route_state
 
         register_all()
         route_state.connect()
+        suppressed.connect()
         announcing.connect()

@@ -11,6 +11,7 @@ with an outcome; nothing raises for what happens on a route.
 import logging
 import random as _random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,6 +81,7 @@ class _Work:
     message: _Message
     recipients: tuple[_Recipient, ...]
     reserved: int
+    is_probe: bool
 
 
 class Delivery:
@@ -228,12 +230,9 @@ class Delivery:
             message.asked_this_round.add((route.alias, recipient.address))
         if self._is_too_large(route, submission, recipients):
             return None
-        closed = self._closed_because(route, submission, len(recipients))
+        answer, closed = self._ask(route, submission, len(recipients))
         if closed is not None:
-            for recipient in recipients:
-                recipient.passed_over.add(route.alias)
-                if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
-                    recipient.failure, recipient.route = closed, route.alias
+            self._pass_over(route, recipients, closed)
             return None
         content: Content = submission.content
         if route.idempotency_header is not None:
@@ -247,7 +246,14 @@ class Delivery:
             is_repeat=message.asked.get(route.alias, 0) > 0,
         )
         reserved = len(recipients) if route.quotas else 0
-        return _Work(job, message, recipients, reserved)
+        return _Work(job, message, recipients, reserved, answer is Permission.PROBE)
+
+    @staticmethod
+    def _pass_over(route: Route, recipients: Sequence[_Recipient], closed: Failure) -> None:
+        for recipient in recipients:
+            recipient.passed_over.add(route.alias)
+            if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
+                recipient.failure, recipient.route = closed, route.alias
 
     def _is_too_large(self, route: Route, submission: Submission, recipients: Sequence[_Recipient]) -> bool:
         """Whether the route takes no message of this size, as documented or as learned; noted for the recipients."""
@@ -276,34 +282,59 @@ class Delivery:
         wish = submission.options.on_unknown or route.on_unknown
         return route.idempotency_header is not None or wish is OnUnknown.RESEND
 
-    def _closed_because(self, route: Route, submission: Submission, count: int) -> Failure | None:
+    def _ask(self, route: Route, submission: Submission, count: int) -> tuple[Permission, Failure | None]:
+        """Ask quota and breaker; the failure says why not."""
         # The quota first: whoever is given the only probe and then stays away keeps the others from it.
         has_room = self._store.reserve(route, count, priority=submission.options.priority or Priority.NORMAL)
         if not has_room and not self._is_lone:  # alone, the provider itself is asked
-            return _local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
+            return Permission.NO, _local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
         answer = self._store.ask(route, sender_domain=submission.from_domain)
-        if answer is Permission.NO:
-            state = self._store.read(route)
-            if not (self._is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by):
-                if has_room:
-                    self._store.settle(route, reserved=count, used=0)
-                return _closed(route, state, sender_domain=submission.from_domain, now=self._now().timestamp())
-        return None
+        closed = self._closed_because(route, submission) if answer is Permission.NO else None
+        if closed is not None and has_room:
+            self._store.settle(route, reserved=count, used=0)
+        return answer, closed
+
+    def _closed_because(self, route: Route, submission: Submission) -> Failure | None:
+        """Why a route that its breaker has closed is not asked; None where it is asked all the same."""
+        state = self._store.read(route)
+        if self._is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by:
+            return None
+        return _closed(route, state, sender_domain=submission.from_domain, now=self._now().timestamp())
 
     # Asking.
 
     def _run(self, route: Route, works: list[_Work]) -> None:
         by_job = {id(work.job): work for work in works}
-        deadline = _Turns([max(work.message.seconds_left, 0.001) for work in works])
-        for transaction in route.transport.transact(
-            [work.job for work in works], deadline=deadline, authorize=self._authorize
-        ):
+        deadline = _Turns()
+
+        def jobs() -> Iterator[Job]:
+            for work in works:
+                closed = self._closed_meanwhile(route, work)
+                if closed is None and work.message.seconds_left > 0:
+                    deadline.add(work.message)
+                    yield work.job
+                    continue
+                # What happened before its turn has closed the route, or other parts of it have used up its time.
+                del by_job[id(work.job)]
+                self._store.settle(route, reserved=work.reserved, used=0)
+                if closed is not None:
+                    self._pass_over(route, work.recipients, closed)
+
+        for transaction in route.transport.transact(jobs(), deadline=deadline, authorize=self._authorize):
             self._digest(route, by_job.pop(id(transaction.job)), transaction)
         for work in by_job.values():  # a transport that forgot a job has not sent it
             failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.DISCONNECTED, detail="it was never tried")
             result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
             results = dict.fromkeys(work.job.recipients, result)
             self._digest(route, work, Transaction(job=work.job, results=results, stage=Stage.CONNECT, failure=failure))
+
+    def _closed_meanwhile(self, route: Route, work: _Work) -> Failure | None:
+        state = self._store.read(route)
+        submission = work.message.submission
+        if work.is_probe and state.phase is breaker.Phase.HALF_OPEN:
+            return None
+        answer = breaker.permission(state, now=self._now().timestamp(), sender_domain=submission.from_domain)
+        return self._closed_because(route, submission) if answer is Permission.NO else None
 
     def _digest(self, route: Route, work: _Work, transaction: Transaction) -> None:
         message = work.message
@@ -465,15 +496,34 @@ class Delivery:
 
 
 class _Turns(Deadline):
-    """The budgets of a stream's messages: each turn has what its own message has left."""
+    """The budgets of a stream's messages: each turn has what its own message has left by then.
 
-    def __init__(self, seconds: Sequence[float]) -> None:
-        super().__init__(seconds[0])
-        self._later = list(seconds[:0:-1])
+    Parts of one message share its budget, so it is read when the turn begins and not when the stream does.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self._waiting: deque[_Message] | None = None
+
+    def add(self, message: _Message) -> None:
+        """A job of this message was handed over; the first one's turn begins at once."""
+        if self._waiting is None:
+            self._waiting = deque()
+            self._begin(message)
+        else:
+            self._waiting.append(message)
 
     def renew(self) -> None:
-        if self._later:
-            self.seconds = self._later.pop()
+        """See `Deadline.renew`."""
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        else:
+            super().renew()
+
+    def _begin(self, message: _Message) -> None:
+        self.seconds = max(message.seconds_left, 0.001)
         super().renew()
 
 

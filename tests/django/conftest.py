@@ -1,6 +1,7 @@
 """Backends and messages for the tests of the doors."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import django
@@ -56,6 +57,21 @@ def use_mailers(entries: dict[str, Any]) -> override_settings:
     return override_settings(MAILERS=entries, EMAIL_BACKEND=DEFAULT_MAILER)
 
 
+@contextlib.contextmanager
+def use_email_settings(**values: Any) -> Iterator[None]:
+    """A project without MAILERS, with these settings and this package's backend."""
+    with override_settings():
+        _set_email_settings(values)
+        yield
+
+
+def _set_email_settings(values: Mapping[str, Any]) -> None:
+    if hasattr(django_settings, "MAILERS"):
+        del django_settings.MAILERS
+    for name, value in {"EMAIL_BACKEND": SMTP, **values}.items():
+        setattr(django_settings, name, value)
+
+
 @pytest.fixture
 def overrides() -> Iterator[list[override_settings]]:
     """Settings that end with the test."""
@@ -79,11 +95,7 @@ def configure(request: pytest.FixtureRequest, overrides: list[override_settings]
         override = override_settings()
         override.enable()
         overrides.append(override)
-        if hasattr(django_settings, "MAILERS"):
-            del django_settings.MAILERS
-        django_settings.EMAIL_BACKEND = SMTP
-        for name, value in options.items():
-            setattr(django_settings, _SETTING_OF.get(name, f"EMAIL_{name.upper()}"), value)
+        _set_email_settings({_SETTING_OF.get(name, f"EMAIL_{name.upper()}"): one for name, one in options.items()})
         return mailers["default"]
 
     return by_mailers if request.param == "MAILERS" else by_settings

@@ -27,7 +27,7 @@ from reliable_email.testing.server import (
     close,
     hang,
 )
-from tests.django.conftest import Configure
+from tests.django.conftest import Configure, use_email_settings
 from tests.django.post import A, B, C, backend_for, closed_port, message, received
 
 # Django 6.1 warns whoever sets the old names, as half of these tests must.
@@ -279,6 +279,35 @@ class TestInvalidMessages:
         one.delivery_options = {"send_at": None}  # type: ignore[attr-defined]
         with pytest.raises(TypeError, match="DeliveryOptions"):
             backend_for(server).send_messages([one])
+
+
+class TestFallbackOfTheSettings:
+    """`EMAIL_FALLBACK_*`, for a project without MAILERS."""
+
+    def test_the_second_provider_takes_what_the_first_cannot(self, server: ScriptedServer) -> None:
+        """Named "fallback" in the report."""
+        with use_email_settings(
+            EMAIL_HOST="127.0.0.1",
+            EMAIL_PORT=closed_port(),
+            EMAIL_FALLBACK_HOST="127.0.0.1",
+            EMAIL_FALLBACK_PORT=server.port,
+        ):
+            one = message(A)
+            assert one.send() == 1
+        assert delivery_of(one).recipients[A].route == "fallback"
+        assert received(server) == [(A,)]
+
+    @pytest.mark.parametrize("debug", [True, False])
+    def test_without_a_second_provider_the_console_shows_it_to_a_developer(self, capsys: Any, debug: bool) -> None:
+        """It is not delivered for that, and on a site in use nothing is printed."""
+        with use_email_settings(
+            EMAIL_HOST="127.0.0.1", EMAIL_PORT=closed_port(), EMAIL_FALLBACK_ENABLED=True, DEBUG=debug
+        ):
+            one = message(A)
+            with pytest.raises(DeliveryError):
+                one.send()
+        assert delivery_of(one).deferred == [A]
+        assert ("Subject: hello" in capsys.readouterr().out) is debug
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from typing import Any
 import django
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 from django.utils.crypto import salted_hmac
 
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.classification import classify
 from reliable_email.delivery.filters import restricted
+from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
 from reliable_email.exceptions import error_for
@@ -89,6 +91,8 @@ class ReliableSMTPBackend(BaseEmailBackend):
         routes = [self.route()]
         if self.options.fallback is not None:
             routes.append(route_of(self.options.fallback, alias="fallback"))
+        elif self.options.fallback_to_console:
+            routes.append(_console_route())
         return routes
 
     def route(self) -> Route:
@@ -117,6 +121,17 @@ def route_of(options: SMTPOptions, *, alias: str) -> Route:
         quotas=options.quotas,
         idempotency_header=options.idempotency_header,
         on_unknown=options.on_unknown,
+    )
+
+
+def _console_route() -> Route:
+    """Shows a developer what could not be sent."""
+    return Route(
+        alias="console",
+        transport=ForeignTransport(ConsoleBackend, alias="console"),
+        max_attempts=1,
+        delivers=False,
+        is_foreign=True,
     )
 
 

@@ -40,6 +40,9 @@ chaos: ## cut every connection at every byte, kill every process at every step
 measure-replies: ## how well replies are understood: make measure-replies FILE=replies.tsv
 	$(RUN) python tools/measure_replies.py $(FILE)
 
+bench: ## how fast, beside Django and Nodemailer (bench/README.md; ARGS="content")
+	$(RUN) python -W ignore -m bench.speed $(ARGS)
+
 compare: ## what three mail queues make of the same misfortunes, as a table (docs/comparison.md)
 	tools/uv venv --quiet --allow-existing .venvs/compare
 	tools/uv pip install --quiet --python .venvs/compare -r bench/compare/requirements.txt -e .

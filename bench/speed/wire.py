@@ -36,7 +36,7 @@ def rows() -> list[Row]:
             _rate(port, count=2000, connections=1, delay=0.0, clients=_clients()),
             *(
                 _rate(port, count=count * connections, connections=connections, delay=delay, clients=_clients())
-                for delay, count in ((0.02, 60), (0.08, 25))
+                for delay, count in ((0.02, 60), (0.08, 40))
                 for connections in (1, 5)
             ),
         ]
@@ -89,14 +89,14 @@ def _round_trips(port: int) -> Row:
 
 def _turns(client: str, port: int, count: int) -> int:
     with _link(port, 0.002) as (link_port, link):
-        _run(client, link_port, count, 1)
+        _run(client, link_port, count, 1, "cold")  # one connection, and so one line
         assert link is not None
         assert link.stdout is not None
         return int(link.stdout.readline().split()[1])
 
 
-def _run(client: str, port: int, count: int, connections: int) -> Result:
-    job = [str(port), str(count), str(connections)]
+def _run(client: str, port: int, count: int, connections: int, *temperature: str) -> Result:
+    job = [str(port), str(count), str(connections), *temperature]
     if client == "Nodemailer":
         command = ["node", str(_HERE / "nodemailer.mjs"), str(_NODEMAILER), *job]
     else:

@@ -112,6 +112,9 @@ _TABLE: Final[dict[Cause, Decision]] = {
 def decide(failure: Failure) -> Decision:
     """The row of the table, with what only the failure itself can tell."""
     decision = _TABLE[failure.cause]
+    # 421 answers any command, and the connection is gone (RFC 5321 section 3.8): at RCPT it is not about the recipient.
+    hung_up = failure.reply is not None and failure.reply.code == 421
+    is_one_recipients = failure.stage is Stage.RCPT and not hung_up
     match failure.cause:
         case Cause.MAILBOX_FULL | Cause.GREYLISTED:
             return decision
@@ -122,10 +125,10 @@ def decide(failure: Failure) -> Decision:
             return decision if failure.permanent else Decision(step=Step.ANY_ROUTE, retries_directly=True)
         case Cause.UNCLASSIFIED | Cause.SYSTEM_PERMANENT:
             if not failure.permanent:
-                return _RECIPIENT_LATER if failure.stage is Stage.RCPT else _TROUBLE
+                return _RECIPIENT_LATER if is_one_recipients else _TROUBLE
             # At RCPT an unknown 5yz is about this recipient; another route would only be told the same.
             return _REJECT if failure.stage is Stage.RCPT and failure.scope is Scope.RECIPIENT else decision
-        case Cause.SYSTEM_TEMPORARY if failure.stage is Stage.RCPT:
+        case Cause.SYSTEM_TEMPORARY if is_one_recipients:
             # 4yz to one recipient: no reason to think less of the route, nor to leave it.
             return _RECIPIENT_LATER
         case Cause.RATE_LIMITED if failure.scope is Scope.RECIPIENT:

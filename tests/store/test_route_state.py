@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -240,3 +241,13 @@ def test_what_is_stored_reads_back_the_same() -> None:
     )
     stored = breaker_to_json(state) | {"of_the_future": 1}
     assert breaker_from_json(stored) == state
+
+
+def test_another_account_under_the_same_name_has_a_quota_of_its_own(make_store: Callable[[], RouteStateStore]) -> None:
+    """Neither what the first one used nor what its provider said limits the second."""
+    store, day = make_store(), (Quota(window_seconds=86_400, limit=4, unit="recipients"),)
+    first = route(quotas=day)
+    assert store.reserve(first, 3, priority=Priority.HIGH)
+    store.tell(first, failed(Effect.EXHAUSTED, cause=Cause.QUOTA_EXCEEDED))
+    assert not store.reserve(first, 1, priority=Priority.HIGH)
+    assert store.reserve(replace(first, fingerprint="two"), 4, priority=Priority.HIGH)

@@ -26,11 +26,20 @@ class Ledger:
         counts: (window seconds, bucket number) -> count.
         limits: learned limits by window: the provider's own words lowered them.
         limits_until: until when a learned limit holds.
+        fingerprint: of the route's configuration it was kept for; "" where none was noted.
     """
 
     counts: MappingProxyType[tuple[int, int], int] = field(default_factory=lambda: MappingProxyType({}))
     limits: MappingProxyType[int, int] = field(default_factory=lambda: MappingProxyType({}))
     limits_until: MappingProxyType[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    fingerprint: str = ""
+
+
+def with_configuration(ledger: Ledger, fingerprint: str) -> Ledger:
+    """The ledger for this configuration: what another account used, and was told, does not limit this one."""
+    if ledger.fingerprint == fingerprint:
+        return ledger
+    return Ledger(fingerprint=fingerprint) if ledger.fingerprint else replace(ledger, fingerprint=fingerprint)
 
 
 def used(ledger: Ledger, quota: Quota, *, now: float) -> int:
@@ -58,6 +67,11 @@ def reserve(
     for quota in quotas:
         if left(ledger, quota, now=now, priority=priority) < _amount(quota, recipients):
             return None
+    return _add(ledger, quotas, recipients, now)
+
+
+def spend(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float) -> Ledger:
+    """The ledger with so many more, whether there was room or not: what was sent was sent."""
     return _add(ledger, quotas, recipients, now)
 
 

@@ -129,7 +129,11 @@ class DatabaseRouteStateStore:
             fits = ledger is not None
             return replace(known, ledger=ledger) if ledger is not None else None
 
-        self._change(route, take)
+        def note(known: _Known, now: float) -> _Known:
+            # It was given before the row could be asked, and is used by now: room or not, it counts.
+            return replace(known, ledger=quota.spend(known.ledger, route.quotas, count, now=now))
+
+        self._change(route, take, later=note)
         return fits
 
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
@@ -188,7 +192,7 @@ class DatabaseRouteStateStore:
                 known = self._load(route.alias)
             except _AWAY as error:
                 self._is_away(error)
-        return replace(known, breaker=breaker.with_configuration(known.breaker, route.fingerprint))
+        return _for_configuration(known, route.fingerprint)
 
     def _load(self, alias: str) -> _Known:
         row = RouteState._base_manager.using(self.using).filter(alias=alias).first()
@@ -203,8 +207,8 @@ class DatabaseRouteStateStore:
             _announce(alias, before.breaker, known.breaker)
         return known
 
-    def _change(self, route: Route, change: _Change) -> None:
-        """Change the row; or what the process knows, where the row cannot be reached now."""
+    def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> None:
+        """Change the row; or what the process knows, where the row cannot be reached now: it is changed later."""
         if self._may_use_database():
             self.flush()
             try:
@@ -217,7 +221,7 @@ class DatabaseRouteStateStore:
             changed = self._changed(route, known, change)
             if changed is not None:
                 self._known[route.alias] = changed
-                self._pending.append((route, change))
+                self._pending.append((route, later or change))
 
     def _change_row(self, route: Route, change: _Change) -> bool:
         for _ in range(_TRIES):
@@ -231,8 +235,7 @@ class DatabaseRouteStateStore:
         return False
 
     def _changed(self, route: Route, known: _Known, change: _Change) -> _Known | None:
-        configured = replace(known, breaker=breaker.with_configuration(known.breaker, route.fingerprint))
-        return change(configured, self._now())
+        return change(_for_configuration(known, route.fingerprint), self._now())
 
     def _write(self, alias: str, before: _Known, after: _Known) -> bool:
         rows = RouteState._base_manager.using(self.using)
@@ -260,6 +263,14 @@ class DatabaseRouteStateStore:
         if time.monotonic() >= self._away_until:
             logger.warning("Route state is kept in this process for now, the database does not answer: %s", error)
         self._away_until = time.monotonic() + _AWAY_SECONDS
+
+
+def _for_configuration(known: _Known, fingerprint: str) -> _Known:
+    return replace(
+        known,
+        breaker=breaker.with_configuration(known.breaker, fingerprint),
+        ledger=quota.with_configuration(known.ledger, fingerprint),
+    )
 
 
 def _announce(alias: str, before: BreakerState, after: BreakerState) -> None:
@@ -303,6 +314,7 @@ def ledger_to_json(ledger: quota.Ledger) -> dict[str, Any]:
         "counts": [[window, bucket, count] for (window, bucket), count in ledger.counts.items()],
         "limits": [[window, limit] for window, limit in ledger.limits.items()],
         "limits_until": [[window, until] for window, until in ledger.limits_until.items()],
+        "fingerprint": ledger.fingerprint,
     }
 
 
@@ -312,6 +324,7 @@ def ledger_from_json(stored: Mapping[str, Any]) -> quota.Ledger:
         counts=MappingProxyType({(window, bucket): count for window, bucket, count in stored.get("counts", [])}),
         limits=MappingProxyType(dict(stored.get("limits", []))),
         limits_until=MappingProxyType(dict(stored.get("limits_until", []))),
+        fingerprint=stored.get("fingerprint", ""),
     )
 
 

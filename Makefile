@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint matrix chaos fuzz migrations measure-replies compare soak recovery build clean
+.PHONY: help setup demo test lint matrix chaos fuzz migrations measure-replies bench compare soak recovery build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest

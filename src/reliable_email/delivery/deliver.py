@@ -160,8 +160,10 @@ class Delivery:
         if not waiting:
             return False
         seconds = direct_delay(number - 1, jitter=self._random())
-        for message in waiting:
-            message.seconds_left -= seconds
+        # All that have recipients left wait too: a route that was closed to them may be open after the pause.
+        for message in messages:
+            if message.open_recipients:
+                message.seconds_left -= seconds
         if all(message.seconds_left <= 0 for message in waiting):
             return False
         self._sleep(seconds)

@@ -118,6 +118,7 @@ class Delivery:
         self._now = now
         # A breaker is there to find another way. Where there is none, only a refused password stops a direct send.
         self._is_lone = len(routes) == 1
+        self._last_failures: dict[str, Failure] = {}
 
     def deliver(self, submissions: Iterable[Submission]) -> list[DeliveryReport]:
         """What became of each submission, in order."""
@@ -236,6 +237,8 @@ class Delivery:
         if closed is not None:
             self._pass_over(route, recipients, closed)
             return None
+        for recipient in recipients:
+            recipient.passed_over.discard(route.alias)
         content: Content = submission.content
         if route.idempotency_header is not None:
             content = with_header(content, route.idempotency_header, _idempotency_value(submission))
@@ -336,7 +339,11 @@ class Delivery:
         if work.is_probe and state.phase is breaker.Phase.HALF_OPEN:
             return None
         answer = breaker.permission(state, now=self._now().timestamp(), sender_domain=submission.from_domain)
-        return self._closed_because(route, submission) if answer is Permission.NO else None
+        closed = self._closed_because(route, submission) if answer is Permission.NO else None
+        known = self._last_failures.get(route.alias)
+        if closed is not None and known is not None and known.cause is state.reason:
+            return known  # it was said a moment ago, and in this very stream
+        return closed
 
     def _digest(self, route: Route, work: _Work, transaction: Transaction) -> None:
         message = work.message
@@ -360,6 +367,7 @@ class Delivery:
             if result.failure is not None and result.failure.kind is FailureKind.UNSUPPORTED:
                 decision = Decision(step=Step.OTHER_ROUTE)  # another server may offer the extension
             recipient.failure = failure
+            self._last_failures[route.alias] = failure
             self._follow(route, recipient, failure, decision, message)
             if decision.effect is not Effect.NONE and (worst is None or worst[1].effect is Effect.NONE):
                 worst = failure, decision

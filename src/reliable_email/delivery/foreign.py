@@ -80,7 +80,9 @@ def message_for(submission: Submission, recipients: Iterable[str], backend: Base
     original = submission.message
     assert original is not None
     message = copy.copy(original)
-    message.extra_headers = dict(original.extra_headers)
+    for name, value in vars(original).items():
+        if isinstance(value, (list, dict)):  # a backend that works on its message must not reach the caller's
+            setattr(message, name, copy.copy(value))
     vars(message).pop("delivery", None)
     vars(message).pop("anymail_status", None)
     wanted = {address_key(address) for address in recipients}
@@ -131,7 +133,8 @@ def _raised(job: Job, error: Exception, began_at: float) -> Transaction:
     return _all(job, Verdict.UNKNOWN if is_unknown else Verdict.NOT_SENT, failure, began_at)
 
 
-def _failure(kind: FailureKind, detail: str, *, stage: Stage = Stage.FINAL_REPLY) -> WireFailure:
+def _failure(kind: FailureKind, detail: str, *, stage: Stage = Stage.DATA) -> WireFailure:
+    # Not at the final reply: what fails there without an answer may have been taken, and these surely were not.
     return WireFailure(stage=stage, kind=kind, detail=detail)
 
 

@@ -2,7 +2,8 @@
 
 A test asks with `require("postfix")`: where the service is missing it is skipped with the reason. Where
 RELIABLE_EMAIL_REQUIRE is "all", or names the service in its comma-separated list, it fails instead: a machine that
-should have the service must not be quiet about it.
+should have the service must not be quiet about it. RELIABLE_EMAIL_WITHOUT names services to do without, though they may
+be here.
 """
 
 import os
@@ -60,10 +61,16 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
 }
 
 
+def _named_in(variable: str) -> set[str]:
+    return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
 def require(*names: str) -> None:
     """Skip the test unless all these services are here; fail it where they are demanded."""
-    demanded = {name.strip() for name in os.environ.get("RELIABLE_EMAIL_REQUIRE", "").split(",") if name.strip()}
+    demanded, unwanted = _named_in("RELIABLE_EMAIL_REQUIRE"), _named_in("RELIABLE_EMAIL_WITHOUT")
     for name in names:
+        if unwanted & {"all", name}:
+            pytest.skip(f"{name}: not wanted, says RELIABLE_EMAIL_WITHOUT")
         reason = SERVICES[name]()
         if reason is None:
             continue

@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+import django
+
 QUEUE = os.environ["COMPARE_QUEUE"]
 PORT = int(os.environ["COMPARE_PORT"])
 SECRET_KEY = secrets.token_hex()
@@ -29,6 +31,8 @@ if QUEUE == "reliable_email":
             "OPTIONS": {"host": "127.0.0.1", "port": PORT, "use_tls": False},
         },
     }
+    if django.VERSION < (6, 1):
+        EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
     # A lease of five seconds, so that the comparison need not wait a minute for what a killed worker held.
     RELIABLE_EMAIL = {"LEASE_SECONDS": 5, "FINAL_REPLY_SECONDS": 20}
 else:

@@ -1,7 +1,7 @@
 """How much a provider takes in a rolling window: a ledger of counts in buckets, and functions over it. Pure.
 
-A window is cut into twenty-four buckets; the oldest falls out as time goes on. A ledger that is a bucket coarse lets
-less through than the provider would, never more.
+A window is cut into twenty-four buckets, and the one that it has left in part still counts as a whole: so the ledger
+lets less through than the provider would, never more.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def used(ledger: Ledger, quota: Quota, *, now: float) -> int:
     """What was used in the window that ends now."""
     oldest = _bucket(quota, now) - BUCKETS
     return sum(
-        count for (window, bucket), count in ledger.counts.items() if window == quota.window_seconds and bucket > oldest
+        count for (window, bucket), count in ledger.counts.items() if window == quota.window_seconds and bucket >= oldest
     )
 
 
@@ -117,7 +117,7 @@ def _add(ledger: Ledger, quotas: Sequence[Quota], recipients: int, now: float) -
     counts = dict(ledger.counts)
     for quota in quotas:
         oldest = _bucket(quota, now) - BUCKETS
-        for key in [key for key in counts if key[0] == quota.window_seconds and key[1] <= oldest]:
+        for key in [key for key in counts if key[0] == quota.window_seconds and key[1] < oldest]:
             del counts[key]
         key = (quota.window_seconds, _bucket(quota, now))
         counts[key] = max(0, counts.get(key, 0) + _amount(quota, recipients))

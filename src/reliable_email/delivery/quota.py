@@ -45,9 +45,7 @@ def with_configuration(ledger: Ledger, fingerprint: str) -> Ledger:
 def used(ledger: Ledger, quota: Quota, *, now: float) -> int:
     """What was used in the window that ends now."""
     oldest = _bucket(quota, now) - BUCKETS
-    return sum(
-        count for (window, bucket), count in ledger.counts.items() if window == quota.window_seconds and bucket >= oldest
-    )
+    return _counted(ledger, quota, oldest)
 
 
 def left(ledger: Ledger, quota: Quota, *, now: float, priority: Priority = Priority.NORMAL) -> int:
@@ -96,13 +94,16 @@ def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float) -> Ledger:
 def runs_out_at(ledger: Ledger, quota: Quota, *, now: float) -> float | None:
     """When it will be used up at the pace of the last quarter of the window; None where it will not."""
     rest = left(ledger, quota, now=now, priority=Priority.HIGH)
-    since = _bucket(quota, now) - BUCKETS // 4
-    recent = sum(
-        count for (window, bucket), count in ledger.counts.items() if window == quota.window_seconds and bucket > since
-    )
+    recent = _counted(ledger, quota, _bucket(quota, now) - BUCKETS // 4 + 1)
     if not recent:
         return None
     return now + rest * (quota.window_seconds / 4) / recent
+
+
+def _counted(ledger: Ledger, quota: Quota, since: int) -> int:
+    """What the buckets from this one on hold."""
+    counts = ledger.counts.items()
+    return sum(count for (window, bucket), count in counts if window == quota.window_seconds and bucket >= since)
 
 
 def _bucket(quota: Quota, now: float) -> int:

@@ -1,0 +1,71 @@
+"""`only_to` and the suppression list at the doors that send at once, over a real socket and a real table."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from reliable_email.classification import Cause
+from reliable_email.exceptions import DeliveryError
+from reliable_email.store.shared import Suppression
+from reliable_email.testing import delivery_of
+from reliable_email.testing.server import ScriptedServer
+from tests.django.post import A, B, backend_for, message, received
+
+
+def test_only_to_keeps_mail_from_everybody_else() -> None:
+    """A staging site with real addresses in its database writes to nobody by mistake."""
+    with ScriptedServer() as server:
+        one = message(A, "dev@example.org")
+        backend = backend_for(server, only_to=["example.org"])
+        assert backend.send_messages([one]) == 1
+        assert received(server) == [("dev@example.org",)]
+        assert delivery_of(one).recipients[A].cause is Cause.SUPPRESSED
+        with pytest.raises(DeliveryError, match="only_to"):
+            backend.send_messages([message(A)])
+
+
+def test_redirect_to_gets_what_was_for_others_with_their_names() -> None:
+    """One box holds what the site would have sent."""
+    with ScriptedServer() as server:
+        backend = backend_for(server, only_to=["example.org"], redirect_to="box@example.org")
+        assert backend.send_messages([message(A, B)]) == 1
+        assert received(server) == [("box@example.org",)]
+        assert f"X-Redirected-For: {A}\r\n".encode() in server.messages[0].content
+
+
+@pytest.mark.django_db
+class TestSuppressions:
+    """The table is the one that the outbox asks too."""
+
+    def test_a_suppressed_address_gets_nothing_and_the_others_do(self) -> None:
+        """Whatever case it is written in."""
+        Suppression.objects.create(address=A, reason="complaint", source="hand", created_at=timezone.now())
+        with ScriptedServer() as server:
+            one = message(A.upper(), B)
+            assert backend_for(server).send_messages([one]) == 1
+            assert received(server) == [(B,)]
+            assert delivery_of(one).recipients[A.upper()].cause is Cause.SUPPRESSED
+
+    def test_an_expired_line_of_the_list_suppresses_nobody(self) -> None:
+        """Its time is over."""
+        past = timezone.now() - timedelta(days=1)
+        Suppression.objects.create(address=A, created_at=past, expires_at=past)
+        with ScriptedServer() as server:
+            assert backend_for(server).send_messages([message(A)]) == 1
+
+    def test_a_list_that_cannot_be_read_holds_no_mail_up_and_breaks_no_transaction(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The caller's own queries go on afterwards."""
+        if connection.vendor == "mysql":
+            pytest.skip("a change of a table commits there, and so could not be undone")
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE reliable_email_suppression RENAME TO elsewhere")
+        with ScriptedServer() as server:
+            assert backend_for(server).send_messages([message(A)]) == 1
+        assert "suppression list cannot be read" in caplog.text
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO reliable_email_suppression")
+        assert not Suppression.objects.exists()

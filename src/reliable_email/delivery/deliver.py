@@ -11,77 +11,26 @@ with an outcome; nothing raises for what happens on a route.
 import logging
 import random as _random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.foreign import classify_exception
-from reliable_email.classification.meanings import MEANINGS, action_for
 from reliable_email.delivery import breaker, filters
 from reliable_email.delivery.breaker import Permission
+from reliable_email.delivery.failures import closed_failure, local_failure, not_told_of, unknown_failure
 from reliable_email.delivery.policy import Decision, Effect, Step, decide, direct_delay
 from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.delivery.submission import OnUnknown, Priority, Submission
-from reliable_email.smtp.deadline import Deadline
+from reliable_email.delivery.ways import MessageWay, RecipientWay, Turns, Work, counted_seconds, outcome_of_attempt
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Authorize, Content, Job, RecipientResult, Transaction, Verdict, allow_all
 
 logger = logging.getLogger("reliable_email.delivery")
-
-# What does not count against a message's budget: content that gets on, and the wait for the final reply.
-_FREE_STAGES = (Stage.CONTENT, Stage.FINAL_REPLY)
-
-
-@dataclass(slots=True)
-class _Recipient:
-    """One recipient's way so far."""
-
-    address: str
-    outcome: Outcome | None = None  # None while something may still be tried
-    failure: Failure | None = None
-    result: RecipientResult | None = None
-    route: str | None = None
-    attempts: int = 0
-    only_route: str | None = None  # greylisting and full mailboxes stay with the route that met them
-    may_ask_one_other: bool = True
-    excluded: set[str] = field(default_factory=set)
-    splits: int = 0
-    may_have_it: bool = False  # an attempt ended as unknown; only an acceptance can make that better
-    too_large_for: set[str] = field(default_factory=set)
-    passed_over: set[str] = field(default_factory=set)  # routes that were closed when it was their turn
-
-
-@dataclass(slots=True, eq=False)
-class _Message:
-    """One submission's way so far."""
-
-    submission: Submission
-    recipients: list[_Recipient]
-    seconds_left: float
-    attempts: list[Attempt] = field(default_factory=list)
-    asked_this_round: set[tuple[str, str]] = field(default_factory=set)  # (route, address)
-    asked: dict[str, int] = field(default_factory=dict)  # transactions by route
-
-    @property
-    def open_recipients(self) -> list[_Recipient]:
-        return [one for one in self.recipients if one.outcome is None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A job, whose it is, and for whom."""
-
-    job: Job
-    message: _Message
-    recipients: tuple[_Recipient, ...]
-    reserved: int
-    is_probe: bool
 
 
 class Delivery:
@@ -123,7 +72,7 @@ class Delivery:
     def deliver(self, submissions: Iterable[Submission]) -> list[DeliveryReport]:
         """What became of each submission, in order."""
         messages = [
-            _Message(one, [_Recipient(address) for address in one.recipients], self._timeout) for one in submissions
+            MessageWay(one, [RecipientWay(address) for address in one.recipients], self._timeout) for one in submissions
         ]
         self._suppress(messages)
         rounds = max(route.max_attempts for route in self._routes)
@@ -133,7 +82,7 @@ class Delivery:
             self._round(messages)
         return [self._report(message) for message in messages]
 
-    def _suppress(self, messages: list[_Message]) -> None:
+    def _suppress(self, messages: list[MessageWay]) -> None:
         """Reject whom this site sends nothing to, before anybody is asked."""
         addresses = sorted({one.address for message in messages for one in message.recipients})
         unwanted = set(filters.suppressed(addresses))
@@ -141,9 +90,9 @@ class Delivery:
             for recipient in message.recipients:
                 if recipient.address in unwanted:
                     recipient.outcome = Outcome.REJECTED
-                    recipient.failure = _local_failure(Cause.SUPPRESSED, "the address is on the suppression list")
+                    recipient.failure = local_failure(Cause.SUPPRESSED, "the address is on the suppression list")
 
-    def _round(self, messages: list[_Message]) -> None:
+    def _round(self, messages: list[MessageWay]) -> None:
         for message in messages:
             message.asked_this_round.clear()
         while True:
@@ -153,7 +102,7 @@ class Delivery:
             for route, works in plan:
                 self._run(route, works)
 
-    def _pause(self, messages: list[_Message], number: int) -> bool:
+    def _pause(self, messages: list[MessageWay], number: int) -> bool:
         """Wait before a further round; False where nobody would be asked in it."""
         waiting = [
             message for message in messages if any(self._may_ask_again(message, one) for one in message.open_recipients)
@@ -170,7 +119,7 @@ class Delivery:
         self._sleep(seconds)
         return True
 
-    def _may_ask_again(self, message: _Message, recipient: _Recipient) -> bool:
+    def _may_ask_again(self, message: MessageWay, recipient: RecipientWay) -> bool:
         return message.seconds_left > 0 and any(
             self._is_candidate(route, message, recipient) and route.alias not in recipient.passed_over
             for route in self._routes
@@ -178,9 +127,9 @@ class Delivery:
 
     # Choosing.
 
-    def _plan(self, messages: list[_Message]) -> list[tuple[Route, list[_Work]]]:
+    def _plan(self, messages: list[MessageWay]) -> list[tuple[Route, list[Work]]]:
         """Who is asked next: for each open recipient the first route that is left to it in this round."""
-        plan: dict[str, tuple[Route, list[_Work]]] = {}
+        plan: dict[str, tuple[Route, list[Work]]] = {}
         for message in messages:
             if message.seconds_left <= 0:
                 continue
@@ -197,15 +146,15 @@ class Delivery:
                     break
         return list(plan.values())
 
-    def _chosen(self, message: _Message) -> list[tuple[Route, list[_Recipient]]]:
-        chosen: dict[str, tuple[Route, list[_Recipient]]] = {}
+    def _chosen(self, message: MessageWay) -> list[tuple[Route, list[RecipientWay]]]:
+        chosen: dict[str, tuple[Route, list[RecipientWay]]] = {}
         for recipient in message.open_recipients:
             route = self._choose(message, recipient)
             if route is not None:
                 chosen.setdefault(route.alias, (route, []))[1].append(recipient)
         return list(chosen.values())
 
-    def _choose(self, message: _Message, recipient: _Recipient) -> Route | None:
+    def _choose(self, message: MessageWay, recipient: RecipientWay) -> Route | None:
         for route in self._routes:
             if (route.alias, recipient.address) in message.asked_this_round:
                 continue
@@ -213,12 +162,12 @@ class Delivery:
                 return route
         return None
 
-    def _is_candidate(self, route: Route, message: _Message, recipient: _Recipient) -> bool:
+    def _is_candidate(self, route: Route, message: MessageWay, recipient: RecipientWay) -> bool:
         if route.alias in recipient.excluded or message.asked.get(route.alias, 0) >= route.max_attempts:
             return False
         return recipient.only_route in (None, route.alias)
 
-    def _parts(self, route: Route, recipients: list[_Recipient]) -> Iterator[tuple[_Recipient, ...]]:
+    def _parts(self, route: Route, recipients: list[RecipientWay]) -> Iterator[tuple[RecipientWay, ...]]:
         """Recipients in envelopes of the size that the route takes, as documented or as learned."""
         learned = breaker.max_recipients(self._store.read(route), now=self._now().timestamp())
         limits = [limit for limit in (route.max_recipients, learned) if limit]
@@ -226,7 +175,7 @@ class Delivery:
         for start in range(0, len(recipients), size):
             yield tuple(recipients[start : start + size])
 
-    def _admit(self, route: Route, message: _Message, recipients: tuple[_Recipient, ...]) -> _Work | None:
+    def _admit(self, route: Route, message: MessageWay, recipients: tuple[RecipientWay, ...]) -> Work | None:
         """Ask breaker and quota; a route that is closed counts as asked in this round, and costs no attempt."""
         submission = message.submission
         for recipient in recipients:
@@ -251,16 +200,16 @@ class Delivery:
             is_repeat=message.asked.get(route.alias, 0) > 0,
         )
         reserved = len(recipients) if route.quotas else 0
-        return _Work(job, message, recipients, reserved, answer is Permission.PROBE)
+        return Work(job, message, recipients, reserved, answer is Permission.PROBE)
 
     @staticmethod
-    def _pass_over(route: Route, recipients: Sequence[_Recipient], closed: Failure) -> None:
+    def _pass_over(route: Route, recipients: Sequence[RecipientWay], closed: Failure) -> None:
         for recipient in recipients:
             recipient.passed_over.add(route.alias)
             if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
                 recipient.failure, recipient.route = closed, route.alias
 
-    def _is_too_large(self, route: Route, submission: Submission, recipients: Sequence[_Recipient]) -> bool:
+    def _is_too_large(self, route: Route, submission: Submission, recipients: Sequence[RecipientWay]) -> bool:
         """Whether the route takes no message of this size, as documented or as learned; noted for the recipients."""
         learned = breaker.max_message_bytes(self._store.read(route), now=self._now().timestamp())
         limit = min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
@@ -269,10 +218,10 @@ class Delivery:
         detail = f"the message has {submission.content.size:,} bytes, {route.alias} takes at most {limit:,}"
         for recipient in recipients:
             recipient.route = recipient.route or route.alias
-            self._too_large(route, recipient, _local_failure(Cause.MESSAGE_TOO_LARGE, detail))
+            self._too_large(route, recipient, local_failure(Cause.MESSAGE_TOO_LARGE, detail))
         return True
 
-    def _too_large(self, route: Route, recipient: _Recipient, failure: Failure) -> None:
+    def _too_large(self, route: Route, recipient: RecipientWay, failure: Failure) -> None:
         recipient.excluded.add(route.alias)
         recipient.too_large_for.add(route.alias)
         if recipient.failure is None or recipient.failure.cause is Cause.ROUTE_CLOSED:
@@ -292,7 +241,7 @@ class Delivery:
         # The quota first: whoever is given the only probe and then stays away keeps the others from it.
         has_room = self._store.reserve(route, count, priority=submission.options.priority or Priority.NORMAL)
         if not has_room and not self._is_lone:  # alone, the provider itself is asked
-            return Permission.NO, _local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
+            return Permission.NO, local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
         answer = self._store.ask(route, sender_domain=submission.from_domain)
         closed = self._closed_because(route, submission) if answer is Permission.NO else None
         if closed is not None and has_room:
@@ -304,13 +253,13 @@ class Delivery:
         state = self._store.read(route)
         if self._is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by:
             return None
-        return _closed(route, state, sender_domain=submission.from_domain, now=self._now().timestamp())
+        return closed_failure(route, state, sender_domain=submission.from_domain, now=self._now().timestamp())
 
     # Asking.
 
-    def _run(self, route: Route, works: list[_Work]) -> None:
+    def _run(self, route: Route, works: list[Work]) -> None:
         by_job = {id(work.job): work for work in works}
-        deadline = _Turns()
+        deadline = Turns()
 
         def jobs() -> Iterator[Job]:
             for work in works:
@@ -333,7 +282,7 @@ class Delivery:
             results = dict.fromkeys(work.job.recipients, result)
             self._digest(route, work, Transaction(job=work.job, results=results, stage=Stage.CONNECT, failure=failure))
 
-    def _closed_meanwhile(self, route: Route, work: _Work) -> Failure | None:
+    def _closed_meanwhile(self, route: Route, work: Work) -> Failure | None:
         state = self._store.read(route)
         submission = work.message.submission
         if work.is_probe and state.phase is breaker.Phase.HALF_OPEN:
@@ -345,15 +294,15 @@ class Delivery:
             return known  # it was said a moment ago, and in this very stream
         return closed
 
-    def _digest(self, route: Route, work: _Work, transaction: Transaction) -> None:
+    def _digest(self, route: Route, work: Work, transaction: Transaction) -> None:
         message = work.message
         message.asked[route.alias] = message.asked.get(route.alias, 0) + 1
-        message.seconds_left -= _counted_seconds(transaction)
+        message.seconds_left -= counted_seconds(transaction)
         used = 0
         worst: tuple[Failure, Decision] | None = None
         results = {address_key(address): one for address, one in transaction.results.items()}
         for recipient in work.recipients:
-            result = results.get(address_key(recipient.address)) or _not_told(transaction)
+            result = results.get(address_key(recipient.address)) or not_told_of(transaction)
             recipient.attempts += 1
             recipient.route = route.alias
             recipient.result = result
@@ -375,13 +324,13 @@ class Delivery:
         self._tell(route, message.submission, worst, transaction)
         self._note_attempt(route, work, transaction, worst[0] if worst else None)
 
-    def _accept(self, route: Route, recipient: _Recipient) -> None:
+    def _accept(self, route: Route, recipient: RecipientWay) -> None:
         if route.delivers:
             recipient.outcome = Outcome.ACCEPTED
             recipient.failure = None
             return
         # What a console has printed has reached nobody.
-        recipient.failure = _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} only shows messages, it delivers none")
+        recipient.failure = local_failure(Cause.ROUTE_CLOSED, f"{route.alias} only shows messages, it delivers none")
         recipient.outcome = Outcome.DEFERRED
 
     def _failure_of(self, route: Route, result: RecipientResult, submission: Submission) -> Failure:
@@ -396,7 +345,7 @@ class Delivery:
         return classify(evidence, provider=route.provider, sender_domain=submission.from_domain, now=self._now())
 
     def _follow(
-        self, route: Route, recipient: _Recipient, failure: Failure, decision: Decision, message: _Message
+        self, route: Route, recipient: RecipientWay, failure: Failure, decision: Decision, message: MessageWay
     ) -> None:
         """Do what the policy says with one recipient."""
         match decision.step:
@@ -423,11 +372,13 @@ class Delivery:
                 self._too_large(route, recipient, failure)
             case Step.OTHER_ROUTE:
                 recipient.excluded.add(route.alias)
+                if not recipient.may_have_it:
+                    recipient.only_route = None  # the wait that began here cannot end here
             case Step.ANY_ROUTE:
                 if not decision.retries_directly:
                     recipient.excluded.add(route.alias)
 
-    def _split(self, route: Route, recipient: _Recipient, message: _Message) -> None:
+    def _split(self, route: Route, recipient: RecipientWay, message: MessageWay) -> None:
         """Too many in one envelope: at once again, with those alone that were left out."""
         recipient.splits += 1
         taken = sum(1 for one in message.recipients if one.outcome is Outcome.ACCEPTED)
@@ -457,8 +408,8 @@ class Delivery:
         if worst is None and (accepted or was_heard):
             self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
 
-    def _note_attempt(self, route: Route, work: _Work, transaction: Transaction, failure: Failure | None) -> None:
-        outcomes = {one.address: _of_attempt(one) for one in work.recipients}
+    def _note_attempt(self, route: Route, work: Work, transaction: Transaction, failure: Failure | None) -> None:
+        outcomes = {one.address: outcome_of_attempt(one) for one in work.recipients}
         first = failure or next((one.failure for one in work.recipients if one.failure is not None), None)
         attempt = Attempt(
             route=route.alias,
@@ -476,7 +427,7 @@ class Delivery:
 
     # Telling.
 
-    def _report(self, message: _Message) -> DeliveryReport:
+    def _report(self, message: MessageWay) -> DeliveryReport:
         outcomes = {one.address: self._outcome(one) for one in message.recipients}
         return DeliveryReport(
             recipients=Recipients(outcomes),
@@ -484,14 +435,14 @@ class Delivery:
             message_id=message.submission.message_id,
         )
 
-    def _outcome(self, recipient: _Recipient) -> RecipientOutcome:
+    def _outcome(self, recipient: RecipientWay) -> RecipientOutcome:
         outcome = recipient.outcome
         failure = recipient.failure
         if outcome is None:
             # Nothing was left to try. Whether it could be later is the last failure's word.
             outcome = Outcome.DEFERRED
             if failure is None:
-                failure = _local_failure(Cause.TIMEOUT, "the message's time was over before any route could be asked")
+                failure = local_failure(Cause.TIMEOUT, "the message's time was over before any route could be asked")
         if recipient.may_have_it and outcome is not Outcome.ACCEPTED:
             # What a later attempt was told says nothing about the copy that may have been taken.
             outcome = Outcome.UNKNOWN
@@ -505,102 +456,8 @@ class Delivery:
         )
 
 
-class _Turns(Deadline):
-    """The budgets of a stream's messages: each turn has what its own message has left by then.
-
-    Parts of one message share its budget, so it is read when the turn begins and not when the stream does.
-    """
-
-    __slots__ = ("_waiting",)
-
-    def __init__(self) -> None:
-        super().__init__(0.0)
-        self._waiting: deque[_Message] | None = None
-
-    def add(self, message: _Message) -> None:
-        """A job of this message was handed over; the first one's turn begins at once."""
-        if self._waiting is None:
-            self._waiting = deque()
-            self._begin(message)
-        else:
-            self._waiting.append(message)
-
-    def renew(self) -> None:
-        """See `Deadline.renew`."""
-        if self._waiting:
-            self._begin(self._waiting.popleft())
-        else:
-            super().renew()
-
-    def _begin(self, message: _Message) -> None:
-        self.seconds = max(message.seconds_left, 0.001)
-        super().renew()
-
-
-def unknown_failure(result: RecipientResult) -> Failure:
-    """What an unknown outcome means, with the wire's words for how it came to be."""
-    meaning = MEANINGS[Cause.OUTCOME_UNKNOWN]
-    return Failure(
-        cause=Cause.OUTCOME_UNKNOWN,
-        scope=meaning.scope,
-        permanent=False,
-        certain=True,
-        action=action_for(Cause.OUTCOME_UNKNOWN, permanent=False, scope=meaning.scope),
-        help=f"{meaning.says} {meaning.person}".strip(),
-        stage=result.failure.stage if result.failure is not None else Stage.FINAL_REPLY,
-        reply=result.reply,
-        detail=result.failure.detail if result.failure is not None else "",
-    )
-
-
-def _local_failure(cause: Cause, detail: str) -> Failure:
-    meaning = MEANINGS[cause]
-    return Failure(
-        cause=cause,
-        scope=meaning.scope,
-        permanent=False,
-        certain=True,
-        action=action_for(cause, permanent=False, scope=meaning.scope),
-        help=f"{meaning.says} {meaning.person}".strip(),
-        detail=detail,
-    )
-
-
-def _not_told(transaction: Transaction) -> RecipientResult:
-    """For a recipient that a transport forgot: it may have it exactly if the message was completed."""
-    verdict = Verdict.UNKNOWN if transaction.terminator_sent else Verdict.NOT_SENT
-    failure = WireFailure(
-        stage=transaction.stage, kind=FailureKind.PROTOCOL, detail="nothing was said of this recipient"
-    )
-    return RecipientResult(verdict=verdict, failure=failure)
-
-
-def _of_attempt(recipient: _Recipient) -> Outcome:
-    if recipient.result is not None and recipient.result.verdict is Verdict.UNKNOWN:
-        return Outcome.UNKNOWN
-    return recipient.outcome or Outcome.DEFERRED
-
-
-def _closed(route: Route, state: breaker.BreakerState, *, sender_domain: str, now: float) -> Failure:
-    if state.paused_by:
-        return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {state.paused_by}")
-    if state.closed_senders.get(sender_domain, 0.0) > now:
-        why = f" for the sender domain {sender_domain}"
-    elif state.reason is not None:
-        why = f": {state.reason}, {state.evidence}"
-    else:
-        why = ", since it was asked too often"
-    return _local_failure(Cause.ROUTE_CLOSED, f"{route.alias} is left alone for now{why}")
-
-
 def _idempotency_value(submission: Submission) -> str:
     return submission.options.idempotency_key or submission.message_id.strip("<>")
-
-
-def _counted_seconds(transaction: Transaction) -> float:
-    if not transaction.stage_seconds:
-        return transaction.seconds
-    return sum(seconds for stage, seconds in transaction.stage_seconds.items() if stage not in _FREE_STAGES)
 
 
 def deliver(

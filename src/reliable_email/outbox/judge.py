@@ -11,7 +11,7 @@ from typing import assert_never
 
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.foreign import classify_exception
-from reliable_email.delivery.deliver import unknown_failure
+from reliable_email.delivery.failures import unknown_failure
 from reliable_email.delivery.policy import Decision, Step, decide, queue_delay
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.route import Route

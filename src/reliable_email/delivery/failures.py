@@ -1,0 +1,61 @@
+"""Failures that no server has spoken of: what is known here without asking, and what a lost connection means."""
+
+from reliable_email.classification import Cause, Failure
+from reliable_email.classification.meanings import MEANINGS, action_for
+from reliable_email.delivery.breaker import BreakerState
+from reliable_email.delivery.route import Route
+from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
+
+
+def unknown_failure(result: RecipientResult) -> Failure:
+    """What an unknown outcome means, with the wire's words for how it came to be."""
+    meaning = MEANINGS[Cause.OUTCOME_UNKNOWN]
+    return Failure(
+        cause=Cause.OUTCOME_UNKNOWN,
+        scope=meaning.scope,
+        permanent=False,
+        certain=True,
+        action=action_for(Cause.OUTCOME_UNKNOWN, permanent=False, scope=meaning.scope),
+        help=f"{meaning.says} {meaning.person}".strip(),
+        stage=result.failure.stage if result.failure is not None else Stage.FINAL_REPLY,
+        reply=result.reply,
+        detail=result.failure.detail if result.failure is not None else "",
+    )
+
+
+def local_failure(cause: Cause, detail: str) -> Failure:
+    """A failure that was found without a server."""
+    meaning = MEANINGS[cause]
+    return Failure(
+        cause=cause,
+        scope=meaning.scope,
+        permanent=False,
+        certain=True,
+        action=action_for(cause, permanent=False, scope=meaning.scope),
+        help=f"{meaning.says} {meaning.person}".strip(),
+        detail=detail,
+    )
+
+
+def not_told_of(transaction: Transaction) -> RecipientResult:
+    """For a recipient that a transport forgot: it may have it exactly if the message was completed."""
+    verdict = Verdict.UNKNOWN if transaction.terminator_sent else Verdict.NOT_SENT
+    failure = WireFailure(
+        stage=transaction.stage, kind=FailureKind.PROTOCOL, detail="nothing was said of this recipient"
+    )
+    return RecipientResult(verdict=verdict, failure=failure)
+
+
+def closed_failure(route: Route, state: BreakerState, *, sender_domain: str, now: float) -> Failure:
+    """Why a route is not asked now."""
+    if state.paused_by:
+        return local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {state.paused_by}")
+    if state.closed_senders.get(sender_domain, 0.0) > now:
+        why = f" for the sender domain {sender_domain}"
+    elif state.reason is not None:
+        why = f": {state.reason}, {state.evidence}"
+    else:
+        why = ", since it was asked too often"
+    return local_failure(Cause.ROUTE_CLOSED, f"{route.alias} is left alone for now{why}")

@@ -1,0 +1,76 @@
+"""docs/failover.md, written from real runs and from the code."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from reliable_email.classification.table import causes_table
+from tests.failover.troubles import RECIPIENT, STAYS, TROUBLES, Story, Trouble, explained, send_through
+
+FILE = Path(__file__).parent.parent.parent / "docs" / "failover.md"
+
+_BEGINNING = """\
+# When a provider says no
+
+```python
+MAILERS = {
+    "default": {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["first", "second"]}},
+    "first": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"provider": "gmail", ...}},
+    "second": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"provider": "sendgrid", ...}},
+}
+```
+
+The first healthy route is used. What happens when it refuses a message depends on what the refusal means:
+
+- It is about the route (login, quota, reputation, a server in trouble): the next route is asked, at once.
+- It is about the recipient or the content: no other route is asked. It would say the same, and think less of you.
+- Nobody knows whether the server took the message (the connection died after the last byte): no other route is asked,
+  since the recipient might get two copies. The outcome is `unknown`.
+
+A route that fails is left alone for a while, and comes back by itself. A route that needs a person, after a refused
+password for instance, is open again as soon as its configuration changes.
+
+`manage.py explain_reply "550 5.4.5 ..." --provider gmail --stage final_reply` explains any reply. `manage.py test_email
+--route first --to you@example.net` sends by one route alone, and says why it does not work.
+"""
+
+_TROUBLES = """\
+## What the providers say, and what follows
+
+Each line is a real run against a simulated server of that provider as the first route, with a second route that works.
+"""
+
+_CAUSES = """\
+## All causes
+
+"""
+
+
+def document() -> str:
+    """The whole page."""
+    return "\n".join([_BEGINNING, _TROUBLES, *_providers(), _CAUSES + causes_table()])
+
+
+def _providers() -> Iterator[str]:
+    for provider, troubles in groupby(TROUBLES, key=lambda one: one.provider):
+        told = [(one, send_through(one)) for one in troubles]
+        yield f"### {provider}\n"
+        yield "| Trouble | It says | Cause | Then |\n|---|---|---|---|"
+        for trouble, story in told:
+            yield _row(trouble, story)
+        quota = next(story for trouble, story in told if trouble.name == "quota")
+        command = "python manage.py explain_reply ...  # what it says of the quota"
+        yield f"\n```console\n$ {command}\n{_explained(quota, provider)}\n```\n"
+
+
+def _row(trouble: Trouble, story: Story) -> str:
+    failure = story.attempt.failure
+    assert failure is not None
+    words = str(failure.reply).replace("|", "\\|")
+    outcome = story.report.recipients[RECIPIENT]
+    then = STAYS.get(trouble.name, f"accepted by {outcome.route}")
+    return f"| {trouble.name.replace('_', ' ')} | `{words}` at {failure.stage} | `{failure.cause}` | {then} |"
+
+
+def _explained(story: Story, provider: str) -> str:
+    return "\n".join(line.rstrip() for line in explained(story, provider).strip().splitlines())

@@ -300,6 +300,23 @@ class TestSettingsOfOld:
         assert "Reason: fallback does not work" in run.out
 
 
+def test_a_route_that_refuses_the_message_itself_is_told_though_the_next_one_takes_it() -> None:
+    """DEGRADED: every probe was well, and still the preferred route sends nothing."""
+    with simulated("gmail", quota_left=0) as gmail, simulated("sendgrid") as sendgrid:
+        entries = {
+            "default": {"BACKEND": FAILOVER, "OPTIONS": {"using": ["first", "second"]}},
+            "first": smtp(**gmail.options()),
+            "second": smtp(**sendgrid.options()),
+        }
+        run = test_email(*TO, entries=entries)
+        assert len(sendgrid.messages) == 1
+    assert run.code == DEGRADED, run.out
+    assert "✓ Test email sent successfully!" in run.out
+    assert "5.4.5" in run.out
+    assert "To do:" in run.out
+    assert "Reason: first did not take the test message, second did" in run.out
+
+
 def test_the_cases_are_told_apart_by_their_titles() -> None:
     """They are headings of one page, and names of tests."""
     titles = [case.title for case in CASES]

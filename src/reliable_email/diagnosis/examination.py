@@ -68,13 +68,14 @@ class RouteExamination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageExamination:
-    """The test message."""
+    """The test message; `refused_by` are the routes that did not take it, where another one did."""
 
     recipient: str
     is_sent: bool
     seconds: float = 0.0
     report: DeliveryReport | None = None
     explanations: tuple[Explanation, ...] = ()
+    refused_by: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -110,6 +111,11 @@ class Examination:
             return Health.DEGRADED, unknown[0].note if unknown else "there is no route"
         if dead:
             return Health.DEGRADED, _not_working([route.alias for route in dead])
+        if self.message is not None and self.message.refused_by:
+            report = self.message.report
+            took = {one.route or "" for one in report.recipients.values()} if report is not None else set()
+            refused = ", ".join(self.message.refused_by)
+            return Health.DEGRADED, f"{refused} did not take the test message, {', '.join(sorted(took))} did"
         relaxed = [route for route in known if route.verdict is Health.DEGRADED]
         if relaxed:
             return Health.DEGRADED, f"{relaxed[0].alias}: {relaxed[0].note}"
@@ -223,12 +229,16 @@ def send_message(
     seconds = clock() - began_at
     report = getattr(message, "delivery", None)
     explanations: Sequence[Explanation] = ()
-    if error and isinstance(report, DeliveryReport):
+    refused_by: Sequence[str] = ()
+    if isinstance(report, DeliveryReport):
+        took = {one.route for one in report.recipients.values()} if not error else set()
+        # What the same route took at a second try is what tries are for; it is in the report.
         failures = {
             (attempt.route, attempt.failure.cause): attempt.failure
             for attempt in report.attempts
-            if attempt.failure is not None
+            if attempt.failure is not None and attempt.route not in took
         }
+        refused_by = list(dict.fromkeys(route for route, _ in failures)) if not error else ()
         explanations = [explain_failure(failure, providers.get(route)) for (route, _), failure in failures.items()]
     return MessageExamination(
         recipient=recipient,
@@ -236,6 +246,7 @@ def send_message(
         seconds=seconds,
         report=report if isinstance(report, DeliveryReport) else None,
         explanations=tuple(explanations),
+        refused_by=tuple(refused_by),
         error=error,
     )
 

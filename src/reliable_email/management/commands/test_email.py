@@ -175,11 +175,12 @@ class Command(BaseCommand):
                 said = f": {printable(str(one.reply))}" if one.reply is not None and not is_said_below else ""
                 sign = GOOD if one.outcome is Outcome.ACCEPTED else BAD
                 self._line(f"   {sign} {address}: {one.outcome}{by}{said}")
-        if not found.is_sent:
-            if not found.explanations:
-                self._line(f"     Said:    {printable(found.error)}")
-            for explanation in found.explanations:
-                self._explanation(explanation)
+        if not found.is_sent and not found.explanations:
+            self._line(f"     Said:    {printable(found.error)}")
+        if found.refused_by:
+            self._line(f"   {NOTE} not by {', '.join(found.refused_by)}:")
+        for explanation in found.explanations:
+            self._explanation(explanation)
 
     # The end.
 

@@ -15,7 +15,7 @@ class ReliableEmailConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks, let the database share what is known, listen for what is to be announced."""
         from reliable_email.checks import register_all
-        from reliable_email.integrations import announcing
+        from reliable_email.integrations import announcing, anymail
         from reliable_email.outbox import suppressed
         from reliable_email.store import route_state
 
@@ -23,3 +23,4 @@ class ReliableEmailConfig(AppConfig):
         route_state.connect()
         suppressed.connect()
         announcing.connect()
+        anymail.connect()

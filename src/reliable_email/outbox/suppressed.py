@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 
 from django.db import connections, router, transaction
 from django.db.models import Q
 from django.db.utils import Error as DatabaseError
 
 from reliable_email.delivery import filters
-from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.shared import Suppression
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -24,6 +25,44 @@ def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
     wanted = {address.lower() for address in addresses}
     rows = Suppression._base_manager.using(using).filter(address__in=wanted)
     return set(rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())).values_list("address", flat=True))
+
+
+def suppress(
+    addresses: Iterable[str],
+    *,
+    reason: str = "",
+    source: str,
+    lifetime: timedelta | None = None,
+    using: str | None = None,
+) -> int:
+    """Send nothing to these addresses any more; what was known of one is replaced. Returns how many.
+
+    Args:
+        addresses: plain addresses; compared without case.
+        reason: for people, such as "complained".
+        source: who says so, such as "by hand" or "SendGrid".
+        lifetime: for how long; None for ever.
+        using: alias of the database; None for the router's choice.
+    """
+    chosen = using or router.db_for_write(Suppression)
+    now = database_now(chosen)
+    values = {
+        "reason": reason[:100],
+        "source": source[:100],
+        "created_at": now,
+        "expires_at": now + lifetime if lifetime is not None else None,
+    }
+    wanted = {address.strip().lower() for address in addresses}
+    for address in wanted:
+        Suppression._base_manager.using(chosen).update_or_create(address=address, defaults=values)
+    return len(wanted)
+
+
+def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
+    """Send to these addresses again. Returns how many were on the list."""
+    wanted = {address.strip().lower() for address in addresses}
+    rows = Suppression._base_manager.using(using or router.db_for_write(Suppression))
+    return rows.filter(address__in=wanted).delete()[0]
 
 
 def connect() -> None:

@@ -1,9 +1,10 @@
 """`only_to` and the suppression list at the doors that send at once, over a real socket and a real table."""
 
+import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from reliable_email.classification import Cause
@@ -69,3 +70,23 @@ class TestSuppressions:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO reliable_email_suppression")
         assert not Suppression.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_that_only_sends_keeps_no_connection_to_the_database() -> None:
+    """The list was asked over one, which nobody else would close."""
+    left_open: list[bool] = []
+
+    def send(server: ScriptedServer) -> None:
+        assert backend_for(server).send_messages([message(A)]) == 1
+        left_open.extend(one.connection is not None for one in connections.all(initialized_only=True))
+        for one in connections.all(initialized_only=True):
+            one.inc_thread_sharing()
+            one.close()
+
+    with ScriptedServer() as server:
+        thread = threading.Thread(target=send, args=(server,))
+        thread.start()
+        thread.join()
+    assert left_open
+    assert not any(left_open)

@@ -5,11 +5,13 @@ message, tell the signals and the log, and only then raise what Django's callers
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.mail import EmailMessage
+from django.db import connections
 
 from reliable_email import signals
 from reliable_email.delivery.content import build_submission
@@ -78,7 +80,8 @@ def send_directly(
         )
 
     delivery = Delivery(routes, store=choose_store(), timeout=timeout, on_attempt=tell)
-    reports = delivery.deliver([entry.submission for entry in to_send]) if to_send else []
+    with _databases_left_as_found():
+        reports = delivery.deliver([entry.submission for entry in to_send]) if to_send else []
     by_entry = {id(entry): report for entry, report in zip(to_send, reports, strict=True)}
     failed: list[DeliveryReport] = []
     sent = 0
@@ -97,6 +100,21 @@ def send_directly(
         sender = next((entry.submission.sender for entry in entries if entry.message.delivery is failed[0]), "")  # type: ignore[attr-defined]
         raise error_for(failed, sender=sender)
     return sent
+
+
+@contextmanager
+def _databases_left_as_found() -> Iterator[None]:
+    """Route state and suppressions ask the database; a thread of the caller's own that had no connection keeps none.
+
+    As at the end of a request, one that `CONN_MAX_AGE` lets live stays.
+    """
+    open_before = {one.alias for one in connections.all(initialized_only=True) if one.connection is not None}
+    try:
+        yield
+    finally:
+        for one in connections.all(initialized_only=True):
+            if one.alias not in open_before:
+                one.close_if_unusable_or_obsolete()
 
 
 def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:

@@ -15,10 +15,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import django
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
+from reliable_email.backends.base import Door
 from reliable_email.backends.doors import ErrorMailOptions, error_mail_options
 from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
@@ -36,7 +36,7 @@ _floods: dict[tuple[str | None, str], Flood] = {}
 _pauses: dict[str | None, Pause] = {}
 
 
-class ErrorMailBackend(BaseEmailBackend):
+class ErrorMailBackend(Door):
     """See the module. OPTIONS: `using`, `window` (300 s), `timeout` (5 s)."""
 
     def __init__(
@@ -47,11 +47,7 @@ class ErrorMailBackend(BaseEmailBackend):
         _ignore_unknown_kwargs: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        if alias is not None and django.VERSION >= (6, 1):
-            super().__init__(alias=alias)
-        else:
-            super().__init__()
-        self.alias = alias
+        super().__init__(alias=alias)
         self.options: ErrorMailOptions = error_mail_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = True
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import django
 from django.core.mail import EmailMessage
-from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.crypto import salted_hmac
 
+from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.doors import FailoverOptions, failover_options
 from reliable_email.backends.routes import MailerKind, delivering_alias, mailer, routes_of
@@ -21,7 +20,7 @@ from reliable_email.mailers import mailers
 _SHOW_ONLY = (MailerKind.CONSOLE, MailerKind.DUMMY)
 
 
-class FailoverBackend(BaseEmailBackend):
+class FailoverBackend(Door):
     """See the module. OPTIONS: `using` (aliases, the preferred route first), `timeout`, `fail_silently`."""
 
     def __init__(
@@ -32,11 +31,7 @@ class FailoverBackend(BaseEmailBackend):
         _ignore_unknown_kwargs: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        if alias is not None and django.VERSION >= (6, 1):
-            super().__init__(alias=alias)
-        else:
-            super().__init__()
-        self.alias = alias
+        super().__init__(alias=alias)
         self.options: FailoverOptions = failover_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
         self.timeout = self.options.timeout

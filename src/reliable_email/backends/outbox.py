@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import django
 from django.core.mail import EmailMessage
-from django.core.mail.backends.base import BaseEmailBackend
 
 from reliable_email import conf
+from reliable_email.backends.base import Door
 from reliable_email.backends.doors import OutboxOptions, outbox_options
 from reliable_email.backends.routes import MailerKind, delivering_alias, routes_of
 from reliable_email.delivery.content import build_submission
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 _TEMPLATE_ATTRIBUTES = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")
 
 
-class OutboxBackend(BaseEmailBackend):
+class OutboxBackend(Door):
     """See the module. OPTIONS: `using`, `database`, `expires_in`, `priority`, `on_unknown`, `transactional`."""
 
     def __init__(
@@ -37,11 +36,7 @@ class OutboxBackend(BaseEmailBackend):
         _ignore_unknown_kwargs: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        if alias is not None and django.VERSION >= (6, 1):
-            super().__init__(alias=alias)
-        else:
-            super().__init__()
-        self.alias = alias
+        super().__init__(alias=alias)
         self.options: OutboxOptions = outbox_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
 

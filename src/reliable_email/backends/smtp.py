@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import django
 from django.core.mail import EmailMessage
-from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 from django.utils.crypto import salted_hmac
 
+from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.classification import classify
@@ -25,7 +24,7 @@ from reliable_email.smtp.pool import pool
 from reliable_email.smtp.transport import SMTPTransport
 
 
-class ReliableSMTPBackend(BaseEmailBackend):
+class ReliableSMTPBackend(Door):
     """Sends by SMTP at once: several attempts within one time budget, and a report on each message.
 
     Options are those of `reliable_email.backends.options`. Live connections are kept by the process, not by the
@@ -40,11 +39,7 @@ class ReliableSMTPBackend(BaseEmailBackend):
         _ignore_unknown_kwargs: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        if alias is not None and django.VERSION >= (6, 1):
-            super().__init__(alias=alias)
-        else:
-            super().__init__()
-        self.alias = alias
+        super().__init__(alias=alias)
         self.options: SMTPOptions = smtp_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
         self.timeout = self.options.timeout

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias
+from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
@@ -32,8 +33,6 @@ from reliable_email.store.queries import (
 )
 from reliable_email.store.states import State
 from reliable_email.values import printable
-
-HEALTHY, UNHEALTHY, USAGE_ERROR, DEGRADED = 0, 1, 2, 3
 
 _AGE = re.compile(r"(\d+)\s*([smhd])\Z")
 _AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -73,9 +72,9 @@ class Command(BaseCommand):
 
     def _status(self, options: dict[str, Any]) -> None:
         found = status(self._using)
-        code, reasons = verdict(found)
+        health, reasons = verdict(found)
         if self._json:
-            self._print_json({"verdict": _WORDS[code].lower(), "reasons": reasons, **asdict(found)})
+            self._print_json({"verdict": health, "reasons": reasons, **asdict(found)})
         else:
             width = max(map(len, found.recipients))
             for state, count in found.recipients.items():
@@ -87,15 +86,15 @@ class Command(BaseCommand):
             for worker in found.workers:
                 seen = f"seen {_span(worker.silent_seconds)} ago"
                 self.stdout.write(f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}")
-            self.stdout.write(f"Status: {_WORDS[code]}" + (f" ({'; '.join(reasons)})" if reasons else ""))
-        self._exit(code)
+            self.stdout.write(f"Status: {health.upper()}" + (f" ({'; '.join(reasons)})" if reasons else ""))
+        self._exit(health)
 
     def _show(self, options: dict[str, Any]) -> None:
         name = options["id"]
         ids = [int(name)] if name.isdecimal() else message_ids(name, self._using)
         stories = [found for one in ids if (found := story(one, self._using)) is not None]
         if not stories:
-            raise CommandError(f"There is no message {name!r}.", returncode=UNHEALTHY)
+            raise CommandError(f"There is no message {name!r}.", returncode=ExitCode.UNHEALTHY)
         for found in stories:
             opened = _opened(found)
             if self._json:
@@ -141,7 +140,7 @@ class Command(BaseCommand):
                 f"{found.messages:,} messages, {found.recipients:,} recipients, {found.attempts:,} attempts: "
                 f"{len(found.findings)} findings, {found.copies} second copies after a doubt, {found.unknown} unknown"
             )
-        self._exit(HEALTHY if found.is_clean else UNHEALTHY)
+        self._exit(Health.HEALTHY if found.is_clean else Health.UNHEALTHY)
 
     # Acting.
 
@@ -166,7 +165,7 @@ class Command(BaseCommand):
     def _act(self, options: dict[str, Any], act: Callable[[Filter, str], int]) -> None:
         chosen = _filter(options)
         if chosen.is_empty and not options.get("all"):
-            raise CommandError("Say which: give a filter, or --all for every one.", returncode=USAGE_ERROR)
+            raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
         if options.get("dry_run"):
             count = recipients(chosen, self._using).count()
             self._tell(count, "recipients match; which of them can change is decided when it is done")
@@ -199,7 +198,7 @@ class Command(BaseCommand):
         try:
             found = import_queue(Source(options["source"]), queue, dry_run=not options["apply"])
         except SourceMissing as error:
-            raise CommandError(str(error), returncode=USAGE_ERROR) from error
+            raise CommandError(str(error), returncode=ExitCode.USAGE) from error
         if self._json:
             self._print_json({"applied": options["apply"], **asdict(found)})
         else:
@@ -212,7 +211,7 @@ class Command(BaseCommand):
             )
             if not options["apply"]:
                 self.stdout.write("Nothing was changed. Stop the other app's sender, then run it again with --apply.")
-        self._exit(UNHEALTHY if found.unreadable else HEALTHY)
+        self._exit(Health.UNHEALTHY if found.unreadable else Health.HEALTHY)
 
     # Saying.
 
@@ -225,16 +224,13 @@ class Command(BaseCommand):
     def _print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, default=str))
 
-    def _exit(self, code: int) -> None:
-        if code != HEALTHY:
-            raise SystemExit(code)
+    def _exit(self, health: Health) -> None:
+        if health is not Health.HEALTHY:
+            raise SystemExit(int(EXIT_CODES[health]))
 
 
-_WORDS = {HEALTHY: "HEALTHY", UNHEALTHY: "UNHEALTHY", DEGRADED: "DEGRADED"}
-
-
-def verdict(found: Status) -> tuple[int, list[str]]:
-    """The exit code for a status, and why it is not 0."""
+def verdict(found: Status) -> tuple[Health, list[str]]:
+    """Whether that is well, and why not."""
     settings = conf.get()
     bad, reasons = [], []
     if found.oldest_due_seconds is not None and found.oldest_due_seconds > settings.health_queue_seconds:
@@ -247,8 +243,8 @@ def verdict(found: Status) -> tuple[int, list[str]]:
         reasons.append(f"{unknown} recipients with an unknown outcome")
     if parked > settings.health_parked:
         reasons.append(f"{parked} parked recipients wait for a person")
-    code = UNHEALTHY if bad else DEGRADED if reasons else HEALTHY
-    return code, bad + reasons
+    health = Health.UNHEALTHY if bad else Health.DEGRADED if reasons else Health.HEALTHY
+    return health, bad + reasons
 
 
 def _nothing(parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.outbox.suppressed import allow, suppress
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.shared import Suppression
@@ -40,7 +41,9 @@ class Command(BaseCommand):
             return
         strange = [one for one in options["addresses"] if not re.fullmatch(r"[^@\s]+@[^@\s]+", one)]
         if strange:
-            raise CommandError(f"{printable(strange[0])} is no address: write it as name@example.com", returncode=2)
+            raise CommandError(
+                f"{printable(strange[0])} is no address: write it as name@example.com", returncode=ExitCode.USAGE
+            )
         if options["command"] == "add":
             count = suppress(
                 options["addresses"],

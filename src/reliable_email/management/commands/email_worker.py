@@ -13,12 +13,11 @@ from django.core.management.base import BaseCommand, CommandError
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
 from reliable_email.delivery.route import Route
+from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker import Worker, WorkerOptions
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.route_state import DatabaseRouteStateStore
-
-USAGE_ERROR = 2
 
 
 class Command(BaseCommand):
@@ -44,7 +43,7 @@ class Command(BaseCommand):
         settings = conf.get()
         for name in ("connections", "batch", "max_messages"):
             if options[name] is not None and options[name] < 1:
-                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.", returncode=USAGE_ERROR)
+                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.", returncode=ExitCode.USAGE)
         using = outbox_database(options["database"])
         worker = Worker(
             WorkerOptions(
@@ -76,7 +75,7 @@ class Command(BaseCommand):
             try:
                 transactions = worker.run()
             except KeyMissing as error:
-                raise CommandError(str(error), returncode=1) from error
+                raise CommandError(str(error), returncode=ExitCode.UNHEALTHY) from error
         if options["json"]:
             told = {"worker": worker.name, "transactions": transactions, "stopped_by": stages.signal_name}
             self.stdout.write(json.dumps(told))

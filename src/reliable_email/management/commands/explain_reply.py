@@ -14,10 +14,11 @@ from reliable_email import providers
 from reliable_email.classification import Failure, classify
 from reliable_email.classification.meanings import MEANINGS, package_does
 from reliable_email.classification.pasted import read_reply
+from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.smtp.replies import Reply, ReplyError
 from reliable_email.smtp.stages import Stage
+from reliable_email.values import printable
 
-USAGE_ERROR = 2
 MAX_LINE_BYTES = 256 * 1024
 
 
@@ -47,18 +48,18 @@ class Command(BaseCommand):
         if options["batch"] is not None:
             if options["reply"] is not None:
                 raise CommandError(
-                    "--batch reads its replies from a file: give no reply as well.", returncode=USAGE_ERROR
+                    "--batch reads its replies from a file: give no reply as well.", returncode=ExitCode.USAGE
                 )
             self._explain_lines(options["batch"])
             return
         if options["reply"] is None:
-            raise CommandError("Give a reply to explain, or --batch.", returncode=USAGE_ERROR)
+            raise CommandError("Give a reply to explain, or --batch.", returncode=ExitCode.USAGE)
         try:
             reply = read_reply(_decoded(options["reply"]))
             stage = _stage(options["stage"])
             provider = None if options["provider"] is None else providers.get(options["provider"]).name
         except (ReplyError, ValueError) as error:
-            raise CommandError(_printable(f"{error}"), returncode=USAGE_ERROR) from error
+            raise CommandError(printable(f"{error}"), returncode=ExitCode.USAGE) from error
         failure = classify(reply, stage=stage, provider=provider)
         if options["json"]:
             self._print(json.dumps(_as_json(failure) | _explanation(failure, reply)))
@@ -74,7 +75,7 @@ class Command(BaseCommand):
             with Path(name).open("rb") as stream:
                 self._explain_stream(stream)
         except OSError as error:
-            raise CommandError(_printable(f"Cannot read {name}: {error.strerror}"), returncode=USAGE_ERROR) from error
+            raise CommandError(printable(f"Cannot read {name}: {error.strerror}"), returncode=ExitCode.USAGE) from error
 
     def _explain_stream(self, stream: BinaryIO | None) -> None:
         for line in _text_lines() if stream is None else _lines(stream):
@@ -116,7 +117,7 @@ def _explained(line: bytes) -> dict[str, object]:
         # A provider that is not known is no mistake here: logs name servers that nobody has a rule for.
         return _as_json(classify(read_reply(reply), stage=_stage(stage), provider=provider))
     except (ReplyError, ValueError) as error:
-        return {"error": _printable(str(error))}
+        return {"error": printable(str(error))}
 
 
 def _stage(name: str | None) -> Stage | None:
@@ -157,7 +158,7 @@ def _explanation(failure: Failure, reply: Reply) -> dict[str, object]:
 def _as_text(failure: Failure, reply: Reply) -> Iterator[str]:
     meaning = MEANINGS[failure.cause]
     person = failure.help if failure.help != f"{meaning.says} {meaning.person}".strip() else meaning.person
-    yield _printable(str(reply))
+    yield printable(str(reply))
     yield ""
     yield f"Cause      {failure.cause.value}: {meaning.says}"
     yield f"About      {failure.scope.value.replace('_', ' ')}"
@@ -186,13 +187,3 @@ def _decoded(argument: str) -> str:
 
 def _has_surrogates(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _printable(text: str) -> str:
-    """A server's words with control, bidirectional and unassigned characters escaped."""
-    return "".join(
-        character
-        if character.isprintable() or character == " "
-        else character.encode("unicode_escape", "replace").decode()
-        for character in text
-    )

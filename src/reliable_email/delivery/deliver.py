@@ -458,15 +458,3 @@ class Delivery:
 
 def _idempotency_value(submission: Submission) -> str:
     return submission.options.idempotency_key or submission.message_id.strip("<>")
-
-
-def deliver(
-    submissions: Iterable[Submission],
-    routes: Sequence[Route],
-    *,
-    store: RouteStateStore,
-    timeout: float | None = None,
-    on_attempt: Callable[[Submission, Attempt], None] | None = None,
-) -> list[DeliveryReport]:
-    """Deliver a batch at once; see `Delivery`."""
-    return Delivery(routes, store=store, timeout=timeout, on_attempt=on_attempt).deliver(submissions)

@@ -122,6 +122,7 @@ class Server:
         self._clock = clock
         self._log = log
         self._seconds = seconds
+        self.interrupt_after: int | None = None  # the process is interrupted behind so many transactions
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """See `Transport.transact`."""
@@ -151,6 +152,8 @@ class Server:
             )
         )
         self._clock.at += seconds
+        if len(self._log) == self.interrupt_after:
+            raise KeyboardInterrupt
         stages = [answers[address].stage for address in job.recipients]
         return Transaction(
             job=job,
@@ -191,6 +194,7 @@ class World:
         self.routes: list[Route] = []
         self.store = MemoryRouteStateStore(clock=lambda: self.clock.at)
         self.jitter = jitter
+        self.interrupt_after: int | None = None
 
     def add(self, *answers: Answer, alias: str | None = None, seconds: float = 0.0, **changes: object) -> None:
         """A route that gives these answers in turn, to all recipients of a transaction alike; the last for ever."""
@@ -213,11 +217,16 @@ class World:
         """A route that answers by a function."""
         name = alias or "abcdefgh"[len(self.routes)]
         server = Server(name, answer, clock=self.clock, log=self.log, seconds=seconds)
+        server.interrupt_after = self.interrupt_after
         self.routes.append(Route(alias=name, transport=server, **changes))  # type: ignore[arg-type]
 
     def deliver(self, *submissions: Submission, timeout: float | None = None) -> list[DeliveryReport]:
         """Deliver them as one batch."""
-        delivery = Delivery(
+        return self.delivery(timeout=timeout).deliver(submissions)
+
+    def delivery(self, *, timeout: float | None = None) -> Delivery:
+        """A batch to come."""
+        return Delivery(
             self.routes,
             store=self.store,
             timeout=timeout,
@@ -225,7 +234,6 @@ class World:
             random=lambda: self.jitter,
             now=self.clock.now,
         )
-        return delivery.deliver(submissions)
 
     @property
     def asked(self) -> Sequence[str]:

@@ -317,3 +317,20 @@ def test_suppressed_recipients_are_rejected_without_a_connection() -> None:
     assert report.recipients[B].cause is Cause.SUPPRESSED
     assert report.rejected == [B]
     assert [one.recipients for one in world.log] == [(A,)]
+
+
+@pytest.mark.parametrize(
+    ("second", "outcome"), [(TAKEN, Outcome.UNKNOWN), (NO_SUCH_USER, Outcome.DEFERRED)], ids=["completed", "not yet"]
+)
+def test_an_interrupted_batch_still_answers_for_every_message(second: Answer, outcome: Outcome) -> None:
+    """A task's time limit or Ctrl-C: what was taken is known, what may have been is unknown, the rest was not sent."""
+    world = World()
+    world.interrupt_after = 2  # when the second transaction is over at the server, and nobody was told
+    answers = iter([TAKEN, second, TAKEN])
+    world.add_server(lambda job: dict.fromkeys(job.recipients, next(answers)))
+    delivery = world.delivery()
+    with pytest.raises(KeyboardInterrupt):
+        delivery.deliver([submission(A, number=1), submission(A, number=2), submission(A, number=3)])
+    assert [one.recipients[A].outcome for one in delivery.reports] == [Outcome.ACCEPTED, outcome, Outcome.DEFERRED]
+    assert "interrupted" in delivery.reports[1].recipients[A].failure.detail
+    assert "interrupted" in delivery.reports[2].recipients[A].failure.detail

@@ -360,3 +360,23 @@ class TestTelling:
             assert backend_for(server).send_messages([message(A)]) == 1
         finally:
             signals.message_delivered.disconnect(fail)
+
+
+def test_a_batch_that_is_interrupted_reports_and_is_not_sent_twice() -> None:
+    """A task's time limit strikes behind the first message, and the queue runs the task again."""
+
+    def time_is_over(**kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    batch = [message(A, subject="one"), message(B, subject="two")]
+    with ScriptedServer() as server:
+        signals.attempt_finished.connect(time_is_over)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                backend_for(server).send_messages(batch)
+        finally:
+            signals.attempt_finished.disconnect(time_is_over)
+        assert [delivery_of(one).accepted for one in batch] == [[A], []]
+        backend_for(server).send_messages(batch)
+        taken = sorted(recipient for one in server.messages for recipient in one.recipients)
+        assert taken == [A, B]

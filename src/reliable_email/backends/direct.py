@@ -80,14 +80,19 @@ def send_directly(
         )
 
     delivery = Delivery(routes, store=choose_store(), timeout=timeout, on_attempt=tell)
-    with _databases_left_as_found():
-        reports = delivery.deliver([entry.submission for entry in to_send]) if to_send else []
-    by_entry = {id(entry): report for entry, report in zip(to_send, reports, strict=True)}
+    try:
+        if to_send:
+            with _databases_left_as_found():
+                delivery.deliver([entry.submission for entry in to_send])
+    finally:
+        # Also where it was interrupted: whoever sends the same objects again must not make second copies.
+        by_entry = {id(entry): report for entry, report in zip(to_send, delivery.reports, strict=False)}
+        for entry in entries:
+            entry.message.delivery = _merged(entry, by_entry.get(id(entry)))  # type: ignore[attr-defined]
     failed: list[DeliveryReport] = []
     sent = 0
     for entry in entries:
-        report = _merged(entry, by_entry.get(id(entry)))
-        entry.message.delivery = report  # type: ignore[attr-defined]
+        report: DeliveryReport = entry.message.delivery  # type: ignore[attr-defined]
         if report.accepted:
             sent += 1
         else:

@@ -11,24 +11,33 @@ with an outcome; nothing raises for what happens on a route.
 import logging
 import random as _random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery import breaker, filters
 from reliable_email.delivery.breaker import Permission
-from reliable_email.delivery.failures import closed_failure, local_failure, not_told_of, unknown_failure
+from reliable_email.delivery.failures import closed_failure, interrupted, local_failure, not_told_of, unknown_failure
 from reliable_email.delivery.policy import Decision, Effect, Step, decide, direct_delay
 from reliable_email.delivery.prefixed import with_header
-from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.delivery.submission import OnUnknown, Priority, Submission
 from reliable_email.delivery.ways import MessageWay, RecipientWay, Turns, Work, counted_seconds, outcome_of_attempt
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import Authorize, Content, Job, RecipientResult, Transaction, Verdict, allow_all
+from reliable_email.smtp.transaction import (
+    Authorize,
+    Content,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Verdict,
+    allow_all,
+)
 
 logger = logging.getLogger("reliable_email.delivery")
 
@@ -68,19 +77,41 @@ class Delivery:
         # A breaker is there to find another way. Where there is none, only a refused password stops a direct send.
         self._is_lone = len(routes) == 1
         self._last_failures: dict[str, Failure] = {}
+        self._messages: list[MessageWay] = []
+
+    @property
+    def reports(self) -> list[DeliveryReport]:
+        """What became of each submission, in order; as far as it is known, where `deliver` was interrupted."""
+        return [message.report() for message in self._messages]
 
     def deliver(self, submissions: Iterable[Submission]) -> list[DeliveryReport]:
-        """What became of each submission, in order."""
-        messages = [
+        """What became of each submission, in order.
+
+        What is no failure of a route (Ctrl-C, the time limit of a task) is raised, and `reports` answers all the same.
+        """
+        messages = self._messages = [
             MessageWay(one, [RecipientWay(address) for address in one.recipients], self._timeout) for one in submissions
         ]
+        try:
+            self._deliver(messages)
+        except BaseException as error:
+            self._note_interruption(error)
+            raise
+        return self.reports
+
+    def _deliver(self, messages: list[MessageWay]) -> None:
         self._suppress(messages)
         rounds = max(route.max_attempts for route in self._routes)
         for number in range(1, rounds + 1):
             if number > 1 and not self._pause(messages, number):
                 break
             self._round(messages)
-        return [self._report(message) for message in messages]
+
+    def _note_interruption(self, error: BaseException) -> None:
+        for message in self._messages:
+            for recipient in message.open_recipients:
+                if recipient.failure is None:
+                    recipient.failure = interrupted(error, may_have_it=False)
 
     def _suppress(self, messages: list[MessageWay]) -> None:
         """Reject whom this site sends nothing to, before anybody is asked."""
@@ -259,6 +290,7 @@ class Delivery:
 
     def _run(self, route: Route, works: list[Work]) -> None:
         by_job = {id(work.job): work for work in works}
+        handed_over: dict[int, Collection[str]] = {}  # for whom the terminator may be on its way, by job
         deadline = Turns()
 
         def jobs() -> Iterator[Job]:
@@ -274,13 +306,27 @@ class Delivery:
                 if closed is not None:
                     self._pass_over(route, work.recipients, closed)
 
-        for transaction in route.transport.transact(jobs(), deadline=deadline, authorize=self._authorize):
-            self._digest(route, by_job.pop(id(transaction.job)), transaction)
+        def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
+            allowed = self._authorize(grants, settled)
+            handed_over.update((id(grant.job), grant.recipients) for grant in grants if grant.job in allowed)
+            return allowed
+
+        transactions = route.transport.transact(jobs(), deadline=deadline, authorize=authorize)
+        try:
+            for transaction in transactions:
+                attempt = self._digest(route, by_job[id(transaction.job)], transaction)
+                work = by_job.pop(id(transaction.job))
+                self._tell_attempt(work, attempt)
+        except BaseException as error:
+            for key in by_job.keys() & handed_over.keys():
+                by_job[key].doubt(route.alias, handed_over[key], interrupted(error, may_have_it=True))
+            raise
         for work in by_job.values():  # a transport that forgot a job has not sent it
             failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.DISCONNECTED, detail="it was never tried")
             result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
             results = dict.fromkeys(work.job.recipients, result)
-            self._digest(route, work, Transaction(job=work.job, results=results, stage=Stage.CONNECT, failure=failure))
+            transaction = Transaction(job=work.job, results=results, stage=Stage.CONNECT, failure=failure)
+            self._tell_attempt(work, self._digest(route, work, transaction))
 
     def _closed_meanwhile(self, route: Route, work: Work) -> Failure | None:
         state = self._store.read(route)
@@ -294,7 +340,7 @@ class Delivery:
             return known  # it was said a moment ago, and in this very stream
         return closed
 
-    def _digest(self, route: Route, work: Work, transaction: Transaction) -> None:
+    def _digest(self, route: Route, work: Work, transaction: Transaction) -> Attempt:
         message = work.message
         message.asked[route.alias] = message.asked.get(route.alias, 0) + 1
         message.seconds_left -= counted_seconds(transaction)
@@ -322,7 +368,7 @@ class Delivery:
                 worst = failure, decision
         self._store.settle(route, reserved=work.reserved, used=used)
         self._tell(route, message.submission, worst, transaction)
-        self._note_attempt(route, work, transaction, worst[0] if worst else None)
+        return self._note_attempt(route, work, transaction, worst[0] if worst else None)
 
     def _accept(self, route: Route, recipient: RecipientWay) -> None:
         if route.delivers:
@@ -408,7 +454,7 @@ class Delivery:
         if worst is None and (accepted or was_heard):
             self._store.tell(route, RouteEvent(failure=None, sender_domain=submission.from_domain))
 
-    def _note_attempt(self, route: Route, work: Work, transaction: Transaction, failure: Failure | None) -> None:
+    def _note_attempt(self, route: Route, work: Work, transaction: Transaction, failure: Failure | None) -> Attempt:
         outcomes = {one.address: outcome_of_attempt(one) for one in work.recipients}
         first = failure or next((one.failure for one in work.recipients if one.failure is not None), None)
         attempt = Attempt(
@@ -422,38 +468,11 @@ class Delivery:
             peer=transaction.peer,
         )
         work.message.attempts.append(attempt)
+        return attempt
+
+    def _tell_attempt(self, work: Work, attempt: Attempt) -> None:
         if self._on_attempt is not None:
             self._on_attempt(work.message.submission, attempt)
-
-    # Telling.
-
-    def _report(self, message: MessageWay) -> DeliveryReport:
-        outcomes = {one.address: self._outcome(one) for one in message.recipients}
-        return DeliveryReport(
-            recipients=Recipients(outcomes),
-            attempts=tuple(message.attempts),
-            message_id=message.submission.message_id,
-        )
-
-    def _outcome(self, recipient: RecipientWay) -> RecipientOutcome:
-        outcome = recipient.outcome
-        failure = recipient.failure
-        if outcome is None:
-            # Nothing was left to try. Whether it could be later is the last failure's word.
-            outcome = Outcome.DEFERRED
-            if failure is None:
-                failure = local_failure(Cause.TIMEOUT, "the message's time was over before any route could be asked")
-        if recipient.may_have_it and outcome is not Outcome.ACCEPTED:
-            # What a later attempt was told says nothing about the copy that may have been taken.
-            outcome = Outcome.UNKNOWN
-        return RecipientOutcome(
-            outcome=outcome,
-            cause=failure.cause if failure is not None else None,
-            reply=recipient.result.reply if recipient.result is not None else None,
-            route=recipient.route,
-            attempts=recipient.attempts,
-            failure=failure,
-        )
 
 
 def _idempotency_value(submission: Submission) -> str:

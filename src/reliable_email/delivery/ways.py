@@ -1,10 +1,12 @@
 """How far each recipient and each message of a batch has come: the notes that a direct delivery keeps."""
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from reliable_email.classification import Failure
-from reliable_email.delivery.report import Attempt, Outcome
+from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.failures import local_failure
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.submission import Submission
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.stages import Stage
@@ -32,6 +34,27 @@ class RecipientWay:
     too_large_for: set[str] = field(default_factory=set)
     passed_over: set[str] = field(default_factory=set)  # routes that were closed when it was their turn
 
+    def told(self) -> RecipientOutcome:
+        """What became of it, as far as anybody knows."""
+        outcome = self.outcome
+        failure = self.failure
+        if outcome is None:
+            # Nothing was left to try. Whether it could be later is the last failure's word.
+            outcome = Outcome.DEFERRED
+            if failure is None:
+                failure = local_failure(Cause.TIMEOUT, "the message's time was over before any route could be asked")
+        if self.may_have_it and outcome is not Outcome.ACCEPTED:
+            # What a later attempt was told says nothing about the copy that may have been taken.
+            outcome = Outcome.UNKNOWN
+        return RecipientOutcome(
+            outcome=outcome,
+            cause=failure.cause if failure is not None else None,
+            reply=self.result.reply if self.result is not None else None,
+            route=self.route,
+            attempts=self.attempts,
+            failure=failure,
+        )
+
 
 @dataclass(slots=True, eq=False)
 class MessageWay:
@@ -49,6 +72,14 @@ class MessageWay:
         """Those for whom something may still be tried."""
         return [one for one in self.recipients if one.outcome is None]
 
+    def report(self) -> DeliveryReport:
+        """What became of it."""
+        return DeliveryReport(
+            recipients=Recipients({one.address: one.told() for one in self.recipients}),
+            attempts=tuple(self.attempts),
+            message_id=self.submission.message_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -59,6 +90,14 @@ class Work:
     recipients: tuple[RecipientWay, ...]
     reserved: int
     is_probe: bool
+
+    def doubt(self, route: str, addresses: Collection[str], failure: Failure) -> None:
+        """Nobody will read the reply to what was handed over for these addresses."""
+        for recipient in self.recipients:
+            if recipient.outcome is None and recipient.address in addresses:
+                recipient.may_have_it = True
+                recipient.route = route
+                recipient.failure = failure
 
 
 class Turns(Deadline):

@@ -1,5 +1,8 @@
 """`only_to` and the suppression list at the doors that send at once, over a real socket and a real table."""
 
+import asyncio
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -90,3 +93,36 @@ def test_a_thread_that_only_sends_keeps_no_connection_to_the_database() -> None:
         thread.join()
     assert left_open
     assert not any(left_open)
+
+
+@pytest.mark.django_db
+def test_a_send_from_a_coroutine_goes_out() -> None:
+    """Django forbids database work there, so the list is not asked; everybody else's sends ask it all the same."""
+    Suppression.objects.create(address=B, created_at=timezone.now())
+
+    async def send(server: ScriptedServer) -> int:
+        return backend_for(server).send_messages([message(A)])
+
+    with ScriptedServer() as server:
+        assert asyncio.run(send(server)) == 1
+        with pytest.raises(DeliveryError, match="suppression list"):
+            backend_for(server).send_messages([message(B)])
+
+
+def test_a_site_without_a_database_sends() -> None:
+    """The app is installed for its commands and checks alone."""
+    script = """
+import sys
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["reliable_email"], DATABASES={})
+import django
+django.setup()
+from django.core.mail import EmailMessage
+from reliable_email.backends import ReliableSMTPBackend
+backend = ReliableSMTPBackend(host="127.0.0.1", port=int(sys.argv[1]))
+print(backend.send_messages([EmailMessage("s", "b", "me@example.org", ["a@example.net"])]))
+"""
+    with ScriptedServer() as server:
+        ended = subprocess.run([sys.executable, "-c", script, str(server.port)], capture_output=True, text=True)
+        assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
+        assert received(server) == [(A,)]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.mail import EmailMessage
-from django.utils.crypto import salted_hmac
 
 from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.doors import FailoverOptions, failover_options
+from reliable_email.backends.fingerprint import keyed
 from reliable_email.backends.routes import MailerKind, delivering_alias, mailer, routes_of
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.foreign import ForeignTransport
@@ -99,12 +99,11 @@ def make_route(alias: str) -> Route:
     entry = mailer(alias)
     if entry.kind in (MailerKind.OUTBOX, MailerKind.FAILOVER, MailerKind.ERROR_MAIL):
         raise InvalidMailer("It sends through other mailers, so it is no route.", alias=alias)
-    identity = f"{alias}\0{entry.backend}"
     return Route(
         alias=alias,
         transport=ForeignTransport(lambda: mailers[alias], alias=alias),
         provider=provider_of(entry.backend),
-        fingerprint=salted_hmac("reliable_email.route", identity, algorithm="sha256").hexdigest()[:32],
+        fingerprint=keyed(f"{alias}\0{entry.backend}"),
         max_attempts=1,
         delivers=entry.kind not in _SHOW_ONLY,
         is_foreign=True,

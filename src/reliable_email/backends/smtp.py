@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
-from django.utils.crypto import salted_hmac
 
 from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
+from reliable_email.backends.fingerprint import keyed
 from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.classification import classify
 from reliable_email.delivery.filters import restricted
@@ -137,7 +137,7 @@ def fingerprint(options: ConnectionOptions) -> str:
         "" if credentials is None else f"{credentials.username}\0{credentials.password}\0{credentials.token_provider!r}"
     )
     told = f"{options.host}\0{options.port}\0{options.tls.mode}\0{login}"
-    return salted_hmac("reliable_email.route", told, algorithm="sha256").hexdigest()[:32]
+    return keyed(told)
 
 
 def _open_error(error: WireError, options: SMTPOptions) -> Exception:

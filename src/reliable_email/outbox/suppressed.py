@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from django.db import connections, router, transaction
 from django.db.models import Q
-from django.db.utils import Error as DatabaseError
 
 from reliable_email.delivery import filters
+from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.shared import Suppression
 
@@ -81,8 +81,9 @@ def _for_direct_sends(addresses: Sequence[str]) -> Collection[str]:
     try:
         with guard:
             found = suppressed(using, addresses)
-    except (DatabaseError, RuntimeError, AssertionError) as error:  # the last two from test runners that forbid it
-        _away_until = time.monotonic() + _AWAY_SECONDS
+    except AWAY as error:
+        if is_away_for_all(error):
+            _away_until = time.monotonic() + _AWAY_SECONDS
         logger.warning("The suppression list cannot be read, mail goes without it: %s", error)
         return ()
     return [address for address in addresses if address.lower() in found]

@@ -18,7 +18,6 @@ from typing import Any
 
 from django.core.signals import request_finished
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
-from django.db.utils import Error as DatabaseError
 from django.utils import timezone
 
 from reliable_email import signals
@@ -30,13 +29,12 @@ from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, register_store
 from reliable_email.delivery.submission import Priority
+from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.shared import RouteState
 
 logger = logging.getLogger("reliable_email.store")
 
-# A database that cannot be used, and test runners that forbid it (RuntimeError by pytest, AssertionError by Django).
-_AWAY = (DatabaseError, RuntimeError, AssertionError)
 _FRESH_SECONDS = 1.0
 _OFFSET_SECONDS = 60.0
 _AWAY_SECONDS = 10.0
@@ -175,7 +173,7 @@ class DatabaseRouteStateStore:
         if time.monotonic() - self._offset_at > _OFFSET_SECONDS and self._may_use_database():
             try:
                 moment = database_now(self.using)
-            except _AWAY as error:
+            except AWAY as error:
                 self._is_away(error)
             else:
                 if timezone.is_naive(moment):
@@ -190,7 +188,7 @@ class DatabaseRouteStateStore:
             self.flush()
             try:
                 known = self._load(route.alias)
-            except _AWAY as error:
+            except AWAY as error:
                 self._is_away(error)
         return _for_configuration(known, route.fingerprint)
 
@@ -214,7 +212,7 @@ class DatabaseRouteStateStore:
             try:
                 if self._change_row(route, change):
                     return
-            except _AWAY as error:
+            except AWAY as error:
                 self._is_away(error)
         with self._lock:
             known = self._known.get(route.alias, _Known())
@@ -262,7 +260,8 @@ class DatabaseRouteStateStore:
     def _is_away(self, error: Exception) -> None:
         if time.monotonic() >= self._away_until:
             logger.warning("Route state is kept in this process for now, the database does not answer: %s", error)
-        self._away_until = time.monotonic() + _AWAY_SECONDS
+        if is_away_for_all(error):
+            self._away_until = time.monotonic() + _AWAY_SECONDS
 
 
 def _for_configuration(known: _Known, fingerprint: str) -> _Known:

@@ -205,3 +205,16 @@ def test_messages_leave_by_send_as_always(failover: Failover, serve: Any) -> Non
     failover(dead(), server)
     assert EmailMessage("s", "b", "me@example.org", [A]).send() == 1
     assert received(server) == [(A,)]
+
+
+def test_open_goes_on_where_somebody_elses_backend_cannot_be_opened(
+    failover: Failover, serve: Callable[..., ScriptedServer]
+) -> None:
+    """Django's own backend raises what the socket raised, and the next route is asked all the same."""
+    foreign = {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {"host": "127.0.0.1", "port": closed_port()},
+    }
+    assert failover(foreign, serve()).open() is True
+    with pytest.raises(OSError):
+        failover(foreign, foreign | {"OPTIONS": foreign["OPTIONS"] | {"timeout": 1}}).open()

@@ -13,7 +13,7 @@ from reliable_email.backends.routes import MailerKind, delivering_alias, mailer,
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.route import Route
-from reliable_email.exceptions import DeliveryError, InvalidMailer
+from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
 
 # What these take is shown to somebody, and has reached nobody.
@@ -40,14 +40,15 @@ class FailoverBackend(Door):
         """Make sure that one route can be reached; True where a new connection had to be made for that.
 
         Raises:
-            DeliveryError: none can, unless `fail_silently`. It is the first route's.
+            DeliveryError: none can, unless `fail_silently`. It is the first route's, and of whatever class somebody
+                else's backend raises.
         """
-        first_error: DeliveryError | None = None
+        first_error: Exception | None = None
         for one in routes_of(self._own_alias):
             backend = mailers[one.alias]
             try:
                 return bool(backend.open())
-            except DeliveryError as error:
+            except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
                 first_error = first_error or error
         if first_error is not None and not self.fail_silently:
             raise first_error

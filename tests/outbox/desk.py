@@ -8,6 +8,7 @@ from django.core.mail import EmailMessage
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.worker import Worker, WorkerOptions
@@ -30,13 +31,13 @@ def queue(using: str, *to: str, mailer: str = "routes", **wishes: Any) -> Outbox
     return message
 
 
-def worker(using: str, *routes: Route, **options: Any) -> Worker:
+def worker(using: str, *routes: Route, store: RouteStateStore | None = None, **options: Any) -> Worker:
     """A worker that delivers every mailer by these routes, until nothing is left."""
     defaults: dict[str, Any] = {"connections": 1, "until_empty": True, "lease_seconds": 30.0, "poll_seconds": 0.05}
     return Worker(
         WorkerOptions(using=using, **defaults | options),
         routes_of=lambda mailer: list(routes),
-        store=MemoryRouteStateStore(),
+        store=store or MemoryRouteStateStore(),
     )
 
 

@@ -7,9 +7,16 @@ import pytest
 from django.db.models import Sum
 
 from reliable_email import signals
+from reliable_email.classification import Cause
+from reliable_email.delivery.breaker import Permission
+from reliable_email.delivery.failures import local_failure
+from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery.policy import Effect
+from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox.claim import Wanted, claim
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.providers import Quota
 from reliable_email.smtp.transaction import Job
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow, database_now
@@ -108,6 +115,22 @@ def test_waiting_for_a_closed_route_spends_no_attempt(using: str) -> None:
     let_time_pass(using)
     worker(using, network.route()).run()
     assert states(using) == [State.ACCEPTED] * 10
+
+
+def test_the_only_probe_is_left_to_who_may_send(using: str) -> None:
+    """A worker whose quota is used up does not take it and stay away with it."""
+    now = [1_800_000_000.0]
+    store = MemoryRouteStateStore(clock=lambda: now[0])
+    route = Network().route(quotas=(Quota(window_seconds=86_400, limit=1),))
+    down = local_failure(Cause.CONNECT_FAILED, "connection refused")
+    for _ in range(3):
+        store.tell(route, RouteEvent(failure=down, effect=Effect.COUNT, sender_domain="example.org"))
+    assert store.reserve(route, 1, priority=Priority.HIGH)
+    now[0] += 3600
+    queue(using)
+    worker(using, route, store=store).run()
+    assert states(using) == [State.QUEUED]
+    assert store.ask(route, sender_domain="example.org") is Permission.PROBE
 
 
 def test_an_unknown_refusal_is_checked_with_one_other_route(using: str) -> None:

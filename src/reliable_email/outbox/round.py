@@ -202,10 +202,6 @@ class Round:
         message = ways[0].message
         for way in ways:
             way.asked.add(route.alias)
-        answer = self._store.ask(route, sender_domain=message.from_domain)
-        if answer is Permission.NO:
-            _pass_over(ways, route, Cause.ROUTE_CLOSED, "this route is closed")
-            return None
         limit = route.max_message_bytes
         if limit is not None and message.content_size > limit:
             for way in ways:
@@ -216,6 +212,12 @@ class Round:
             return None
         if not self._store.reserve(route, len(ways), priority=ways[0].claimed.priority.priority):
             _pass_over(ways, route, Cause.QUOTA_EXCEEDED, "this route's quota is used up for now")
+            return None
+        # Asked last: whoever is given the only probe and then stays away keeps the others from it.
+        answer = self._store.ask(route, sender_domain=message.from_domain)
+        if answer is Permission.NO:
+            self._store.settle(route, reserved=len(ways), used=0)
+            _pass_over(ways, route, Cause.ROUTE_CLOSED, "this route is closed")
             return None
         job = Job(
             sender=message.sender,

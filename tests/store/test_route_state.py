@@ -212,8 +212,9 @@ def test_a_pause_holds_in_every_process_until_it_is_lifted(using: str) -> None:
     assert DatabaseRouteStateStore(using).ask(route(), sender_domain="") is Permission.YES
 
 
-def test_opening_and_closing_are_signalled(using: str) -> None:
-    """Whoever wants to be told is told, with the reason."""
+@pytest.mark.parametrize("is_shared", [True, False], ids=["database", "memory"])
+def test_opening_and_closing_are_signalled(using: str, *, is_shared: bool) -> None:
+    """Whoever wants to be told is told, with the reason, by either store."""
     heard: list[tuple[str, Any]] = []
 
     def on_open(**told: Any) -> None:
@@ -225,7 +226,7 @@ def test_opening_and_closing_are_signalled(using: str) -> None:
     signals.route_opened.connect(on_open)
     signals.route_closed.connect(on_close)
     try:
-        store = DatabaseRouteStateStore(using)
+        store = DatabaseRouteStateStore(using) if is_shared else MemoryRouteStateStore()
         store.tell(route(), failed(Effect.OPEN, cause=Cause.AUTH_FAILED))
         store.resume(route())
     finally:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from reliable_email.delivery import breaker, quota
+from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
@@ -40,11 +41,13 @@ class MemoryRouteStateStore:
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
         with self._lock:
-            state = self.read(route)
-            self._states[route.alias] = apply_event(state, event, now=self._clock())
+            before = self.read(route)
+            after = self._states[route.alias] = apply_event(before, event, now=self._clock())
             if event.effect is Effect.EXHAUSTED:
                 ledger = self._ledger(route)
                 self._ledgers[route.alias] = quota.lowered(ledger, route.quotas, now=self._clock())
+        # Whoever listens may take its time, or ask this store: not under its lock.
+        announce(route.alias, before, after, sender=type(self))
 
     def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
         """See `RouteStateStore`."""
@@ -72,12 +75,16 @@ class MemoryRouteStateStore:
     def pause(self, route: Route, *, by: str) -> None:
         """Take a route out of use in this process."""
         with self._lock:
-            self._states[route.alias] = breaker.pause(self.read(route), by=by, now=self._clock())
+            before = self.read(route)
+            after = self._states[route.alias] = breaker.pause(before, by=by, now=self._clock())
+        announce(route.alias, before, after, sender=type(self))
 
     def resume(self, route: Route) -> None:
         """Put it back."""
         with self._lock:
-            self._states[route.alias] = breaker.resume(self.read(route))
+            before = self.read(route)
+            after = self._states[route.alias] = breaker.resume(before)
+        announce(route.alias, before, after, sender=type(self))
 
     def forget(self) -> None:
         """Forget everything."""

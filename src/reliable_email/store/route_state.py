@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -20,9 +19,9 @@ from django.core.signals import request_finished
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
 from django.utils import timezone
 
-from reliable_email import signals
 from reliable_email.classification import Cause
 from reliable_email.delivery import breaker, quota
+from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase
 from reliable_email.delivery.memory import apply_event
 from reliable_email.delivery.policy import Effect
@@ -202,7 +201,7 @@ class DatabaseRouteStateStore:
             before = self._known.get(alias)
             self._known[alias] = known
         if before is not None:
-            _announce(alias, before.breaker, known.breaker)
+            announce(alias, before.breaker, known.breaker, sender=type(self))
         return known
 
     def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> None:
@@ -254,7 +253,7 @@ class DatabaseRouteStateStore:
             return False
         with self._lock:
             self._known[alias] = replace(after, version=version, read_at=time.monotonic())
-        _announce(alias, before.breaker, after.breaker)
+        announce(alias, before.breaker, after.breaker, sender=type(self))
         return True
 
     def _is_away(self, error: Exception) -> None:
@@ -270,23 +269,6 @@ def _for_configuration(known: _Known, fingerprint: str) -> _Known:
         breaker=breaker.with_configuration(known.breaker, fingerprint),
         ledger=quota.with_configuration(known.ledger, fingerprint),
     )
-
-
-def _announce(alias: str, before: BreakerState, after: BreakerState) -> None:
-    was_in_use, is_in_use = before.phase is Phase.CLOSED, after.phase is Phase.CLOSED
-    if was_in_use and not is_in_use:
-        until = None
-        if not after.needs_person and after.phase is not Phase.PAUSED:
-            until = timezone.now() + timedelta(seconds=max(0.0, after.until - time.time()))
-        signals.route_opened.send_robust(
-            sender=DatabaseRouteStateStore,
-            route=alias,
-            reason=after.reason,
-            until=until,
-            evidence=after.evidence or after.paused_by,
-        )
-    if is_in_use and not was_in_use:
-        signals.route_closed.send_robust(sender=DatabaseRouteStateStore, route=alias, evidence=before.evidence)
 
 
 def breaker_to_json(state: BreakerState) -> dict[str, Any]:

@@ -133,6 +133,18 @@ def test_the_only_probe_is_left_to_who_may_send(using: str) -> None:
     assert store.ask(route, sender_domain="example.org") is Permission.PROBE
 
 
+def test_a_size_that_a_route_refused_before_goes_to_the_next_at_once(using: str) -> None:
+    """What was learned of a route's limit spares it the next message of that size."""
+    store = MemoryRouteStateStore()
+    first, second = Network("first"), Network("second")
+    too_large = local_failure(Cause.MESSAGE_TOO_LARGE, "552 5.3.4 message too big")
+    store.tell(first.route(), RouteEvent(failure=too_large, effect=Effect.LEARN_SIZE, message_bytes=100))
+    queue(using)
+    worker(using, first.route(), second.route(), store=store).run()
+    assert (row(using).state, row(using).route) == (State.ACCEPTED, "second")
+    assert not first.taken
+
+
 def test_an_unknown_refusal_is_checked_with_one_other_route(using: str) -> None:
     """A 5xx that no rule knows may be the route's fault; two of them are the message's."""
     first, second, third = (Network(name, final="554 no") for name in ("first", "second", "third"))

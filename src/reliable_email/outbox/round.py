@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery.breaker import Permission, max_recipients, permission
+from reliable_email.delivery.breaker import Permission, max_message_bytes, max_recipients, permission
 from reliable_email.delivery.policy import Decision, Effect
 from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import Outcome
@@ -202,10 +202,10 @@ class Round:
         message = ways[0].message
         for way in ways:
             way.asked.add(route.alias)
-        limit = route.max_message_bytes
+        limit = self._max_message_bytes(route)
         if limit is not None and message.content_size > limit:
             for way in ways:
-                limits = [one.max_message_bytes for one in self._routes_for(way)]
+                limits = [self._max_message_bytes(one) for one in self._routes_for(way)]
                 if all(one is not None and message.content_size > one for one in limits):
                     detail = f"the message has {message.content_size:,} bytes, no route takes so many"
                     self._settlements.append(ended(way, Event.REJECT, Cause.MESSAGE_TOO_LARGE.value, detail))
@@ -228,6 +228,11 @@ class Round:
         by_address = {way.claimed.address: way for way in ways}
         reserved = len(ways) if route.quotas else 0
         return _Work(job, message, by_address, reserved, is_probe=answer is Permission.PROBE)
+
+    def _max_message_bytes(self, route: Route) -> int | None:
+        """As documented, or as learned from a refusal."""
+        learned = max_message_bytes(self._store.read(route), now=time.time())
+        return min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
 
     # Sending.
 

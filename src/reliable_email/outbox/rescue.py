@@ -83,14 +83,20 @@ def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
     if tables.vendor == "mysql":
         # MariaDB knows no OF; the messages' rows are locked too for this short while.
         lock = " FOR UPDATE SKIP LOCKED"
+    where = f"{r}.state IN ({marks(states)}) AND {r}.lease_until < {tables.now()} AND {r}.environment = %s"
+    parameters = [*states, policy.environment]
+    if tables.vendor == "mysql" and not tables.rows(
+        "rescue:look", f"SELECT 1 FROM {r} WHERE {where} LIMIT 1", parameters
+    ):
+        # InnoDB locks what it scans, if only for a moment, and a claim would skip those rows.
+        return []
     return tables.rows(
         "rescue:select",
         f"SELECT {r}.id, {r}.message_id, {r}.position, {r}.state, {r}.claim, {r}.unknowns, {r}.crashes, "
         f"{r}.started_at IS NOT NULL, {r}.authorized_route, {tables.age(f'{r}.authorized_at')}, {m}.on_unknown "
         f"FROM {r} JOIN {m} ON {m}.id = {r}.message_id "
-        f"WHERE {r}.state IN ({marks(states)}) AND {r}.lease_until < {tables.now()} AND {r}.environment = %s "
-        f"LIMIT {_ROWS}{lock}",
-        [*states, policy.environment],
+        f"WHERE {where} LIMIT {_ROWS}{lock}",
+        parameters,
     )
 
 

@@ -85,10 +85,9 @@ def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
         lock = " FOR UPDATE SKIP LOCKED"
     where = f"{r}.state IN ({marks(states)}) AND {r}.lease_until < {tables.now()} AND {r}.environment = %s"
     parameters = [*states, policy.environment]
-    if tables.vendor == "mysql" and not tables.rows(
-        "rescue:look", f"SELECT 1 FROM {r} WHERE {where} LIMIT 1", parameters
-    ):
-        # InnoDB locks what it scans, if only for a moment, and a claim would skip those rows.
+    look = f"SELECT 1 FROM {r} WHERE {where} LIMIT 1"
+    # InnoDB locks what it scans, if only for a moment, and a claim would skip those rows: look without a lock first.
+    if tables.vendor == "mysql" and not tables.rows("rescue:look", look, parameters):
         return []
     return tables.rows(
         "rescue:select",

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 
@@ -30,6 +31,7 @@ from reliable_email.testing.server import (
     stall,
     trickle,
 )
+from tests.servers.ground import wait_until
 
 ACCEPTED, REFUSED, NOT_SENT, UNKNOWN = Verdict.ACCEPTED, Verdict.REFUSED, Verdict.NOT_SENT, Verdict.UNKNOWN
 MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"
@@ -513,11 +515,55 @@ def test_connections_are_bounded_where_the_options_say_so() -> None:
         lent, _ = pool.pool.acquire(options, deadline=Deadline(5))
         transactions = list(SMTPTransport(options).transact([job()], deadline=Deadline(0.1), authorize=allow_all))
         assert only(transactions) == (NOT_SENT, Stage.CONNECT)
-        assert "busy" in transactions[0].failure.detail  # type: ignore[union-attr]
+        assert failure_kind(transactions) is FailureKind.BUSY
         pool.pool.release(lent)
         assert only(list(SMTPTransport(options).transact([job()], deadline=Deadline(5), authorize=allow_all)))[0] is (
             ACCEPTED
         )
+
+
+@pytest.mark.parametrize("stage", ["greeting", "ehlo", "auth"])
+def test_a_connection_too_many_is_waited_for_and_the_limit_is_kept(stage: str) -> None:
+    """The server lets us have two; a third message goes over one of them, and no third connection is tried again."""
+    refusal = Script(**{stage: "421 4.7.0 Too many concurrent connections"})
+    with ScriptedServer(Script(), Script(), refusal, Script(), login={"user": "word"}, tls="starttls") as server:
+        options = options_for(server)
+        transport = SMTPTransport(options)
+        first, _ = pool.pool.acquire(options, deadline=Deadline(5))
+        second, _ = pool.pool.acquire(options, deadline=Deadline(5))
+        assert not transport.is_full()
+        third: list[Transaction] = []
+        waiting = threading.Thread(
+            target=lambda: third.extend(transport.transact([job()], deadline=Deadline(30), authorize=allow_all))
+        )
+        waiting.start()
+        wait_until(transport.is_full, "a limit that is learned", lambda: "")
+        pool.pool.release(first)
+        waiting.join()
+        assert only(third)[0] is ACCEPTED
+        assert only(list(transport.transact([job()], deadline=Deadline(5), authorize=allow_all)))[0] is ACCEPTED
+        pool.pool.release(second)
+    assert len(server.connections) == 3
+
+
+def test_a_lone_connection_that_is_refused_is_told_at_once() -> None:
+    """Where no other is at work, there is nothing to wait for."""
+    with ScriptedServer(Script(greeting="421 4.7.0 Too many concurrent connections")) as server:
+        transactions = send(server)
+        assert not SMTPTransport(options_for(server)).is_full()
+    assert only(transactions) == (NOT_SENT, Stage.GREETING)
+    assert failure_kind(transactions) is FailureKind.REFUSED
+
+
+def test_a_probe_logs_in_and_sends_nothing() -> None:
+    """What a route would be refused for is known before a message needs it."""
+    with ScriptedServer(Script(), Script(auth="535 5.7.8 no"), login={"user": "word"}, tls="starttls") as server:
+        transport = SMTPTransport(options_for(server))
+        assert transport.probe(Deadline(5)) is None
+        failure = transport.probe(Deadline(5))
+    assert failure is not None
+    assert (failure.stage, failure.kind) == (Stage.AUTH, FailureKind.REFUSED)
+    assert server.messages == []
 
 
 def test_a_stream_without_end_gives_each_message_its_own_budget() -> None:

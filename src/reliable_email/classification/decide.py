@@ -168,6 +168,7 @@ _CAUSE_OF_KIND: dict[FailureKind, Cause] = {
     FailureKind.RESOLVER_FAILED: Cause.CONNECT_FAILED,
     FailureKind.CONNECT_FAILED: Cause.CONNECT_FAILED,
     FailureKind.TIMEOUT: Cause.TIMEOUT,
+    FailureKind.BUSY: Cause.CONNECTION_LIMIT,
     FailureKind.DISCONNECTED: Cause.DISCONNECTED,
     FailureKind.PROTOCOL: Cause.PROTOCOL_ERROR,
     FailureKind.NOT_SMTP: Cause.PROTOCOL_ERROR,

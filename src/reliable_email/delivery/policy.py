@@ -131,6 +131,9 @@ def decide(failure: Failure) -> Decision:
         case Cause.SYSTEM_TEMPORARY if is_one_recipients:
             # 4yz to one recipient: no reason to think less of the route, nor to leave it.
             return _RECIPIENT_LATER
+        case Cause.CONNECTION_LIMIT if failure.reply is None:
+            # Our own limit: all of them are at work, which says nothing against the route.
+            return Decision(step=Step.ANY_ROUTE, spends_attempt=False, retries_directly=True)
         case Cause.RATE_LIMITED if failure.scope is Scope.RECIPIENT:
             # "This user is receiving mail too quickly": the route is fine.
             return _RECIPIENT_LATER

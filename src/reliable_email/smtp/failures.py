@@ -19,6 +19,7 @@ class FailureKind(StrEnum):
     RESOLVER_FAILED = "resolver_failed"  # the resolver did not answer in time, or EAI_AGAIN
     CONNECT_FAILED = "connect_failed"  # no address took the connection
     TIMEOUT = "timeout"  # the stage's time was used up
+    BUSY = "busy"  # every connection that may be open at once stayed in use
     DISCONNECTED = "disconnected"  # closed or reset by the peer
     PROTOCOL = "protocol"  # bytes that RFC 5321 does not allow here; nothing on this connection can be trusted
     NOT_SMTP = "not_smtp"  # the peer speaks something else (HTTP, SSH, TLS)

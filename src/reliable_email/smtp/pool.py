@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
@@ -19,6 +20,19 @@ from reliable_email.smtp.stages import Stage
 IDLE_SECONDS = 60.0  # servers end idle sessions after 10 s (SES) to 300 s (Postfix); a dead one is noticed and replaced
 AGE_SECONDS = 600.0
 MAX_IDLE_PER_SERVER = 8
+GROWTH_SECONDS = 60.0  # a limit that a server has taught us grows by one connection in this time
+FORGET_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Learned:
+    """How many connections a server let us have when it refused one more."""
+
+    limit: int
+    at: float
+
+    def now(self, now: float) -> int:
+        return self.limit + int((now - self.at) / GROWTH_SECONDS)
 
 
 class Pool:
@@ -28,6 +42,7 @@ class Pool:
         self._condition = threading.Condition()
         self._idle: dict[ConnectionOptions, list[Connection]] = defaultdict(list)
         self._lent: dict[ConnectionOptions, int] = defaultdict(int)
+        self._learned: dict[ConnectionOptions, _Learned] = {}
 
     def acquire(
         self,
@@ -39,23 +54,42 @@ class Pool:
     ) -> tuple[Connection, bool]:
         """A usable connection, and whether it had been used before.
 
-        Where `options.connections` are lent already, waits for one of them to come back, within the deadline.
+        Where `options.connections` are lent already, waits for one of them to come back, within the deadline. So it
+        does where the server refuses one more while others of this process work: the server has a limit of its own,
+        which is kept from then on, and is tried to exceed by one connection every `GROWTH_SECONDS`.
 
         Raises:
             WireError: it could not be opened, or all stayed busy.
         """
-        self._take_place(options, deadline)
-        try:
-            if fresh and options.connections is not None:
-                self.close_idle(options)  # those that are open count, whether they work or wait
-            if not fresh and transcript is None:
-                warm = self._take_idle(options)
-                if warm is not None:
-                    return warm, True
-            return Connection.open(options, deadline=deadline, transcript=transcript), False
-        except BaseException:
-            self._give_place(options)
-            raise
+        while True:
+            self._take_place(options, deadline)
+            try:
+                if fresh and self._limit(options) is not None:
+                    self.close_idle(options)  # those that are open count, whether they work or wait
+                if not fresh and transcript is None:
+                    warm = self._take_idle(options)
+                    if warm is not None:
+                        return warm, True
+                return Connection.open(options, deadline=deadline, transcript=transcript), False
+            except WireError as error:
+                has_learned = _is_refused_for_now(error) and self._learn(options)
+                self._give_place(options)
+                if not has_learned:
+                    raise
+            except BaseException:
+                self._give_place(options)
+                raise
+
+    def is_full(self, options: ConnectionOptions) -> bool:
+        """Whether `acquire` would have to wait now."""
+        with self._condition:
+            limit = self._limit(options)
+            return limit is not None and self._lent[options] >= limit
+
+    def is_in_use(self, options: ConnectionOptions) -> bool:
+        """Whether a connection with these options is lent."""
+        with self._condition:
+            return self._lent[options] > 0
 
     def release(self, connection: Connection) -> None:
         """Take a connection back: kept where it can be used again, closed where not."""
@@ -86,11 +120,17 @@ class Pool:
         for connection in connections:
             connection.close()
 
+    def forget_limits(self) -> None:
+        """Forget how many connections servers let us have."""
+        with self._condition:
+            self._learned.clear()
+
     def forget_all(self) -> None:
         """In the child of a fork: drop what belongs to the parent. The old lock may be held by a thread of his."""
         self._condition = threading.Condition()
         idle, self._idle = self._idle, defaultdict(list)
         self._lent = defaultdict(int)
+        self._learned.clear()
         for connections in idle.values():
             for connection in connections:
                 connection.forget()
@@ -101,17 +141,36 @@ class Pool:
             return sum(len(idle) for idle in self._idle.values())
 
     def _take_place(self, options: ConnectionOptions, deadline: Deadline) -> None:
-        limit = options.connections
         with self._condition:
-            if limit is not None:
-                ends_at = time.monotonic() + deadline.stage_seconds()
-                while self._lent[options] >= limit:
-                    seconds = ends_at - time.monotonic()
-                    if seconds <= 0:
-                        detail = f"all {limit} connections to {options.host} stayed busy"
-                        raise WireError(WireFailure(stage=Stage.CONNECT, kind=FailureKind.TIMEOUT, detail=detail))
-                    self._condition.wait(seconds)
+            ends_at: float | None = None
+            while (limit := self._limit(options)) is not None and self._lent[options] >= limit:
+                now = time.monotonic()
+                ends_at = ends_at if ends_at is not None else now + deadline.stage_seconds()
+                if now >= ends_at:
+                    detail = f"all {limit} connections to {options.host} stayed busy"
+                    raise WireError(WireFailure(stage=Stage.CONNECT, kind=FailureKind.BUSY, detail=detail))
+                self._condition.wait(ends_at - now)
             self._lent[options] += 1
+
+    def _limit(self, options: ConnectionOptions) -> int | None:
+        """How many may be lent at once, as configured or as learned; None for no limit."""
+        learned = self._learned.get(options)
+        if learned is None:
+            return options.connections
+        limit = learned.now(time.monotonic())
+        if limit >= FORGET_LIMIT:
+            del self._learned[options]
+            return options.connections
+        return limit if options.connections is None else min(limit, options.connections)
+
+    def _learn(self, options: ConnectionOptions) -> bool:
+        """Note that the server takes no more than are lent without this one; False where there are no others."""
+        with self._condition:
+            others = self._lent[options] - 1
+            if others < 1:
+                return False
+            self._learned[options] = _Learned(limit=others, at=time.monotonic())
+            return True
 
     def _give_place(self, options: ConnectionOptions) -> None:
         with self._condition:
@@ -134,6 +193,12 @@ class Pool:
             connection.close()
 
 
+def _is_refused_for_now(error: WireError) -> bool:
+    """Whether the server said 4yz before the login was done: with others at work it is about their number."""
+    reply = error.failure.reply
+    return reply is not None and 400 <= reply.code < 500 and error.failure.kind is FailureKind.REFUSED
+
+
 def _is_over_age(connection: Connection) -> bool:
     return time.monotonic() - connection.opened_at > AGE_SECONDS
 
@@ -142,8 +207,9 @@ pool = Pool()
 
 
 def reset() -> None:
-    """Close and forget every connection of this process."""
+    """Close and forget every connection of this process, and what was learned about their number."""
     pool.close_all()
+    pool.forget_limits()
 
 
 atexit.register(pool.close_all)

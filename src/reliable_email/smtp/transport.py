@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from reliable_email.smtp import habits
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.failures import FailureKind, WireError
+from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import ConnectionOptions
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.pool import pool
@@ -75,6 +75,24 @@ class SMTPTransport:
             text = failure.reply.text.lower()
             if "idle" not in text and "timeout" not in text and ("message" in text or "session" in text):
                 habits.learn_messages_per_connection(self.options.host, self.options.port, completed)
+
+    def probe(self, deadline: Deadline) -> WireFailure | None:
+        """Connect, do TLS and log in without a message; what went wrong, None where all is well.
+
+        Nothing is done where a connection is at work: that one proves more.
+        """
+        if pool.is_in_use(self.options):
+            return None
+        try:
+            connection, _ = pool.acquire(self.options, deadline=deadline, fresh=True)
+        except WireError as error:
+            return error.failure
+        pool.release(connection)
+        return None
+
+    def is_full(self) -> bool:
+        """Whether all connections that may be open at once are at work."""
+        return pool.is_full(self.options)
 
 
 class _Source(Iterator[Job]):

@@ -3,6 +3,7 @@
 A route is a mailer that hands messages to somebody else than another mailer: an SMTP server, an HTTP API, the console.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -170,3 +171,13 @@ def delivering_alias(alias: str = DEFAULT_ALIAS) -> str:
     while found.kind in (MailerKind.OUTBOX, MailerKind.ERROR_MAIL) and found.using:
         found = mailer(found.using[0])
     return found.alias
+
+
+def outbox_mailers() -> tuple[str, ...]:
+    """The mailers that deliver what outboxes hold, each once; those that lead nowhere are left to the checks."""
+    found: dict[str, None] = {}
+    for one in all_mailers().values():
+        if one.kind is MailerKind.OUTBOX:
+            with contextlib.suppress(MailerDoesNotExist, InvalidMailer):
+                found[delivering_alias(one.alias)] = None
+    return tuple(found)

@@ -102,11 +102,10 @@ def route_of(options: SMTPOptions, *, alias: str) -> Route:
     """The route that options describe."""
     provider = options.provider
     limits = provider if options.provider_is_named else None
+    transport = SMTPTransport(options.connection)
     return Route(
         alias=alias,
-        transport=restricted(
-            SMTPTransport(options.connection), only_to=options.only_to, redirect_to=options.redirect_to
-        ),
+        transport=restricted(transport, only_to=options.only_to, redirect_to=options.redirect_to),
         provider=provider.name if provider is not None else None,
         fingerprint=fingerprint(options.connection),
         max_attempts=options.max_attempts,
@@ -116,6 +115,8 @@ def route_of(options: SMTPOptions, *, alias: str) -> Route:
         quotas=options.quotas,
         idempotency_header=options.idempotency_header,
         on_unknown=options.on_unknown,
+        is_full=transport.is_full,
+        probe=transport.probe,
     )
 
 

@@ -26,6 +26,20 @@ MAX_SLOW_SECONDS: Final = 60.0
 LOGIN_SECONDS: Final = 60.0  # "too many logins" passes in minutes, not in seconds
 MAX_LOGIN_SECONDS: Final = 900.0
 PROBE_SECONDS: Final = 60.0  # how long one process may hold the only probe
+STANDBY_DOUBT_SECONDS: Final = 60.0  # how soon a standby route is looked at again that failed once
+# What a login without a message can refute; the other reasons only a message can.
+_SEEN_BY_LOGIN: Final = frozenset(
+    {
+        Cause.AUTH_FAILED,
+        Cause.AUTH_THROTTLED,
+        Cause.TLS_FAILED,
+        Cause.HOST_NOT_FOUND,
+        Cause.CONNECT_FAILED,
+        Cause.TIMEOUT,
+        Cause.DISCONNECTED,
+        Cause.PROTOCOL_ERROR,
+    }
+)
 
 
 class Phase(StrEnum):
@@ -54,6 +68,7 @@ class BreakerState:
         max_message_bytes, max_recipients: learned limits, and until when they hold.
         slow_until: until when it is left alone because it was asked too often.
         slow_seconds: for how long; doubled by each further complaint, halved by each success.
+        standby_at: when somebody looks again whether it would take a message.
     """
 
     phase: Phase = Phase.CLOSED
@@ -74,6 +89,7 @@ class BreakerState:
     max_recipients_until: float = 0.0
     slow_until: float = 0.0
     slow_seconds: float = 0.0
+    standby_at: float = 0.0
 
 
 class Permission(StrEnum):
@@ -111,6 +127,21 @@ def with_configuration(state: BreakerState, fingerprint: str) -> BreakerState:
 def begin_probe(state: BreakerState, *, now: float) -> BreakerState:
     """Take the only probe."""
     return replace(state, phase=Phase.HALF_OPEN, probe_until=now + PROBE_SECONDS)
+
+
+def begin_standby_probe(state: BreakerState, *, now: float, every_seconds: float) -> BreakerState | None:
+    """Take the turn to look, without a message, whether the route would take one; None where it is not time."""
+    match state.phase:
+        case Phase.PAUSED:
+            return None
+        case Phase.CLOSED:
+            if now < state.standby_at:
+                return None
+            wait = every_seconds if not state.failures else min(every_seconds, STANDBY_DOUBT_SECONDS)
+            return replace(state, standby_at=now + wait)
+        case Phase.OPEN | Phase.HALF_OPEN:
+            is_due = permission(state, now=now) is Permission.PROBE
+            return begin_probe(state, now=now) if is_due and state.reason in _SEEN_BY_LOGIN else None
 
 
 def after_success(state: BreakerState, *, sender_domain: str = "") -> BreakerState:
@@ -207,6 +238,7 @@ def _with_limits_of(state: BreakerState) -> BreakerState:
         max_message_bytes_until=state.max_message_bytes_until,
         max_recipients=state.max_recipients,
         max_recipients_until=state.max_recipients_until,
+        standby_at=state.standby_at,
     )
 
 

@@ -38,6 +38,14 @@ class MemoryRouteStateStore:
                 self._states[route.alias] = breaker.begin_probe(state, now=now)
             return answer
 
+    def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
+        """See `RouteStateStore`."""
+        with self._lock:
+            begun = breaker.begin_standby_probe(self.read(route), now=self._clock(), every_seconds=every_seconds)
+            if begun is not None:
+                self._states[route.alias] = begun
+            return begun is not None
+
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
         with self._lock:

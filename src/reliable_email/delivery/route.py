@@ -1,9 +1,12 @@
 """What delivery knows of a route: how to hand jobs to it, and within which limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Quota
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.transaction import Transport
 
 
@@ -25,6 +28,8 @@ class Route:
         on_unknown: the mailer's wish where the message has none.
         delivers: False for a console or the like: what it takes is never counted as delivered.
         is_foreign: a backend of somebody else's, behind an adapter.
+        is_full: whether all the connections that may be open at once are at work in this process.
+        probe: connects and logs in without a message, and says what went wrong; None where only a message can tell.
     """
 
     alias: str
@@ -40,3 +45,5 @@ class Route:
     on_unknown: OnUnknown | None = None
     delivers: bool = True
     is_foreign: bool = False
+    is_full: Callable[[], bool] = lambda: False
+    probe: Callable[[Deadline], WireFailure | None] | None = None

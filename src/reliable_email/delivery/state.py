@@ -44,6 +44,9 @@ class RouteStateStore(Protocol):
     def ask(self, route: Route, *, sender_domain: str) -> Permission:
         """Whether a message may go; PROBE is given to one caller alone, who then holds the probe."""
 
+    def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
+        """Take the turn to probe the route without a message; True for one caller alone, who then does and tells."""
+
     def tell(self, route: Route, event: RouteEvent) -> None:
         """Note what happened."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from reliable_email.delivery.breaker import Permission, permission
@@ -31,6 +32,7 @@ from reliable_email.outbox.reconnect import AWAY, drop_connection
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
+from reliable_email.outbox.standby import probe_standby
 from reliable_email.outbox.stored import missing_keys
 from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.telling import tell_rescued, tell_settled
@@ -40,6 +42,7 @@ logger = logging.getLogger("reliable_email.outbox")
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
 _PRUNE_SECONDS = 3600.0
+_STANDBY_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,8 @@ class WorkerOptions:
         until_empty: end when nothing is due or claimed.
         max_transactions: end after about so many; None for no limit.
         listen: be woken by NOTIFY where there is one.
+        standby_mailers: mailers whose routes are probed though nothing goes by them.
+        probe_seconds: how often; None for never.
     """
 
     using: str
@@ -74,6 +79,8 @@ class WorkerOptions:
     until_empty: bool = False
     max_transactions: int | None = None
     listen: bool = True
+    standby_mailers: Collection[str] = ()
+    probe_seconds: float | None = None
     keyring: Keyring = field(default_factory=Keyring)
 
 
@@ -125,12 +132,10 @@ class Worker:
         return not self._is_stopping_now.is_set() and time.monotonic() < self._lease_ends_at
 
     def wanted(self) -> Wanted:
-        """See `Foreman`: mailers and routes that are closed now are passed over."""
+        """See `Foreman`: mailers and routes that are closed or full now are passed over."""
         seen = dict(self._seen_mailers)
         closed_routes = {route.alias for routes in seen.values() for route in routes if not self._is_open(route)}
-        closed_mailers = [
-            alias for alias, routes in seen.items() if routes and closed_routes.issuperset(one.alias for one in routes)
-        ]
+        closed_mailers = [alias for alias, routes in seen.items() if routes and not _has_room(routes, closed_routes)]
         return Wanted(
             environment=self.options.environment,
             closed_mailers=closed_mailers,
@@ -188,6 +193,9 @@ class Worker:
         if self.options.listen and can_listen(self.options.using):
             arguments = (self.options.using, self._is_done)
             threading.Thread(target=listen, args=arguments, name="reliable-email-listener", daemon=True).start()
+        standby = threading.Thread(target=self._stand_by, name="reliable-email-standby", daemon=True)
+        if self.options.probe_seconds is not None:
+            standby.start()
         self._await(lines)
         self._is_done.set()
         keeper.join()
@@ -306,6 +314,29 @@ class Worker:
         finally:
             connections.close_all()
 
+    def _stand_by(self) -> None:
+        """Probe what carries no mail, in a thread of its own: a hanging server must not delay the keeper's leases."""
+        every_seconds = self.options.probe_seconds
+        assert every_seconds is not None
+        try:
+            while not self._is_done.is_set():
+                try:
+                    self._probe_standby(every_seconds)
+                except Exception:
+                    # A route's own code may raise anything; delivering goes on without probes.
+                    logger.exception("Standby routes could not be probed")
+                self._is_done.wait(min(every_seconds, _STANDBY_SECONDS))
+        finally:
+            connections.close_all()
+
+    def _probe_standby(self, every_seconds: float) -> None:
+        for mailer in {*self.options.standby_mailers, *self._seen_mailers}:
+            try:
+                routes = self.routes_of(mailer)
+            except (LookupError, ImproperlyConfigured):
+                continue  # told where a message needs it
+            probe_standby(routes, store=self._store, every_seconds=every_seconds)
+
     def _renew(self) -> None:
         with self._lock:
             ids = [one for held in self._in_hand.values() for one in held]
@@ -345,3 +376,9 @@ class Worker:
                     exact = OnUnknown.RESEND if route.idempotency_header is not None else None
                     return exact or route.on_unknown or OnUnknown.HOLD
         return OnUnknown.HOLD
+
+
+def _has_room(routes: Sequence[Route], closed: Collection[str]) -> bool:
+    """Whether the first of them that is open has a connection left; its overflow does not go to the others."""
+    first = next((route for route in routes if route.alias not in closed), None)
+    return first is not None and not first.is_full()

@@ -96,6 +96,25 @@ class DatabaseRouteStateStore:
         self._change(route, take_probe)
         return Permission.PROBE if is_mine else Permission.NO
 
+    def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
+        """See `RouteStateStore`."""
+
+        def begin(state: BreakerState, now: float) -> BreakerState | None:
+            return breaker.begin_standby_probe(state, now=now, every_seconds=every_seconds)
+
+        if begin(self.read(route), self._now()) is None:
+            return False
+        is_mine = False
+
+        def take_turn(known: _Known, now: float) -> _Known | None:
+            nonlocal is_mine
+            begun = begin(known.breaker, now)
+            is_mine = begun is not None
+            return replace(known, breaker=begun) if begun is not None else None
+
+        self._change(route, take_turn)
+        return is_mine
+
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
 

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
+from reliable_email.backends.routes import outbox_mailers
 from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
@@ -63,6 +64,8 @@ class Command(BaseCommand):
                 until_empty=options["until_empty"],
                 max_transactions=options["max_messages"],
                 listen=settings.notify,
+                standby_mailers=outbox_mailers(),
+                probe_seconds=None if options["until_empty"] else settings.probe_seconds,
                 keyring=configured_keyring(),
             ),
             routes_of=_routes_of,

@@ -216,6 +216,9 @@ class Settings:
     poll_seconds: float = _key(1.0, _at_least_seconds(0.05), "How often an idle worker looks for work.")
     connections: int = _key(4, _count(1), "Connections of one worker process.")
     batch: int = _key(100, _count(1), "Recipients that one claim takes at most.")
+    domain_connections: int = _key(
+        0, _count(), "Connections of one worker process that may deliver to one recipient domain at once; 0 for all."
+    )
     final_reply_seconds: float = _key(
         600.0, _at_least_seconds(1), "How long a worker waits for the final reply (RFC 5321 wants ten minutes)."
     )

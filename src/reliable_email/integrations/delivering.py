@@ -37,6 +37,7 @@ def _run(ids: Collection[int] | None, *, using: str | None, connections: int) ->
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
         final_reply_seconds=settings.final_reply_seconds,
+        domain_connections=settings.domain_connections,
         stop_seconds=settings.stop_seconds,
         crash_limit=settings.crash_limit,
         only_messages=ids,

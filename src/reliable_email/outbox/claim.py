@@ -7,6 +7,7 @@ kills workers cannot take others with it.
 """
 
 import json
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ class Wanted:
         environment: rows of another are never touched.
         closed_mailers: mailers all of whose routes are closed now.
         closed_routes: rows that only these may send are passed over too.
+        closed_domains: recipients there are passed over.
         only_mailers: these alone; None for all.
         message_ids: these messages alone; None for all.
     """
@@ -86,6 +88,7 @@ class Wanted:
     environment: str
     closed_mailers: Collection[str] = ()
     closed_routes: Collection[str] = ()
+    closed_domains: Collection[str] = ()
     only_mailers: Collection[str] | None = None
     message_ids: Collection[int] | None = None
 
@@ -124,6 +127,9 @@ def _conditions(wanted: Wanted, *, suspects: bool) -> tuple[str, list[Any]]:
     if wanted.closed_routes:
         words.append(f"pinned_route NOT IN ({marks(wanted.closed_routes)})")
         parameters += wanted.closed_routes
+    for domain in wanted.closed_domains:
+        words.append("address NOT LIKE %s ESCAPE '!'")
+        parameters.append("%@" + re.sub("([!%_])", r"!\1", domain))
     if wanted.only_mailers is not None:
         words.append(f"mailer IN ({marks(wanted.only_mailers)})" if wanted.only_mailers else "1 = 0")
         parameters += wanted.only_mailers

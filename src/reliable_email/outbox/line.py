@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,8 +43,8 @@ class Foreman(Protocol):
     def wanted(self) -> Wanted:
         """Which rows to claim."""
 
-    def has_claimed(self, taken: Claim) -> None:
-        """Renew its lease from now on."""
+    def has_claimed(self, taken: Claim) -> Collection[int]:
+        """Renew its lease from now on; the ids of rows that are to be given back at once."""
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
         """Tell and count what was committed."""
@@ -146,7 +146,7 @@ class Line:
         tables.run("let_go", sql, [*states, taken.number, self._foreman.name])
 
     def _take(self, taken: Claim) -> None:
-        self._foreman.has_claimed(taken)
+        give_back = self._foreman.has_claimed(taken)
         is_repeat = False
 
         def write(
@@ -176,6 +176,7 @@ class Line:
             routes_of=self._routes_of,
             store=self._store,
             write=write,
+            give_back=give_back,
             may_go_on=self._foreman.may_go_on,
             may_authorize=self._foreman.may_authorize,
         )

@@ -81,6 +81,7 @@ class Round:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
         write: commits settlements, attempts and intents; see `journal.commit`.
+        give_back: ids of rows that are not for this line after all.
         may_go_on: asked before each message; False ends the round, and what was not begun is released.
         may_authorize: asked before each permission.
     """
@@ -93,6 +94,7 @@ class Round:
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
         write: Callable[[Sequence[Settlement], Sequence[AttemptRow], Sequence[Intent]], Written],
+        give_back: Collection[int] = (),
         may_go_on: Callable[[], bool] = lambda: True,
         may_authorize: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -101,6 +103,7 @@ class Round:
         self._routes_of = routes_of
         self._store = store
         self._write = write
+        self._give_back = give_back
         self._may_go_on = may_go_on
         self._may_authorize = may_authorize
         self._settlements: list[Settlement] = []
@@ -139,7 +142,10 @@ class Round:
         ways = [Way(one, messages[one.message_id]) for one in self._claim.rows]
         unwanted = suppressed(self._options.using, [one.address for one in self._claim.rows])
         for way in ways:
-            if way.claimed.is_over:
+            if way.claimed.id in self._give_back:
+                way.is_done = True
+                self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
+            elif way.claimed.is_over:
                 self._settlements.append(ended(way, Event.GIVE_UP, ""))
             elif way.claimed.address.lower() in unwanted:
                 detail = "the address is on the suppression list"

@@ -23,6 +23,7 @@ from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
+from reliable_email.outbox.domains import DomainCap
 from reliable_email.outbox.journal import Written
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
@@ -55,6 +56,7 @@ class WorkerOptions:
         only_mailers: deliver for these mailers alone; None for all.
         only_routes: use these routes alone; None for all.
         only_messages: deliver these alone, by id; None for all.
+        domain_connections: lines that may deliver to one recipient domain at once; 0 for any number.
         until_empty: end when nothing is due or claimed.
         max_transactions: end after about so many; None for no limit.
         listen: be woken by NOTIFY where there is one.
@@ -76,6 +78,7 @@ class WorkerOptions:
     only_mailers: Collection[str] | None = None
     only_routes: Collection[str] | None = None
     only_messages: Collection[int] | None = None
+    domain_connections: int = 0
     until_empty: bool = False
     max_transactions: int | None = None
     listen: bool = True
@@ -114,6 +117,7 @@ class Worker:
         self._suspects = threading.Lock()
         self._tallies = Tallies()
         self._in_hand: dict[int, list[int]] = {}
+        self._domains = DomainCap(options.domain_connections)
         self._prune_at = 0.0
 
     # What lines ask.
@@ -140,14 +144,16 @@ class Worker:
             environment=self.options.environment,
             closed_mailers=closed_mailers,
             closed_routes=closed_routes,
+            closed_domains=self._domains.full,
             only_mailers=self.options.only_mailers,
             message_ids=self.options.only_messages,
         )
 
-    def has_claimed(self, taken: Claim) -> None:
+    def has_claimed(self, taken: Claim) -> Collection[int]:
         """See `Foreman`."""
         with self._lock:
             self._in_hand[taken.number] = [row.id for row in taken.rows]
+        return self._domains.enter(taken)
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
         """See `Foreman`."""
@@ -159,6 +165,8 @@ class Worker:
         with self._lock:
             self.transactions += transactions
             self._in_hand.pop(taken.number, None)
+        if self._domains.leave(taken):
+            wake.nudge()
 
     def routes_of(self, mailer: str) -> Sequence[Route]:
         """The mailer's routes that this worker may use."""

@@ -55,6 +55,7 @@ class Command(BaseCommand):
                 lease_seconds=settings.lease_seconds,
                 poll_seconds=settings.poll_seconds,
                 final_reply_seconds=settings.final_reply_seconds,
+                domain_connections=settings.domain_connections,
                 stop_seconds=settings.stop_seconds,
                 crash_limit=settings.crash_limit,
                 content_days=settings.content_days,

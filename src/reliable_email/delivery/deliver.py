@@ -200,7 +200,7 @@ class Delivery:
 
     def _parts(self, route: Route, recipients: list[RecipientWay]) -> Iterator[tuple[RecipientWay, ...]]:
         """Recipients in envelopes of the size that the route takes, as documented or as learned."""
-        learned = breaker.max_recipients(self._store.read(route), now=self._now().timestamp())
+        learned = breaker.max_recipients(self._store.read(route), now=self._store.now())
         limits = [limit for limit in (route.max_recipients, learned) if limit]
         size = min(limits) if limits else len(recipients)
         for start in range(0, len(recipients), size):
@@ -242,7 +242,7 @@ class Delivery:
 
     def _is_too_large(self, route: Route, submission: Submission, recipients: Sequence[RecipientWay]) -> bool:
         """Whether the route takes no message of this size, as documented or as learned; noted for the recipients."""
-        learned = breaker.max_message_bytes(self._store.read(route), now=self._now().timestamp())
+        learned = breaker.max_message_bytes(self._store.read(route), now=self._store.now())
         limit = min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
         if limit is None or submission.content.size <= limit:
             return False
@@ -284,7 +284,7 @@ class Delivery:
         state = self._store.read(route)
         if self._is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by:
             return None
-        return closed_failure(route, state, sender_domain=submission.from_domain, now=self._now().timestamp())
+        return closed_failure(route, state, sender_domain=submission.from_domain, now=self._store.now())
 
     # Asking.
 
@@ -333,7 +333,7 @@ class Delivery:
         submission = work.message.submission
         if work.is_probe and state.phase is breaker.Phase.HALF_OPEN:
             return None
-        answer = breaker.permission(state, now=self._now().timestamp(), sender_domain=submission.from_domain)
+        answer = breaker.permission(state, now=self._store.now(), sender_domain=submission.from_domain)
         closed = self._closed_because(route, submission) if answer is Permission.NO else None
         known = self._last_failures.get(route.alias)
         if closed is not None and known is not None and known.cause is state.reason:

@@ -23,6 +23,10 @@ class MemoryRouteStateStore:
         self._states: dict[str, BreakerState] = {}
         self._ledgers: dict[str, quota.Ledger] = {}
 
+    def now(self) -> float:
+        """See `RouteStateStore`."""
+        return self._clock()
+
     def read(self, route: Route) -> BreakerState:
         """See `RouteStateStore`."""
         state = self._states.get(route.alias, BreakerState(fingerprint=route.fingerprint))

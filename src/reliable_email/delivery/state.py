@@ -38,6 +38,9 @@ class RouteEvent:
 class RouteStateStore(Protocol):
     """See the module. Every method is quick, thread-safe, and raises nothing."""
 
+    def now(self) -> float:
+        """Seconds of the clock by which the states' instants are meant; the database's where it is shared."""
+
     def read(self, route: Route) -> BreakerState:
         """The route's state, at most a second old."""
 

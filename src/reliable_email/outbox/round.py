@@ -7,7 +7,6 @@ thrown away while there is a process to remember it.
 
 import logging
 import random
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -195,7 +194,7 @@ class Round:
         return None
 
     def _parts(self, route: Route, ways: list[Way]) -> Iterator[list[Way]]:
-        learned = max_recipients(self._store.read(route), now=time.time())
+        learned = max_recipients(self._store.read(route), now=self._store.now())
         limits = [limit for limit in (route.max_recipients, learned) if limit]
         if any(way.splits for way in ways):
             limits.append(max(1, len(ways) // 2))
@@ -237,7 +236,7 @@ class Round:
 
     def _max_message_bytes(self, route: Route) -> int | None:
         """As documented, or as learned from a refusal."""
-        learned = max_message_bytes(self._store.read(route), now=time.time())
+        learned = max_message_bytes(self._store.read(route), now=self._store.now())
         return min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
 
     # Sending.
@@ -309,7 +308,7 @@ class Round:
 
     def _is_open(self, route: Route, message: StoredMessage) -> bool:
         state = self._store.read(route)
-        return permission(state, now=time.time(), sender_domain=message.from_domain) is not Permission.NO
+        return permission(state, now=self._store.now(), sender_domain=message.from_domain) is not Permission.NO
 
     def _unreserve(self, route: Route, work: _Work) -> None:
         self._store.settle(route, reserved=work.reserved, used=0)
@@ -368,7 +367,7 @@ class Round:
             route,
             others,
             jitter=random.random(),  # noqa: S311 - no secret
-            now=datetime.now(UTC),
+            now=datetime.fromtimestamp(self._store.now(), tz=UTC),
             final_reply_seconds=self._options.final_reply_seconds,
             provider_message_id=provider_message_id,
         )

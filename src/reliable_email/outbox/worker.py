@@ -178,7 +178,7 @@ class Worker:
         return found
 
     def _is_open(self, route: Route) -> bool:
-        return permission(self._store.read(route), now=time.time()) is not Permission.NO
+        return permission(self._store.read(route), now=self._store.now()) is not Permission.NO
 
     # Running.
 

@@ -77,6 +77,10 @@ class DatabaseRouteStateStore:
 
     # The protocol.
 
+    def now(self) -> float:
+        """See `RouteStateStore`."""
+        return self._now()
+
     def read(self, route: Route) -> BreakerState:
         """See `RouteStateStore`."""
         return self._look(route, max_age_seconds=_FRESH_SECONDS).breaker

@@ -57,6 +57,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "rabbitmq": lambda: _listens(5672),
     "postfix": _postfix,
     "node": _node,
+    "faketime": lambda: _programs("faketime"),
     "chromium": lambda: _programs("chromium", "chromedriver"),
 }
 

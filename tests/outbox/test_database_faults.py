@@ -1,5 +1,6 @@
 """The database goes away under a worker in every way that a test can bring about; the mail is delivered anyhow."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
@@ -152,3 +154,50 @@ def test_an_error_of_our_own_is_treated_as_a_crash_with_the_claim_in_hand(using:
     worker(using, network.route(), lease_seconds=0.4, poll_seconds=0.01).run()
     assert states(using) == [State.ACCEPTED, State.PARKED, State.ACCEPTED]
     assert rows(using)[1].cause == "crashed"
+
+
+def test_a_full_disk_stops_new_sends_and_loses_no_reply(using: str) -> None:
+    """SQLite says that it is full in the middle of a batch; what was sent is written once there is room again."""
+    if connections[using].vendor != "sqlite":
+        pytest.skip("only SQLite can be made full without filling a real disk")
+    network = Network()
+    for n in range(60):
+        queue(using, f"ok{n}@example.com")
+    with connections[using].cursor() as cursor:
+        cursor.execute("VACUUM")  # no free page is left to write to
+    is_full = threading.Event()
+    is_full.set()
+    sent_while_full: list[int] = []
+
+    def limit(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
+        with connection.cursor() as cursor:
+            pages = cursor.execute("PRAGMA page_count").fetchone()[0] if is_full.is_set() else 2**30
+            cursor.execute(f"PRAGMA max_page_count = {pages}")
+
+    class Room(logging.Handler):
+        """Makes room after the third complaint."""
+
+        complaints = 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is full" in record.getMessage():
+                self.complaints += 1
+                if self.complaints == 3:
+                    sent_while_full.append(sum(network.taken.values()))
+                    is_full.clear()
+
+    room = Room()
+    logging.getLogger("reliable_email.outbox").addHandler(room)
+    connection_created.connect(limit)
+    connections[using].close()
+    try:
+        worker(using, network.route(), poll_seconds=0.01).run()
+    finally:
+        connection_created.disconnect(limit)
+        logging.getLogger("reliable_email.outbox").removeHandler(room)
+    connections[using].close()
+    assert room.complaints >= 3
+    assert sent_while_full[0] < 60, "it went on sending with a journal that it could not write"
+    assert states(using) == [State.ACCEPTED] * 60
+    assert set(network.taken.values()) == {1}
+    assert audit(using).findings == []

@@ -75,8 +75,17 @@ def _prepare(vendor: str, name: str, at: int, number: int, told: Any) -> None:
 
 def run_worker(vendor: str, name: str, port: int, at: int, number: int, told: Any) -> None:
     """Work until the queue is empty, or until point `at`, where this process sends itself the signal `number`."""
+    _work(vendor, name, port, at, number, told, flight=0)
+
+
+def run_flying_worker(vendor: str, name: str, port: int, at: int, number: int, told: Any) -> None:
+    """The same with three messages in flight at once."""
+    _work(vendor, name, port, at, number, told, flight=3)
+
+
+def _work(vendor: str, name: str, port: int, at: int, number: int, told: Any, *, flight: int) -> None:
     socket.socket = _PointedSocket  # type: ignore[misc]
-    options = {"host": "127.0.0.1", "port": port, "use_tls": False}
+    options = {"host": "127.0.0.1", "port": port, "use_tls": False, "flight": flight}
     mailers = {"routes": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": options}}
     override_settings(MAILERS=mailers).enable()
     _prepare(vendor, name, at, number, told)

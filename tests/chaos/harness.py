@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connections
 
 from reliable_email import models
+from reliable_email.delivery.submission import OnUnknown
 from reliable_email.store.audit import audit
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
@@ -82,6 +83,11 @@ def suspend_worker_everywhere(using: str, *, step: int = 1) -> Toll:
     return _everywhere(using, crew.run_worker, signal.SIGSTOP, _fill, step)
 
 
+def kill_flying_worker_everywhere(using: str, *, step: int = 1) -> Toll:
+    """SIGKILL at every step-th point of a worker that has several messages in flight; all of them allow a resend."""
+    return _everywhere(using, crew.run_flying_worker, signal.SIGKILL, _fill_resendable, step)
+
+
 def kill_enqueue_everywhere(using: str, *, step: int = 1) -> Toll:
     """SIGKILL at every step-th point of a caller that queues."""
     return _everywhere(using, crew.run_enqueue, signal.SIGKILL, lambda using: None, step)
@@ -91,6 +97,12 @@ def _fill(using: str) -> None:
     queue(using, "ok1@example.com")
     queue(using, "ok2@example.com", "nouser@example.com", "ok3@example.com")
     queue(using, "ok4@example.com")
+
+
+def _fill_resendable(using: str) -> None:
+    for n in range(4):
+        queue(using, f"ok{n}@example.com", on_unknown=OnUnknown.RESEND)
+    queue(using, "ok8@example.com", "nouser@example.com", "ok9@example.com", on_unknown=OnUnknown.RESEND)
 
 
 def _everywhere(using: str, target: Callable[..., None], number: int, fill: Callable[[str], None], step: int) -> Toll:
@@ -155,8 +167,8 @@ def _finish(using: str, server: ScriptedServer) -> None:
         let_leases_end(using)
         let_time_pass(using)
         _work(using, server.port)
-        states = set(OutboxRecipient.objects.using(using).values_list("state", flat=True))
-        if states <= _SETTLED:
+        rows = OutboxRecipient.objects.using(using)
+        if set(rows.values_list("state", flat=True)) <= _SETTLED and not rows.exclude(due_at=None).exists():
             return
         time.sleep(0.02)
 

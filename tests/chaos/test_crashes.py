@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.harness import (
     Toll,
     kill_enqueue_everywhere,
+    kill_flying_worker_everywhere,
     kill_worker_everywhere,
     suspend_worker_everywhere,
 )
@@ -39,6 +40,16 @@ def test_a_worker_asleep_over_its_lease_loses_and_doubles_nothing(using: str) ->
     told(toll, using, "suspended")
     assert (toll.findings, toll.lost, toll.duplicates) == ([], 0, 0)
     assert toll.points * STEP > 50
+
+
+def test_a_worker_killed_with_messages_in_flight_loses_nothing(using: str) -> None:
+    """Whatever flew is sent again, as these messages allow: all arrive, and what flew at most twice."""
+    toll = kill_flying_worker_everywhere(using, step=STEP)
+    told(toll, using, "killed with messages in flight")
+    assert (toll.findings, toll.lost) == ([], 0)
+    assert toll.points * STEP > 40
+    assert toll.unknown <= toll.points, "the one who is refused: a later 550 does not say what became of the first copy"
+    assert toll.duplicates <= 4 * toll.points, "three messages fly at once, one of which has two good recipients"
 
 
 def test_a_caller_killed_at_any_point_queues_all_or_nothing(using: str) -> None:

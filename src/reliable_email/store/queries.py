@@ -13,6 +13,7 @@ from django.db.models import Count, Min, QuerySet
 
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import database_now
+from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Worker
@@ -194,8 +195,23 @@ class AttemptStory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventStory:
+    """What the provider reported afterwards: when it happened, as it says, and when it was noted here."""
+
+    at: datetime
+    noted_at: datetime
+    address: str
+    kind: str
+    source: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStory:
-    """All that is known of a message but its content. Subject and replies may be sealed; see `encryption_key`."""
+    """All that is known of a message but its content.
+
+    Subject, replies and the details of events may be sealed; see `encryption_key`.
+    """
 
     id: int
     message_id: str
@@ -213,10 +229,11 @@ class MessageStory:
     encryption_key: str
     recipients: list[RecipientStory]
     attempts: list[AttemptStory]
+    events: list[EventStory]
 
 
 def story(message_id: int, using: str | None = None) -> MessageStory | None:
-    """A message with its recipients and attempts; None where there is none."""
+    """A message with its recipients, attempts and events; None where there is none."""
     alias = outbox_database(using)
     messages = OutboxMessage._base_manager.using(alias)
     row = messages.filter(pk=message_id).defer("content").first()
@@ -243,6 +260,17 @@ def story(message_id: int, using: str | None = None) -> MessageStory | None:
         attempts=[
             _attempt_story(one, addresses)
             for one in Attempt._base_manager.using(alias).filter(message=row).order_by("id")
+        ],
+        events=[
+            EventStory(
+                at=one.at,
+                noted_at=one.noted_at,
+                address=one.address,
+                kind=one.kind,
+                source=one.source,
+                detail=one.detail,
+            )
+            for one in ProviderEvent._base_manager.using(alias).filter(message=row).order_by("at", "id")
         ],
     )
 

@@ -35,7 +35,7 @@ def webhooks() -> Iterator[None]:
     with modify_settings(INSTALLED_APPS={"append": "anymail"}):
         anymail.connect()
         yield
-    tracking.disconnect(dispatch_uid="reliable_email.suppression")
+    tracking.disconnect(dispatch_uid="reliable_email.events")
 
 
 def report(event_type: str, *, esp_event: object = None, **changes: Any) -> None:

@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from reliable_email.outbox.faultpoints import point
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
@@ -47,6 +48,7 @@ def prune(
         point("prune:journal")
         with transaction.atomic(alias):
             Attempt._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
+            ProviderEvent._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxRecipient._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
         messages += len(ids)

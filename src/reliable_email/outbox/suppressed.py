@@ -34,6 +34,7 @@ def suppress(
     source: str,
     lifetime: timedelta | None = None,
     using: str | None = None,
+    may_shorten: bool = True,
 ) -> int:
     """Send nothing to these addresses any more; what was known of one is replaced. Returns how many.
 
@@ -43,6 +44,8 @@ def suppress(
         source: who says so, such as "by hand" or "SendGrid".
         lifetime: for how long; None for ever.
         using: alias of the database; None for the router's choice.
+        may_shorten: whether an address that is on the list for longer already may leave it sooner by this. A person
+            may want that, a provider's report does not.
     """
     chosen = using or router.db_for_write(Suppression)
     now = database_now(chosen)
@@ -53,6 +56,12 @@ def suppress(
         "expires_at": now + lifetime if lifetime is not None else None,
     }
     wanted = {address.strip().lower() for address in addresses}
+    if not may_shorten:
+        rows = Suppression._base_manager.using(chosen).filter(address__in=wanted)
+        longer = (
+            Q(expires_at=None) if lifetime is None else Q(expires_at=None) | Q(expires_at__gte=values["expires_at"])
+        )
+        wanted -= set(rows.filter(longer).values_list("address", flat=True))
     for address in wanted:
         Suppression._base_manager.using(chosen).update_or_create(address=address, defaults=values)
     return len(wanted)

@@ -46,9 +46,11 @@ def note(sender: object, event: Any, esp_name: str, **kwargs: object) -> None:
 
 
 def _suppress(event: Any, source: str) -> None:
+    if _may_be_another(event):
+        return
     if event.event_type == "complained":
         reason, lifetime = "complained", None
-    elif event.event_type == "bounced" and event.reject_reason in ("bounced", "invalid") and not _will_pass(event):
+    elif event.event_type == "bounced" and _says_dead(event) and not _will_pass(event):
         reason, lifetime = "bounced", BOUNCE_LIFETIME
     else:
         return
@@ -58,10 +60,32 @@ def _suppress(event: Any, source: str) -> None:
         suppress([event.recipient], reason=reason, source=source, lifetime=lifetime, using=using, may_shorten=False)
 
 
+def _says_dead(event: Any) -> bool:
+    """A bounce may be about the sender too; SendGrid's kind of it is not translated by anymail."""
+    return event.reject_reason in ("bounced", "invalid") or (
+        event.reject_reason is None and _raw(event).get("event") == _raw(event).get("type") == "bounce"
+    )
+
+
 def _will_pass(event: Any) -> bool:
     """Amazon SES reports a full mailbox, too, as a bounce: "Transient"."""
     bounce = _raw(event).get("bounce")
     return isinstance(bounce, dict) and bounce.get("bounceType") == "Transient"
+
+
+def _may_be_another(event: Any) -> bool:
+    """Resend does not say which of several recipients is meant; anymail then names the first."""
+    told = _raw(event).get("data")
+    if not isinstance(told, dict):
+        return False
+    return sum(len(value) for name in ("to", "cc", "bcc") if isinstance(value := told.get(name), list)) > 1
+
+
+def _event_id(event: Any) -> str:
+    told = _raw(event).get("event-data")
+    if isinstance(told, dict) and told.get("id"):  # Mailgun: the same at each delivery, unique within a day
+        return f"{told['id']} {told.get('timestamp', '')}"
+    return str(event.event_id or "")
 
 
 def _report(event: Any, source: str) -> None:
@@ -73,9 +97,10 @@ def _report(event: Any, source: str) -> None:
     report = Report(
         names=list(_names(event)),
         recipient=str(event.recipient),
+        is_certain=not _may_be_another(event),
         kind=kind,
         source=source,
-        event_id=str(event.event_id or ""),
+        event_id=_event_id(event),
         at=event.timestamp,
         detail=": ".join(dict.fromkeys(words)),
     )

@@ -37,6 +37,7 @@ class Report:
     Attributes:
         names: what may name the message: the provider's id, our Message-ID.
         recipient: as the provider spells it.
+        is_certain: whether it is surely about this recipient; else nothing is concluded.
         event_id: the provider's own, "" where it has none.
         at: None where the provider does not say.
     """
@@ -45,6 +46,7 @@ class Report:
     recipient: str
     kind: EventKind
     source: str
+    is_certain: bool = True
     event_id: str = ""
     at: datetime | None = None
     detail: str = ""
@@ -125,7 +127,7 @@ def _find(report: Report, using: str) -> tuple[int, OutboxRecipient | None] | No
     rows = OutboxRecipient._base_manager.using(using).filter(message__in=ids, address__iexact=report.recipient)
     found = list(rows.order_by("-id")[:2])
     # A Message-ID that the caller has set twice names two messages: then it is noted, and nothing is concluded.
-    if len(found) == 1:
+    if len(found) == 1 and report.is_certain:
         return found[0].message_id, found[0]
     return (found[0].message_id if found else max(ids)), None
 

@@ -70,9 +70,9 @@ class Provider:
         spf_alternatives: patterns (fnmatch) of other includes that do as well.
         dkim_selectors: usual selectors of the sender domain's keys; empty where each account has its own.
         dkim_targets: patterns (fnmatch) of what a key's CNAME leads to, where keys are delegated to the provider.
-        return_path: what it makes of MAIL FROM: keeps it in the account's or the sender's domain ("account"), puts a
-            bounce address of its own into the sender's domain ("domain"), or into a domain of its own unless the
-            sender sets a subdomain up for it ("provider").
+        return_path: what it makes of MAIL FROM: keeps the sender's ("sender"), puts the account's address there
+            ("account"), a bounce address in the domain that was set up ("domain"), or one in a domain of its own unless
+            a subdomain is set up for it ("provider").
         return_path_label: the usual name of that subdomain; "" where each account has its own.
         free_domains: where everybody may have an account, which sends for that domain alone.
         dns: records that the sender's domain needs; see `DNSRecord`.
@@ -105,7 +105,7 @@ class Provider:
     spf_alternatives: tuple[str, ...] = ()
     dkim_selectors: tuple[str, ...] = ()
     dkim_targets: tuple[str, ...] = ()
-    return_path: Literal["account", "domain", "provider"] = "account"
+    return_path: Literal["sender", "account", "domain", "provider"] = "sender"
     return_path_label: str = ""
     free_domains: tuple[str, ...] = ()
     dns: tuple[DNSRecord, ...] = ()

@@ -118,21 +118,17 @@ def _not_aligned(
     owner = free_owner(domain)
     if owner is not None:
         advice = f"{domain} is {owner.title}'s: nobody else can sign for it. Send from a domain of your own."
-        records: tuple[Record, ...] = ()
     elif not route.signs_for(domain):
         advice = (
             f"An account at {route.account_domain} cannot sign for {domain}. Send from an address of that account, or "
             f"by a provider at which {domain} can be set up."
         )
-        records = ()
     else:
-        records = route.records("dkim", domain)
-        advice = f"Set {domain} up at {route.title}: a DKIM key below it is enough." + (" Add:" if records else "")
+        advice = f"Set {domain} up at {route.title}; the DKIM records above are enough."
     return Finding(
         topic=Topic.ALIGNMENT,
         level=Level.BAD if is_hopeless and asked == "reject" else Level.WARNING,
         route=route.alias,
         text=text,
         advice=advice,
-        records=records,
     )

@@ -109,6 +109,9 @@ class Evidence:
             return [], yes
         findings, dkim = self._dkim(route, policy)
         more, spf = self._return_path(route, policy)
+        if not route.return_path_domain(self._domain):
+            # It is set up together with the key; where that is missing, MAIL FROM is the provider's.
+            spf = Proof.NO if dkim is Proof.NO else Proof.UNKNOWN
         return [*findings, *more], Alignment(route=route.alias, provider=title, spf=spf, dkim=dkim)
 
     def _organisation(self, policy: Policy | None) -> str:

@@ -24,11 +24,13 @@ def headline(found: DomainExamination) -> str:
 
 def lines(found: DomainExamination) -> Iterator[str]:
     """Each finding with its advice and its records."""
+    last_advice = ""
     for one in found.findings:
         about = f"{one.route}: " if one.route else ""
         yield f"   {SIGNS[one.level]} {_label(one):<10} {about}{printable(one.text)}"
-        if one.advice:
+        if one.advice and (one.records or one.advice != last_advice):
             yield f"     {'To do:' if one.level.health is not Health.HEALTHY else 'Advice:':<8} {printable(one.advice)}"
+        last_advice = one.advice
         for record in one.records:
             yield f"              {printable(str(record))}"
 

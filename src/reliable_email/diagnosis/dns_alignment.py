@@ -20,12 +20,17 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """What is to be expected of one route's mail."""
+    """What is to be expected of one route's mail.
+
+    Attributes:
+        is_only_strictness: it would be aligned if the domain's policy were relaxed about it.
+    """
 
     route: str
     provider: str
     spf: Proof
     dkim: Proof
+    is_only_strictness: bool = False
 
     @property
     def is_aligned(self) -> Proof:
@@ -47,9 +52,16 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     if policy.problem:
         text = f"the DMARC record at _dmarc.{policy.domain} counts for none: {policy.problem}"
         at = Record(name=f"_dmarc.{policy.domain}", type="TXT", value=wanted.value)
+        if policy.is_one_of_several:
+            at = Record(name=at.name, type="TXT", value=policy.record)
         return [
             Finding(
-                topic=Topic.DMARC, level=Level.WARNING, text=text, advice="Replace it by:", records=(at,), replaces=True
+                topic=Topic.DMARC,
+                level=Level.WARNING,
+                text=text,
+                advice="Let this be the only one:",
+                records=(at,),
+                replaces=True,
             )
         ]
     where = "" if policy.domain == domain else f", by the record of {policy.domain}"
@@ -57,6 +69,8 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     how = f", strict about {' and '.join(strict)}" if strict else ""
     text = f"DMARC asks for p={policy.policy}{where}{how}"
     findings = [Finding(topic=Topic.DMARC, level=Level.GOOD, text=text)]
+    if free_owner(domain) is not None:
+        return findings  # not for us to change
     if policy.policy == "none":
         findings = [
             Finding(
@@ -66,6 +80,10 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
                 advice="When the reports are clean, ask for p=quarantine, later for p=reject.",
             )
         ]
+    findings += [
+        Finding(topic=Topic.DMARC, level=Level.NOTE, text=f"in the DMARC record of {policy.domain}, {one}")
+        for one in policy.oddities
+    ]
     if policy.percent < 100:
         text = f"DMARC counts for {policy.percent} % of the mail alone (pct); newer receivers do not know pct any more"
         findings.append(Finding(topic=Topic.DMARC, level=Level.NOTE, text=text))
@@ -99,12 +117,12 @@ def alignment_findings(
                     )
                 )
             case Proof.NO:
-                findings.append(_not_aligned(domain, route, policy, is_fallback=n > 0, is_hopeless=is_hopeless))
+                findings.append(_not_aligned(domain, route, proof, policy, is_fallback=n > 0, is_hopeless=is_hopeless))
     return findings
 
 
 def _not_aligned(
-    domain: str, route: RouteMail, policy: Policy | None, *, is_fallback: bool, is_hopeless: bool
+    domain: str, route: RouteMail, proof: Alignment, policy: Policy | None, *, is_fallback: bool, is_hopeless: bool
 ) -> Finding:
     enforced = policy is not None and policy.is_enforced
     asked = policy.policy if policy is not None and enforced else ""
@@ -115,6 +133,7 @@ def _not_aligned(
     text = f"mail by {route.title} does not count as {domain}'s: {fate}"
     if is_fallback:
         text += "; you would find out on the day on which this fallback is needed"
+    records: tuple[Record, ...] = ()
     owner = free_owner(domain)
     if owner is not None:
         advice = f"{domain} is {owner.title}'s: nobody else can sign for it. Send from a domain of your own."
@@ -123,12 +142,21 @@ def _not_aligned(
             f"An account at {route.account_domain} cannot sign for {domain}. Send from an address of that account, or "
             f"by a provider at which {domain} can be set up."
         )
+    elif proof.is_only_strictness and policy is not None:
+        advice = (
+            "What it proves is near, and the policy wants the very domain (adkim=s, aspf=s). Relaxed is the usual way:"
+        )
+        relaxed = [part for part in policy.record.split(";") if part.strip()[:5].lower() not in ("adkim", "aspf=")]
+        records = (Record(name=f"_dmarc.{policy.domain}", type="TXT", value=";".join(relaxed)),)
     else:
-        advice = f"Set {domain} up at {route.title}; the DKIM records above are enough."
+        which = "the DKIM records above are" if route.records("dkim", domain) else "a DKIM key below it is"
+        advice = f"Set {domain} up at {route.title}; {which} enough."
     return Finding(
         topic=Topic.ALIGNMENT,
         level=Level.BAD if is_hopeless and asked == "reject" else Level.WARNING,
         route=route.alias,
         text=text,
         advice=advice,
+        records=records,
+        replaces=bool(records),
     )

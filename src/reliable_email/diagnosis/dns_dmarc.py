@@ -23,6 +23,8 @@ class Policy:
         percent: of how much mail.
         reports_to: who gets reports (`rua`).
         problem: why receivers take it for none.
+        is_one_of_several: that problem is that there are others beside it.
+        oddities: what receivers ignore in it.
     """
 
     domain: str
@@ -33,6 +35,8 @@ class Policy:
     percent: int = 100
     reports_to: tuple[str, ...] = ()
     problem: str = ""
+    is_one_of_several: bool = False
+    oddities: tuple[str, ...] = ()
 
     @property
     def is_enforced(self) -> bool:
@@ -50,7 +54,10 @@ def find_policy(ask: Ask, domain: str) -> Policy | Answer | None:
             return answer
         records = [text for text in answer.values if _is_dmarc(text)]
         if len(records) > 1:
-            return Policy(domain=at, record=records[0], problem="there is more than one, so that receivers see none")
+            # The first that could stand alone.
+            whole = [one for one in records if not read_policy(one, at=at, domain=domain).problem]
+            problem = "there is more than one, so that receivers see none"
+            return Policy(domain=at, record=(whole or records)[0], problem=problem, is_one_of_several=bool(whole))
         if records:
             return read_policy(records[0], at=at, domain=domain)
         if n == 0 and (near := [text for text in answer.values if "dmarc" in text.lower()]):
@@ -63,20 +70,22 @@ def read_policy(record: str, *, at: str, domain: str) -> Policy:
     tags: dict[str, str] = {}
     for part in record.split(";"):
         name, equals, value = part.partition("=")
-        if not part.strip():
-            continue
-        if not equals:
-            return Policy(domain=at, record=record, problem=f"“{part.strip()[:40]}” is no tag")
-        tags.setdefault(name.strip().lower(), value.strip())
+        if equals:
+            tags.setdefault(name.strip().lower(), value.strip())
+        elif part.strip():
+            problem = f"“{part.strip()[:40]}” is no tag, and some receivers then ignore the whole"
+            return Policy(domain=at, record=record, problem=problem)
     own = tags.get("p", "").lower()
     below = tags.get("sp", own).lower()
     for name, value in (("p", own), ("sp", below)):
         if value not in POLICIES:
-            what = f"“{name}={value[:20]}” is none of {', '.join(POLICIES)}" if value else "it names no policy (p=)"
-            return Policy(domain=at, record=record, problem=what)
-    for name in ("adkim", "aspf"):
-        if tags.get(name, "r").lower() not in ("r", "s"):
-            return Policy(domain=at, record=record, problem=f"“{name}={tags[name][:20]}” is neither r nor s")
+            words = f"“{name}={value[:20]}” is not one of {', '.join(POLICIES)}"
+            return Policy(domain=at, record=record, problem=words if value else "it names no policy (p=)")
+    oddities = [
+        f"“{name}={tags[name][:20]}” is neither r nor s, and ignored"
+        for name in ("adkim", "aspf")
+        if tags.get(name, "r").lower() not in ("r", "s")
+    ]
     percent = tags.get("pct", "100")
     return Policy(
         domain=at,
@@ -86,6 +95,7 @@ def read_policy(record: str, *, at: str, domain: str) -> Policy:
         is_spf_strict=tags.get("aspf", "r").lower() == "s",
         percent=int(percent) if percent.isdecimal() and int(percent) <= 100 else 100,
         reports_to=tuple(one.strip() for one in tags.get("rua", "").split(",") if one.strip()),
+        oddities=tuple(oddities),
     )
 
 

@@ -1,6 +1,7 @@
 """What SPF and DKIM prove of each route's mail, and what is missing for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from reliable_email.diagnosis.dns_alignment import Alignment, Proof
 from reliable_email.diagnosis.dns_dkim import GOOD_BITS, Key, find_key
@@ -63,7 +64,10 @@ class Evidence:
             for error in found.errors
         ]  # fmt: skip
         findings += [unasked(Topic.SPF, answer) for answer in found.unasked]
-        findings += [Finding(topic=Topic.SPF, level=_level_of(note), text=f"{at}: {note}") for note in found.notes]
+        findings += [
+            Finding(topic=Topic.SPF, level=_level_of(note), text=f"the SPF record of {at}: {note}")
+            for note in found.notes
+        ]
         missing = [route for route in wanted if not route.is_included(found.includes) and not found.unasked]
         if missing and found.terms:
             value = with_includes(found.terms, [route.include for route in missing])
@@ -112,7 +116,12 @@ class Evidence:
         if not route.return_path_domain(self._domain):
             # It is set up together with the key; where that is missing, MAIL FROM is the provider's.
             spf = Proof.NO if dkim is Proof.NO else Proof.UNKNOWN
-        return [*findings, *more], Alignment(route=route.alias, provider=title, spf=spf, dkim=dkim)
+        is_only_strictness = False
+        if policy is not None and Proof.YES not in (spf, dkim):
+            relaxed = replace(policy, is_dkim_strict=False, is_spf_strict=False)
+            is_only_strictness = Proof.YES in (self._dkim(route, relaxed)[1], self._return_path(route, relaxed)[1])
+        proof = Alignment(route=route.alias, provider=title, spf=spf, dkim=dkim, is_only_strictness=is_only_strictness)
+        return [*findings, *more], proof
 
     def _organisation(self, policy: Policy | None) -> str:
         return policy.domain if policy is not None else self._domain

@@ -288,8 +288,8 @@ def _nameserver(given: str | None) -> tuple[str, int] | None:
         return None
     address, port = given.strip(), "53"
     if address.startswith("["):
-        address, _, rest = address[1:].partition("]")
-        port = rest.removeprefix(":") or port
+        address, closing, rest = address[1:].partition("]")
+        port = rest.removeprefix(":") or port if closing else ""
     elif address.count(":") == 1:
         address, _, port = address.partition(":")
     try:

@@ -43,9 +43,10 @@ measure-replies: ## how well replies are understood: make measure-replies FILE=r
 bench: ## how fast, beside Django and Nodemailer (bench/README.md; ARGS="content")
 	$(RUN) python -W ignore -m bench.speed $(ARGS)
 
-docs: ## the pages that are written by the code: docs/troubleshooting.md and docs/failover.md
+docs: ## the pages that are written by the code: docs/troubleshooting.md, failover.md and deliverability.md
 	$(RUN) python -W ignore tools/write_troubleshooting.py
 	$(RUN) python -W ignore tools/write_failover.py
+	$(RUN) python -W ignore tools/write_deliverability.py
 
 compare: ## what three mail queues make of the same misfortunes, as a table (docs/comparison.md)
 	tools/uv venv --quiet --allow-existing .venvs/compare

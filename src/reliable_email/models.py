@@ -1,6 +1,7 @@
 """Django looks for models here; they live in `reliable_email.store`."""
 
 from reliable_email.store.attempts import Attempt
+from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action, RouteState, Suppression, Tally, Worker
@@ -10,6 +11,7 @@ __all__ = [
     "Attempt",
     "OutboxMessage",
     "OutboxRecipient",
+    "ProviderEvent",
     "RouteState",
     "Suppression",
     "Tally",

@@ -180,7 +180,8 @@ class TestJSON:
         """Nothing beside it on standard output, and no secret in it."""
         monkeypatch.setattr("tests.diagnosis.cases.TO", (*TO, "--json"))
         run = case.tell().run
-        assert set(json.loads(run.out)) == {"schema", "status", "reason", "configuration", "routes", "message"}
+        keys = {"schema", "status", "reason", "configuration", "routes", "message", "dns"}
+        assert set(json.loads(run.out)) == keys
         assert capsys.readouterr().out == ""
         assert not any(secret in run.out for secret in SECRETS)
 

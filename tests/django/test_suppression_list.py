@@ -3,6 +3,8 @@
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from django.core.management import CommandError, call_command
 from django.test.utils import modify_settings
 
 from reliable_email.integrations import anymail
-from reliable_email.outbox.suppressed import suppressed
+from reliable_email.outbox.suppressed import suppress, suppressed
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.shared import Suppression
 from tests.django.post import A, B
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +39,7 @@ def webhooks() -> Iterator[None]:
     with modify_settings(INSTALLED_APPS={"append": "anymail"}):
         anymail.connect()
         yield
-    tracking.disconnect(dispatch_uid="reliable_email.suppression")
+    tracking.disconnect(dispatch_uid="reliable_email.events")
 
 
 def report(event_type: str, *, esp_event: object = None, **changes: Any) -> None:
@@ -95,3 +99,83 @@ class TestProvidersReports:
         """A blocked sender, a time-out and a full mailbox are no dead address."""
         report(event_type, reject_reason=reason, esp_event=raw)
         assert listed() == {}
+
+
+def let_it_expire(address: str) -> None:
+    """Its time is over."""
+    Suppression.objects.filter(address=address).update(expires_at=DatabaseNow(-1))
+
+
+class TestExpiry:
+    """A line whose time is over is as if it were not there, wherever the list is asked."""
+
+    def test_what_has_expired_holds_nothing_up(self) -> None:
+        """Neither a direct send nor the worker nor the list as it is shown."""
+        run("add", A, "--for", "1d")
+        let_it_expire(A)
+        assert suppressed("default", [A]) == set()
+        assert listed() == {}
+        assert "(expired)" in run("list", "--expired")
+
+    def test_it_is_pruned_alone(self) -> None:
+        """What still counts stays."""
+        run("add", A, B, "--for", "1d")
+        let_it_expire(A)
+        assert run("prune") == "1 address had expired and were removed\n"
+        assert list(listed()) == [B]
+
+    def test_a_report_renews_what_has_expired(self) -> None:
+        """The mailbox is as dead as it was."""
+        run("add", A, "--for", "1d")
+        let_it_expire(A)
+        assert suppress([A], reason="bounced", source="SendGrid", lifetime=timedelta(days=5), may_shorten=False) == 1
+        assert suppressed("default", [A]) == {A}
+
+
+class TestFiles:
+    """Lists come from somewhere else, and go there."""
+
+    def test_what_is_exported_can_be_imported(self, tmp_path: Path) -> None:
+        """With reasons, sources and times."""
+        run("add", A, "--reason", 'said "no, thanks"', "--for", "90d")
+        run("add", B)
+        before, file = listed(), tmp_path / "list.csv"
+        assert run("export", str(file)) == f"2 addresses written to {file}\n"
+        assert run("export") == file.read_text()
+        run("remove", A, B)
+        assert run("import", str(file)).startswith("2 addresses taken over; 0 were")
+        assert listed() == before
+
+    def test_one_address_a_line_will_do(self, tmp_path: Path) -> None:
+        """As does a provider's own CSV, whose heading says "email"."""
+        plain, own = tmp_path / "plain.txt", tmp_path / "own.csv"
+        plain.write_text(f"{A.upper()}\n\n{A}\n")
+        own.write_text(f"created,Email,reason\n1790000000,{B},550 no such user\n", encoding="utf-8-sig")
+        assert run("import", str(plain), "--dry-run") == "1 address read; nothing was changed\n"
+        assert listed() == {}
+        run("import", str(plain), "--reason", "old list")
+        run("import", str(own), "--source", "SendGrid")
+        assert (listed()[A]["reason"], listed()[A]["source"]) == ("old list", "imported")
+        assert (listed()[B]["reason"], listed()[B]["source"]) == ("550 no such user", "SendGrid")
+
+    def test_an_import_shortens_nothing_and_brings_nothing_that_is_over(self, tmp_path: Path) -> None:
+        """A file may be older than the list."""
+        run("add", A)
+        file = tmp_path / "list.csv"
+        file.write_text(f"address,until\n{A},2999-01-01T00:00:00+00:00\n{B},2020-01-01\n")
+        assert run("import", str(file)).startswith("0 addresses taken over; 2 were")
+        assert (listed()[A]["until"], len(listed())) == (None, 1)
+
+    def test_lines_that_cannot_be_used_are_named_and_nothing_is_done(self, tmp_path: Path) -> None:
+        """All or nothing, with the numbers of the lines."""
+        file = tmp_path / "list.csv"
+        file.write_text(f"address,until\n{A},\nnobody,\n{B},some day\n")
+        with pytest.raises(CommandError, match=r"line 3: 'nobody' is no address; line 4:.*some day") as caught:
+            run("import", str(file))
+        assert (caught.value.returncode, listed()) == (2, {})
+
+    def test_a_file_that_is_not_there_is_said_so(self, tmp_path: Path) -> None:
+        """A usage error, no traceback."""
+        with pytest.raises(CommandError, match="cannot be read") as caught:
+            run("import", str(tmp_path / "none"))
+        assert caught.value.returncode == 2

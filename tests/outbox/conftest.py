@@ -20,6 +20,7 @@ _numbers = itertools.count()
 VENDORS = ("sqlite", "postgres", "mariadb")
 _TABLES = (
     models.Attempt,
+    models.ProviderEvent,
     models.OutboxRecipient,
     models.OutboxMessage,
     models.RouteState,

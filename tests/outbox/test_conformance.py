@@ -13,10 +13,12 @@ from reliable_email.outbox.claim import Claimed, Wanted, claim
 from reliable_email.outbox.journal import Intent, commit
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.provider_events import Noted, Report, note_report
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.settle import Evidence, Settlement
 from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, Guard, apply
 from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.events import EventKind
 from reliable_email.store.queries import Filter
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import PriorityRank, State
@@ -174,6 +176,22 @@ def test_what_a_person_does(using: str, event: Event, act: object) -> None:
         assert read(using) == (expected or before), before
 
 
+@pytest.mark.parametrize(
+    ("event", "kind"), [(Event.REPORT_TAKEN, EventKind.DELIVERED), (Event.REPORT_REFUSED, EventKind.BOUNCED)]
+)
+def test_what_a_provider_reports(using: str, event: Event, kind: EventKind) -> None:
+    """Only where there is a doubt, and never against a permission that was given."""
+    message = queue(using)
+    for number, before in enumerate(deliveries(MINE)):
+        one = put(using, before, is_lease_live=True)
+        expected = apply(before, event)
+        report = Report(
+            names=[message.message_id], recipient=one.address, kind=kind, source="a provider", event_id=str(number)
+        )
+        assert note_report(report, using) == Noted(is_known=True, is_new=True, has_settled=expected is not None)
+        assert read(using) == (expected or before), before
+
+
 def test_every_event_is_tried_here() -> None:
     """But those that the others stand for: late replies, and expiry, which a claim finds out."""
     tried = {
@@ -189,6 +207,8 @@ def test_every_event_is_tried_here() -> None:
         Event.RESOLVE_ACCEPTED,
         Event.RESOLVE_REJECTED,
         Event.RESOLVE_RESEND,
+        Event.REPORT_TAKEN,
+        Event.REPORT_REFUSED,
         *LATE.values(),
         Event.EXPIRE,
     }

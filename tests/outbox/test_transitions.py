@@ -144,6 +144,13 @@ def steps(world: World, *, resend: bool) -> Iterator[tuple[str, World]]:
         yield from worker_steps(world, n, resend=resend)
     if world.is_lease_live and world.row.state.is_in_hand and world.expiries_left:
         yield "lease ends", replace(world, is_lease_live=False, expiries_left=world.expiries_left - 1)
+    if world.copies:
+        taken = apply(world.row, Event.REPORT_TAKEN)
+        if taken is not None:
+            yield "the provider reports that it has it", replace(world, row=taken)
+        bounced = apply(world.row, Event.REPORT_REFUSED)
+        if bounced is not None:
+            yield "the provider reports a bounce", replace(world, row=bounced, copies=world.copies - 1)
     if world.persons_left:
         for event in (Event.CANCEL, Event.HOLD, Event.EXPIRE):
             changed = apply(world.row, event)

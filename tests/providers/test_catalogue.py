@@ -123,3 +123,25 @@ def test_idempotent_providers_name_their_header():
     assert providers.get("resend").idempotency_header == "Resend-Idempotency-Key"
     assert providers.get("lettermint").idempotency_header == "Idempotency-Key"
     assert providers.get("postmark").idempotency_header is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_dns_data_is_whole(name):
+    """Each record is one that can be shown, and what is looked up is among what is to be added."""
+    provider = providers.get(name)
+    assert provider.return_path in {"sender", "account", "domain", "provider"}
+    for record in provider.dns:
+        assert record.purpose in {"dkim", "return_path"}
+        assert record.type in {"TXT", "CNAME", "MX"}
+        assert record.value.format(domain="example.com", dashed="example-com", region="eu-west-1")
+        assert record.value.endswith(".") is (record.type != "TXT")
+        assert record.name.endswith("._domainkey") is (record.purpose == "dkim")
+    names = [record.name for record in provider.dns]
+    if provider.return_path_label:
+        assert provider.return_path == "provider"
+        assert provider.return_path_label in names
+    if provider.dkim_selectors:
+        usual = {f"{selector}._domainkey" for selector in provider.dkim_selectors}
+        assert usual & set(names) or "<selector>._domainkey" in names
+    if provider.return_path != "provider" and name not in {"generic", "yahoo"}:
+        assert provider.spf_include

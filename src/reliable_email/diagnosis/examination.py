@@ -18,9 +18,10 @@ from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, de
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.diagnosis.configuration import configuration_messages
+from reliable_email.diagnosis.dns_examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
 from reliable_email.diagnosis.ladder import Climb, climb
-from reliable_email.diagnosis.verdict import Health
+from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.exceptions import DeliveryError, InvalidMailer
 from reliable_email.mailers import mailers
 from reliable_email.providers import Provider
@@ -86,16 +87,19 @@ class Examination:
     configuration: Configuration = field(default_factory=Configuration)
     routes: list[RouteExamination] = field(default_factory=list)
     message: MessageExamination | None = None
+    domain: DomainExamination | None = None
 
     @property
     def verdict(self) -> Health:
-        """See `reason`."""
-        return self._verdict_and_reason()[0]
+        """The worse one of the mail's way and the domain's."""
+        verdict = self._verdict_and_reason()[0]
+        return verdict if self.domain is None else worst((verdict, self.domain.verdict))
 
     @property
     def reason(self) -> str:
-        """Why it is not HEALTHY."""
-        return self._verdict_and_reason()[1]
+        """Why it is not HEALTHY; where both are equally ill, the way comes first."""
+        verdict, reason = self._verdict_and_reason()
+        return reason if self.domain is None or (verdict is self.verdict and reason) else self.domain.reason
 
     def _verdict_and_reason(self) -> tuple[Health, str]:
         if self.configuration.errors:

@@ -1,14 +1,24 @@
-"""What providers report later, by django-anymail's webhooks, comes onto the suppression list.
+"""What providers report later by django-anymail's webhooks settles what is unknown, and feeds the suppression list.
 
-A single SMTP reply never does: it may be about the route, and a dead route taken for a dead mailbox costs mail.
+A single SMTP reply never suppresses an address: it may be about the route, and a dead route taken for a dead mailbox
+costs mail.
 """
 
+import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
+from django.db import transaction
 
+from reliable_email.backends.routes import MailerKind, all_mailers
+from reliable_email.outbox.provider_events import Report, note_report
 from reliable_email.outbox.suppressed import suppress
+from reliable_email.store.events import EventKind
+from reliable_email.store.queries import outbox_database
+
+logger = logging.getLogger("reliable_email.events")
 
 # A mailbox that bounced may come back to life; who complained does not want mail.
 BOUNCE_LIFETIME = timedelta(days=180)
@@ -19,21 +29,108 @@ def connect() -> None:
     if apps.is_installed("anymail"):
         from anymail.signals import tracking
 
-        tracking.connect(note, dispatch_uid="reliable_email.suppression")
+        tracking.connect(note, dispatch_uid="reliable_email.events")
 
 
 def note(sender: object, event: Any, esp_name: str, **kwargs: object) -> None:
-    """Take a bounce that lasts, or a complaint, down; see anymail's `AnymailTrackingEvent`."""
+    """Take one event down; see anymail's `AnymailTrackingEvent`. Never raises: the provider's call is not to blame."""
     if not event.recipient:
         return
+    for what, act in (("suppress its address", _suppress), ("note it beside its message", _report)):
+        try:
+            act(event, esp_name)
+        except Exception:
+            logger.exception(
+                "An event of %s (%s) came, and it was not possible to %s", esp_name, event.event_type, what
+            )
+
+
+def _suppress(event: Any, source: str) -> None:
+    if _may_be_another(event):
+        return
     if event.event_type == "complained":
-        suppress([event.recipient], reason="complained", source=esp_name)
-    elif event.event_type == "bounced" and event.reject_reason in ("bounced", "invalid") and not _will_pass(event):
-        suppress([event.recipient], reason="bounced", source=esp_name, lifetime=BOUNCE_LIFETIME)
+        reason, lifetime = "complained", None
+    elif event.event_type == "bounced" and _says_dead(event) and not _will_pass(event):
+        reason, lifetime = "bounced", BOUNCE_LIFETIME
+    else:
+        return
+    using = outbox_database()
+    # The webhook's view may be in a transaction; an error of ours must not break it, here and below.
+    with transaction.atomic(using):
+        suppress([event.recipient], reason=reason, source=source, lifetime=lifetime, using=using, may_shorten=False)
+
+
+def _says_dead(event: Any) -> bool:
+    """A bounce may be about the sender too; SendGrid's kind of it is not translated by anymail."""
+    return event.reject_reason in ("bounced", "invalid") or (
+        event.reject_reason is None and _raw(event).get("event") == _raw(event).get("type") == "bounce"
+    )
 
 
 def _will_pass(event: Any) -> bool:
     """Amazon SES reports a full mailbox, too, as a bounce: "Transient"."""
-    raw = event.esp_event if isinstance(event.esp_event, dict) else {}
-    bounce = raw.get("bounce")
+    bounce = _raw(event).get("bounce")
     return isinstance(bounce, dict) and bounce.get("bounceType") == "Transient"
+
+
+def _may_be_another(event: Any) -> bool:
+    """Resend does not say which of several recipients is meant; anymail then names the first."""
+    told = _raw(event).get("data")
+    if not isinstance(told, dict):
+        return False
+    return sum(len(value) for name in ("to", "cc", "bcc") if isinstance(value := told.get(name), list)) > 1
+
+
+def _event_id(event: Any) -> str:
+    told = _raw(event).get("event-data")
+    if isinstance(told, dict) and told.get("id"):  # Mailgun: the same at each delivery, unique within a day
+        return f"{told['id']} {told.get('timestamp', '')}"
+    return str(event.event_id or "")
+
+
+def _report(event: Any, source: str) -> None:
+    try:
+        kind = EventKind(event.event_type)
+    except ValueError:  # opened, clicked, and what anymail does not know
+        return
+    words = [str(part) for part in (event.description, event.mta_response) if part]
+    report = Report(
+        names=list(_names(event)),
+        recipient=str(event.recipient),
+        is_certain=not _may_be_another(event),
+        kind=kind,
+        source=source,
+        event_id=_event_id(event),
+        at=event.timestamp,
+        detail=": ".join(dict.fromkeys(words)),
+    )
+    for using in _databases():
+        with transaction.atomic(using):
+            if note_report(report, using).is_known:
+                return
+
+
+def _databases() -> list[str]:
+    """Where messages may be queued: each outbox may have a database of its own."""
+    named = [str(one.options.get("database") or "") for one in all_mailers().values() if one.kind is MailerKind.OUTBOX]
+    return list(dict.fromkeys([*filter(None, named), outbox_database()]))
+
+
+def _names(event: Any) -> Iterator[str]:
+    """What may name the message: the provider's id, and the Message-ID that we gave it, wherever it is quoted."""
+    raw = _raw(event)
+    if event.message_id:
+        yield str(event.message_id)
+    if isinstance(raw.get("smtp-id"), str):  # SendGrid
+        yield raw["smtp-id"]
+    mail, told = raw.get("mail"), raw.get("data")
+    if isinstance(mail, dict):  # Amazon SES: its own id is elsewhere, the original headers are here
+        for header in mail.get("headers") or ():
+            if isinstance(header, dict) and str(header.get("name")).lower() == "message-id":
+                yield str(header.get("value"))
+    if isinstance(told, dict) and isinstance(told.get("message_id"), str):  # Resend
+        yield told["message_id"]
+
+
+def _raw(event: Any) -> dict[str, Any]:
+    return event.esp_event if isinstance(event.esp_event, dict) else {}

@@ -19,8 +19,7 @@ from django.utils import timezone
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.submission import DeliveryOptions, Priority, Submission
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.shared import Suppression
+from reliable_email.outbox.suppressed import suppress, suppressed
 
 
 class Source(StrEnum):
@@ -150,11 +149,7 @@ def _suppressions(using: str, *, dry_run: bool) -> int:
     label = Source.MAILER.value
     entries: Any = apps.get_model(label, "DontSendEntry")
     addresses = {address.lower() for address in entries._base_manager.values_list("to_address", flat=True)}
-    known = set(Suppression._base_manager.using(using).filter(address__in=addresses).values_list("address", flat=True))
-    new = sorted(addresses - known)
+    new = addresses - suppressed(using, sorted(addresses))
     if not dry_run:
-        for address in new:
-            Suppression._base_manager.using(using).create(
-                address=address, reason="do not send", source="django-mailer", created_at=DatabaseNow()
-            )
+        suppress(new, reason="do not send", source="django-mailer", using=using)
     return len(new)

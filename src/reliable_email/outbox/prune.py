@@ -10,12 +10,14 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.suppressed import prune_suppressions
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action, Suppression, Tally
+from reliable_email.store.shared import Action, Tally
 from reliable_email.store.states import State
 
 _ROWS = 500
@@ -47,13 +49,14 @@ def prune(
         point("prune:journal")
         with transaction.atomic(alias):
             Attempt._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
+            ProviderEvent._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxRecipient._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
         messages += len(ids)
     limit = DatabaseNow(-journal_after.total_seconds())
     Tally._base_manager.using(alias).filter(minute__lt=limit)._raw_delete(alias)
     Action._base_manager.using(alias).filter(at__lt=limit)._raw_delete(alias)
-    Suppression._base_manager.using(alias).filter(expires_at__lt=DatabaseNow())._raw_delete(alias)
+    prune_suppressions(alias)
     return Pruned(contents=contents, messages=messages)
 
 

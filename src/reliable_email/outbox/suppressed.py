@@ -12,6 +12,8 @@ from django.db.models import Q
 from reliable_email.delivery import filters
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
+from reliable_email.store.inserts import MAX_ROWS, batched
+from reliable_email.store.queries import SuppressedAddress
 from reliable_email.store.shared import Suppression
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -34,8 +36,11 @@ def suppress(
     source: str,
     lifetime: timedelta | None = None,
     using: str | None = None,
+    may_shorten: bool = True,
 ) -> int:
-    """Send nothing to these addresses any more; what was known of one is replaced. Returns how many.
+    """Send nothing to these addresses any more; what was known of one is replaced.
+
+    Returns how many lines are new or changed.
 
     Args:
         addresses: plain addresses; compared without case.
@@ -43,19 +48,62 @@ def suppress(
         source: who says so, such as "by hand" or "SendGrid".
         lifetime: for how long; None for ever.
         using: alias of the database; None for the router's choice.
+        may_shorten: whether an address that is on the list for longer already may leave it sooner by this. A person
+            may want that, a provider's report does not.
     """
     chosen = using or router.db_for_write(Suppression)
-    now = database_now(chosen)
-    values = {
-        "reason": reason[:100],
-        "source": source[:100],
-        "created_at": now,
-        "expires_at": now + lifetime if lifetime is not None else None,
-    }
-    wanted = {address.strip().lower() for address in addresses}
-    for address in wanted:
-        Suppression._base_manager.using(chosen).update_or_create(address=address, defaults=values)
-    return len(wanted)
+    until = database_now(chosen) + lifetime if lifetime is not None else None
+    entries = [
+        SuppressedAddress(address=address, reason=reason, source=source, until=until) for address in set(addresses)
+    ]
+    return _write(entries, chosen, may_shorten=may_shorten)
+
+
+def suppress_all(entries: Iterable[SuppressedAddress], *, using: str) -> int:
+    """Take over a list; none of them leaves ours sooner by it, and what is over already is left out.
+
+    Returns how many lines of ours are new or changed.
+    """
+    now = database_now(using)
+    current = (one for one in entries if one.until is None or one.until > now)
+    return sum(_write(chunk, using, may_shorten=False) for chunk in batched(current, MAX_ROWS))
+
+
+def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: bool) -> int:
+    now = database_now(using)
+    wanted = {one.address.strip().lower(): one for one in entries}
+    if not may_shorten:
+        known = Suppression._base_manager.using(using).filter(address__in=wanted)
+        for address, expires_at in known.values_list("address", "expires_at"):
+            until = wanted[address].until
+            if expires_at is None or (until is not None and expires_at >= until):
+                del wanted[address]
+    rows = [
+        Suppression(
+            address=address,
+            reason=one.reason[:100],
+            source=one.source[:100],
+            created_at=one.since or now,
+            expires_at=one.until,
+        )
+        for address, one in sorted(wanted.items())
+    ]
+    # One statement: two webhooks about one address must not clash.
+    names_its_target = connections[using].features.supports_update_conflicts_with_target
+    Suppression._base_manager.using(using).bulk_create(
+        rows,
+        batch_size=MAX_ROWS,
+        update_conflicts=True,
+        update_fields=["reason", "source", "created_at", "expires_at"],
+        unique_fields=["address"] if names_its_target else None,
+    )
+    return len(rows)
+
+
+def prune_suppressions(using: str) -> int:
+    """Forget what has expired; how many that were."""
+    rows = Suppression._base_manager.using(using).filter(expires_at__lt=DatabaseNow())
+    return rows.delete()[0]
 
 
 def allow(addresses: Iterable[str], *, using: str | None = None) -> int:

@@ -21,6 +21,9 @@
 5. *Doubt* is for ever: once an attempt may have left a copy and a resend then fails for good, the recipient's outcome
    is not "rejected" or "expired" (that would say that nothing arrived) but stays UNKNOWN, now for a person.
 6. A person may cancel, hold or requeue what no server can have; what is UNKNOWN is *resolved* instead.
+7. A provider's later *report* speaks only where there is a doubt: that it has the message ends every doubt, also one
+   whose resend is claimed already and not yet permitted; that it could not deliver it answers for one copy, so it
+   settles a recipient only where no other attempt may have left another.
 """
 
 from dataclasses import dataclass, replace
@@ -61,6 +64,9 @@ class Event(StrEnum):
     RESOLVE_ACCEPTED = "resolve_accepted"
     RESOLVE_REJECTED = "resolve_rejected"
     RESOLVE_RESEND = "resolve_resend"
+    # By the provider, afterwards.
+    REPORT_TAKEN = "report_taken"
+    REPORT_REFUSED = "report_refused"
 
 
 class Guard(Enum):
@@ -70,6 +76,8 @@ class Guard(Enum):
     HOLDS_CLAIM = auto()  # the row names the writer's claim
     HOLDS_LIVE_LEASE = auto()  # and the database's clock has not passed its lease
     LEASE_IS_OVER = auto()
+    IS_DOUBTED = auto()  # an attempt may have left a copy
+    HAS_ONE_DOUBT = auto()  # exactly one may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +142,10 @@ RULES: dict[Event, Rule] = {
     Event.RESOLVE_REJECTED: Rule(sources=_UNKNOWN, target=State.REJECTED),
     # It stays unknown, which it is, until the new attempt is claimed.
     Event.RESOLVE_RESEND: Rule(sources=_UNKNOWN, target=State.UNKNOWN),
+    Event.REPORT_TAKEN: Rule(
+        sources=frozenset({State.UNKNOWN, State.CLAIMED}), target=State.ACCEPTED, guard=Guard.IS_DOUBTED
+    ),
+    Event.REPORT_REFUSED: Rule(sources=_UNKNOWN, target=State.REJECTED, guard=Guard.HAS_ONE_DOUBT),
 }
 
 # What a server's word becomes where it comes after the row was rescued.
@@ -192,6 +204,12 @@ def apply(
         case Guard.LEASE_IS_OVER:
             if is_lease_live:
                 return None
+        case Guard.IS_DOUBTED:
+            if not delivery.unknowns:
+                return None
+        case Guard.HAS_ONE_DOUBT:
+            if delivery.unknowns != 1:
+                return None
     return _applied(delivery, event, rule, claim=claim, resend=resend)
 
 
@@ -210,7 +228,7 @@ def _applied(delivery: Delivery, event: Event, rule: Rule, *, claim: int, resend
             return replace(changed, is_resend_due=True)  # the resend did not happen, and is still wanted
         case Event.RESOLVE_RESEND:
             return replace(changed, is_resend_due=True)
-        case Event.RESOLVE_REJECTED | Event.REQUEUE:
-            return replace(changed, unknowns=0)  # a person knows
+        case Event.RESOLVE_REJECTED | Event.REQUEUE | Event.REPORT_REFUSED:
+            return replace(changed, unknowns=0)  # a person, or the provider, knows
         case _:
             return changed

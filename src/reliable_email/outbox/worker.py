@@ -28,6 +28,7 @@ from reliable_email.outbox.journal import Written
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
+from reliable_email.outbox.provider_events import settle_by_events
 from reliable_email.outbox.prune import prune
 from reliable_email.outbox.reconnect import AWAY, drop_connection
 from reliable_email.outbox.rescue import RescuePolicy, rescue
@@ -356,6 +357,7 @@ class Worker:
             wake.nudge()
         if rescued.messages:
             tell_rescued(self.options.using, Worker, rescued.messages)
+        settle_by_events(self.options.using, environment=self.options.environment)
 
     def _prune(self) -> None:
         days = self.options.content_days

@@ -9,7 +9,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from reliable_email.providers.provider import Endpoint, Provider, Quota
+from reliable_email.providers.provider import DNSRecord, Endpoint, Provider, Quota
 from reliable_email.smtp.options import TLSMode
 
 _REGION = re.compile(r"[a-z0-9-]{1,40}\Z")
@@ -114,6 +114,7 @@ def _build(name: str, region: str | None) -> Provider:
         for one in data.pop("alternatives", ())
     )
     quotas = tuple(Quota(**one) for one in data.pop("quotas", ()))
+    records = tuple(DNSRecord(**one) for one in data.pop("dns", ()))
     links = MappingProxyType(data.pop("links", {}))
     del data["host"]
     tls = TLSMode(data.pop("tls"))
@@ -126,6 +127,7 @@ def _build(name: str, region: str | None) -> Provider:
         regions=tuple(regional),
         alternatives=alternatives,
         quotas=quotas,
+        dns=records,
         links=links,
         **values,
     )

@@ -27,6 +27,24 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DNSRecord:
+    """A record that the sender's domain needs for this provider.
+
+    Attributes:
+        purpose: what it makes good.
+        name: below the domain.
+        type: TXT, CNAME or MX.
+        value: with `{domain}`, `{dashed}` (the domain with its dots as dashes) and `{region}` to be filled in. What
+            stands in angle brackets, here and in `name`, is the account's own, and shown in the provider's console.
+    """
+
+    purpose: Literal["dkim", "return_path"]
+    name: str
+    type: Literal["TXT", "CNAME", "MX"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """The habits of one provider. A limit that is None or empty is not documented; that does not mean that none exists.
 
@@ -48,8 +66,16 @@ class Provider:
         quotas: see `Quota`; defaults, the provider's own words win.
         idempotency_header: a header whose value makes a second copy harmless, honoured on SMTP.
         idempotency_seconds: how long the provider remembers it.
-        spf_include: the domain that belongs into the sender's SPF record.
-        dkim_selectors: usual selectors of the sender domain's keys.
+        spf_include: the domain that belongs into the SPF record of the domain in MAIL FROM.
+        spf_alternatives: patterns (fnmatch) of other includes that do as well.
+        dkim_selectors: usual selectors of the sender domain's keys; empty where each account has its own.
+        dkim_targets: patterns (fnmatch) of what a key's CNAME leads to, where keys are delegated to the provider.
+        return_path: what it makes of MAIL FROM: keeps the sender's ("sender"), puts the account's address there
+            ("account"), a bounce address in the domain that was set up ("domain"), or one in a domain of its own unless
+            a subdomain is set up for it ("provider").
+        return_path_label: the usual name of that subdomain; "" where each account has its own.
+        free_domains: where everybody may have an account, which sends for that domain alone.
+        dns: records that the sender's domain needs; see `DNSRecord`.
         hosts: patterns (fnmatch) of host names that belong to it.
         from_rewritten: what it does with a From address that is not the account's.
         notes: what its users stumble over.
@@ -76,7 +102,13 @@ class Provider:
     idempotency_header: str | None = None
     idempotency_seconds: int | None = None
     spf_include: str | None = None
+    spf_alternatives: tuple[str, ...] = ()
     dkim_selectors: tuple[str, ...] = ()
+    dkim_targets: tuple[str, ...] = ()
+    return_path: Literal["sender", "account", "domain", "provider"] = "sender"
+    return_path_label: str = ""
+    free_domains: tuple[str, ...] = ()
+    dns: tuple[DNSRecord, ...] = ()
     hosts: tuple[str, ...] = ()
     from_rewritten: str = ""
     notes: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ greylisted wait alone while the others are done, and makes settling the common m
 The columns that a claim has to look at (`priority`, `due_at`, `mailer`, `environment`) are copied into the recipient's
 row, where they never change apart from `due_at`.
 
-`Attempt` is the journal of what was said on the wire, and append-only. `RouteState` is what all processes share
-about a route; `Worker` is who is at work; `Action` is what people did; `Tally` is what the charts show.
+`Attempt` is the journal of what was said on the wire, and append-only; `ProviderEvent` is what a provider reported
+afterwards, append-only too. `RouteState` is what all processes share about a route; `Worker` is who is at work;
+`Action` is what people did; `Tally` is what the charts show.
 """

@@ -28,6 +28,8 @@ class Attempt(models.Model):
         indexes = [
             models.Index(fields=["message", "id"], name="rel_email_attempt_message"),
             models.Index(fields=["finished_at"], name="rel_email_attempt_finished"),
+            # A provider's webhook names nothing else.
+            models.Index(fields=["provider_message_id"], name="rel_email_attempt_provider_id"),
         ]
 
     def __str__(self) -> str:

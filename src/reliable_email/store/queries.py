@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, router
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
 from reliable_email.store.attempts import Attempt
-from reliable_email.store.clock import database_now
+from reliable_email.store.clock import DatabaseNow, database_now
+from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Worker
+from reliable_email.store.shared import Suppression, Worker
 from reliable_email.store.states import PriorityRank, State
 
 
@@ -194,8 +195,23 @@ class AttemptStory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventStory:
+    """What the provider reported afterwards: when it happened, as it says, and when it was noted here."""
+
+    at: datetime
+    noted_at: datetime
+    address: str
+    kind: str
+    source: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStory:
-    """All that is known of a message but its content. Subject and replies may be sealed; see `encryption_key`."""
+    """All that is known of a message but its content.
+
+    Subject, replies and the details of events may be sealed; see `encryption_key`.
+    """
 
     id: int
     message_id: str
@@ -213,10 +229,11 @@ class MessageStory:
     encryption_key: str
     recipients: list[RecipientStory]
     attempts: list[AttemptStory]
+    events: list[EventStory]
 
 
 def story(message_id: int, using: str | None = None) -> MessageStory | None:
-    """A message with its recipients and attempts; None where there is none."""
+    """A message with its recipients, attempts and events; None where there is none."""
     alias = outbox_database(using)
     messages = OutboxMessage._base_manager.using(alias)
     row = messages.filter(pk=message_id).defer("content").first()
@@ -243,6 +260,17 @@ def story(message_id: int, using: str | None = None) -> MessageStory | None:
         attempts=[
             _attempt_story(one, addresses)
             for one in Attempt._base_manager.using(alias).filter(message=row).order_by("id")
+        ],
+        events=[
+            EventStory(
+                at=one.at,
+                noted_at=one.noted_at,
+                address=one.address,
+                kind=one.kind,
+                source=one.source,
+                detail=one.detail,
+            )
+            for one in ProviderEvent._base_manager.using(alias).filter(message=row).order_by("at", "id")
         ],
     )
 
@@ -300,3 +328,30 @@ def each_message_id(using: str, *, step: int = 1000) -> Iterator[list[int]]:
             return
         yield ids
         last = ids[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressedAddress:
+    """One line of the suppression list.
+
+    Attributes:
+        since: None for now, where it is to be written.
+        until: None for ever.
+    """
+
+    address: str
+    reason: str = ""
+    source: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def suppressions(using: str | None = None, *, with_expired: bool = False) -> Iterator[SuppressedAddress]:
+    """The suppression list, newest first; what has expired is still there until it is pruned."""
+    rows = Suppression._base_manager.using(outbox_database(using))
+    if not with_expired:
+        rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
+    for row in rows.order_by("-created_at", "address").iterator(chunk_size=2000):
+        yield SuppressedAddress(
+            address=row.address, reason=row.reason, source=row.source, since=row.created_at, until=row.expires_at
+        )

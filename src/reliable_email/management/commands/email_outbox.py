@@ -128,6 +128,9 @@ class Command(BaseCommand):
             )
             if said:
                 self.stdout.write(f"    {said}")
+        for one in found["events"]:
+            said = f": {printable(one['detail'])}" if one["detail"] else ""
+            self.stdout.write(f"  {one['at']} {one['source']} reported: {_address(one['address'])} {one['kind']}{said}")
 
     def _audit(self, options: dict[str, Any]) -> None:
         found = audit(self._using)
@@ -339,6 +342,9 @@ def _opened(found: MessageStory) -> dict[str, Any]:
             head, _, sealed = one["reply"].rpartition(" ")
             if sealed.startswith("gAAAA"):  # a Fernet token
                 one["reply"] = f"{head} {opened(sealed)}"
+        for one in told["events"]:
+            if one["detail"]:
+                one["detail"] = opened(one["detail"])
     return told
 
 

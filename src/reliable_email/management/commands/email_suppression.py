@@ -1,20 +1,28 @@
 """`manage.py email_suppression`: the addresses to which nothing is sent."""
 
+import csv
+import io
 import json
 import re
+import sys
 from argparse import ArgumentParser
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import ExitCode
-from reliable_email.outbox.suppressed import allow, suppress
-from reliable_email.store.queries import outbox_database
-from reliable_email.store.shared import Suppression
+from reliable_email.outbox.suppressed import allow, prune_suppressions, suppress, suppress_all
+from reliable_email.store.queries import SuppressedAddress, outbox_database, suppressions
 from reliable_email.values import printable
 
 _DAYS = re.compile(r"(\d{1,5})d\Z")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\Z")
+_COLUMNS = ("address", "reason", "source", "since", "until")
+_SHOWN_LINES = 5
 
 
 class Command(BaseCommand):
@@ -27,51 +35,158 @@ class Command(BaseCommand):
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         shown = commands.add_parser("list", help="the list, newest first")
         shown.add_argument("--json", action="store_true", help="print one JSON object a line")
+        shown.add_argument("--expired", action="store_true", help="show what has expired, too, until it is pruned")
         added = commands.add_parser("add", help="send nothing to these addresses")
         added.add_argument("addresses", nargs="+", metavar="ADDRESS")
         added.add_argument("--reason", default="", help="for people")
         added.add_argument("--for", dest="lifetime", type=_days, help="for so long, such as 90d; by default for ever")
         removed = commands.add_parser("remove", help="send to these addresses again")
         removed.add_argument("addresses", nargs="+", metavar="ADDRESS")
+        exported = commands.add_parser("export", help="write the list as CSV")
+        exported.add_argument("file", nargs="?", default="-", help="by default standard output")
+        imported = commands.add_parser(
+            "import", help="take over a list: CSV as export writes it, a provider's CSV, or one address a line"
+        )
+        imported.add_argument("file", help="- for standard input")
+        imported.add_argument("--reason", default="", help="where the file has none")
+        imported.add_argument("--source", default="imported", help="where the file has none")
+        imported.add_argument("--dry-run", action="store_true", help="read and count, change nothing")
+        commands.add_parser("prune", help="forget what has expired; a worker does so by itself")
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = outbox_database(options["database"])
-        if options["command"] == "list":
-            self._list(using, as_json=options["json"])
-            return
-        strange = [one for one in options["addresses"] if not re.fullmatch(r"[^@\s]+@[^@\s]+", one)]
-        if strange:
-            raise CommandError(
-                f"{printable(strange[0])} is no address: write it as name@example.com", returncode=ExitCode.USAGE
-            )
-        if options["command"] == "add":
-            count = suppress(
-                options["addresses"],
-                reason=options["reason"],
-                source="by hand",
-                lifetime=options["lifetime"],
-                using=using,
-            )
-            self.stdout.write(f"nothing is sent to {count} address{'es' if count != 1 else ''} any more")
-        else:
-            count = allow(options["addresses"], using=using)
-            self.stdout.write(f"{count} address{'es' if count != 1 else ''} removed from the list")
+        run: Callable[[str, dict[str, Any]], None] = getattr(self, f"_{options['command']}")
+        run(using, options)
 
-    def _list(self, using: str, *, as_json: bool) -> None:
-        for row in Suppression._base_manager.using(using).order_by("-created_at", "address").iterator():
-            until = row.expires_at.isoformat(timespec="seconds") if row.expires_at is not None else ""
-            if as_json:
-                found = {
-                    "address": row.address,
-                    "reason": row.reason,
-                    "source": row.source,
-                    "since": row.created_at.isoformat(timespec="seconds"),
-                    "until": until or None,
-                }
-                self.stdout.write(json.dumps(found))
-            else:
-                words = (row.address, row.reason, row.source, f"until {until}" if until else "")
-                self.stdout.write(printable("  ".join(word for word in words if word)))
+    def _list(self, using: str, options: dict[str, Any]) -> None:
+        now = timezone.now()
+        for one in suppressions(using, with_expired=options["expired"]):
+            if options["json"]:
+                self.stdout.write(json.dumps(_row(one) | {"until": _instant(one.until) or None}))
+                continue
+            until = f"until {_instant(one.until)}" if one.until is not None else ""
+            is_over = "(expired)" if one.until is not None and one.until <= now else ""
+            words = (one.address, one.reason, one.source, until, is_over)
+            self.stdout.write(printable("  ".join(word for word in words if word)))
+
+    def _add(self, using: str, options: dict[str, Any]) -> None:
+        addresses = _checked(options["addresses"])
+        suppress(addresses, reason=options["reason"], source="by hand", lifetime=options["lifetime"], using=using)
+        self.stdout.write(f"nothing is sent to {_addresses(len(set(addresses)))} any more")
+
+    def _remove(self, using: str, options: dict[str, Any]) -> None:
+        count = allow(_checked(options["addresses"]), using=using)
+        self.stdout.write(f"{_addresses(count)} removed from the list")
+
+    def _export(self, using: str, options: dict[str, Any]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        count = 0
+        for one in suppressions(using):
+            writer.writerow(_row(one))
+            count += 1
+        if options["file"] == "-":
+            self.stdout.write(text.getvalue(), ending="")
+            return
+        Path(options["file"]).write_text(text.getvalue(), encoding="utf-8")
+        self.stdout.write(f"{_addresses(count)} written to {options['file']}")
+
+    def _import(self, using: str, options: dict[str, Any]) -> None:
+        entries = _read(_text(options["file"]), reason=options["reason"], source=options["source"])
+        if options["dry_run"]:
+            self.stdout.write(f"{_addresses(len(entries))} read; nothing was changed")
+            return
+        count = suppress_all(entries, using=using)
+        kept = len(entries) - count
+        self.stdout.write(f"{_addresses(count)} taken over; {kept} were here for as long already, or have expired")
+
+    def _prune(self, using: str, options: dict[str, Any]) -> None:
+        self.stdout.write(f"{_addresses(prune_suppressions(using))} had expired and were removed")
+
+
+def _checked(addresses: Iterable[str]) -> list[str]:
+    """In lower case."""
+    found = [one.strip().lower() for one in addresses]
+    strange = [one for one in found if not _ADDRESS.match(one)]
+    if strange:
+        raise CommandError(
+            f"{printable(strange[0])} is no address: write it as name@example.com", returncode=ExitCode.USAGE
+        )
+    return found
+
+
+def _addresses(count: int) -> str:
+    return f"{count:,} address{'es' if count != 1 else ''}"
+
+
+def _row(one: SuppressedAddress) -> dict[str, str]:
+    return {
+        "address": one.address,
+        "reason": one.reason,
+        "source": one.source,
+        "since": _instant(one.since),
+        "until": _instant(one.until),
+    }
+
+
+def _instant(moment: datetime | None) -> str:
+    return moment.isoformat(timespec="seconds") if moment is not None else ""
+
+
+def _text(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file} cannot be read: {error}", returncode=ExitCode.USAGE) from error
+
+
+def _read(text: str, *, reason: str, source: str) -> list[SuppressedAddress]:
+    """Every line, each address once; or an error that names the lines that cannot be used, and nothing is done."""
+    entries: dict[str, SuppressedAddress] = {}
+    strange: list[str] = []
+    for number, row in _rows(text):
+        address = row.get("address", row.get("email", "")).strip().lower()
+        if not any(row.values()):
+            continue
+        try:
+            if not _ADDRESS.match(address):
+                raise ValueError(f"{printable(address)[:60]!r} is no address")
+            entries[address] = SuppressedAddress(
+                address=address,
+                reason=row.get("reason", "") or reason,
+                source=row.get("source", "") or source,
+                since=_moment(row.get("since", "")),
+                until=_moment(row.get("until", "")),
+            )
+        except ValueError as error:
+            strange.append(f"line {number}: {error}")
+    if strange:
+        more = f" and {len(strange) - _SHOWN_LINES} more" if len(strange) > _SHOWN_LINES else ""
+        shown = "; ".join(strange[:_SHOWN_LINES])
+        raise CommandError(f"Nothing was changed. {shown}{more}.", returncode=ExitCode.USAGE)
+    return list(entries.values())
+
+
+def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Lines by their number and column; without a heading, the first column is the address."""
+    reader = csv.reader(io.StringIO(text))
+    names: list[str] | None = None
+    for cells in reader:
+        if names is None:
+            heading = [cell.strip().lower() for cell in cells]
+            if "address" in heading or "email" in heading:
+                names = heading
+                continue
+            names = ["address"]
+        yield reader.line_num, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    return timezone.make_aware(found) if timezone.is_naive(found) else found
 
 
 def _days(text: str) -> timedelta:

@@ -1,5 +1,6 @@
 """`manage.py test_email`: is mail working, and if not, at which stage, in whose words, and what to do."""
 
+import ipaddress
 import json
 from argparse import ArgumentParser
 from email.utils import parseaddr
@@ -10,6 +11,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias
 from reliable_email.delivery.report import Outcome
+from reliable_email.diagnosis import dns_words
+from reliable_email.diagnosis.dns_examination import examine_domain
+from reliable_email.diagnosis.dns_lookup import QUERY_SECONDS, DNSMissing, Lookup
+from reliable_email.diagnosis.dns_routes import domain_of, routes_mail
+from reliable_email.diagnosis.dns_words import headline, lines
 from reliable_email.diagnosis.examination import (
     Examination,
     MessageExamination,
@@ -46,18 +52,33 @@ class Command(BaseCommand):
         parser.add_argument(
             "--all-routes", action="store_true", help="connect to every route and send nothing (as --check-only)"
         )
+        parser.add_argument("--dns", action="store_true", help="look at SPF, DKIM, DMARC and MX of the sender's domain")
+        parser.add_argument("--domain", help="with --dns: this domain; by default the sender's")
+        parser.add_argument("--resolver", help="with --dns: ask this one, as ADDRESS or ADDRESS:PORT")
+        parser.add_argument(
+            "--resolver-timeout", type=float, default=QUERY_SECONDS, metavar="SECONDS", help="for one question"
+        )
+        parser.add_argument(
+            "--selector",
+            action="append",
+            default=[],
+            metavar="[ROUTE=]NAME",
+            help="with --dns: a DKIM selector to look for, besides the provider's usual ones",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._options = options
         self._is_loud = options["verbose"] or options["verbosity"] > 1
-        sends = not (options["check_only"] or options["all_routes"])
+        # Who asks about the DNS alone gets no message by surprise.
+        sends = not (options["check_only"] or options["all_routes"] or (options["dns"] and not options["to"]))
         recipient = _recipient(options["to"])
         if sends and recipient is None:
             raise CommandError(
                 "Say who gets the test message with --to ADDRESS (or name somebody in ADMINS), or use --check-only.",
                 returncode=ExitCode.USAGE,
             )
+        lookup = self._lookup() if options["dns"] else None
         examination = Examination()
         self._line("=== Email System Test ===")
         self._line("")
@@ -72,6 +93,8 @@ class Command(BaseCommand):
             self._connections(examination, routes, recipient)
             if sends and recipient is not None:
                 self._message(examination, routes, recipient)
+        if lookup is not None:
+            self._domain(examination, routes, lookup)
         self._status(examination)
 
     # 1.
@@ -182,6 +205,37 @@ class Command(BaseCommand):
         for explanation in found.explanations:
             self._explanation(explanation)
 
+    # 4.
+
+    def _lookup(self) -> Lookup:
+        if self._options["resolver_timeout"] <= 0:
+            raise CommandError("--resolver-timeout must be above zero.", returncode=ExitCode.USAGE)
+        try:
+            return Lookup(_nameserver(self._options["resolver"]), query_seconds=self._options["resolver_timeout"])
+        except DNSMissing as error:
+            raise CommandError(str(error), returncode=ExitCode.USAGE) from error
+
+    def _domain(self, examination: Examination, routes: tuple[Mailer, ...], lookup: Lookup) -> None:
+        sender = _sender(self._options["sender"], routes[0]) if routes else str(settings.DEFAULT_FROM_EMAIL)
+        domain = (self._options["domain"] or domain_of(sender)).strip()
+        if "." not in domain.strip("."):
+            raise CommandError(
+                f"{sender!r} names no domain of the DNS: set DEFAULT_FROM_EMAIL, or say which with --domain.",
+                returncode=ExitCode.USAGE,
+            )
+        selectors: dict[str, list[str]] = {}
+        for given in self._options["selector"]:
+            route, _, name = given.rpartition("=")
+            selectors.setdefault(route, []).append(name)
+        examination.domain = found = examine_domain(domain, routes_mail(routes), lookup.ask, selectors=selectors)
+        words = headline(found)
+        if found.verdict is Health.HEALTHY:
+            self._line(f"4. DNS Check: {self.style.SUCCESS(GOOD)} {words}")
+        else:
+            self._line(self.style.ERROR(f"4. DNS Check: {BAD} {words}"))
+        for line in lines(found):
+            self._line(line)
+
     # The end.
 
     def _status(self, examination: Examination) -> None:
@@ -228,6 +282,28 @@ def _sender(given: str | None, route: Mailer) -> str:
     return str(username) if route.kind is MailerKind.SMTP and "@" in str(username or "") else default
 
 
+def _nameserver(given: str | None) -> tuple[str, int] | None:
+    """Address and port of `--resolver`."""
+    if not given:
+        return None
+    address, port = given.strip(), "53"
+    if address.startswith("["):
+        address, closing, rest = address[1:].partition("]")
+        port = rest.removeprefix(":") or port if closing else ""
+    elif address.count(":") == 1:
+        address, _, port = address.partition(":")
+    try:
+        ipaddress.ip_address(address)
+        if not 0 < int(port) < 65536:
+            raise ValueError(port)
+    except ValueError:
+        raise CommandError(
+            f"--resolver: {given!r} is no address, with or without a port, such as 192.0.2.53 or 127.0.0.1:5353.",
+            returncode=ExitCode.USAGE,
+        ) from None
+    return address, int(port)
+
+
 def as_json(examination: Examination) -> dict[str, Any]:
     """The examination for programs; keys are stable."""
     found = examination.configuration
@@ -240,6 +316,7 @@ def as_json(examination: Examination) -> dict[str, Any]:
         ],
         "routes": [_route_as_json(one) for one in examination.routes],
         "message": _message_as_json(examination.message),
+        "dns": dns_words.as_json(examination.domain),
     }
 
 

@@ -1,0 +1,115 @@
+"""Our opinion of SPF and DMARC beside checkdmarc's, over the same zones and the same DNS server.
+
+The two differ on purpose in one thing: ABNF, and so SPF, does not mind case; `test_dns` has that.
+"""
+
+import pytest
+
+from reliable_email.diagnosis.dns_dmarc import Policy, find_policy
+from reliable_email.diagnosis.dns_lookup import Lookup
+from reliable_email.diagnosis.dns_spf import examine_spf
+from tests.diagnosis.dns_cases import (
+    DMARC,
+    DOMAIN,
+    MAILGUNS,
+    SPF,
+    WORKSPACE,
+    dmarc,
+    many_lookups,
+    spf,
+    without,
+)
+from tests.servers.dns import Row, serving
+
+checkdmarc = pytest.importorskip("checkdmarc", reason="checkdmarc is not installed for this Python")
+
+
+def alone(text: str, *more: Row) -> list[Row]:
+    """The zone with this SPF record."""
+    return [*without(SPF), spf(text), *more]
+
+
+def asking(text: str) -> list[Row]:
+    """The zone with this DMARC record."""
+    return [*without(DMARC), dmarc(text)]
+
+
+SPF_ZONES = {
+    "good": WORKSPACE,
+    "none": without(SPF),
+    "two": [*WORKSPACE, spf("v=spf1 include:mailgun.org -all"), MAILGUNS],
+    "too many lookups": many_lookups(),
+    "void lookups": alone("v=spf1 a:old1.example.com a:old2.example.com mx:old3.example.com ~all"),
+    "two void lookups": alone("v=spf1 a:old1.example.com mx:old3.example.com ~all"),
+    "include without a record": alone("v=spf1 include:spf.gone.example ~all"),
+    "no IP": alone("v=spf1 ip4:192.0.2.300 ~all"),
+    "the other IP version": alone("v=spf1 ip4:2001:db8::1 ~all"),
+    "networks": alone("v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all"),
+    "no such mechanism": alone("v=spf1 foo:bar ~all"),
+    "everybody": alone("v=spf1 +all"),
+    "itself": alone("v=spf1 include:example.com ~all"),
+    "redirect": alone("v=spf1 redirect=_spf.google.com"),
+    "redirect to nothing": alone("v=spf1 redirect=spf.gone.example"),
+    "a and mx": alone("v=spf1 mx a ~all", ("mx.example.com", "A", "192.0.2.5"), (DOMAIN, "A", "192.0.2.6")),
+    "no all": alone("v=spf1 include:_spf.google.com"),
+    "nothing": alone("v=spf1"),
+}
+DMARC_ZONES = {
+    "good": WORKSPACE,
+    "none": without(DMARC),
+    "two": [*WORKSPACE, dmarc("v=DMARC1; p=none")],
+    "no such policy": asking("v=DMARC1; p=block"),
+    "all tags": asking("v=DMARC1; p=quarantine; sp=none; adkim=s; aspf=r; pct=20; rua=mailto:dmarc@example.com"),
+    "no such alignment": asking("v=DMARC1; p=none; adkim=x"),
+    "a word that is no tag": asking("v=DMARC1; p=none; what"),
+    "another version": asking("v=DMARC2; p=none"),
+    "the version last": asking("p=none; v=DMARC1"),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """checkdmarc remembers what it was told of a name."""
+    from checkdmarc import utils
+
+    utils.DNS_CACHE.clear()
+
+
+def resolver(port: int) -> object:
+    """dnspython's, asking our server."""
+    import dns.resolver
+
+    made = dns.resolver.Resolver(configure=False)
+    made.nameservers = ["127.0.0.1"]
+    made.port = port
+    return made
+
+
+@pytest.mark.parametrize("name", SPF_ZONES)
+def test_spf_is_judged_alike(name: str) -> None:
+    """Usable or not; and where it is, at the same cost."""
+    from checkdmarc.spf import check_spf
+
+    with serving(SPF_ZONES[name]) as server:
+        theirs = check_spf(DOMAIN, resolver=resolver(server.port), timeout=10)
+        ours = examine_spf(Lookup(("127.0.0.1", server.port), query_seconds=10).ask, DOMAIN)
+    assert ours.is_usable == theirs["valid"], (ours.errors, theirs)
+    if theirs["valid"]:
+        assert (ours.lookups, ours.voids) == (theirs["dns_lookups"], theirs["void_dns_lookups"] or 0)
+
+
+@pytest.mark.parametrize("name", DMARC_ZONES)
+def test_dmarc_is_read_alike(name: str) -> None:
+    """Whether it counts, and what it asks for."""
+    from checkdmarc.dmarc import check_dmarc
+
+    with serving(DMARC_ZONES[name]) as server:
+        theirs = check_dmarc(DOMAIN, resolver=resolver(server.port), timeout=10)
+        ours = find_policy(Lookup(("127.0.0.1", server.port), query_seconds=10).ask, DOMAIN)
+    is_usable = isinstance(ours, Policy) and not ours.problem
+    assert is_usable == theirs["valid"], (ours, theirs)
+    if is_usable:
+        assert isinstance(ours, Policy)
+        tags = {tag: told["value"] for tag, told in theirs["tags"].items()}
+        assert ours.policy == tags["p"]
+        assert (ours.is_dkim_strict, ours.is_spf_strict) == (tags["adkim"] == "s", tags["aspf"] == "s")

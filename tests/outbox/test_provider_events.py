@@ -1,0 +1,205 @@
+"""What a provider reports afterwards, on every database: once each, true to the doubt, and kept as long as the journal.
+
+What a report may do in each state is in `test_conformance`, all interleavings are in `test_transitions`.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+
+from reliable_email.delivery.submission import OnUnknown
+from reliable_email.outbox.provider_events import Noted, Report, note_report, settle_by_events
+from reliable_email.outbox.prune import prune
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.audit import audit
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.events import EventKind, ProviderEvent
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.queries import story
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.states import State
+from tests.outbox.desk import let_time_pass, queue, row, rows, states, worker
+from tests.outbox.network import Network
+
+LOST = "lost@example.com"
+
+
+def report(message: OutboxMessage, kind: EventKind = EventKind.DELIVERED, *, to: str = LOST, **more: object) -> Report:
+    """What SendGrid says of a message."""
+    return Report(names=[message.message_id], recipient=to, kind=kind, source="SendGrid", **more)  # type: ignore[arg-type]
+
+
+def lose(using: str, **wishes: object) -> tuple[OutboxMessage, Network]:
+    """A message whose outcome is unknown."""
+    network = Network()
+    message = queue(using, LOST, **wishes)
+    worker(using, network.route()).run()
+    assert row(using).state == State.UNKNOWN
+    return message, network
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (EventKind.DELIVERED, State.ACCEPTED),
+        (EventKind.SENT, State.ACCEPTED),
+        (EventKind.DEFERRED, State.ACCEPTED),
+        (EventKind.COMPLAINED, State.ACCEPTED),
+        (EventKind.BOUNCED, State.REJECTED),
+        (EventKind.REJECTED, State.REJECTED),
+        (EventKind.FAILED, State.REJECTED),
+    ],
+)
+def test_a_report_ends_the_doubt(using: str, kind: EventKind, state: State) -> None:
+    """What the provider has is accepted; what it could not deliver, or did not send, is rejected."""
+    message, _ = lose(using)
+    assert note_report(report(message, kind), using).has_settled
+    assert (row(using).state, row(using).cause) == (state, "resolved")
+    assert row(using).detail == f"reported by SendGrid: {kind}"
+    assert audit(using).is_clean
+
+
+def test_the_same_event_counts_once(using: str) -> None:
+    """Providers deliver some twice; the story has it once, and the second changes nothing."""
+    message, _ = lose(using)
+    bounce = report(message, EventKind.BOUNCED, event_id="e1", detail="550 5.1.1 no such user")
+    assert note_report(bounce, using) == Noted(is_known=True, is_new=True, has_settled=True)
+    OutboxRecipient.objects.using(using).update(state=State.UNKNOWN, unknowns=1)
+    assert note_report(bounce, using) == Noted(is_known=True)
+    assert states(using) == [State.UNKNOWN]
+    told = story(message.pk, using)
+    assert told is not None
+    assert [(one.kind, one.address, one.source, one.detail) for one in told.events] == [
+        ("bounced", LOST, "SendGrid", "550 5.1.1 no such user")
+    ]
+
+
+def test_two_recipients_of_one_event_are_two_reports(using: str) -> None:
+    """One notification may name several; each is settled for itself."""
+    message = queue(using, "lost1@example.com", "lost2@example.com")
+    worker(using, Network().route()).run()
+    for one in rows(using):
+        assert note_report(report(message, to=one.address, event_id="same"), using).has_settled
+    assert states(using) == [State.ACCEPTED] * 2
+
+
+def test_what_is_settled_stays_so(using: str) -> None:
+    """A bounce of an accepted message is in its story and changes no outcome."""
+    message = queue(using, "ok@example.com")
+    worker(using, Network().route()).run()
+    before = row(using)
+    found = note_report(report(message, EventKind.BOUNCED, to="OK@example.com"), using)
+    assert found == Noted(is_known=True, is_new=True)
+    after = row(using)
+    assert (after.state, after.detail, after.settled_at) == (before.state, before.detail, before.settled_at)
+    told = story(message.pk, using)
+    assert told is not None
+    assert [one.kind for one in told.events] == ["bounced"]
+
+
+def test_a_bounce_of_one_of_two_copies_leaves_the_doubt(using: str) -> None:
+    """The other copy may have arrived; that it was delivered settles it all the same."""
+    message, _ = lose(using)
+    OutboxRecipient.objects.using(using).update(unknowns=2)
+    assert not note_report(report(message, EventKind.BOUNCED), using).has_settled
+    assert note_report(report(message, EventKind.DELIVERED), using).has_settled
+    assert states(using) == [State.ACCEPTED]
+
+
+def test_a_delivery_spares_the_second_copy(using: str) -> None:
+    """P2: a resend that is due is not sent once the provider says that it has the first."""
+    message, network = lose(using, on_unknown=OnUnknown.RESEND)
+    assert row(using).due_at is not None
+    note_report(report(message), using)
+    let_time_pass(using)
+    worker(using, network.route()).run()
+    assert states(using) == [State.ACCEPTED]
+    assert Attempt.objects.using(using).count() == 1
+
+
+def test_an_event_that_is_quicker_than_the_doubt_settles_it_later(using: str) -> None:
+    """The provider reports while the worker still waits for the reply, and then the connection is lost."""
+    message = queue(using, LOST)
+    OutboxRecipient.objects.using(using).update(
+        state=State.AUTHORIZED, authorized_at=DatabaseNow(), due_at=None, lease_until=DatabaseNow(60)
+    )
+    assert note_report(report(message), using) == Noted(is_known=True, is_new=True)
+    assert settle_by_events(using, environment="") == 0
+    OutboxRecipient.objects.using(using).update(state=State.UNKNOWN, unknowns=1, lease_until=None)
+    assert settle_by_events(using, environment="another") == 0
+    assert settle_by_events(using, environment="") == 1
+    assert (row(using).state, row(using).detail) == (State.ACCEPTED, "reported by SendGrid: delivered")
+
+
+def test_a_worker_looks_for_such_events(using: str) -> None:
+    """Nobody has to ask for it."""
+    message = queue(using, LOST)
+    note_report(report(message), using)
+    OutboxRecipient.objects.using(using).update(
+        state=State.UNKNOWN, unknowns=1, due_at=None, authorized_at=DatabaseNow(-60), settled_at=DatabaseNow()
+    )
+    queue(using, "ok@example.com")
+    worker(using, Network().route()).run()
+    assert states(using) == [State.ACCEPTED] * 2
+
+
+def test_a_report_from_before_the_last_attempt_says_nothing_of_it(using: str) -> None:
+    """After a requeue the older copy's bounce is history."""
+    message = queue(using, LOST)
+    note_report(report(message, EventKind.BOUNCED), using)
+    OutboxRecipient.objects.using(using).update(
+        state=State.UNKNOWN, unknowns=1, due_at=None, authorized_at=DatabaseNow(60)
+    )
+    assert settle_by_events(using, environment="") == 0
+
+
+def test_the_providers_id_finds_the_message(using: str) -> None:
+    """For providers that put a Message-ID of their own."""
+    message, _ = lose(using)
+    Attempt.objects.using(using).update(provider_message_id="pm-1")
+    found = Report(names=["pm-1"], recipient=LOST, kind=EventKind.DELIVERED, source="Postmark")
+    assert note_report(found, using).has_settled
+    assert ProviderEvent.objects.using(using).get().message_id == message.pk
+
+
+def test_a_message_id_without_its_brackets_is_understood(using: str) -> None:
+    """Some providers leave them out."""
+    message, _ = lose(using)
+    bare = Report(names=[message.message_id.strip("<>")], recipient=LOST, kind=EventKind.DELIVERED, source="a provider")
+    assert note_report(bare, using).has_settled
+
+
+def test_a_message_id_that_was_used_twice_settles_nobody(using: str) -> None:
+    """Which of the two is meant is not known: it is noted at the newer one, and a person decides."""
+    lose(using)
+    second = queue(using, LOST)
+    first = OutboxMessage.objects.using(using).earliest("id")
+    OutboxMessage.objects.using(using).update(message_id=first.message_id)
+    OutboxRecipient.objects.using(using).update(state=State.UNKNOWN, unknowns=1, due_at=None)
+    assert not note_report(report(first), using).has_settled
+    assert ProviderEvent.objects.using(using).get().message_id == second.pk
+    assert states(using) == [State.UNKNOWN] * 2
+
+
+def test_what_nobody_knows_is_left_alone(using: str) -> None:
+    """Messages that were not queued here, and recipients that the message never had."""
+    message, _ = lose(using)
+    stranger = Report(names=["<x@elsewhere>", ""], recipient=LOST, kind=EventKind.DELIVERED, source="SendGrid")
+    assert note_report(stranger, using) == Noted()
+    found = note_report(report(message, to="else@example.com"), using)
+    assert found == Noted(is_known=True, is_new=True)
+    event = ProviderEvent.objects.using(using).get()
+    assert (event.position, event.address) == (None, "else@example.com")
+    assert states(using) == [State.UNKNOWN]
+
+
+def test_events_are_pruned_with_the_journal(using: str) -> None:
+    """They hold addresses and what servers said."""
+    message, _ = lose(using)
+    note_report(report(message), using)
+    OutboxMessage.objects.using(using).update(created_at=DatabaseNow(-90000))
+    OutboxRecipient.objects.using(using).update(settled_at=DatabaseNow(-90000))
+    assert prune(content_after=timedelta(days=1), journal_after=timedelta(days=1), using=using).messages == 1
+    assert not ProviderEvent.objects.using(using).exists()
+    connections[using].check_constraints()

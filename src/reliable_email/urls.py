@@ -1,0 +1,11 @@
+"""The pages of this package: `path("mail/", include("reliable_email.urls"))`."""
+
+from django.urls import path
+
+from reliable_email.views.health import health, live
+
+app_name = "reliable_email"
+urlpatterns = [
+    path("live/", live, name="live"),
+    path("health/", health, name="health"),
+]

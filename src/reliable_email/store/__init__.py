@@ -13,5 +13,6 @@ The columns that a claim has to look at (`priority`, `due_at`, `mailer`, `enviro
 row, where they never change apart from `due_at`.
 
 `Attempt` is the journal of what was said on the wire, and append-only. `RouteState` is what all processes share
-about a route; `Worker` is who is at work; `Action` is what people did; `Tally` is what the charts show.
+about a route; `Worker` is who is at work; `Action` is what people did; `Tally` is what the charts show,
+`OutcomeTotal` and `LatencyTotal` are what monitors are told.
 """

@@ -69,6 +69,7 @@ class _Work:
     reserved: int
     is_probe: bool
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    causes: dict[int, str] = field(default_factory=dict)
     is_digested: bool = False
 
 
@@ -362,6 +363,8 @@ class Round:
             provider_message_id=provider_message_id,
         )
         work.outcomes[way.claimed.position] = judgement.outcome
+        if judgement.failure is not None:
+            work.causes[way.claimed.position] = judgement.failure.cause.value
         self._settlements.append(judgement.settlement)
         if judgement.failure is None or judgement.decision is None or judgement.decision.effect is Effect.NONE:
             return None
@@ -407,6 +410,8 @@ class Round:
             seconds=transaction.seconds,
             peer=transaction.peer or "",
             outcomes=work.outcomes,
+            causes=work.causes,
+            stage_seconds={stage.value: seconds for stage, seconds in transaction.stage_seconds.items()},
         )
 
     # Writing.

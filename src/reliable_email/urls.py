@@ -3,9 +3,11 @@
 from django.urls import path
 
 from reliable_email.views.health import health, live
+from reliable_email.views.metrics import metrics
 
 app_name = "reliable_email"
 urlpatterns = [
     path("live/", live, name="live"),
     path("health/", health, name="health"),
+    path("metrics/", metrics, name="metrics"),
 ]

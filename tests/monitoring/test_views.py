@@ -17,7 +17,7 @@ from reliable_email.views.health import health
 from tests.monitoring.conftest import outbox_mailers
 
 TOKEN = "token-of-the-monitor"
-PROTECTED = ["/mail/health/"]
+PROTECTED = ["/mail/health/", "/mail/metrics/"]
 MakeSite = Callable[..., None]
 pytestmark = pytest.mark.urls("tests.urls")
 
@@ -42,9 +42,10 @@ def test_liveness_asks_nothing() -> None:
 
 def test_the_pages_have_names() -> None:
     """For templates."""
-    assert [reverse(f"reliable_email:{name}") for name in ("live", "health")] == [
+    assert [reverse(f"reliable_email:{name}") for name in ("live", "health", "metrics")] == [
         "/mail/live/",
         "/mail/health/",
+        "/mail/metrics/",
     ]
 
 

@@ -247,7 +247,8 @@ class Settings:
     quota_soft_limit: float = _key(0.95, _share, "The part of a quota that is used before other routes are preferred.")
     quota_reserve: float = _key(0.2, _share, "The part of a quota that bulk mail leaves to messages of priority high.")
     probe_seconds: float = _key(900.0, _at_least_seconds(10), "How often a worker probes standby routes.")
-    # Health
+    # Monitoring
+    tracing: bool = _key(False, boolean, "Make OpenTelemetry spans from the request to the delivery.")
     health_queue_seconds: float = _key(600.0, seconds, "A message that is due for longer makes the site unhealthy.")
     health_worker_seconds: float = _key(120.0, seconds, "A worker that was silent for longer is missing.")
     health_unknown: int = _key(0, _count(), "More recipients with an unknown outcome make the site degraded.")

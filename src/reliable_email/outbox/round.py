@@ -8,6 +8,7 @@ thrown away while there is a process to remember it.
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
 from reliable_email.outbox.claim import Claim
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.journal import Intent, Written
@@ -122,6 +124,12 @@ class Round:
         """Take every recipient of the claim as far as it gets now. All that is known is written when it returns."""
         self._ways = self._load()
         self._flush()
+        traceparents = [one.traceparent for one in {way.message.id: way.message for way in self._ways}.values()]
+        with tracing_round(worker=self._options.worker, traceparents=traceparents):
+            self._take_over_the_routes()
+        self._release()
+
+    def _take_over_the_routes(self) -> None:
         while self._may_go_on():
             plan = self._plan()
             if not plan:
@@ -133,7 +141,6 @@ class Round:
             for way in self._ways:
                 if not way.is_done:
                     self._settlements.append(left_over(way, jitter=random.random()))  # noqa: S311 - no secret
-        self._release()
 
     def _load(self) -> list[Way]:
         messages = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
@@ -339,7 +346,10 @@ class Round:
         self._store.settle(route, reserved=work.reserved, used=used)
         self._tell(route, work, worst, transaction)
         if not all(_is_withheld(result) for result in transaction.results.values()):
-            self._attempts.append(self._attempt(route, work, transaction))
+            attempt = self._attempt(route, work, transaction)
+            self._attempts.append(attempt)
+            if is_traced():
+                trace_attempt(_trace_of(attempt, work.message))
 
     def _take(
         self,
@@ -431,6 +441,21 @@ class Round:
                 way.is_done = True
                 self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
         self._flush()
+
+
+def _trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:
+    evidence = attempt.evidence
+    return AttemptTrace(
+        route=evidence.route,
+        stage=evidence.stage,
+        seconds=attempt.seconds,
+        outcomes=Counter(attempt.outcomes.values()),
+        cause=evidence.cause,
+        reply_code=evidence.reply.code if evidence.reply is not None else None,
+        peer=attempt.peer,
+        message_id=message.message_id,
+        traceparent=message.traceparent,
+    )
 
 
 def _pass_over(ways: list[Way], route: Route, cause: Cause, detail: str) -> None:

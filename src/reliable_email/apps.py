@@ -14,6 +14,7 @@ class ReliableEmailConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, let the database share what is known, listen for what is to be announced."""
+        from reliable_email import conf
         from reliable_email.checks import register_all
         from reliable_email.integrations import announcing, anymail
         from reliable_email.outbox import suppressed
@@ -24,3 +25,8 @@ class ReliableEmailConfig(AppConfig):
         suppressed.connect()
         announcing.connect()
         anymail.connect()
+        # A value that cannot be used is a check's business.
+        if not conf.key_problems() and conf.get().tracing:
+            from reliable_email.monitoring.tracing import instrument
+
+            instrument()

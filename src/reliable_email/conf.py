@@ -193,6 +193,13 @@ def _secrets(value: object) -> tuple[str, ...]:
     raise ValueProblem("must be a list of texts")
 
 
+def _tokens(value: object) -> tuple[str, ...]:
+    tokens = tuple(token.strip() for token in _secrets(value))
+    if not all(tokens):
+        raise ValueProblem("must not contain an empty token (is its environment variable empty?)")
+    return tokens
+
+
 def _announcer(value: object) -> str:
     return choice(value, ("", "celery", "tasks"))
 
@@ -202,6 +209,9 @@ def _environment(value: object) -> str:
     if len(word) > 64:
         raise ValueProblem("must not be longer than 64 characters")
     return word
+
+
+_SECRET_KEYS = frozenset({"encryption_keys", "health_tokens"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,16 +250,19 @@ class Settings:
     quota_soft_limit: float = _key(0.95, _share, "The part of a quota that is used before other routes are preferred.")
     quota_reserve: float = _key(0.2, _share, "The part of a quota that bulk mail leaves to messages of priority high.")
     probe_seconds: float = _key(900.0, _at_least_seconds(10), "How often a worker probes standby routes.")
-    # Health
+    # Monitoring
+    tracing: bool = _key(False, boolean, "Make OpenTelemetry spans from the request to the delivery.")
     health_queue_seconds: float = _key(600.0, seconds, "A message that is due for longer makes the site unhealthy.")
     health_worker_seconds: float = _key(120.0, seconds, "A worker that was silent for longer is missing.")
     health_unknown: int = _key(0, _count(), "More recipients with an unknown outcome make the site degraded.")
     health_parked: int = _key(0, _count(), "More parked recipients make the site degraded.")
+    health_tokens: tuple[str, ...] = _key(
+        (), _tokens, "Who sends one of these as a bearer token may read health and metrics; staff may anyway."
+    )
 
     def __repr__(self) -> str:
         shown_values = ", ".join(
-            f"{one.name}={'…' if one.name == 'encryption_keys' else repr(getattr(self, one.name))}"
-            for one in fields(self)
+            f"{one.name}={'…' if one.name in _SECRET_KEYS else repr(getattr(self, one.name))}" for one in fields(self)
         )
         return f"Settings({shown_values})"
 

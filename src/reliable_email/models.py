@@ -4,13 +4,15 @@ from reliable_email.store.attempts import Attempt
 from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action, RouteState, Suppression, Tally, Worker
+from reliable_email.store.shared import Action, LatencyTotal, OutcomeTotal, RouteState, Suppression, Tally, Worker
 
 __all__ = [
     "Action",
     "Attempt",
+    "LatencyTotal",
     "OutboxMessage",
     "OutboxRecipient",
+    "OutcomeTotal",
     "ProviderEvent",
     "RouteState",
     "Suppression",

@@ -28,6 +28,8 @@ _TABLES = (
     models.Worker,
     models.Action,
     models.Tally,
+    models.OutcomeTotal,
+    models.LatencyTotal,
 )
 
 

@@ -5,6 +5,7 @@ message, tell the signals and the log, and only then raise what Django's callers
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from django.core.mail import EmailMessage
 from django.db import connections
 
 from reliable_email import signals
+from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.deliver import Delivery
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import choose_store
 from reliable_email.delivery.submission import OnUnknown, Submission
+from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_send
 from reliable_email.exceptions import error_for
 
 logger = logging.getLogger("reliable_email.delivery")
@@ -78,11 +81,14 @@ def send_directly(
             attempt=attempt,
             outbox_id=None,
         )
+        if is_traced():
+            trace_attempt(_trace_of(submission, attempt))
 
     delivery = Delivery(routes, store=choose_store(), timeout=timeout, on_attempt=tell)
     try:
         if to_send:
-            with _databases_left_as_found():
+            message_ids = [entry.submission.message_id for entry in to_send]
+            with _databases_left_as_found(), tracing_send(mailer=mailer or DEFAULT_ALIAS, message_ids=message_ids):
                 delivery.deliver([entry.submission for entry in to_send])
     finally:
         # Also where it was interrupted: whoever sends the same objects again must not make second copies.
@@ -120,6 +126,19 @@ def _databases_left_as_found() -> Iterator[None]:
         for one in connections.all(initialized_only=True):
             if one.alias not in open_before:
                 one.close_if_unusable_or_obsolete()
+
+
+def _trace_of(submission: Submission, attempt: Attempt) -> AttemptTrace:
+    return AttemptTrace(
+        route=attempt.route,
+        stage=attempt.stage.value,
+        seconds=attempt.seconds,
+        outcomes=Counter(attempt.outcomes.values()),
+        cause=attempt.failure.cause.value if attempt.failure is not None else "",
+        reply_code=attempt.reply.code if attempt.reply is not None else None,
+        peer=attempt.peer or "",
+        message_id=submission.message_id,
+    )
 
 
 def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:

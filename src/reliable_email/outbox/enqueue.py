@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from reliable_email import signals
 from reliable_email.delivery.report import address_key
 from reliable_email.delivery.submission import OnUnknown, Priority, Submission
+from reliable_email.delivery.tracing import tracing_enqueue
 from reliable_email.outbox import wake
 from reliable_email.outbox.digests import content_digest, idempotency_digest
 from reliable_email.outbox.faultpoints import point
@@ -93,7 +94,7 @@ class _Draft:
     fields: dict[str, Any] | None
 
 
-def enqueue(submissions: Sequence[Submission], options: QueueOptions, *, traceparent: str = "") -> list[OutboxMessage]:
+def enqueue(submissions: Sequence[Submission], options: QueueOptions) -> list[OutboxMessage]:
     """Queue all of them, or, where it raises, none.
 
     A submission whose idempotency key was used before gives the message that was first queued with it; that one has
@@ -107,10 +108,12 @@ def enqueue(submissions: Sequence[Submission], options: QueueOptions, *, tracepa
         return []
     drafts = [_draft(submission, options) for submission in submissions]
     using = options.database
-    if not options.transactional:
-        return outside_of_transactions(using, lambda alias: _write(alias, drafts, options, traceparent))
-    _warn_of_other_transactions(using)
-    return _write(using, drafts, options, traceparent)
+    message_ids = [submission.message_id for submission in submissions]
+    with tracing_enqueue(mailer=options.mailer, message_ids=message_ids) as traceparent:
+        if not options.transactional:
+            return outside_of_transactions(using, lambda alias: _write(alias, drafts, options, traceparent))
+        _warn_of_other_transactions(using)
+        return _write(using, drafts, options, traceparent)
 
 
 def _draft(submission: Submission, options: QueueOptions) -> _Draft:

@@ -43,12 +43,13 @@ class RescuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescued:
-    """How many recipients went which way, and whose they are."""
+    """How many recipients went which way, whose they are, and what was written to the journal for the dead."""
 
     requeued: int = 0
     parked: int = 0
     unknown: int = 0
     messages: frozenset[int] = frozenset()
+    attempts: tuple[AttemptRow, ...] = ()
 
     @property
     def count(self) -> int:
@@ -73,7 +74,7 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
             tables.run("rescue:attempts", step.sql, step.parameters)
         point("rescue:commit")
     point("rescue:end")
-    return Rescued(**counts, messages=frozenset(messages))
+    return Rescued(**counts, messages=frozenset(messages), attempts=tuple(attempts))
 
 
 def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ thrown away while there is a process to remember it.
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
 from reliable_email.outbox.claim import Claim
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.journal import Intent, Written
@@ -68,6 +70,7 @@ class _Work:
     reserved: int
     is_probe: bool
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    causes: dict[int, str] = field(default_factory=dict)
     is_digested: bool = False
 
 
@@ -123,6 +126,12 @@ class Round:
         """Take every recipient of the claim as far as it gets now. All that is known is written when it returns."""
         self._ways = self._load()
         self._flush()
+        traceparents = [one.traceparent for one in {way.message.id: way.message for way in self._ways}.values()]
+        with tracing_round(worker=self._options.worker, traceparents=traceparents):
+            self._take_over_the_routes()
+        self._release()
+
+    def _take_over_the_routes(self) -> None:
         while self._may_go_on():
             plan = self._plan()
             if not plan:
@@ -134,7 +143,6 @@ class Round:
             for way in self._ways:
                 if not way.is_done:
                     self._settlements.append(left_over(way, jitter=random.random()))  # noqa: S311 - no secret
-        self._release()
 
     def _load(self) -> list[Way]:
         messages = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
@@ -348,7 +356,10 @@ class Round:
         self._store.settle(route, reserved=work.reserved, used=used)
         self._tell(route, work, worst, transaction)
         if not all(_is_withheld(result) for result in transaction.results.values()):
-            self._attempts.append(self._attempt(route, work, transaction))
+            attempt = self._attempt(route, work, transaction)
+            self._attempts.append(attempt)
+            if is_traced():
+                trace_attempt(_trace_of(attempt, work.message))
 
     def _take(
         self,
@@ -372,6 +383,8 @@ class Round:
             provider_message_id=provider_message_id,
         )
         work.outcomes[way.claimed.position] = judgement.outcome
+        if judgement.failure is not None:
+            work.causes[way.claimed.position] = judgement.failure.cause.value
         self._settlements.append(judgement.settlement)
         if judgement.failure is None or judgement.decision is None or judgement.decision.effect is Effect.NONE:
             return None
@@ -417,6 +430,8 @@ class Round:
             seconds=transaction.seconds,
             peer=transaction.peer or "",
             outcomes=work.outcomes,
+            causes=work.causes,
+            stage_seconds={stage.value: seconds for stage, seconds in transaction.stage_seconds.items()},
         )
 
     # Writing.
@@ -436,6 +451,21 @@ class Round:
                 way.is_done = True
                 self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
         self._flush()
+
+
+def _trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:
+    evidence = attempt.evidence
+    return AttemptTrace(
+        route=evidence.route,
+        stage=evidence.stage,
+        seconds=attempt.seconds,
+        outcomes=Counter(attempt.outcomes.values()),
+        cause=evidence.cause,
+        reply_code=evidence.reply.code if evidence.reply is not None else None,
+        peer=attempt.peer,
+        message_id=message.message_id,
+        traceparent=message.traceparent,
+    )
 
 
 def _pass_over(ways: list[Way], route: Route, cause: Cause, detail: str) -> None:

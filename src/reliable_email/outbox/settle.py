@@ -6,7 +6,7 @@ which is not what this worker believes is left alone. A final reply that comes a
 the `unknown` that rescue declared, and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reliable_email.delivery.report import Outcome
@@ -65,7 +65,13 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
-    """One transaction for the journal."""
+    """One transaction for the journal.
+
+    Attributes:
+        outcomes: by the recipient's position.
+        causes: by the same; those that are not accepted.
+        stage_seconds: what each stage took, as far as that was measured.
+    """
 
     message_id: int
     claim: int
@@ -74,6 +80,8 @@ class AttemptRow:
     seconds: float
     peer: str = ""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    causes: Mapping[int, str] = field(default_factory=dict)
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

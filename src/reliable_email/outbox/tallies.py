@@ -1,18 +1,60 @@
-"""Counts outcomes by minute, route and cause, in memory, and adds them to the shared rows every few seconds."""
+"""Counts outcomes and latencies in memory, and adds them to rows that all workers share every few seconds.
+
+Minutes are for charts and are pruned; totals are for monitors and only grow. A worker that is killed loses what it
+counted since it last wrote, a few seconds' worth; the journal loses nothing.
+"""
 
 import threading
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import F
 
+from reliable_email.delivery.report import Outcome
 from reliable_email.outbox.settle import AttemptRow
 from reliable_email.store.clock import database_now
-from reliable_email.store.shared import Tally
+from reliable_email.store.shared import LATENCY_BOUNDS, LatencyTotal, OutcomeTotal, Tally
 
-_Key = tuple[str, str, str]  # route, outcome, cause
+_Outcome = tuple[str, str, str]  # route, outcome, cause
+_Latency = tuple[str, str, int]  # route, stage, upper bound in milliseconds
+
+
+class _Counts:
+    """What is not written yet."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[_Outcome] = Counter()
+        self.outcome_seconds: dict[_Outcome, float] = defaultdict(float)
+        self.latencies: Counter[_Latency] = Counter()
+        self.latency_seconds: dict[_Latency, float] = defaultdict(float)
+
+    def add(self, attempt: AttemptRow, *, is_measured: bool) -> None:
+        """One attempt."""
+        route = attempt.evidence.route
+        for position, outcome in attempt.outcomes.items():
+            cause = "" if outcome is Outcome.ACCEPTED else attempt.causes.get(position, attempt.evidence.cause)
+            key = (route, outcome.value, cause)
+            self.outcomes[key] += 1
+            self.outcome_seconds[key] += attempt.seconds
+        if is_measured:
+            for stage, seconds in {"": attempt.seconds, **attempt.stage_seconds}.items():
+                bound = LATENCY_BOUNDS[bisect_left(LATENCY_BOUNDS[:-1], seconds * 1000)]
+                self.latencies[route, stage, bound] += 1
+                self.latency_seconds[route, stage, bound] += seconds
+
+    def add_all(self, other: "_Counts") -> None:
+        """What could not be written."""
+        self.outcomes.update(other.outcomes)
+        self.latencies.update(other.latencies)
+        for mine, theirs in (
+            (self.outcome_seconds, other.outcome_seconds),
+            (self.latency_seconds, other.latency_seconds),
+        ):
+            _add_seconds(mine, theirs)
 
 
 class Tallies:
@@ -20,49 +62,62 @@ class Tallies:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[_Key] = Counter()
-        self._seconds: dict[_Key, float] = defaultdict(float)
+        self._counts = _Counts()
 
-    def add(self, attempts: Sequence[AttemptRow]) -> None:
-        """Count what committed attempts say."""
+    def add(self, attempts: Sequence[AttemptRow], *, is_measured: bool = True) -> None:
+        """Count what committed attempts say.
+
+        Args:
+            is_measured: whether their seconds were; those of attempts that rescue writes for the dead were not.
+        """
         with self._lock:
             for attempt in attempts:
-                for outcome in attempt.outcomes.values():
-                    key = (attempt.evidence.route, outcome.value, attempt.evidence.cause)
-                    self._counts[key] += 1
-                    self._seconds[key] += attempt.seconds
+                self._counts.add(attempt, is_measured=is_measured)
 
     def write(self, using: str) -> None:
-        """Add them to this minute's rows; what cannot be written now is kept."""
+        """Add them to the rows; what cannot be written now is kept."""
         with self._lock:
-            counts, self._counts = self._counts, Counter()
-            seconds, self._seconds = self._seconds, defaultdict(float)
-        if not counts:
+            counts, self._counts = self._counts, _Counts()
+        if not counts.outcomes:
             return
         try:
             minute = database_now(using).replace(second=0, microsecond=0)
             with transaction.atomic(using):
-                # In one order for all workers: they wait for each other, and never in a circle.
-                for key in sorted(counts):
-                    _add(using, minute, key, counts[key], seconds[key])
+                _write(using, minute, counts)
         except BaseException:
             with self._lock:
-                self._counts.update(counts)
-                for key, value in seconds.items():
-                    self._seconds[key] += value
+                self._counts.add_all(counts)
             raise
 
 
-def _add(using: str, minute: datetime, key: _Key, count: int, seconds: float) -> None:
-    route, outcome, cause = key
-    rows = Tally._base_manager.using(using).filter(minute=minute, route=route, outcome=outcome, cause=cause)
-    changes = {"count": F("count") + count, "seconds": F("seconds") + seconds}
-    if rows.update(**changes):
+def _write(using: str, minute: datetime, counts: _Counts) -> None:
+    # In one order for all workers: they wait for each other, and never in a circle.
+    for key in sorted(counts.outcomes):
+        route, outcome, cause = key
+        same: dict[str, Any] = {"route": route, "outcome": outcome, "cause": cause}
+        count = counts.outcomes[key]
+        _add(using, Tally, {"minute": minute, **same}, {"count": count, "seconds": counts.outcome_seconds[key]})
+        _add(using, OutcomeTotal, same, {"count": count})
+    for bucket in sorted(counts.latencies):
+        route, stage, bound = bucket
+        same = {"route": route, "stage": stage, "milliseconds": bound}
+        changes = {"count": counts.latencies[bucket], "seconds": counts.latency_seconds[bucket]}
+        _add(using, LatencyTotal, same, changes)
+
+
+def _add(using: str, model: type[models.Model], same: Mapping[str, Any], changes: Mapping[str, float]) -> None:
+    """Add to the row that has these values, which may have to be made."""
+    rows = model._base_manager.using(using)
+    added = {name: F(name) + value for name, value in changes.items()}
+    if rows.filter(**same).update(**added):
         return
     try:
         with transaction.atomic(using):
-            Tally._base_manager.using(using).create(
-                minute=minute, route=route, outcome=outcome, cause=cause, count=count, seconds=seconds
-            )
+            rows.create(**same, **changes)
     except IntegrityError:
-        rows.update(**changes)
+        rows.filter(**same).update(**added)
+
+
+def _add_seconds(mine: dict[Any, float], theirs: Mapping[Any, float]) -> None:
+    for key, value in theirs.items():
+        mine[key] += value

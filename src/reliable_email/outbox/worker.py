@@ -355,6 +355,7 @@ class Worker:
         rescued = rescue(self.options.using, self._rescue_policy())
         if rescued.requeued:
             wake.nudge()
+        self._tallies.add(rescued.attempts, is_measured=False)
         if rescued.messages:
             tell_rescued(self.options.using, Worker, rescued.messages)
         settle_by_events(self.options.using, environment=self.options.environment)

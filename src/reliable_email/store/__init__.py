@@ -14,5 +14,5 @@ row, where they never change apart from `due_at`.
 
 `Attempt` is the journal of what was said on the wire, and append-only; `ProviderEvent` is what a provider reported
 afterwards, append-only too. `RouteState` is what all processes share about a route; `Worker` is who is at work;
-`Action` is what people did; `Tally` is what the charts show.
+`Action` is what people did; `Tally` is what the charts show, `OutcomeTotal` and `LatencyTotal` what monitors are told.
 """

@@ -1,4 +1,4 @@
-"""What all processes share besides messages: route state, suppressions, workers, actions and tallies."""
+"""What all processes share besides messages: route state, suppressions, workers, actions, tallies and totals."""
 
 from django.db import models
 
@@ -83,3 +83,43 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minute} {self.route} {self.outcome} {self.cause}: {self.count}"
+
+
+# From a neighbour's reply to a server that takes its ten minutes; the last one has no bound.
+UNBOUNDED_MILLISECONDS = 2_147_483_647
+LATENCY_BOUNDS = (
+    5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, UNBOUNDED_MILLISECONDS,
+)  # fmt: skip
+
+
+class OutcomeTotal(models.Model):
+    """Outcomes on one route since the tables were made. It only grows, so that a monitor sees no counter go back."""
+
+    route = models.CharField(max_length=100)
+    outcome = models.CharField(max_length=12)
+    cause = models.CharField(max_length=32, blank=True)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["route", "outcome", "cause"], name="rel_email_outcome_total")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.outcome} {self.cause}: {self.count}"
+
+
+class LatencyTotal(models.Model):
+    """One bucket of a histogram of seconds on one route: those above the next smaller bound, up to this one."""
+
+    route = models.CharField(max_length=100)
+    stage = models.CharField(max_length=16, blank=True, help_text="Empty for the whole transaction.")
+    milliseconds = models.PositiveIntegerField(help_text="The upper bound; see `LATENCY_BOUNDS`.")
+    count = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0, help_text="The sum of what is counted here.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["route", "stage", "milliseconds"], name="rel_email_latency_total")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.stage} up to {self.milliseconds} ms: {self.count}"

@@ -15,6 +15,8 @@ from django.utils import timezone
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
+from reliable_email.monitoring.findings import span
+from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
@@ -24,7 +26,6 @@ from reliable_email.store.audit import audit
 from reliable_email.store.queries import (
     Filter,
     MessageStory,
-    Status,
     message_ids,
     outbox_database,
     recipients,
@@ -32,7 +33,7 @@ from reliable_email.store.queries import (
     story,
 )
 from reliable_email.store.states import State
-from reliable_email.values import printable
+from reliable_email.values import masked, printable
 
 _AGE = re.compile(r"(\d+)\s*([smhd])\Z")
 _AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -72,9 +73,14 @@ class Command(BaseCommand):
 
     def _status(self, options: dict[str, Any]) -> None:
         found = status(self._using)
-        health, reasons = verdict(found)
+        health = examine_site(self._using)
         if self._json:
-            self._print_json({"verdict": health, "reasons": reasons, **asdict(found)})
+            told = {
+                "verdict": health.verdict,
+                "reasons": [one.text for one in health.findings],
+                "findings": health.as_json()["findings"],
+            }
+            self._print_json(told | asdict(found))
         else:
             width = max(map(len, found.recipients))
             for state, count in found.recipients.items():
@@ -82,12 +88,17 @@ class Command(BaseCommand):
                 note = f"   {by_priority}" if state == State.QUEUED and by_priority else ""
                 self.stdout.write(f"{state:<{width}} {count:>9,}{note}")
             if found.oldest_due_seconds is not None:
-                self.stdout.write(f"{found.due:,} due now, the oldest for {_span(found.oldest_due_seconds)}")
+                self.stdout.write(f"{found.due:,} due now, the oldest for {span(found.oldest_due_seconds)}")
             for worker in found.workers:
-                seen = f"seen {_span(worker.silent_seconds)} ago"
+                seen = f"seen {span(worker.silent_seconds)} ago"
                 self.stdout.write(f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}")
-            self.stdout.write(f"Status: {health.upper()}" + (f" ({'; '.join(reasons)})" if reasons else ""))
-        self._exit(health)
+            for finding in health.findings:
+                since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
+                self.stdout.write(f"{finding.verdict}: {printable(finding.text)}{since}")
+                if finding.remedy:
+                    self.stdout.write(f"  {printable(finding.remedy)}")
+            self.stdout.write(f"Status: {health.verdict.upper()}")
+        self._exit(health.verdict)
 
     def _show(self, options: dict[str, Any]) -> None:
         name = options["id"]
@@ -232,24 +243,6 @@ class Command(BaseCommand):
             raise SystemExit(int(EXIT_CODES[health]))
 
 
-def verdict(found: Status) -> tuple[Health, list[str]]:
-    """Whether that is well, and why not."""
-    settings = conf.get()
-    bad, reasons = [], []
-    if found.oldest_due_seconds is not None and found.oldest_due_seconds > settings.health_queue_seconds:
-        bad.append(f"the oldest message has been due for {_span(found.oldest_due_seconds)}")
-    alive = any(one.state == "running" and one.silent_seconds < settings.health_worker_seconds for one in found.workers)
-    if found.due and not alive:
-        bad.append("messages are due and no worker was seen lately")
-    unknown, parked = found.recipients[State.UNKNOWN], found.recipients[State.PARKED]
-    if unknown > settings.health_unknown:
-        reasons.append(f"{unknown} recipients with an unknown outcome")
-    if parked > settings.health_parked:
-        reasons.append(f"{parked} parked recipients wait for a person")
-    health = Health.UNHEALTHY if bad else Health.DEGRADED if reasons else Health.HEALTHY
-    return health, bad + reasons
-
-
 def _nothing(parser: ArgumentParser) -> None:
     pass
 
@@ -350,10 +343,7 @@ def _opened(found: MessageStory) -> dict[str, Any]:
 
 def _address(address: str) -> str:
     shown = printable(address)
-    if not (conf.get().mask_addresses and shown):
-        return shown
-    local, _, domain = shown.rpartition("@")
-    return f"{local[:1]}…@{domain}"
+    return masked(shown) if conf.get().mask_addresses else shown
 
 
 def _user() -> str:
@@ -361,10 +351,3 @@ def _user() -> str:
         return f"{getpass.getuser()} (command)"
     except (KeyError, OSError):
         return "command"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

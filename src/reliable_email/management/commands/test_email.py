@@ -26,8 +26,9 @@ from reliable_email.diagnosis.examination import (
     send_message,
 )
 from reliable_email.diagnosis.explanation import Explanation
-from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
+from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health, worst
 from reliable_email.exceptions import InvalidMailer
+from reliable_email.monitoring.health import Finding, SiteHealth, examine_site
 from reliable_email.values import printable
 
 GOOD, BAD, NOTE = "✓", "✗", "–"
@@ -45,7 +46,10 @@ class Command(BaseCommand):
         parser.add_argument("--from", dest="sender", help="the sender; by default DEFAULT_FROM_EMAIL")
         parser.add_argument("--check-only", action="store_true", help="send no message")
         parser.add_argument(
-            "--health-check", action="store_true", help="show each stage with its time, and ask about the envelope"
+            "--health-check",
+            action="store_true",
+            help="show each stage with its time, ask about the envelope, and look at what is remembered of the site: "
+            "closed routes, the outbox, its workers",
         )
         parser.add_argument("--verbose", action="store_true", help="show what was said to the server and by it")
         parser.add_argument("--route", help="examine this mailer alone")
@@ -93,9 +97,14 @@ class Command(BaseCommand):
             self._connections(examination, routes, recipient)
             if sends and recipient is not None:
                 self._message(examination, routes, recipient)
+        health = None
+        if options["health_check"]:
+            # Last, so that what was found out now counts.
+            health = examine_site()
+            self._health(health, examination)
         if lookup is not None:
             self._domain(examination, routes, lookup)
-        self._status(examination)
+        self._status(examination, health)
 
     # 1.
 
@@ -207,6 +216,25 @@ class Command(BaseCommand):
 
     # 4.
 
+    def _health(self, health: SiteHealth, examination: Examination) -> None:
+        """What the configuration check has said above is not said again."""
+        said = {message.msg for message in examination.configuration.messages}
+        findings = [one for one in health.findings if one.text not in said]
+        if not findings:
+            self._line(f"4. Site Health: {self.style.SUCCESS(GOOD)} Nothing is remembered that is wrong")
+            return
+        sign = BAD if any(one.verdict is Health.UNHEALTHY for one in findings) else NOTE
+        self._line(f"4. Site Health: {sign} {findings[0].verdict.upper()} by what is remembered")
+        for finding in findings:
+            self._finding(finding)
+
+    def _finding(self, finding: Finding) -> None:
+        since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
+        sign = BAD if finding.verdict is Health.UNHEALTHY else NOTE
+        self._line(f"   {sign} {printable(finding.text)}{since}")
+        if finding.remedy:
+            self._line(f"     To do:   {printable(finding.remedy)}")
+
     def _lookup(self) -> Lookup:
         if self._options["resolver_timeout"] <= 0:
             raise CommandError("--resolver-timeout must be above zero.", returncode=ExitCode.USAGE)
@@ -229,19 +257,25 @@ class Command(BaseCommand):
             selectors.setdefault(route, []).append(name)
         examination.domain = found = examine_domain(domain, routes_mail(routes), lookup.ask, selectors=selectors)
         words = headline(found)
+        number = 5 if self._options["health_check"] else 4
         if found.verdict is Health.HEALTHY:
-            self._line(f"4. DNS Check: {self.style.SUCCESS(GOOD)} {words}")
+            self._line(f"{number}. DNS Check: {self.style.SUCCESS(GOOD)} {words}")
         else:
-            self._line(self.style.ERROR(f"4. DNS Check: {BAD} {words}"))
+            self._line(self.style.ERROR(f"{number}. DNS Check: {BAD} {words}"))
         for line in lines(found):
             self._line(line)
 
     # The end.
 
-    def _status(self, examination: Examination) -> None:
-        verdict = examination.verdict
+    def _status(self, examination: Examination, health: SiteHealth | None) -> None:
+        verdict, reason = examination.verdict, examination.reason
+        if health is not None and worst((verdict, health.verdict)) is not verdict:
+            verdict, reason = health.verdict, health.reason
         if self._options["json"]:
-            self.stdout.write(json.dumps(as_json(examination)))
+            told = as_json(examination) | {"status": str(verdict), "reason": reason}
+            if health is not None:
+                told["health"] = health.as_json()
+            self.stdout.write(json.dumps(told))
         self._line("")
         style = {
             Health.HEALTHY: self.style.SUCCESS,
@@ -249,8 +283,8 @@ class Command(BaseCommand):
             Health.UNHEALTHY: self.style.ERROR,
         }[verdict]
         self._line(style(f"Status: {verdict.upper()}"))
-        if examination.reason:
-            self._line(f"Reason: {printable(examination.reason)}")
+        if reason:
+            self._line(f"Reason: {printable(reason)}")
         if verdict is not Health.HEALTHY:
             raise SystemExit(int(EXIT_CODES[verdict]))
 

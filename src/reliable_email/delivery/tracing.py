@@ -1,0 +1,84 @@
+"""What happens to messages, told to whoever follows traces: the protocol, and who is told.
+
+Nobody is told unless somebody registers (`monitoring.tracing` does, for OpenTelemetry); then this costs a comparison.
+Addresses, subjects and the words of replies are not told.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from reliable_email.delivery.report import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTrace:
+    """One transaction on one route that has just ended.
+
+    Attributes:
+        traceparent: of the message (W3C Trace Context), as it was queued; "" where there is none.
+        outcomes: how many recipients came to what.
+        peer: "address:port" of the server.
+    """
+
+    route: str
+    stage: str
+    seconds: float
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    cause: str = ""
+    reply_code: int | None = None
+    peer: str = ""
+    message_id: str = ""
+    traceparent: str = ""
+
+
+class Tracer(Protocol):
+    """See the module. Raises nothing."""
+
+    def enqueue(self, *, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[str]:
+        """Messages are being queued; gives what their rows keep."""
+
+    def round(self, *, worker: str, traceparents: Sequence[str]) -> AbstractContextManager[None]:
+        """A worker takes what it has claimed over the routes."""
+
+    def send(self, *, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Messages are being sent at once."""
+
+    def attempt(self, told: AttemptTrace) -> None:
+        """An attempt has ended."""
+
+
+_tracer: Tracer | None = None
+
+
+def register_tracer(tracer: Tracer | None) -> None:
+    """Tell this one from now on; None tells nobody."""
+    global _tracer
+    _tracer = tracer
+
+
+def tracing_enqueue(*, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[str]:
+    """See `Tracer.enqueue`; gives "" where nobody is told."""
+    return _tracer.enqueue(mailer=mailer, message_ids=message_ids) if _tracer is not None else nullcontext("")
+
+
+def tracing_round(*, worker: str, traceparents: Sequence[str]) -> AbstractContextManager[None]:
+    """See `Tracer.round`."""
+    return _tracer.round(worker=worker, traceparents=traceparents) if _tracer is not None else nullcontext()
+
+
+def tracing_send(*, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[None]:
+    """See `Tracer.send`."""
+    return _tracer.send(mailer=mailer, message_ids=message_ids) if _tracer is not None else nullcontext()
+
+
+def is_traced() -> bool:
+    """Whether anybody is told, so that nothing has to be put together where nobody is."""
+    return _tracer is not None
+
+
+def trace_attempt(told: AttemptTrace) -> None:
+    """See `Tracer.attempt`."""
+    if _tracer is not None:
+        _tracer.attempt(told)

@@ -9,7 +9,11 @@ be here.
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,22 @@ def _node() -> str | None:
     return None
 
 
+@cache
+def _packages() -> str | None:
+    """What a reader of the tutorial has: `venv` with pip in it, and an index that pip reaches."""
+    with tempfile.TemporaryDirectory() as folder:
+        python = Path(folder) / "venv" / "bin" / "python"
+        steps = (
+            [getattr(sys, "_base_executable", sys.executable), "-m", "venv", str(python.parents[1])],
+            [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sqlparse"],
+        )
+        for step in steps:
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return f"{' '.join(step[1:4])} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
+    return None
+
+
 # What is missing, in words; None where all is there.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "postgres": lambda: _listens(5432),
@@ -59,6 +79,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "node": _node,
     "faketime": lambda: _programs("faketime"),
     "chromium": lambda: _programs("chromium", "chromedriver"),
+    "packages": _packages,
 }
 
 

@@ -78,6 +78,7 @@ class MemoryRouteStateStore:
         """Put it back."""
         with self._lock:
             self._states[route.alias] = breaker.resume(self.read(route))
+            self._ledgers[route.alias] = quota.without_learned_limits(self._ledger(route))
 
     def forget(self) -> None:
         """Forget everything."""

@@ -23,7 +23,7 @@ class Spell:
 
 
 SPELLS: Sequence[Spell] = (
-    Spell(route="gmail", trouble=Trouble.HANGS_UP, begins=20.0),
+    Spell(route="gmail", trouble=Trouble.HANGS_UP, begins=10.0),
     Spell(route="gmail", trouble=Trouble.QUOTA, begins=45.0, ends=110.0),
     # While both have a trouble, mail from the sender that only one of them would take waits for a person.
     Spell(route="sendgrid", trouble=Trouble.SENDER, begins=70.0, ends=140.0),

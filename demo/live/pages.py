@@ -50,7 +50,7 @@ class Panel:
     """One provider on the page."""
 
     route: str
-    says: tuple[str, ...]
+    troubles: tuple[str, ...]
     taken: int
     switches: tuple[Switch, ...]
 
@@ -111,7 +111,7 @@ def _panel(route: str) -> Panel:
     )
     return Panel(
         route=route,
-        says=tuple(WORDS[one].says for one in now) or ("takes what it is given",),
+        troubles=tuple(WORDS[one].says for one in now),
         taken=len(on.servers[route].messages),
         switches=switches,
     )

@@ -44,9 +44,9 @@ class Words:
 WORDS: Mapping[Trouble, Words] = {
     Trouble.DOWN: Words(button="Take it down", says="is down: it turns every connection and message away"),
     Trouble.QUOTA: Words(button="Use up its quota", says="has no quota left: the account has sent enough for today"),
-    Trouble.SENDER: Words(button=f"Let it refuse @{NEWS}", says=f"refuses @{NEWS}: this sender is not verified there"),
+    Trouble.SENDER: Words(button=f"Refuse @{NEWS}", says=f"refuses @{NEWS}: this sender is not verified there"),
     Trouble.HANGS_UP: Words(
-        button="Let it hang up after the next final dot",
+        button="Hang up after a final dot",
         says="will take the next message and hang up without a word",
     ),
 }

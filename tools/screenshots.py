@@ -6,6 +6,7 @@ Which pages there are is asked of the demo's own URLs, so that a page that is ad
 import argparse
 import base64
 import contextlib
+import io
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = {1280: 900, 390: 844}
 MOST_BYTES = 150_000
 _TALLEST = 2400
+_COLOURS = 128
 _SHORTER = 0.85
 _START_SECONDS = 60.0
 # A picture of one message shows most where its story is the longest.
@@ -172,8 +175,8 @@ def _take(browser: Chrome, address: str, file: Path, *, width: int, is_dark: boo
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.get(address)
     height = min(browser.execute_script("return document.documentElement.scrollHeight"), _TALLEST)
-    # Instead of poorer colours a shorter page: what is below is more of the same.
     while len(picture := _picture(browser, width, height)) >= MOST_BYTES:
+        # Instead of poorer colours a shorter page: what is below is more of the same.
         height = int(height * _SHORTER)
     file.write_bytes(picture)
     print(f"{file.name}: {width} × {height}, {len(picture):,} bytes")
@@ -182,7 +185,10 @@ def _take(browser: Chrome, address: str, file: Path, *, width: int, is_dark: boo
 def _picture(browser: Chrome, width: int, height: int) -> bytes:
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-    return base64.b64decode(taken["data"])
+    picture = Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
+    small = io.BytesIO()
+    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 if __name__ == "__main__":

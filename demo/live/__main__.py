@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             with stage.shown(running):
                 Show(running, port=options.port, is_calm=options.calm, is_quiet=options.quiet).run()
+    if sys.stdout.isatty():
+        print()  # behind the ^C that the terminal wrote
     print("Ended; nothing of it is left running.")
     return 0
 

@@ -18,6 +18,22 @@
       if (form) form.elements.is_on.value = now.closest("form").elements.is_on.value;
     }
   };
-  const go = () => refresh().catch(() => {}).finally(() => setTimeout(go, PAUSE));
-  setTimeout(go, PAUSE);
+  let timer = 0;
+  const go = () => refresh().catch(() => {}).finally(() => { if (timer) timer = setTimeout(go, PAUSE); });
+
+  // Whoever reads wants to be able to stop what moves.
+  const button = document.createElement("button");
+  button.type = "button";
+  const begin = () => {
+    button.textContent = "Stop refreshing";
+    timer = setTimeout(go, PAUSE);
+  };
+  button.addEventListener("click", () => {
+    if (!timer) return begin();
+    clearTimeout(timer);
+    timer = 0;
+    button.textContent = "Refresh by itself";
+  });
+  document.querySelector("#latest + .quiet").append(" ", button);
+  begin();
 })();

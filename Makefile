@@ -1,6 +1,7 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint matrix chaos fuzz migrations measure-replies bench docs site compare soak recovery build clean
+.PHONY: help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench docs site \
+	compare soak recovery build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -13,6 +14,12 @@ setup: ## the locked environment, in .venv
 
 demo: ## fifty messages through two simulated providers that misbehave, told live (ARGS="--plain")
 	$(RUN) python manage.py demo $(ARGS)
+
+demo-live: ## the whole on localhost until Ctrl-C: providers, a worker, traffic, troubles, pages (ARGS="--calm --port 8080")
+	$(RUN) python -W ignore -m demo.live $(ARGS)
+
+screenshots: ## pictures of the pages for the docs, taken of a running demo-live (Chromium; ARGS="--seconds 60")
+	$(RUN) python -W ignore tools/screenshots.py $(ARGS)
 
 test: ## the tests; those whose service is missing are skipped, with the reason (ARGS="tests/smtp -x")
 	$(PYTEST) $(ARGS)

@@ -69,6 +69,14 @@ def _packages() -> str | None:
     return None
 
 
+def _chromium() -> str | None:
+    if reason := _programs("chromium", "chromedriver"):
+        return reason
+    if not (NODE_DIRECTORY / "node_modules" / "axe-core").is_dir():
+        return f"no axe-core: npm ci --prefix {NODE_DIRECTORY}"
+    return None
+
+
 # What is missing, in words; None where all is there.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "postgres": lambda: _listens(5432),
@@ -78,7 +86,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "postfix": _postfix,
     "node": _node,
     "faketime": lambda: _programs("faketime"),
-    "chromium": lambda: _programs("chromium", "chromedriver"),
+    "chromium": _chromium,
     "packages": _packages,
 }
 

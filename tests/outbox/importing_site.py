@@ -5,6 +5,8 @@ import io
 import json
 import sys
 import tempfile
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import django
@@ -36,6 +38,8 @@ call_command("migrate", verbosity=0)
 from mailer.models import DontSendEntry, Message  # noqa: E402
 from post_office.models import Attachment, Email  # noqa: E402
 
+from reliable_email.outbox.enqueue import QueueOptions  # noqa: E402
+from reliable_email.outbox.importing import Source, import_queue  # noqa: E402
 from reliable_email.store.messages import OutboxMessage  # noqa: E402
 from reliable_email.store.shared import Suppression  # noqa: E402
 
@@ -62,7 +66,31 @@ def run(*arguments: str) -> dict[str, object]:
     return json.loads(out.getvalue())  # type: ignore[no-any-return]
 
 
+class Counted:
+    """A progress that a test can look at."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+
+    def begin(self, what: str, total: Callable[[], int]) -> None:
+        """See `Progress`."""
+        self.total += total()
+
+    def advance(self, count: int) -> None:
+        """See `Progress`."""
+        self.done += count
+
+
+def counted(source: Source) -> list[int]:
+    """How many there are to look at, and how many were looked at."""
+    progress = Counted()
+    options = QueueOptions(mailer="smtp", using="default", environment="", gives_up_after=timedelta(days=3))
+    import_queue(source, options, progress=progress)
+    return [progress.total, progress.done]
+
+
 told = {
+    "counted": [counted(Source.POST_OFFICE), counted(Source.MAILER)],
     "dry": [run("post_office"), run("mailer")],
     "after_dry": OutboxMessage.objects.count(),
     "applied": [run("post_office", "--apply"), run("mailer", "--apply")],

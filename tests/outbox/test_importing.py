@@ -30,6 +30,11 @@ def test_the_first_run_only_looks(told: Any) -> None:
     assert told["after_dry"] == 0
 
 
+def test_it_tells_how_far_it_has_come(told: Any) -> None:
+    """Of each app: what waits, the expired and the unreadable with it, and what was looked at."""
+    assert told["counted"] == [[2, 2], [2, 2]]
+
+
 def test_everything_that_waits_is_queued_once(told: Any) -> None:
     """A second run finds nothing more, and what cannot be read is named and left."""
     assert [one["queued"] for one in told["applied"]] == [1, 1]

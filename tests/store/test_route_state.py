@@ -212,6 +212,19 @@ def test_a_pause_holds_in_every_process_until_it_is_lifted(using: str) -> None:
     assert DatabaseRouteStateStore(using).ask(route(), sender_domain="") is Permission.YES
 
 
+def test_who_resumes_a_route_knows_more_than_its_provider_said(make_store: Callable[[], Any]) -> None:
+    """A limit that was learned when the quota ran out holds no longer; what was configured does."""
+    limited = route(quotas=(Quota(window_seconds=86400, limit=10),))
+    store = make_store()
+    assert store.reserve(limited, 4, priority=Priority.HIGH)
+    store.tell(limited, failed(Effect.EXHAUSTED, cause=Cause.QUOTA_EXCEEDED))
+    assert not store.reserve(limited, 1, priority=Priority.HIGH)
+    store.resume(limited)
+    other = make_store()
+    assert other.reserve(limited, 6, priority=Priority.HIGH)
+    assert not other.reserve(limited, 1, priority=Priority.HIGH)
+
+
 @pytest.mark.parametrize("is_shared", [True, False], ids=["database", "memory"])
 def test_opening_and_closing_are_signalled(using: str, *, is_shared: bool) -> None:
     """Whoever wants to be told is told, with the reason, by either store."""

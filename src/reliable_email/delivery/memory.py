@@ -97,6 +97,7 @@ class MemoryRouteStateStore:
         with self._lock:
             before = self.read(route)
             after = self._states[route.alias] = breaker.resume(before)
+            self._ledgers[route.alias] = quota.without_learned_limits(self.ledger(route))
         announce(route.alias, before, after, sender=type(self))
 
     def forget(self) -> None:

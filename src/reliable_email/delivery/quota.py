@@ -91,6 +91,11 @@ def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float) -> Ledger:
     )
 
 
+def without_learned_limits(ledger: Ledger) -> Ledger:
+    """The ledger with the configured limits alone: somebody knows that the provider takes mail again."""
+    return replace(ledger, limits=MappingProxyType({}), limits_until=MappingProxyType({}))
+
+
 def runs_out_at(ledger: Ledger, quota: Quota, *, now: float) -> float | None:
     """When it will be used up at the pace of the last quarter of the window; None where it will not."""
     rest = left(ledger, quota, now=now, priority=Priority.HIGH)

@@ -20,6 +20,7 @@ from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.submission import DeliveryOptions, Priority, Submission
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.suppressed import suppress, suppressed
+from reliable_email.store.progress import UNTOLD, Progress
 
 
 class Source(StrEnum):
@@ -52,7 +53,9 @@ class Imported:
     unreadable: list[str] = field(default_factory=list)
 
 
-def import_queue(source: Source, options: QueueOptions, *, dry_run: bool = True) -> Imported:
+def import_queue(
+    source: Source, options: QueueOptions, *, dry_run: bool = True, progress: Progress = UNTOLD
+) -> Imported:
     """Take over what waits.
 
     Raises:
@@ -64,7 +67,9 @@ def import_queue(source: Source, options: QueueOptions, *, dry_run: bool = True)
     except LookupError as error:
         raise SourceMissing(f"{label} is not in INSTALLED_APPS: its tables cannot be read") from error
     found = Imported()
+    progress.begin("messages", _waiting(source, model).count)
     for row in _rows(source, model):
+        progress.advance(1)
         try:
             submission = _submission(source, row)
         except Exception as error:  # noqa: BLE001 - a stranger's pickle, template or file may raise anything
@@ -81,13 +86,18 @@ def import_queue(source: Source, options: QueueOptions, *, dry_run: bool = True)
     return found
 
 
-def _rows(source: Source, model: Any) -> Iterator[Any]:
+def _waiting(source: Source, model: Any) -> Any:
     rows = model._base_manager.order_by("pk")
     if source is Source.POST_OFFICE:
         from django.db.models import Q
 
         # queued, requeued, or broken off before it had a status
         rows = rows.filter(Q(status__in=(2, 3)) | Q(status=None))
+    return rows
+
+
+def _rows(source: Source, model: Any) -> Iterator[Any]:
+    rows = _waiting(source, model)
     last = 0
     while row := rows.filter(pk__gt=last).first():
         last = row.pk  # before the row is deleted

@@ -15,6 +15,7 @@ from django.db.models import Case, F, Field, QuerySet, Value, When
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
 from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.progress import UNTOLD, Progress
 from reliable_email.store.queries import Filter, outbox_database, recipients
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action
@@ -31,18 +32,23 @@ class Resolution(StrEnum):
     RESEND = "resend"
 
 
-def cancel(chosen: Filter, *, actor: str, using: str | None = None) -> int:
+def cancel(chosen: Filter, *, actor: str, using: str | None = None, progress: Progress = UNTOLD) -> int:
     """Send no more, where no server can have it yet. What is unknown stays so, and is not sent again."""
-    return _act(Event.CANCEL, chosen, actor, using, cause="cancelled", detail=f"cancelled by {actor}")
+    return _act(Event.CANCEL, chosen, actor, using, progress, cause="cancelled", detail=f"cancelled by {actor}")
 
 
-def hold(chosen: Filter, *, actor: str, using: str | None = None) -> int:
+def hold(chosen: Filter, *, actor: str, using: str | None = None, progress: Progress = UNTOLD) -> int:
     """Park what waits, until it is requeued. The first thing to do after a database was restored or cloned."""
-    return _act(Event.HOLD, chosen, actor, using, cause="held", detail=f"held by {actor}")
+    return _act(Event.HOLD, chosen, actor, using, progress, cause="held", detail=f"held by {actor}")
 
 
 def requeue(
-    chosen: Filter, *, actor: str, using: str | None = None, gives_up_after: timedelta = timedelta(days=3)
+    chosen: Filter,
+    *,
+    actor: str,
+    using: str | None = None,
+    gives_up_after: timedelta = timedelta(days=3),
+    progress: Progress = UNTOLD,
 ) -> int:
     """Send it (again): parked, rejected, expired or cancelled, as long as the content is there.
 
@@ -53,6 +59,7 @@ def requeue(
         chosen,
         actor,
         using,
+        progress,
         attempts=0,
         crashes=0,
         unknowns=0,
@@ -73,10 +80,10 @@ def resolve(chosen: Filter, resolution: Resolution, *, actor: str, using: str | 
             event = Event.RESOLVE_REJECTED
         case Resolution.RESEND:
             event, changes = Event.RESOLVE_RESEND, {}
-    return _act(event, chosen, actor, using, **changes)
+    return _act(event, chosen, actor, using, UNTOLD, **changes)
 
 
-def _act(event: Event, chosen: Filter, actor: str, using: str | None, **changes: Any) -> int:
+def _act(event: Event, chosen: Filter, actor: str, using: str | None, progress: Progress, **changes: Any) -> int:
     alias = outbox_database(using)
     rule = RULES[event]
     rows = recipients(chosen, alias).filter(state__in=rule.states)
@@ -99,11 +106,13 @@ def _act(event: Event, chosen: Filter, actor: str, using: str | None, **changes:
     if event is Event.REQUEUE:
         changes["settled_at"] = None
     count = 0
+    progress.begin("recipients", rows.count)
     with transaction.atomic(alias):
         for ids in _runs(rows):
             # The condition on the state is repeated: a worker may have been quicker.
             own = OutboxRecipient._base_manager.using(alias).filter(pk__in=ids, state__in=rule.states)
             count += own.update(**changes)
+            progress.advance(len(ids))
         Action._base_manager.using(alias).create(
             at=DatabaseNow(),
             actor=actor[:150],

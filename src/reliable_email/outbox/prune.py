@@ -15,6 +15,7 @@ from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.progress import UNTOLD, Progress
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action, Tally
@@ -33,7 +34,12 @@ class Pruned:
 
 
 def prune(
-    *, content_after: timedelta, journal_after: timedelta, using: str | None = None, dry_run: bool = False
+    *,
+    content_after: timedelta,
+    journal_after: timedelta,
+    using: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = UNTOLD,
 ) -> Pruned:
     """Prune what is old enough, in short transactions."""
     alias = outbox_database(using)
@@ -42,9 +48,12 @@ def prune(
     if dry_run:
         return Pruned(contents=bare.count(), messages=old.count())
     contents = messages = 0
+    progress.begin("contents", bare.count)
     while ids := _ids(bare):
         point("prune:content")
         contents += OutboxMessage._base_manager.using(alias).filter(pk__in=ids).update(content=None, fields=None)
+        progress.advance(len(ids))
+    progress.begin("messages", old.count)
     while ids := _ids(old):
         point("prune:journal")
         with transaction.atomic(alias):
@@ -53,6 +62,7 @@ def prune(
             OutboxRecipient._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
         messages += len(ids)
+        progress.advance(len(ids))
     limit = DatabaseNow(-journal_after.total_seconds())
     Tally._base_manager.using(alias).filter(minute__lt=limit)._raw_delete(alias)
     Action._base_manager.using(alias).filter(at__lt=limit)._raw_delete(alias)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import database_now
 from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.progress import UNTOLD, Progress
 from reliable_email.store.queries import each_message_id, outbox_database
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
@@ -52,16 +53,18 @@ class Audit:
         return not self.findings
 
 
-def audit(using: str | None = None, *, limit: int = 1000) -> Audit:
+def audit(using: str | None = None, *, limit: int = 1000, progress: Progress = UNTOLD) -> Audit:
     """Look at every message; at most `limit` findings are listed."""
     alias = outbox_database(using)
     counts: dict[str, int] = defaultdict(int)
     findings: list[Finding] = []
+    progress.begin("messages", OutboxMessage._base_manager.using(alias).count)
     for ids in each_message_id(alias):
         suspicious = {finding.message for finding in _look(alias, ids, counts)}
         if suspicious:
             found = list(_look(alias, sorted(suspicious), defaultdict(int)))
             findings += found[: max(0, limit - len(findings))]
+        progress.advance(len(ids))
     return Audit(
         messages=counts["messages"],
         recipients=counts["recipients"],

@@ -171,7 +171,12 @@ class DatabaseRouteStateStore:
 
     def resume(self, route: Route) -> None:
         """Put it back, with a clean record."""
-        self._change(route, lambda known, now: replace(known, breaker=breaker.resume(known.breaker)))
+
+        def put_back(known: _Known, now: float) -> _Known:
+            ledger = quota.without_learned_limits(known.ledger)
+            return replace(known, breaker=breaker.resume(known.breaker), ledger=ledger)
+
+        self._change(route, put_back)
 
     def ledger(self, route: Route) -> quota.Ledger:
         """What was used of its quotas, for surfaces."""

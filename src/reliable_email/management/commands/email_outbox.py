@@ -15,21 +15,24 @@ from django.utils import timezone
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
-from reliable_email.monitoring.findings import span
-from reliable_email.monitoring.health import examine_site
+from reliable_email.management.screens.bars import bars
+from reliable_email.management.screens.looking import Looker
+from reliable_email.management.screens.outbox_view import lines
+from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
+from reliable_email.management.screens.watching import watch, watch_screen
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
 from reliable_email.outbox.prune import prune
 from reliable_email.store.audit import audit
+from reliable_email.store.progress import Progress
 from reliable_email.store.queries import (
     Filter,
     MessageStory,
     message_ids,
     outbox_database,
     recipients,
-    status,
     story,
 )
 from reliable_email.store.states import State
@@ -48,7 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", help="alias of the database; by default the router's choice")
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for name, help_text, add in (
-            ("status", "how many recipients are in which state, and whether that is well", _nothing),
+            ("status", "how many recipients are in which state, and whether that is well", _watching),
             ("show", "everything that is known of one message", _one_message),
             ("requeue", "send again what is parked, rejected, expired or cancelled", _filters),
             ("cancel", "send no more, where no server can have it yet", _filters),
@@ -60,45 +63,45 @@ class Command(BaseCommand):
         ):
             command = commands.add_parser(name, help=help_text, description=help_text)
             command.add_argument("--json", action="store_true", help="print one JSON object")
+            add_plain_option(command)
             command.set_defaults(run=name)
             add(command)
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._json = options["json"]
         self._using = outbox_database(options["database"])
+        self._console = live_console(self.stdout, options)
         run: Callable[[dict[str, Any]], None] = getattr(self, f"_{options['run']}")
         run(options)
 
     # Looking.
 
     def _status(self, options: dict[str, Any]) -> None:
-        found = status(self._using)
-        health = examine_site(self._using)
+        looker = Looker(self._using)
+        if options["watch"]:
+            self._watch(looker, options)
+            return
+        view = looker.look()
         if self._json:
             told = {
-                "verdict": health.verdict,
-                "reasons": [one.text for one in health.findings],
-                "findings": health.as_json()["findings"],
+                "verdict": view.verdict,
+                "reasons": view.reasons,
+                "findings": view.health.as_json()["findings"],
             }
-            self._print_json(told | asdict(found))
+            self._print_json(told | asdict(view.status))
         else:
-            width = max(map(len, found.recipients))
-            for state, count in found.recipients.items():
-                by_priority = ", ".join(f"{count} {name}" for name, count in found.queued.items() if count)
-                note = f"   {by_priority}" if state == State.QUEUED and by_priority else ""
-                self.stdout.write(f"{state:<{width}} {count:>9,}{note}")
-            if found.oldest_due_seconds is not None:
-                self.stdout.write(f"{found.due:,} due now, the oldest for {span(found.oldest_due_seconds)}")
-            for worker in found.workers:
-                seen = f"seen {span(worker.silent_seconds)} ago"
-                self.stdout.write(f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}")
-            for finding in health.findings:
-                since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
-                self.stdout.write(f"{finding.verdict}: {printable(finding.text)}{since}")
-                if finding.remedy:
-                    self.stdout.write(f"  {printable(finding.remedy)}")
-            self.stdout.write(f"Status: {health.verdict.upper()}")
-        self._exit(health.verdict)
+            for line in lines(view):
+                self.stdout.write(line)
+        self._exit(view.verdict)
+
+    def _watch(self, looker: Looker, options: dict[str, Any]) -> None:
+        if self._json:
+            raise CommandError(
+                "--watch shows people what --json tells programs: choose one.", returncode=ExitCode.USAGE
+            )
+        with watch_screen(self._console, self._print_now) as screen, logs_above():
+            health = watch(looker.look, screen, using=self._using)
+        self._exit(health)
 
     def _show(self, options: dict[str, Any]) -> None:
         name = options["id"]
@@ -144,7 +147,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {one['at']} {one['source']} reported: {_address(one['address'])} {one['kind']}{said}")
 
     def _audit(self, options: dict[str, Any]) -> None:
-        found = audit(self._using)
+        with bars(self._console) as progress:
+            found = audit(self._using, progress=progress)
         if self._json:
             self._print_json({"clean": found.is_clean, **asdict(found)})
         else:
@@ -160,13 +164,23 @@ class Command(BaseCommand):
 
     def _requeue(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
-        self._act(options, lambda chosen, actor: requeue(chosen, actor=actor, using=self._using, gives_up_after=after))
+
+        def act(chosen: Filter, actor: str, progress: Progress) -> int:
+            return requeue(chosen, actor=actor, using=self._using, gives_up_after=after, progress=progress)
+
+        self._act(options, act)
 
     def _cancel(self, options: dict[str, Any]) -> None:
-        self._act(options, lambda chosen, actor: cancel(chosen, actor=actor, using=self._using))
+        def act(chosen: Filter, actor: str, progress: Progress) -> int:
+            return cancel(chosen, actor=actor, using=self._using, progress=progress)
+
+        self._act(options, act)
 
     def _hold(self, options: dict[str, Any]) -> None:
-        self._act(options, lambda chosen, actor: hold(chosen, actor=actor, using=self._using))
+        def act(chosen: Filter, actor: str, progress: Progress) -> int:
+            return hold(chosen, actor=actor, using=self._using, progress=progress)
+
+        self._act(options, act)
 
     def _resolve(self, options: dict[str, Any]) -> None:
         resolution = Resolution(options["resolution"])
@@ -174,9 +188,13 @@ class Command(BaseCommand):
             options["ids"] = [int(options["id"])]
         else:
             options["ids"] = message_ids(options["id"], self._using) or [0]
-        self._act(options, lambda chosen, actor: resolve(chosen, resolution, actor=actor, using=self._using))
 
-    def _act(self, options: dict[str, Any], act: Callable[[Filter, str], int]) -> None:
+        def act(chosen: Filter, actor: str, progress: Progress) -> int:
+            return resolve(chosen, resolution, actor=actor, using=self._using)
+
+        self._act(options, act)
+
+    def _act(self, options: dict[str, Any], act: Callable[[Filter, str, Progress], int]) -> None:
         chosen = _filter(options)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
@@ -184,16 +202,20 @@ class Command(BaseCommand):
             count = recipients(chosen, self._using).count()
             self._tell(count, "recipients match; which of them can change is decided when it is done")
             return
-        self._tell(act(chosen, options["actor"] or _user()), "recipients changed")
+        with bars(self._console) as progress:
+            count = act(chosen, options["actor"] or _user(), progress)
+        self._tell(count, "recipients changed")
 
     def _prune(self, options: dict[str, Any]) -> None:
         settings = conf.get()
-        pruned = prune(
-            using=self._using,
-            content_after=options["content_after"] or timedelta(days=settings.content_days),
-            journal_after=options["journal_after"] or timedelta(days=settings.journal_days),
-            dry_run=options["dry_run"],
-        )
+        with bars(self._console) as progress:
+            pruned = prune(
+                using=self._using,
+                content_after=_age_or(options["content_after"], days=settings.content_days),
+                journal_after=_age_or(options["journal_after"], days=settings.journal_days),
+                dry_run=options["dry_run"],
+                progress=progress,
+            )
         if self._json:
             self._print_json(asdict(pruned))
         else:
@@ -210,7 +232,9 @@ class Command(BaseCommand):
             keyring=configured_keyring(),
         )
         try:
-            found = import_queue(Source(options["source"]), queue, dry_run=not options["apply"])
+            with bars(self._console) as progress:
+                source = Source(options["source"])
+                found = import_queue(source, queue, dry_run=not options["apply"], progress=progress)
         except SourceMissing as error:
             raise CommandError(str(error), returncode=ExitCode.USAGE) from error
         if self._json:
@@ -235,6 +259,10 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"{count:,} {words}")
 
+    def _print_now(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()  # a pipe would keep it until there is more
+
     def _print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, default=str))
 
@@ -245,6 +273,10 @@ class Command(BaseCommand):
 
 def _nothing(parser: ArgumentParser) -> None:
     pass
+
+
+def _watching(parser: ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="look every second, until Ctrl-C")
 
 
 def _one_message(parser: ArgumentParser) -> None:
@@ -298,6 +330,11 @@ def _age(text: str) -> timedelta:
     if match is None:
         raise ValueError(text)
     return timedelta(**{_AGE_UNITS[match[2]]: int(match[1])})
+
+
+def _age_or(age: timedelta | None, *, days: float) -> timedelta:
+    # 0s is an answer too.
+    return age if age is not None else timedelta(days=days)
 
 
 def _filter(options: dict[str, Any]) -> Filter:

@@ -15,6 +15,8 @@ from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import outbox_mailers
 from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.management.screens.terminal import add_plain_option, live_console
+from reliable_email.management.screens.working import worker_screen
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker import Worker, WorkerOptions
 from reliable_email.store.queries import outbox_database
@@ -39,6 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-messages", type=int, help="end after about so many transactions")
         parser.add_argument("--database", help="alias of the database; by default the router's choice")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+        add_plain_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings = conf.get()
@@ -72,9 +75,10 @@ class Command(BaseCommand):
             routes_of=_routes_of,
             store=DatabaseRouteStateStore(using),
         )
+        console = live_console(self.stdout, options) if options["verbosity"] > 0 else None
         stages = _Stages(worker, settings.stop_seconds)
-        with stages:
-            if options["verbosity"] > 0 and not options["json"]:
+        with stages, worker_screen(console, worker, is_ending=lambda: stages.was_told):
+            if console is None and options["verbosity"] > 0 and not options["json"]:
                 self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
             try:
                 transactions = worker.run()

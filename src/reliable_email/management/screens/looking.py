@@ -1,0 +1,48 @@
+"""Asks for what a view shows: the tables, the routes' state, the verdict."""
+
+from reliable_email.backends.failover import routes_for
+from reliable_email.backends.routes import MailerKind, all_mailers
+from reliable_email.delivery.route import Route
+from reliable_email.exceptions import InvalidMailer
+from reliable_email.management.screens.outbox_view import OutboxView, RouteView, route_view
+from reliable_email.monitoring.health import examine_site
+from reliable_email.store.queries import status
+from reliable_email.store.route_state import DatabaseRouteStateStore
+
+
+class Looker:
+    """Looks as often as it is asked.
+
+    Args:
+        using: the outbox's database.
+    """
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._store = DatabaseRouteStateStore(using)
+        self._routes = _routes()
+
+    def look(self) -> OutboxView:
+        """What is there now.
+
+        Raises:
+            django.db.utils.OperationalError, InterfaceError: the database is away.
+        """
+        return OutboxView(health=examine_site(self._using), status=status(self._using), routes=self._route_views())
+
+    def _route_views(self) -> list[RouteView]:
+        now = self._store.now()
+        return [route_view(route.alias, self._store.read(route), now=now) for route in self._routes]
+
+
+def _routes() -> list[Route]:
+    """The routes of every outbox, each once; none where MAILERS is wrong, of which `test_email` tells."""
+    found: dict[str, Route] = {}
+    try:
+        for mailer in all_mailers().values():
+            if mailer.kind is MailerKind.OUTBOX:
+                for route in routes_for(mailer.alias):
+                    found.setdefault(route.alias, route)
+    except InvalidMailer:
+        return []
+    return list(found.values())

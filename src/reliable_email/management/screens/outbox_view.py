@@ -1,0 +1,118 @@
+"""The outbox at one moment, as `email_outbox status` and the worker's screen show it; and its plain words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reliable_email.delivery.breaker import BreakerState, Phase
+from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.findings import span
+from reliable_email.monitoring.health import SiteHealth
+from reliable_email.store.queries import Status
+from reliable_email.store.states import State
+from reliable_email.values import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """A route in words.
+
+    Attributes:
+        is_in_use: whether messages go by it now.
+        use: "in use", or why not and for how long.
+        evidence: in whose words it is out of use.
+    """
+
+    alias: str
+    is_in_use: bool
+    use: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxView:
+    """See the module.
+
+    Attributes:
+        health: the site's, with what is not as it should be.
+        routes: those of the outbox's mailers, in order of preference.
+    """
+
+    health: SiteHealth
+    status: Status
+    routes: Sequence[RouteView] = ()
+
+    @property
+    def verdict(self) -> Health:
+        """The site's."""
+        return self.health.verdict
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not better."""
+        return [one.text for one in self.health.findings]
+
+
+def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
+    """What a breaker's state means for people. `now` is of the wall clock."""
+    evidence = " ".join(word for word in (state.reason or "", state.evidence) if word)
+    match state.phase:
+        case Phase.CLOSED if state.slow_until > now:
+            return RouteView(alias=alias, is_in_use=False, use=f"slowed down for {span(state.slow_until - now)}")
+        case Phase.CLOSED:
+            return RouteView(alias=alias, is_in_use=True, use="in use")
+        case Phase.PAUSED:
+            return RouteView(alias=alias, is_in_use=False, use=f"paused by {state.paused_by or 'somebody'}")
+        case Phase.HALF_OPEN:
+            return RouteView(alias=alias, is_in_use=False, use="being tried again", evidence=evidence)
+        case Phase.OPEN:
+            left = state.until - now
+            use = f"out of use, tried again in {span(left)}" if left > 0 else "out of use, to be tried again now"
+            return RouteView(alias=alias, is_in_use=False, use=use, evidence=evidence)
+
+
+def lines(view: OutboxView) -> Iterator[str]:
+    """All of it, a line each, without a control character."""
+    found = view.status
+    width = max(map(len, found.recipients))
+    for state, count in found.recipients.items():
+        note = queued_words(found) if state == State.QUEUED else ""
+        yield f"{state:<{width}} {count:>9,}" + (f"   {note}" if note else "")
+    if found.oldest_due_seconds is not None:
+        yield due_words(found)
+    for route in view.routes:
+        yield printable(f"route {route.alias}: {route.use}" + (f" ({route.evidence})" if route.evidence else ""))
+    for worker in found.workers:
+        seen = f"seen {span(worker.silent_seconds)} ago"
+        yield f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}"
+    for finding in view.health.findings:
+        since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
+        yield f"{finding.verdict}: {printable(finding.text)}{since}"
+        if finding.remedy:
+            yield f"  {printable(finding.remedy)}"
+    yield f"Status: {view.verdict.upper()}"
+
+
+def summary(view: OutboxView) -> str:
+    """All of it in one line."""
+    found = view.status
+    counts = ", ".join(f"{count:,} {state}" for state, count in found.recipients.items() if count) or "empty"
+    closed = [route.alias for route in view.routes if not route.is_in_use]
+    words = [counts, f"{found.due:,} due" if found.due else "", f"not by {', '.join(closed)}" if closed else ""]
+    said = printable("; ".join(word for word in words if word))
+    return f"{found.at:%H:%M:%S} {said}. {verdict_words(view)}"
+
+
+def verdict_words(view: OutboxView) -> str:
+    """The verdict with its reasons."""
+    return f"Status: {view.verdict.upper()}" + (f" ({'; '.join(view.reasons)})" if view.reasons else "")
+
+
+def queued_words(found: Status) -> str:
+    """What waits, by priority."""
+    return ", ".join(f"{count:,} {name}" for name, count in found.queued.items() if count)
+
+
+def due_words(found: Status) -> str:
+    """What could be sent now."""
+    oldest = f", the oldest for {span(found.oldest_due_seconds)}" if found.oldest_due_seconds is not None else ""
+    return f"{found.due:,} due now{oldest}"

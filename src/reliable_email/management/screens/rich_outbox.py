@@ -1,0 +1,134 @@
+"""The live view of the outbox: the verdict first, for a terminal of 80 columns and more."""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from reliable_email.diagnosis.verdict import Health
+from reliable_email.management.screens.outbox_view import OutboxView, RouteView, due_words, queued_words
+from reliable_email.management.screens.pace import Pace
+from reliable_email.monitoring.findings import span
+from reliable_email.store.queries import Status, WorkerStatus
+from reliable_email.store.states import State
+from reliable_email.values import printable
+
+_VERDICTS = {
+    Health.HEALTHY: "bold green",
+    Health.DEGRADED: "bold yellow",
+    Health.UNHEALTHY: "bold red",
+}
+_STATES = {
+    State.ACCEPTED: "green",
+    State.REJECTED: "red",
+    State.EXPIRED: "red",
+    State.UNKNOWN: "bold magenta",
+    State.PARKED: "bold yellow",
+}
+_WORKERS_AT_MOST = 8
+_SILENT_SECONDS = 60.0
+
+
+class RichOutbox:
+    """Draws what it is shown; remembers enough for the pace."""
+
+    def __init__(self) -> None:
+        self._accepted = Pace()
+
+    def draw(self, view: OutboxView, *, now: float) -> Group:
+        """The outbox. `now` is of any one clock."""
+        found = view.status
+        self._accepted.see(found.recipients[State.ACCEPTED], now=now)
+        parts: list[RenderableType] = [_verdict(view), Text(), self._states(found)]
+        if found.oldest_due_seconds is not None:
+            parts.append(Text(f"  {due_words(found)}"))
+        if view.routes:
+            parts += [Text(), _routes(view.routes)]
+        if found.workers:
+            parts += [Text(), _workers(found.workers)]
+        return Group(*parts)
+
+    def _states(self, found: Status) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column()
+        table.add_column(justify="right", min_width=9)
+        table.add_column(style="dim")
+        for name, count in found.recipients.items():
+            state = State(name)
+            note = queued_words(found) if state is State.QUEUED else ""
+            if state is State.ACCEPTED and self._accepted.in_the_last_minute:
+                note = f"{self._accepted.in_the_last_minute:,} in the last minute"
+            style = _STATES.get(state, "") if count else "dim"
+            table.add_row(Text(f"  {name}", style=style), Text(f"{count:,}", style=style), note)
+        return table
+
+
+class RichWatchScreen:
+    """See `WatchScreen`; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._outbox = RichOutbox()
+        self._live = Live(Text(), console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, title: str, view: OutboxView) -> None:
+        """See `WatchScreen`."""
+        self._update(title, view.status.at, self._outbox.draw(view, now=time.monotonic()))
+
+    def away(self, title: str, text: str) -> None:
+        """See `WatchScreen`."""
+        self._update(title, None, Text(text, style="bold red"))
+
+    def _update(self, title: str, at: datetime | None, shown: RenderableType) -> None:
+        when = f"{at:%Y-%m-%d %H:%M:%S} UTC  " if at is not None else ""
+        self._live.update(Group(Text(f"{when}{printable(title)}", style="dim"), Text(), shown), refresh=True)
+
+
+def _verdict(view: OutboxView) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row(
+        Text(view.verdict.upper(), style=_VERDICTS[view.verdict]),
+        Text("\n".join(printable(reason) for reason in view.reasons)),
+    )
+    return grid
+
+
+def _routes(routes: Sequence[RouteView]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for route in routes:
+        said = Text(printable(route.use), style="green" if route.is_in_use else "bold yellow")
+        if route.evidence:
+            said.append(f"\n{printable(route.evidence)}", style="not bold dim")
+        table.add_row(Text(f"  {route.alias}"), said)
+    return table
+
+
+def _workers(workers: list[WorkerStatus]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for worker in workers[:_WORKERS_AT_MOST]:
+        is_well = worker.state == "running" and worker.silent_seconds < _SILENT_SECONDS
+        table.add_row(
+            Text(f"  {printable(worker.name)}", overflow="fold"),
+            Text(worker.state, style="green" if is_well else "dim"),
+            Text(f"{worker.settled:,} transactions"),
+            Text(f"seen {span(worker.silent_seconds)} ago", style="dim"),
+        )
+    more = len(workers) - _WORKERS_AT_MOST
+    if more > 0:
+        table.add_row(Text(f"  and {more} more", style="dim"))
+    return table

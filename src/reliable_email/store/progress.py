@@ -1,0 +1,27 @@
+"""How far long work has come, for whoever shows it."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told by long work, in the thread that does it."""
+
+    def begin(self, what: str, total: Callable[[], int]) -> None:
+        """A part of the work begins: how many there are is counted by those alone who show it."""
+
+    def advance(self, count: int) -> None:
+        """So many more are done."""
+
+
+class _Untold:
+    """Nobody wants to know."""
+
+    def begin(self, what: str, total: Callable[[], int]) -> None:
+        """Nothing is counted."""
+
+    def advance(self, count: int) -> None:
+        """Nothing is shown."""
+
+
+UNTOLD: Progress = _Untold()

@@ -1,0 +1,1 @@
+"""What commands show, in a pseudo terminal and through a pipe."""

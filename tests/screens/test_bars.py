@@ -1,0 +1,54 @@
+"""Progress bars for long work: on a terminal, and there alone."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.screens.terminal import Site
+
+COUNT = 600
+
+
+@pytest.fixture
+def full(folder: Path) -> Site:
+    """A site with one message for many."""
+    site = Site(folder)
+    site.queue(*(f"customer{number}@example.com" for number in range(COUNT)))
+    return site
+
+
+def shown(site: Site, *arguments: str) -> str:
+    """What a terminal shows of an outbox command that ends well."""
+    with site.terminal("email_outbox", *arguments) as terminal:
+        assert terminal.end() == 0
+    assert terminal.raw.rpartition("\x1b[?25h")[1], "the cursor is back"
+    return terminal.text
+
+
+def test_a_terminal_sees_how_far_it_has_come(full: Site) -> None:
+    """Each kind of long work counts what it does; the result is the last line."""
+    pytest.importorskip("rich")
+    for command in ("hold", "requeue", "cancel"):
+        text = shown(full, command, "--all")
+        assert "recipients ━" in text
+        assert f"{COUNT}/{COUNT}" in text
+        assert text.endswith(f"{COUNT} recipients changed")
+    audited = shown(full, "audit")
+    assert "messages ━" in audited
+    assert "1/1" in audited
+    pruned = shown(full, "prune", "--content-after", "0s", "--journal-after", "0s")
+    assert "contents ━" in pruned
+    assert pruned.count("1/1") >= 2
+    assert pruned.endswith("1 contents and 1 messages were removed")
+
+
+def test_elsewhere_the_result_is_all(full: Site) -> None:
+    """Through a pipe, with --plain and with --json."""
+    assert full.run("email_outbox", "hold", "--all").stdout == f"{COUNT} recipients changed\n"
+    with full.terminal("email_outbox", "requeue", "--all", "--plain") as terminal:
+        assert terminal.end() == 0
+    assert terminal.raw == f"{COUNT} recipients changed\r\n"
+    with full.terminal("email_outbox", "audit", "--json") as terminal:
+        assert terminal.end() == 0
+    assert terminal.raw.startswith('{"clean": true')
+    assert "\x1b" not in terminal.raw

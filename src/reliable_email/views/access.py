@@ -1,0 +1,98 @@
+"""Who may see the pages, who may act, and who may read what is in the messages: three permissions, kept apart.
+
+Content holds links that reset passwords, so that seeing that a message exists does not include reading it.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.views.decorators.csrf import csrf_protect
+
+from reliable_email import conf
+
+VIEW: Final = "reliable_email.view_outboxmessage"
+ACT: Final = "reliable_email.act_on_outbox"
+READ_CONTENT: Final = "reliable_email.read_content"
+
+View = Callable[..., HttpResponse]
+
+_WORDS = {
+    VIEW: "see the outbox",
+    ACT: "act on the outbox",
+    READ_CONTENT: "read the content of messages",
+}
+_NOBODY_IS_KNOWN = (
+    "These pages are for people who are logged in, and this site does not say who asks.\n\n"
+    "Add django.contrib.auth and django.contrib.sessions to INSTALLED_APPS, and SessionMiddleware and "
+    "AuthenticationMiddleware to MIDDLEWARE. Until then use the commands: manage.py email_outbox status.\n"
+)
+
+
+def may(request: HttpRequest, permission: str) -> bool:
+    """Whether whoever asks has the permission; False where the site knows nobody."""
+    user = getattr(request, "user", None)
+    return user is not None and user.is_active and bool(user.has_perm(permission))
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Who asks, for the record."""
+    user = getattr(request, "user", None)
+    return str(user.get_username()) if user is not None else ""
+
+
+def requires(permission: str) -> Callable[[View], View]:
+    """Let those with the permission in; ask the others to log in, or tell them what is missing.
+
+    Forms are protected against other sites' also where the project left Django's middleware for it out.
+    """
+
+    def decorate(view: View) -> View:
+        guarded = csrf_protect(view)
+
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not hasattr(request, "user"):
+                return _refusal(_NOBODY_IS_KNOWN)
+            if may(request, permission):
+                response: HttpResponse = guarded(request, *args, **kwargs)
+                return response
+            if not request.user.is_authenticated:
+                return _ask_to_log_in(request)
+            return _refusal(
+                f"{actor_of(request)} may not {_WORDS.get(permission, permission)}.\n\n"
+                f"Whoever runs this site can give the permission {permission}.\n"
+            )
+
+        return answer
+
+    return decorate
+
+
+def _refusal(text: str) -> HttpResponse:
+    response = HttpResponseForbidden(text, content_type="text/plain; charset=utf-8")
+    response["Cache-Control"] = "no-store, private"
+    return response
+
+
+def _ask_to_log_in(request: HttpRequest) -> HttpResponse:
+    # Imports the user model, which a site without django.contrib.auth does not have.
+    from django.contrib.auth.views import redirect_to_login
+
+    return redirect_to_login(request.get_full_path(), _login_url())
+
+
+def _login_url() -> str | None:
+    """LOGIN_URL where the project set it or has a page there, else the admin's; None for Django's choice."""
+    if conf.is_set("LOGIN_URL"):
+        return None
+    try:
+        resolve("/accounts/login/")
+    except Resolver404:
+        try:
+            return reverse("admin:login")
+        except NoReverseMatch:
+            return None
+    return None

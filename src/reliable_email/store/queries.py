@@ -116,12 +116,16 @@ class Filter:
 
     Attributes:
         ids: messages.
+        recipient_ids: single rows.
+        up_to: rows with this id or a lower one: none that came later.
         states, causes, routes, mailers, environments: any of these.
         recipient: an address in any case, or a domain with its @.
         older_than, newer_than: by the time of queueing.
     """
 
     ids: Sequence[int] = ()
+    recipient_ids: Sequence[int] = ()
+    up_to: int | None = None
     states: Sequence[str] = ()
     causes: Sequence[str] = ()
     routes: Sequence[str] = ()
@@ -142,6 +146,7 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     rows = OutboxRecipient._base_manager.using(outbox_database(using))
     for lookup, values in (
         ("message_id__in", chosen.ids),
+        ("pk__in", chosen.recipient_ids),
         ("state__in", chosen.states),
         ("cause__in", chosen.causes),
         ("route__in", chosen.routes),
@@ -150,6 +155,8 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     ):
         if values:
             rows = rows.filter(**{lookup: list(values)})
+    if chosen.up_to is not None:
+        rows = rows.filter(pk__lte=chosen.up_to)
     if chosen.recipient.startswith("@"):
         rows = rows.filter(address__iendswith=chosen.recipient)
     elif chosen.recipient:

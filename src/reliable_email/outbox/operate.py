@@ -76,7 +76,7 @@ def perform(
 ) -> Performed:
     """Any act. `route` and `gives_up_after` are a requeue's; see `requeue`."""
     changes: dict[str, Any] = {}
-    detail: dict[str, str] = {}
+    noted: dict[str, str] = {}
     match act:
         case Act.REQUEUE:
             changes = {
@@ -87,7 +87,7 @@ def perform(
                 "refused_by": [],
                 "gives_up_at": DatabaseNow(gives_up_after.total_seconds()),
             }
-            detail = {"by_route": route} if route else {}
+            noted = {"by_route": route} if route else {}
         case Act.CANCEL:
             changes = {"cause": "cancelled", "detail": f"cancelled by {actor}"}
         case Act.HOLD:
@@ -100,7 +100,7 @@ def perform(
             pass
         case _:
             assert_never(act)
-    return _act(Event(act.value), chosen, actor, reason, detail, using, **changes)
+    return _act(Event(act.value), chosen, actor, reason, noted, using, **changes)
 
 
 def affected(act: Act, chosen: Filter, *, limit: int, using: str | None = None) -> int:
@@ -178,7 +178,7 @@ def _act(
     chosen: Filter,
     actor: str,
     reason: str,
-    detail: dict[str, str],
+    noted: dict[str, str],
     using: str | None,
     **changes: Any,
 ) -> Performed:
@@ -213,7 +213,7 @@ def _act(
             target=_words(chosen),
             reason=reason,
             count=count,
-            detail={name: str(value) for name, value in asdict(chosen).items() if value} | detail,
+            detail={name: str(value) for name, value in asdict(chosen).items() if value} | noted,
             using=alias,
         )
     if becomes_due and count:

@@ -122,6 +122,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
+def masked(address: str) -> str:
+    """An address of which only the first letter and the domain are told."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
 def shown(value: object) -> str:
     """A value as it may stand in an error text: short, and its characters escaped."""
     words = repr(value)

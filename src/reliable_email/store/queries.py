@@ -170,17 +170,28 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientStory:
-    """One recipient, for people and programs."""
+    """One recipient, for people and programs.
 
+    Attributes:
+        id: of its row.
+        pinned_route: the only route that may have it; "" for any.
+        claimed_by: the worker that has it or had it last.
+    """
+
+    id: int
     address: str
     state: str
     route: str
+    stage: str
     cause: str
     reply: str
     detail: str
     attempts: int
     due_at: datetime | None
+    gives_up_at: datetime
     settled_at: datetime | None
+    pinned_route: str
+    claimed_by: str
     provider_message_id: str
 
 
@@ -262,15 +273,20 @@ def message_ids(message_id: str, using: str | None = None) -> list[int]:
 
 def _recipient_story(row: OutboxRecipient) -> RecipientStory:
     return RecipientStory(
+        id=row.pk,
         address=row.address,
         state=row.state,
         route=row.route,
+        stage=row.stage,
         cause=row.cause,
         reply=reply_words(row),
         detail=row.detail,
         attempts=row.attempts,
         due_at=row.due_at,
+        gives_up_at=row.gives_up_at,
         settled_at=row.settled_at,
+        pinned_route=row.pinned_route,
+        claimed_by=row.claimed_by,
         provider_message_id=row.provider_message_id,
     )
 

@@ -13,12 +13,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from reliable_email import conf
-from reliable_email.backends.routes import delivering_alias
+from reliable_email.backends.routes import all_mailers, delivering_alias
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
-from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operate import Act, Resolution, perform
 from reliable_email.outbox.prune import prune
 from reliable_email.store.audit import audit
 from reliable_email.store.queries import (
@@ -32,7 +32,7 @@ from reliable_email.store.queries import (
     story,
 )
 from reliable_email.store.states import State
-from reliable_email.values import printable
+from reliable_email.values import masked, printable
 
 _AGE = re.compile(r"(\d+)\s*([smhd])\Z")
 _AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         for name, help_text, add in (
             ("status", "how many recipients are in which state, and whether that is well", _nothing),
             ("show", "everything that is known of one message", _one_message),
-            ("requeue", "send again what is parked, rejected, expired or cancelled", _filters),
+            ("requeue", "send again what is parked, rejected, expired or cancelled", _requeueing),
             ("cancel", "send no more, where no server can have it yet", _filters),
             ("hold", "park what waits; the first thing to do after a restore", _filters),
             ("resolve", "say what became of unknown recipients", _resolution),
@@ -146,23 +146,25 @@ class Command(BaseCommand):
 
     def _requeue(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
-        self._act(options, lambda chosen, actor: requeue(chosen, actor=actor, using=self._using, gives_up_after=after))
+        route = options["by_route"]
+        if route and route not in all_mailers():
+            raise CommandError(f"There is no mailer {route!r}.", returncode=ExitCode.USAGE)
+        self._perform(options, Act.REQUEUE, route=route, gives_up_after=after)
 
     def _cancel(self, options: dict[str, Any]) -> None:
-        self._act(options, lambda chosen, actor: cancel(chosen, actor=actor, using=self._using))
+        self._perform(options, Act.CANCEL)
 
     def _hold(self, options: dict[str, Any]) -> None:
-        self._act(options, lambda chosen, actor: hold(chosen, actor=actor, using=self._using))
+        self._perform(options, Act.HOLD)
 
     def _resolve(self, options: dict[str, Any]) -> None:
-        resolution = Resolution(options["resolution"])
         if options["id"].isdecimal():
             options["ids"] = [int(options["id"])]
         else:
             options["ids"] = message_ids(options["id"], self._using) or [0]
-        self._act(options, lambda chosen, actor: resolve(chosen, resolution, actor=actor, using=self._using))
+        self._perform(options, Act(f"resolve_{options['resolution']}"))
 
-    def _act(self, options: dict[str, Any], act: Callable[[Filter, str], int]) -> None:
+    def _perform(self, options: dict[str, Any], act: Act, **wishes: Any) -> None:
         chosen = _filter(options)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
@@ -170,7 +172,9 @@ class Command(BaseCommand):
             count = recipients(chosen, self._using).count()
             self._tell(count, "recipients match; which of them can change is decided when it is done")
             return
-        self._tell(act(chosen, options["actor"] or _user()), "recipients changed")
+        actor, reason = options["actor"] or _user(), options["reason"]
+        done = perform(act, chosen, actor=actor, reason=reason, using=self._using, **wishes)
+        self._tell(done.count, "recipients changed")
 
     def _prune(self, options: dict[str, Any]) -> None:
         settings = conf.get()
@@ -270,6 +274,11 @@ def _filters(parser: ArgumentParser) -> None:
     _actor(parser)
 
 
+def _requeueing(parser: ArgumentParser) -> None:
+    _filters(parser)
+    parser.add_argument("--by-route", default="", metavar="ALIAS", help="by this route alone, whatever refused before")
+
+
 def _resolution(parser: ArgumentParser) -> None:
     _one_message(parser)
     parser.add_argument("resolution", choices=[one.value for one in Resolution])
@@ -279,6 +288,7 @@ def _resolution(parser: ArgumentParser) -> None:
 
 def _actor(parser: ArgumentParser) -> None:
     parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
+    parser.add_argument("--reason", default="", help="why, for the record")
 
 
 def _importing(parser: ArgumentParser) -> None:
@@ -344,10 +354,7 @@ def _opened(found: MessageStory) -> dict[str, Any]:
 
 def _address(address: str) -> str:
     shown = printable(address)
-    if not (conf.get().mask_addresses and shown):
-        return shown
-    local, _, domain = shown.rpartition("@")
-    return f"{local[:1]}…@{domain}"
+    return masked(shown) if conf.get().mask_addresses and shown else shown
 
 
 def _user() -> str:

@@ -5,12 +5,15 @@ A value may be of its own type or text of it ("587", "true"): environments have 
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n", ""})
+# Generous: what is masked for nothing harms nobody. A quoted local part may hold spaces.
+_ADDRESS = re.compile(r"""("[^"@\r\n]*"|[^\s<>()\[\]"',;:@]+)@([^\s<>()"',;@]+)""")
 
 
 class ValueProblem(ValueError):
@@ -122,10 +125,9 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
-def masked(address: str) -> str:
-    """An address of which only the first letter and the domain are told."""
-    local, _, domain = address.rpartition("@")
-    return f"{local[:1]}…@{domain}"
+def masked(text: str) -> str:
+    """Text with the e-mail addresses in it as a…@example.com."""
+    return _ADDRESS.sub(lambda found: f"{found[1].strip(chr(34))[:1]}…@{found[2]}", text)
 
 
 def shown(value: object) -> str:

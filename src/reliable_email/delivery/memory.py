@@ -43,7 +43,7 @@ class MemoryRouteStateStore:
             state = self.read(route)
             self._states[route.alias] = apply_event(state, event, now=self._clock())
             if event.effect is Effect.EXHAUSTED:
-                ledger = self._ledger(route)
+                ledger = self.ledger(route)
                 self._ledgers[route.alias] = quota.lowered(ledger, route.quotas, now=self._clock())
 
     def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
@@ -51,7 +51,7 @@ class MemoryRouteStateStore:
         if not route.quotas:
             return True
         with self._lock:
-            ledger = self._ledger(route)
+            ledger = self.ledger(route)
             taken = quota.reserve(ledger, route.quotas, count, now=self._clock(), priority=priority)
             if taken is None:
                 return False
@@ -63,10 +63,11 @@ class MemoryRouteStateStore:
         if not route.quotas or used >= reserved:
             return
         with self._lock:
-            ledger = self._ledger(route)
+            ledger = self.ledger(route)
             self._ledgers[route.alias] = quota.refund(ledger, route.quotas, reserved - used, now=self._clock())
 
-    def _ledger(self, route: Route) -> quota.Ledger:
+    def ledger(self, route: Route) -> quota.Ledger:
+        """What was used of its quotas, for surfaces."""
         return quota.with_configuration(self._ledgers.get(route.alias, quota.Ledger()), route.fingerprint)
 
     def pause(self, route: Route, *, by: str) -> None:

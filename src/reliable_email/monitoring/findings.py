@@ -1,0 +1,45 @@
+"""One thing that is not as it should be, and words that findings share."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.utils import timezone
+
+from reliable_email.diagnosis.verdict import Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """See the module.
+
+    Attributes:
+        verdict: what it makes of the whole; never HEALTHY.
+        text: what is so, one sentence.
+        remedy: what a person can do about it; may be "".
+        since: aware; None where nobody noted it.
+    """
+
+    verdict: Health
+    text: str
+    remedy: str = ""
+    since: datetime | None = None
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """An instant of the database with its time zone, which a site without USE_TZ leaves out."""
+    if moment is None:
+        return None
+    return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(UTC)
+
+
+def instant(seconds: float) -> datetime | None:
+    """An instant of route state; None where it was never noted."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+
+
+def span(seconds: float) -> str:
+    """A duration for people."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

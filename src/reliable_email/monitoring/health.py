@@ -1,0 +1,106 @@
+"""Whether the site's mail works, judged by what is known already: settings, route state and the outbox.
+
+Nothing is sent and no server is asked, so a probe may ask every few seconds. Neither tables nor an outbox are needed.
+The dashboard, the health view, `email_outbox status` and `test_email --health-check` all show this verdict.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.core.checks.messages import ERROR
+
+from reliable_email import conf
+from reliable_email.diagnosis.configuration import configuration_messages
+from reliable_email.diagnosis.verdict import Health, worst
+from reliable_email.monitoring.findings import Finding
+from reliable_email.monitoring.outbox_health import outbox_findings
+from reliable_email.monitoring.route_health import route_findings
+from reliable_email.values import masked
+
+__all__ = ["Finding", "SiteHealth", "examine_site"]
+
+# Warnings of the configuration that say that mail does not go out as it should; the others are advice.
+_DEGRADING = frozenset({"reliable_email.W001", "reliable_email.W003"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteHealth:
+    """What was found, the worst first; HEALTHY where nothing was.
+
+    Attributes:
+        at: aware, by this machine's clock.
+    """
+
+    at: datetime
+    verdict: Health
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The worst finding's text; "" where there is none."""
+        return self.findings[0].text if self.findings else ""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return self.findings[0].remedy if self.findings else ""
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when the verdict has held, as far as that is known."""
+        known = [one.since for one in self.findings if one.verdict is self.verdict and one.since is not None]
+        return min(known, default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; keys are stable, instants ISO 8601."""
+        return {
+            "schema": 1,
+            "status": str(self.verdict),
+            "reason": self.reason,
+            "since": _iso(self.since),
+            "at": _iso(self.at),
+            "findings": [
+                {"status": str(one.verdict), "text": one.text, "remedy": one.remedy, "since": _iso(one.since)}
+                for one in self.findings
+            ],
+        }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment is not None else None
+
+
+def examine_site(using: str | None = None) -> SiteHealth:
+    """Judge the site's mail.
+
+    Args:
+        using: the outbox's database; None for those that the mailers name.
+    """
+    messages = configuration_messages()
+    found = list(_configuration_findings(messages))
+    if not any(message.level >= ERROR for message in messages):
+        found += route_findings(using)
+    if not conf.key_problems():
+        found += outbox_findings(using)
+    return _judged(found)
+
+
+def _configuration_findings(messages: Iterable[CheckMessage]) -> Iterator[Finding]:
+    for message in messages:
+        if message.level >= ERROR:
+            yield Finding(verdict=Health.UNHEALTHY, text=message.msg, remedy=message.hint or "")
+        elif message.id in _DEGRADING:
+            yield Finding(verdict=Health.DEGRADED, text=message.msg, remedy=message.hint or "")
+
+
+def _judged(found: Iterable[Finding]) -> SiteHealth:
+    order = list(Health)
+    findings = sorted(found, key=lambda one: -order.index(one.verdict))
+    # Replies of servers name accounts and recipients.
+    if conf.key_problems() or conf.get().mask_addresses:
+        findings = [replace(one, text=masked(one.text)) for one in findings]
+    verdict = worst(one.verdict for one in findings)
+    return SiteHealth(at=datetime.now(UTC), verdict=verdict, findings=tuple(findings))

@@ -1,0 +1,109 @@
+"""What an outbox says about the site's mail."""
+
+from collections.abc import Iterator
+
+from django.apps import apps
+
+from reliable_email import conf
+from reliable_email.backends.routes import MailerKind, all_mailers
+from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.findings import Finding, aware, span
+
+
+def outbox_databases() -> tuple[str, ...]:
+    """The aliases of the databases that the site's outboxes name, or that the router chooses for them."""
+    from reliable_email.store.queries import outbox_database
+
+    outboxes = [one for one in all_mailers().values() if one.kind is MailerKind.OUTBOX]
+    return tuple(dict.fromkeys(outbox_database(str(one.options.get("database") or "") or None) for one in outboxes))
+
+
+def outbox_findings(using: str | None = None) -> Iterator[Finding]:
+    """What is wrong with the outbox in one database, or in those that the mailers name."""
+    if not apps.is_installed("reliable_email"):
+        return  # a check says so where an outbox needs it
+    from reliable_email.store.away import AWAY
+    from reliable_email.store.queries import outbox_database
+    from reliable_email.store.waiting import waiting
+
+    named = (using,) if using is not None else outbox_databases()
+    for alias in named or (outbox_database(),):
+        try:
+            found = waiting(alias)
+        except AWAY as error:
+            if named:  # otherwise nobody queues anything
+                yield _unreadable(alias, error)
+            continue
+        at = found.at
+        settings = conf.get()
+        if found.oldest_due_at is not None:
+            due_seconds = (at - found.oldest_due_at).total_seconds()
+            seen = max(filter(None, (found.worker_seen_at, found.oldest_due_at)))
+            silent_seconds = (at - seen).total_seconds()
+            if found.worker_seen_at is None or silent_seconds > settings.health_worker_seconds:
+                words = f"for {span(silent_seconds)}" if found.worker_seen_at is not None else "within a day"
+                yield Finding(
+                    verdict=Health.UNHEALTHY,
+                    text=f"messages are due and no worker was seen {words}",
+                    remedy="Start “manage.py email_worker”, and see to it that it is started again when it ends.",
+                    since=aware(seen),
+                )
+            if due_seconds > settings.health_queue_seconds:
+                yield Finding(
+                    verdict=Health.UNHEALTHY,
+                    text=f"the oldest message has been due for {span(due_seconds)}",
+                    remedy=_queue_remedy(found.oldest_due_environment, settings.environment),
+                    since=aware(found.oldest_due_at),
+                )
+        if found.unknown > settings.health_unknown:
+            yield Finding(
+                verdict=Health.DEGRADED,
+                text=f"{_count(found.unknown)} with an unknown outcome: a server may have taken the message",
+                remedy="Ask the provider whether it took them (“manage.py email_outbox show ID” names the Message-ID), "
+                "then “manage.py email_outbox resolve ID accepted”, or “resend” where a second copy does no harm.",
+                since=aware(found.unknown_since),
+            )
+        if found.parked > settings.health_parked:
+            yield Finding(
+                verdict=Health.DEGRADED,
+                text=f"{_count(found.parked)} parked: nobody will try again by itself",
+                remedy="See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
+                "--state parked”, or “cancel --state parked”.",
+            )
+
+
+def _unreadable(alias: str, error: Exception) -> Finding:
+    from reliable_email.store.away import AWAY
+    from reliable_email.store.waiting import has_tables
+
+    try:
+        is_there = has_tables(alias)
+    except AWAY:
+        is_there = True
+    if not is_there:
+        return Finding(
+            verdict=Health.UNHEALTHY,
+            text=f"the outbox has no tables in the database {alias!r}, so messages cannot be queued",
+            remedy="Run “manage.py migrate reliable_email”.",
+        )
+    return Finding(
+        verdict=Health.UNHEALTHY,
+        text=f"the outbox's database {alias!r} does not answer ({type(error).__name__})",
+        remedy="See to the database; nothing is lost meanwhile, and nothing is sent.",
+    )
+
+
+def _queue_remedy(queued_by: str, environment: str) -> str:
+    if queued_by != environment:
+        return (
+            f"It was queued where RELIABLE_EMAIL['ENVIRONMENT'] is {queued_by!r}; workers of {environment!r} leave it "
+            f"alone. After a restore hold or cancel such messages; otherwise run a worker of that environment."
+        )
+    return (
+        "Look at the routes and at the log of email_worker; where it only has too much to do, run another one or give "
+        "it more --connections."
+    )
+
+
+def _count(recipients: int) -> str:
+    return f"{recipients:,} recipient{'s are' if recipients != 1 else ' is'}"

@@ -1,0 +1,186 @@
+"""What is remembered of the routes says about the site's mail: nobody is asked anew."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.apps import apps
+
+from reliable_email import conf
+from reliable_email.backends.failover import make_route
+from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, all_mailers, delivering_alias, routes_of
+from reliable_email.backends.smtp import ReliableSMTPBackend
+from reliable_email.classification.meanings import MEANINGS
+from reliable_email.delivery import quota
+from reliable_email.delivery.breaker import BreakerState, Permission, Phase, permission
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.submission import Priority
+from reliable_email.diagnosis.verdict import Health
+from reliable_email.mailers import mailers
+from reliable_email.monitoring.findings import Finding, instant
+from reliable_email.monitoring.outbox_health import outbox_databases
+from reliable_email.values import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteCondition:
+    """One route as its last messages left it.
+
+    Attributes:
+        breaker: its breaker's state.
+        ledger: what was used of its quotas.
+        is_closed: nothing goes by it now.
+    """
+
+    route: Route
+    breaker: BreakerState
+    ledger: quota.Ledger
+    now: float
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing goes by it: by its breaker, by a person's word, or because a quota is used up."""
+        return self.is_out_of_use or self.used_up is not None
+
+    @property
+    def is_out_of_use(self) -> bool:
+        """Whether its breaker keeps messages away, now or until a person has mended something."""
+        state = self.breaker
+        if state.phase is Phase.CLOSED:
+            return False
+        return state.needs_person or permission(state, now=self.now) is Permission.NO
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the time for which it was closed is over, and nobody has tried it since."""
+        return self.breaker.phase is not Phase.CLOSED and not self.is_out_of_use
+
+    @property
+    def used_up(self) -> int | None:
+        """The window in seconds of a quota that leaves nothing, not even to messages of priority high."""
+        for one in self.route.quotas:
+            if quota.left(self.ledger, one, now=self.now, priority=Priority.HIGH) <= 0:
+                return one.window_seconds
+        return None
+
+
+def site_routes() -> dict[str, tuple[Route, ...]]:
+    """The routes of each mailer that no other mailer sends through; console and the like are left out.
+
+    Raises:
+        InvalidMailer, or what somebody else's backend raises: a mailer cannot be built.
+    """
+    entries = all_mailers()
+    below = {alias for one in entries.values() for alias in one.using}
+    return {alias: tuple(_routes(alias)) for alias in entries if alias not in below or alias == DEFAULT_ALIAS}
+
+
+def condition(route: Route, using: str | None = None) -> RouteCondition:
+    """What is remembered of a route; of this process alone where there are no tables.
+
+    Args:
+        using: the database in which it is; None for the one in which the outbox's workers keep it.
+    """
+    if apps.is_installed("reliable_email"):
+        from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
+
+        shared = database_store()
+        alias = using or next(iter(outbox_databases()), shared.using)
+        store = shared if alias == shared.using else DatabaseRouteStateStore(alias)
+        return RouteCondition(route=route, breaker=store.read(route), ledger=store.ledger(route), now=time.time())
+    from reliable_email.delivery.memory import memory_store
+
+    return RouteCondition(
+        route=route, breaker=memory_store.read(route), ledger=memory_store.ledger(route), now=time.time()
+    )
+
+
+def route_findings(using: str | None = None) -> Iterator[Finding]:
+    """Which routes are closed. For the default mailer that may be UNHEALTHY; another's is a part of the site's mail."""
+    try:
+        groups = site_routes()
+    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
+        yield Finding(
+            verdict=Health.UNHEALTHY,
+            text=f"a mailer cannot be built: {type(error).__name__}: {printable(str(error))}",
+            remedy="Correct its entry in MAILERS.",
+        )
+        return
+    told: set[str] = set()
+    for alias, routes in sorted(groups.items(), key=lambda item: item[0] != DEFAULT_ALIAS):
+        if not routes:
+            if alias == DEFAULT_ALIAS and not conf.is_in_tests():
+                yield Finding(
+                    verdict=Health.DEGRADED,
+                    text=f"the mailer {alias!r} only shows or stores messages; nobody gets them",
+                    remedy="Use a route that reaches people where they should get mail.",
+                )
+            continue
+        conditions = [condition(route, using) for route in routes]
+        for one in _judge(alias, conditions):
+            if one.text not in told:
+                told.add(one.text)
+                yield one
+
+
+def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding]:
+    closed = [one for one in conditions if one.is_closed]
+    nothing_goes = len(closed) == len(conditions)
+    if nothing_goes and alias != DEFAULT_ALIAS:
+        since = [instant(one.breaker.opened_at) for one in closed if one.is_out_of_use]
+        yield Finding(
+            verdict=Health.DEGRADED,
+            text=f"no mail goes out by the mailer {alias!r}: every route of it is closed",
+            remedy="See what is said of its routes.",
+            since=max(filter(None, since), default=None),
+        )
+    verdict = Health.UNHEALTHY if nothing_goes and alias == DEFAULT_ALIAS else Health.DEGRADED
+    for one in conditions:
+        if one.is_closed or one.is_on_trial:
+            yield _told(one, verdict if one.is_closed else Health.DEGRADED)
+
+
+def _told(one: RouteCondition, verdict: Health) -> Finding:
+    state, name = one.breaker, f"the route {one.route.alias!r}"
+    if state.phase is Phase.PAUSED:
+        return Finding(
+            verdict=verdict,
+            text=f"{name} is paused by {printable(state.paused_by) or 'an operator'}",
+            remedy="Resume it when the reason for the pause is over.",
+            since=instant(state.opened_at),
+        )
+    if one.is_out_of_use or one.is_on_trial:
+        why = f": {state.reason}" if state.reason is not None else ""
+        said = f" ({printable(state.evidence)})" if state.evidence else ""
+        until = "" if one.is_out_of_use else "; its time is over, and the next message tries it again"
+        meaning = MEANINGS[state.reason] if state.reason is not None else None
+        return Finding(
+            verdict=verdict,
+            text=f"{name} is closed{why}{said}{until}",
+            remedy=f"{meaning.says} {meaning.person}".strip() if meaning is not None else "",
+            since=instant(state.opened_at),
+        )
+    hours = (one.used_up or 0) / 3600
+    return Finding(
+        verdict=verdict,
+        text=f"{name} has used up its quota of the last {hours:g} h",
+        remedy="Its messages wait until the window has moved on. Send less, ask the provider for more, or add a route.",
+    )
+
+
+def _routes(alias: str) -> Iterator[Route]:
+    for one in routes_of(delivering_alias(alias)):
+        for route in _routes_behind(one):
+            if route.delivers:
+                yield route
+
+
+def _routes_behind(one: Mailer) -> Sequence[Route]:
+    if one.kind.delivers_nothing:
+        return ()
+    if one.is_legacy:
+        # The `EMAIL_*` settings may hide a second provider.
+        backend = mailers[one.alias]
+        if isinstance(backend, ReliableSMTPBackend):
+            return backend.routes()
+    return (make_route(one.alias),)

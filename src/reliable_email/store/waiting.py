@@ -1,0 +1,75 @@
+"""What waits in the outbox and for how long: a handful of values that indexes answer, however many rows there are."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connections, transaction
+from django.db.models import Count, Max, Min
+
+from reliable_email.store.clock import database_now
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Worker
+from reliable_email.store.states import PriorityRank, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One outbox at one moment, by its own clock.
+
+    Attributes:
+        oldest_due_at: since when the message that was due first could have been sent; None where nothing is due.
+        oldest_due_environment: who queued it.
+        worker_seen_at: the last sign of life of any worker within a day.
+        unknown, unknown_since: recipients with an unknown outcome, and since when the first of them has one.
+        parked: recipients that wait for a person.
+    """
+
+    at: datetime
+    oldest_due_at: datetime | None = None
+    oldest_due_environment: str = ""
+    worker_seen_at: datetime | None = None
+    unknown: int = 0
+    unknown_since: datetime | None = None
+    parked: int = 0
+
+
+def waiting(using: str) -> Waiting:
+    """What waits in the outbox of this database.
+
+    Raises:
+        DatabaseError: it does not answer, or has no tables. A transaction of the caller's survives that.
+    """
+    # Whoever asks may be inside a transaction, and an error would poison it.
+    with transaction.atomic(using) if connections[using].in_atomic_block else nullcontext():
+        rows = OutboxRecipient._base_manager.using(using)
+        now = database_now(using)
+        due = [
+            found
+            for rank in PriorityRank
+            # By priority, so that the index gives the first at once.
+            if (
+                found := rows.filter(priority=rank.value, due_at__lte=now)
+                .order_by("due_at", "id")
+                .values_list("due_at", "environment")
+                .first()
+            )
+        ]
+        oldest_due_at, environment = min(due, default=(None, ""))
+        unknown = rows.filter(state=State.UNKNOWN).aggregate(count=Count("id"), since=Min("settled_at"))
+        return Waiting(
+            at=now,
+            oldest_due_at=oldest_due_at,
+            oldest_due_environment=environment,
+            worker_seen_at=Worker._base_manager.using(using).aggregate(seen=Max("seen_at"))["seen"],
+            unknown=unknown["count"],
+            unknown_since=unknown["since"],
+            parked=rows.filter(state=State.PARKED).count(),
+        )
+
+
+def has_tables(using: str) -> bool:
+    """Whether the app's tables are in this database, which has to answer."""
+    with connections[using].cursor() as cursor:
+        names = connections[using].introspection.table_names(cursor)
+    return OutboxRecipient._meta.db_table in names

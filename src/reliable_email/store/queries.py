@@ -15,7 +15,7 @@ from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import database_now
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Worker
+from reliable_email.store.shared import Action, Worker
 from reliable_email.store.states import PriorityRank, State
 
 
@@ -323,3 +323,44 @@ def each_message_id(using: str, *, step: int = 1000) -> Iterator[list[int]]:
             return
         yield ids
         last = ids[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStory:
+    """One act: who did what to how many, and why."""
+
+    id: int
+    at: datetime
+    actor: str
+    verb: str
+    target: str
+    reason: str
+    count: int
+    detail: dict[str, Any]
+
+
+def action(action_id: int, using: str | None = None) -> ActionStory | None:
+    """One act; None where there is none, or no more."""
+    row = Action._base_manager.using(outbox_database(using)).filter(pk=action_id).first()
+    return action_story(row) if row is not None else None
+
+
+def actions_about(message_id: int, using: str | None = None, *, newest: int = 1000) -> list[ActionStory]:
+    """The acts that name this one message, among the newest of all."""
+    rows = Action._base_manager.using(outbox_database(using)).order_by("-pk")[:newest]
+    target = f"message {message_id}"
+    return [action_story(one) for one in rows if one.target == target or one.target.startswith(f"{target};")]
+
+
+def action_story(row: Action) -> ActionStory:
+    """A row as a value."""
+    return ActionStory(
+        id=row.pk,
+        at=row.at,
+        actor=row.actor,
+        verb=row.verb,
+        target=row.target,
+        reason=row.reason,
+        count=row.count,
+        detail=row.detail,
+    )

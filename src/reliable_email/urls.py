@@ -2,9 +2,20 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from reliable_email.views.acting import act
+from reliable_email.views.content import attachment, content, html, source
+from reliable_email.views.message import message
+from reliable_email.views.messages import messages
 from reliable_email.views.overview import overview
 
 app_name = "reliable_email"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview, name="overview"),
+    path("messages/", messages, name="messages"),
+    path("messages/act/", act, name="act"),
+    path("messages/<int:number>/", message, name="message"),
+    path("messages/<int:number>/content/", content, name="content"),
+    path("messages/<int:number>/content/html/", html, name="html"),
+    path("messages/<int:number>/content/source/", source, name="source"),
+    path("messages/<int:number>/content/<int:part>/", attachment, name="attachment"),
 ]

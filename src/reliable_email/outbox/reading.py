@@ -69,7 +69,7 @@ def read_letter(message_id: int, *, part: str, actor: str, keyring: Keyring, usi
     if sealed is None:
         raise ContentGone(f"the content of message {message_id} was pruned")
     source = keyring.open(bytes(sealed), key)
-    note(READ, actor=actor, target=f"message {message_id}", count=0, detail={"part": part, "id": name}, using=alias)
+    note(READ, actor=actor, target=f"message {message_id}", detail={"part": part, "id": name}, using=alias)
     return letter(source)
 
 

@@ -302,7 +302,10 @@ def _attempt_story(row: Attempt, addresses: dict[str, str]) -> AttemptStory:
         detail=row.detail,
         seconds=row.seconds,
         worker=row.worker,
-        outcomes={addresses.get(position, position): outcome for position, outcome in row.outcomes.items()},
+        outcomes={
+            addresses.get(position, position): outcome
+            for position, outcome in sorted(row.outcomes.items(), key=lambda pair: int(pair[0]))
+        },
     )
 
 

@@ -129,6 +129,18 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
     )
 
 
+def understood(wanted: Search, using: str | None = None) -> Filter | None:
+    """The filter that finds all that is looked for; None where it is words of a subject, which no filter knows."""
+    _, chosen, subject = _understood(wanted, outbox_database(using))
+    return None if subject else chosen
+
+
+def newest_recipient(using: str | None = None) -> int:
+    """The highest id, 0 where there is no recipient: what comes later has a higher one."""
+    rows = OutboxRecipient._base_manager.using(outbox_database(using)).order_by("-pk")
+    return rows.values_list("pk", flat=True).first() or 0
+
+
 _COLUMNS = (
     "address", "state", "route", "cause", "stage", "reply_code", "reply_enhanced", "reply_text", "detail", "mailer",
     "attempts", "due_at", "settled_at", "message__created_at", "message__subject", "message__encryption_key",

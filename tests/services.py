@@ -49,6 +49,14 @@ def _node() -> str | None:
     return None
 
 
+def _chromium() -> str | None:
+    if reason := _programs("chromium", "chromedriver"):
+        return reason
+    if not (NODE_DIRECTORY / "node_modules" / "axe-core").is_dir():
+        return f"no axe-core: npm ci --prefix {NODE_DIRECTORY}"
+    return None
+
+
 # What is missing, in words; None where all is there.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "postgres": lambda: _listens(5432),
@@ -57,7 +65,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "rabbitmq": lambda: _listens(5672),
     "postfix": _postfix,
     "node": _node,
-    "chromium": lambda: _programs("chromium", "chromedriver"),
+    "chromium": _chromium,
 }
 
 

@@ -3,11 +3,13 @@
 Content holds links that reset passwords, so that seeing that a message exists does not include reading it.
 """
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.db.utils import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 from django.views.decorators.csrf import csrf_protect
 
@@ -16,6 +18,8 @@ from reliable_email import conf
 VIEW: Final = "reliable_email.view_outboxmessage"
 ACT: Final = "reliable_email.act_on_outbox"
 READ_CONTENT: Final = "reliable_email.read_content"
+
+logger = logging.getLogger("reliable_email.views")
 
 View = Callable[..., HttpResponse]
 
@@ -28,6 +32,10 @@ _NOBODY_IS_KNOWN = (
     "These pages are for people who are logged in, and this site does not say who asks.\n\n"
     "Add django.contrib.auth and django.contrib.sessions to INSTALLED_APPS, and SessionMiddleware and "
     "AuthenticationMiddleware to MIDDLEWARE. Until then use the commands: manage.py email_outbox status.\n"
+)
+_AWAY = (
+    "The outbox cannot be read: its database does not answer, or has no such tables ({error}; the log has more).\n\n"
+    "Where the tables were never made or are of an older version, run manage.py migrate reliable_email.\n"
 )
 
 
@@ -57,7 +65,11 @@ def requires(permission: str) -> Callable[[View], View]:
             if not hasattr(request, "user"):
                 return _refusal(_NOBODY_IS_KNOWN)
             if may(request, permission):
-                response: HttpResponse = guarded(request, *args, **kwargs)
+                try:
+                    response: HttpResponse = guarded(request, *args, **kwargs)
+                except DatabaseError as error:
+                    logger.exception("The outbox's database does not answer")
+                    return _refusal(_AWAY.format(error=type(error).__name__), status=503)
                 return response
             if not request.user.is_authenticated:
                 return _ask_to_log_in(request)
@@ -71,8 +83,8 @@ def requires(permission: str) -> Callable[[View], View]:
     return decorate
 
 
-def _refusal(text: str) -> HttpResponse:
-    response = HttpResponseForbidden(text, content_type="text/plain; charset=utf-8")
+def _refusal(text: str, *, status: int = 403) -> HttpResponse:
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store, private"
     return response
 

@@ -1,5 +1,6 @@
 """What all pages share: the frame around them, who looks at them, and the headers that keep what they show private."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.views.access import ACT, READ_CONTENT, actor_of, may
 
 # Names of URLs, and what the links to them say.
@@ -41,6 +43,8 @@ def show(
         "may_read_content": may(request, READ_CONTENT),
         "refresh_seconds": REFRESH_SECONDS,
         "now": timezone.now(),
+        "site": _verdict(examine_site()),
+        "messages_url": _url("messages"),
     }
     response = render(request, template, common | (context or {}), status=status)
     keep_private(response)
@@ -62,10 +66,27 @@ def keep_private(response: HttpResponse) -> None:
     response["X-Frame-Options"] = "DENY"
 
 
-def _navigation(section: str) -> Any:
+def _verdict(found: SiteHealth) -> dict[str, Any]:
+    return {
+        "verdict": str(found.verdict),
+        "reason": found.reason.rstrip("."),
+        "remedy": found.remedy,
+        "since": found.since,
+        "at": found.at,
+        "others": found.findings[1:],
+    }
+
+
+def _navigation(section: str) -> Iterator[dict[str, Any]]:
     for name, label in NAVIGATION:
-        try:
-            url = reverse(f"reliable_email:{name}")
-        except NoReverseMatch:
-            continue
-        yield {"name": name, "label": label, "url": url, "is_current": name == section}
+        url = _url(name)
+        if url:
+            yield {"name": name, "label": label, "url": url, "is_current": name == section}
+
+
+def _url(name: str) -> str:
+    """Where a page is; "" where there is no such page."""
+    try:
+        return reverse(f"reliable_email:{name}")
+    except NoReverseMatch:
+        return ""

@@ -7,6 +7,7 @@ from reliable_email.views.content import attachment, content, html, source
 from reliable_email.views.message import message
 from reliable_email.views.messages import messages
 from reliable_email.views.overview import overview
+from reliable_email.views.routes import act_on_route, routes
 
 app_name = "reliable_email"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -18,4 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/<int:number>/content/html/", html, name="html"),
     path("messages/<int:number>/content/source/", source, name="source"),
     path("messages/<int:number>/content/<int:part>/", attachment, name="attachment"),
+    path("routes/", routes, name="routes"),
+    path("routes/act/", act_on_route, name="act_on_route"),
 ]

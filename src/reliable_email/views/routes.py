@@ -1,0 +1,138 @@
+"""The page of the routes, and what a person does to one: pause, resume, probe now."""
+
+from enum import StrEnum
+from typing import assert_never
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from reliable_email.backends.routes import DEFAULT_ALIAS, all_mailers
+from reliable_email.delivery.route import Route
+from reliable_email.diagnosis.examination import RouteExamination, examine_route
+from reliable_email.monitoring.outbox_health import outbox_databases
+from reliable_email.outbox.operate import note
+from reliable_email.store.queries import ActionStory, action
+from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
+from reliable_email.values import printable
+from reliable_email.views.access import ACT, VIEW, actor_of, requires
+from reliable_email.views.page import show
+from reliable_email.views.route_lines import find_route, route_lines
+
+_REASON_CHARACTERS = 500
+
+
+class Verb(StrEnum):
+    """What can be done to a route, as the record calls it."""
+
+    PAUSE = "pause_route"
+    RESUME = "resume_route"
+    PROBE = "probe_route"
+
+
+@require_safe
+@requires(VIEW)
+def routes(request: HttpRequest) -> HttpResponse:
+    """Each route with its evidence; and what the act before has done."""
+    trouble, lines = "", []
+    try:
+        lines = route_lines()
+    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
+        trouble = f"A mailer cannot be built: {type(error).__name__}: {printable(str(error))}"
+    done = _done(request)
+    return show(
+        request,
+        "reliable_email/routes.html",
+        {
+            "routes": lines,
+            "trouble": trouble,
+            "notices": [_told(done)] if done is not None else [],
+            "probe": done.detail | {"route": done.target} if done is not None and done.verb == Verb.PROBE else None,
+            "now": timezone.now(),
+        },
+        section="routes",
+    )
+
+
+# Route state is never written inside a transaction: other processes shall see it at once.
+@transaction.non_atomic_requests
+@require_POST
+@requires(ACT)
+def act_on_route(request: HttpRequest) -> HttpResponse:
+    """Do it, write down who did it and why, and go back to the page."""
+    route = find_route(request.POST.get("route", ""))
+    try:
+        verb = Verb(request.POST.get("verb", ""))
+    except ValueError:
+        verb = None
+    reason = " ".join(request.POST.get("reason", "").split())[:_REASON_CHARACTERS]
+    if route is None or verb is None or (verb is Verb.PAUSE and not reason):
+        text = "Say why it is paused: whoever resumes it has to know." if route and verb else "There is no such route."
+        return HttpResponse(f"{text}\n", status=400, content_type="text/plain; charset=utf-8")
+    actor = actor_of(request)
+    record = _do(verb, route, actor, reason)
+    return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?done={record}#{route.alias}")
+
+
+def _do(verb: Verb, route: Route, actor: str, reason: str) -> int:
+    detail: dict[str, str] = {}
+    match verb:
+        case Verb.PAUSE:
+            _state().pause(route, by=f"{actor}: {reason}")
+        case Verb.RESUME:
+            _state().resume(route)
+        case Verb.PROBE:
+            detail = _probe(route)
+        case _:
+            assert_never(verb)
+    return note(verb, actor=actor, target=route.alias, reason=reason, detail=detail)
+
+
+def _state() -> DatabaseRouteStateStore:
+    """Where the workers look."""
+    shared = database_store()
+    alias = next(iter(outbox_databases()), shared.using)
+    return shared if alias == shared.using else DatabaseRouteStateStore(alias)
+
+
+def _probe(route: Route) -> dict[str, str]:
+    """Up to the login, over a connection of its own; no message is sent, and the route's state stays as it is."""
+    entries = all_mailers()
+    found = examine_route(entries.get(route.alias) or entries[DEFAULT_ALIAS])
+    return _outcome(next((one for one in found if one.alias == route.alias), found[0]))
+
+
+def _outcome(found: RouteExamination) -> dict[str, str]:
+    told = {
+        "verdict": str(found.verdict or "not known"),
+        "seconds": f"{found.seconds:.2f}",
+        "summary": found.summary,
+        "note": found.note,
+    }
+    if found.climb is not None:
+        told["stages"] = ", ".join(f"{rung.stage} {'ok' if rung.is_ok else 'failed'}" for rung in found.climb.rungs)
+    if found.explanation is not None:
+        told |= {
+            "said": found.explanation.said,
+            "meaning": found.explanation.meaning,
+            "remedy": " ".join(found.explanation.remedies),
+        }
+    return told
+
+
+def _done(request: HttpRequest) -> ActionStory | None:
+    name = request.GET.get("done", "")
+    found = action(int(name)) if name.isdecimal() and len(name) < 19 else None
+    return found if found is not None and found.verb in set(Verb) and found.actor == actor_of(request) else None
+
+
+def _told(done: ActionStory) -> str:
+    match Verb(done.verb):
+        case Verb.PAUSE:
+            return f"{done.target} is paused: nothing goes by it until somebody resumes it. It is in the record."
+        case Verb.RESUME:
+            return f"{done.target} was put back into use, with a clean record. It is in the record of acts."
+        case Verb.PROBE:
+            return f"{done.target} was tried up to its login; no message was sent."

@@ -36,6 +36,14 @@ def test_the_timeline_says_what_was_said_and_what_to_do(operator: Client) -> Non
     ]
 
 
+def test_each_outcome_of_an_attempt_can_be_shown(operator: Client) -> None:
+    """A deferral, which is no state, among them."""
+    for name in ("grey", "later", "spam", "lost", "ok"):
+        row = queue(f"{name}@example.com")
+        deliver()
+        assert operator.get(f"/mail/messages/{row.pk}/").context["attempts"], name
+
+
 def test_the_page_itself_holds_nothing_of_the_content(operator: Client) -> None:
     """The link that resets a password is behind another page."""
     row = queue("ok@example.com")

@@ -29,11 +29,11 @@ _OWN = {
 }
 _STAGES = frozenset(one.value for one in Stage)
 _BADGES = {
-    State.ACCEPTED: "good",
-    State.REJECTED: "bad",
-    State.EXPIRED: "bad",
-    State.UNKNOWN: "warn",
-    State.PARKED: "warn",
+    State.ACCEPTED.value: "good",
+    State.REJECTED.value: "bad",
+    State.EXPIRED.value: "bad",
+    State.UNKNOWN.value: "warn",
+    State.PARKED.value: "warn",
 }
 STATE_WORDS = {
     State.QUEUED: "waits for its time or its turn",
@@ -87,8 +87,8 @@ def _advice(cause: Cause, stage: str, reply: str) -> str:
 
 
 def badge(state: str) -> str:
-    """The class of a state's badge: `good`, `warn`, `bad` or ""."""
-    return _BADGES.get(State(state), "")
+    """The class of the badge of a state, or of an attempt's outcome: `good`, `warn`, `bad` or ""."""
+    return _BADGES.get(state, "")
 
 
 def shown_address(address: str) -> str:

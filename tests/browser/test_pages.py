@@ -57,7 +57,7 @@ def test_what_the_policy_stops_and_what_axe_finds_is_noticed(browser: Browser) -
     browser.driver.execute_script(script, '<img src="data:image/png;base64,AA=="><p style="width: 9999px">wide</p>')
     assert any("Content Security Policy" in one for one in browser.complaints())
     assert any(one.startswith("image-alt (critical)") for one in browser.findings())
-    browser.driver.execute_script("document.querySelector('main').style.width = '9999px'")
+    browser.driver.execute_script("document.body.style.minWidth = '9999px'")
     assert browser.overflow() > 0
 
 

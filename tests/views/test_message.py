@@ -102,6 +102,12 @@ def test_the_content_is_shown_in_parts(operator: Client) -> None:
     assert "<script>alert" not in text
 
 
+def test_the_page_with_the_content_does_not_refresh_by_itself(operator: Client) -> None:
+    """Each refresh would be recorded as a reading."""
+    row = queue("ok@example.com")
+    assert 'data-refresh-seconds="0"' in operator.get(f"/mail/messages/{row.pk}/content/").content.decode()
+
+
 def test_the_html_of_a_message_can_do_nothing(operator: Client) -> None:
     """No script, no form, nothing from elsewhere, wherever it is opened; its own images are put in."""
     row = queue("ok@example.com")
@@ -126,7 +132,7 @@ def test_source_and_attachments_are_not_interpreted(operator: Client) -> None:
     assert source.content == bytes(OutboxMessage.objects.get().content or b"")
     listed = operator.get(f"/mail/messages/{row.pk}/content/").context["attachments"]
     assert [(one.name, one.content_type) for one in listed] == [
-        ("part-2", "image/png"),
+        ("part-2.png", "image/png"),
         ("../invoice.html", "text/html"),
     ]
     for one, data in zip(listed, (PIXEL, b"<script>alert(2)</script>"), strict=True):

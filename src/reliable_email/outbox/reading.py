@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import EmailMessage as MimeMessage
+from mimetypes import guess_extension
 
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.operate import note
@@ -106,7 +107,7 @@ def letter(source: bytes) -> Letter:
             attachments.append(
                 Attachment(
                     number=number,
-                    name=part.get_filename() or f"part-{number}",
+                    name=part.get_filename() or f"part-{number}{guess_extension(kind) or ''}",
                     content_type=kind,
                     data=_data(part),
                     content_id=str(part.get("Content-ID", "")).strip().strip("<>"),

@@ -75,7 +75,13 @@ def act(request: HttpRequest) -> HttpResponse:
 
 def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trouble: str = "") -> HttpResponse:
     words = ACTS[chosen_act]
-    context: dict[str, Any] = {"act": chosen_act.value, "words": words, "trouble": trouble, "wanted": wanted}
+    context: dict[str, Any] = {
+        "act": chosen_act.value,
+        "words": words,
+        "trouble": trouble,
+        "wanted": wanted,
+        "refresh_seconds": 0,  # it answers a form, and has no address of its own
+    }
     if wanted is not None:
         count = affected(chosen_act, wanted.chosen, limit=COUNTED + 1)
         context |= {

@@ -47,6 +47,7 @@ def content(request: HttpRequest, number: int) -> HttpResponse:
             "has_html": letter.html is not None,
             "attachments": letter.attachments,
             "size": len(letter.source),
+            "refresh_seconds": 0,  # each refresh would be a reading
         },
         section="messages",
     )

@@ -56,8 +56,12 @@ class Explained:
     remedy: str = ""
 
 
-def explained(cause: str, stage: str = "", reply: str = "") -> Explained:
-    """The meaning of a stored cause; the rule that knows the server's words has the first say on the remedy."""
+def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | None = None) -> Explained:
+    """The meaning of a stored cause; the rule that knows the server's words has the first say on the remedy.
+
+    Args:
+        provider: whose server said it; None where that is not known, and any provider's words count.
+    """
     if not cause:
         return Explained()
     if cause in _OWN:
@@ -67,13 +71,13 @@ def explained(cause: str, stage: str = "", reply: str = "") -> Explained:
     except ValueError:  # a row of another version
         return Explained()
     meaning = MEANINGS[known]
-    remedy = _advice(known, stage, reply) or meaning.person
+    remedy = _advice(known, stage, reply, provider) or meaning.person or meaning.package
     if known is Cause.OUTCOME_UNKNOWN:
         remedy = "Look whether it arrived, then say so here."
     return Explained(meaning=meaning.says, remedy=remedy)
 
 
-def _advice(cause: Cause, stage: str, reply: str) -> str:
+def _advice(cause: Cause, stage: str, reply: str, provider: str | None) -> str:
     """What the rule for this reply advises, where it says more than the cause."""
     try:
         read = parse_reply(reply)
@@ -81,7 +85,7 @@ def _advice(cause: Cause, stage: str, reply: str) -> str:
         return ""
     if not read.is_refusal:
         return ""
-    found = classify(read, stage=Stage(stage) if stage in _STAGES else None)
+    found = classify(read, stage=Stage(stage) if stage in _STAGES else None, provider=provider)
     general = f"{MEANINGS[cause].says} {MEANINGS[cause].person}".strip()
     return found.help if found.cause is cause and found.help != general else ""
 

@@ -7,7 +7,10 @@ from reliable_email.views.content import attachment, content, html, source
 from reliable_email.views.message import message
 from reliable_email.views.messages import messages
 from reliable_email.views.overview import overview
+from reliable_email.views.record import record_page
 from reliable_email.views.routes import act_on_route, routes
+from reliable_email.views.suppressions import allow_address, suppress_address, suppressions_page
+from reliable_email.views.workers import workers_page
 
 app_name = "reliable_email"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -21,4 +24,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/<int:number>/content/<int:part>/", attachment, name="attachment"),
     path("routes/", routes, name="routes"),
     path("routes/act/", act_on_route, name="act_on_route"),
+    path("workers/", workers_page, name="workers"),
+    path("suppressions/", suppressions_page, name="suppressions"),
+    path("suppressions/add/", suppress_address, name="suppress_address"),
+    path("suppressions/remove/", allow_address, name="allow_address"),
+    path("record/", record_page, name="record"),
 ]

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from reliable_email.views.acting import act
 from reliable_email.views.content import attachment, content, html, source
+from reliable_email.views.failures import failures_page
 from reliable_email.views.message import message
 from reliable_email.views.messages import messages
 from reliable_email.views.overview import overview
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/<int:number>/content/<int:part>/", attachment, name="attachment"),
     path("routes/", routes, name="routes"),
     path("routes/act/", act_on_route, name="act_on_route"),
+    path("failures/", failures_page, name="failures"),
     path("workers/", workers_page, name="workers"),
     path("suppressions/", suppressions_page, name="suppressions"),
     path("suppressions/add/", suppress_address, name="suppress_address"),

@@ -54,8 +54,7 @@ def queue(using: str | None = None) -> Queue:
         at=now,
         priorities=tuple(_line(alias, rank, now) for rank in PriorityRank),
         states={
-            state: bounded_count(rows.filter(state=state).order_by("state", "lease_until", "id"))
-            for state in STANDING
+            state: bounded_count(rows.filter(state=state).order_by("state", "lease_until", "id")) for state in STANDING
         },
     )
 

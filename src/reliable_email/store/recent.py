@@ -24,6 +24,7 @@ class RecentAttempt:
     """One transaction. The words of `reply` are sealed where `encryption_key` is not empty.
 
     Attributes:
+        stage, code, enhanced, text, reply, detail: of the failure, where only some recipients failed.
         text: the reply without code and status.
         domains: (recipient's domain, outcome) of each recipient.
     """
@@ -125,34 +126,45 @@ def _told(using: str, ids: Sequence[int]) -> dict[int, RecentAttempt]:
     for run in _runs(ids):
         attempts += Attempt._base_manager.using(using).filter(pk__in=run)
     messages = sorted({one.message_id for one in attempts})
-    domains: dict[int, dict[str, str]] = defaultdict(dict)
+    rows: dict[int, dict[str, OutboxRecipient]] = defaultdict(dict)
     keys: dict[int, str] = {}
     for run in _runs(messages):
-        recipients = OutboxRecipient._base_manager.using(using).filter(message_id__in=run)
-        for message, position, address in recipients.values_list("message_id", "position", "address"):
-            domains[message][str(position)] = address.rpartition("@")[2]
-        rows: Any = OutboxMessage._base_manager.using(using).filter(pk__in=run)
-        keys |= dict(rows.values_list("pk", "encryption_key"))
-    return {one.pk: _story(one, domains[one.message_id], keys.get(one.message_id, "")) for one in attempts}
+        for row in OutboxRecipient._base_manager.using(using).filter(message_id__in=run):
+            rows[row.message_id][str(row.position)] = row
+        found: Any = OutboxMessage._base_manager.using(using).filter(pk__in=run)
+        keys |= dict(found.values_list("pk", "encryption_key"))
+    return {one.pk: _story(one, rows[one.message_id], keys.get(one.message_id, "")) for one in attempts}
 
 
-def _story(row: Attempt, domains: dict[str, str], encryption_key: str) -> RecentAttempt:
+def _story(row: Attempt, recipients: dict[str, OutboxRecipient], encryption_key: str) -> RecentAttempt:
+    said = _refusal(row, recipients)
     return RecentAttempt(
         id=row.pk,
         message=row.message_id,
         finished_at=row.finished_at,
         route=row.route,
-        stage=row.stage,
+        stage=said.stage,
         cause=row.cause,
-        code=row.reply_code,
-        enhanced=row.reply_enhanced,
-        text=row.reply_text,
-        reply=reply_words(row),
-        detail=row.detail,
+        code=said.reply_code,
+        enhanced=said.reply_enhanced,
+        text=said.reply_text,
+        reply=reply_words(said),
+        detail=said.detail,
         seconds=row.seconds,
         encryption_key=encryption_key,
-        domains=tuple((domains.get(position, ""), outcome) for position, outcome in row.outcomes.items()),
+        domains=tuple(
+            (recipients[position].address.rpartition("@")[2] if position in recipients else "", outcome)
+            for position, outcome in row.outcomes.items()
+        ),
     )
+
+
+def _refusal(row: Attempt, recipients: dict[str, OutboxRecipient]) -> Attempt | OutboxRecipient:
+    """Whose words explain the failure: where the message was taken for others, those of a recipient's own row."""
+    if not row.cause or row.reply_code is None or row.reply_code >= 400:
+        return row
+    refused = (recipients.get(position) for position, outcome in row.outcomes.items() if outcome != "accepted")
+    return next((one for one in refused if one is not None and one.cause == row.cause), row)
 
 
 def _latency(stage: str, seconds: list[float]) -> Latency:

@@ -80,8 +80,8 @@ class CauseCount:
 def causes(using: str | None = None) -> tuple[CauseCount, ...]:
     """The causes of the last 24 hours, the most frequent first."""
     alias = outbox_database(using)
-    rows = Tally._base_manager.using(alias).filter(minute__gte=database_now(alias) - DAY).exclude(cause="").order_by()
-    found = rows.values_list("cause", "route", "outcome").annotate(Sum("count"))
+    rows = Tally._base_manager.using(alias).filter(minute__gte=database_now(alias) - DAY).exclude(cause="")
+    found = rows.exclude(outcome="accepted").order_by().values_list("cause", "route", "outcome").annotate(Sum("count"))
     return tuple(
         CauseCount(cause=cause, route=route, outcome=outcome, count=count)
         for cause, route, outcome, count in sorted(found, key=lambda row: (-row[3], *row[:3]))

@@ -99,6 +99,14 @@ def find_route(alias: str) -> Route | None:
     return next((route for route, _ in _routes_and_mailers() if route.alias == alias), None)
 
 
+def providers_by_route() -> dict[str, str | None]:
+    """Whose server is behind each route; empty where a mailer cannot be built."""
+    try:
+        return {route.alias: route.provider for route, _ in _routes_and_mailers()}
+    except Exception:  # noqa: BLE001 - any code of anybody's may be behind a mailer; the routes' page says so
+        return {}
+
+
 def _routes_and_mailers() -> Iterator[tuple[Route, tuple[str, ...]]]:
     found: dict[str, tuple[Route, list[str]]] = {}
     for name, routes in sorted(site_routes().items(), key=lambda item: item[0] != DEFAULT_ALIAS):
@@ -149,7 +157,7 @@ def _line(known: RouteCondition, names: tuple[str, ...], activity: RouteActivity
 def _explained(known: RouteCondition) -> Explained:
     """The cause's meaning; the evidence names stage and reply, for the rule that knows these words."""
     place, _, reply = known.breaker.evidence.partition(": ")
-    return explained(known.breaker.reason or "", place.removeprefix("at "), reply)
+    return explained(known.breaker.reason or "", place.removeprefix("at "), reply, provider=known.route.provider)
 
 
 def _state(known: RouteCondition) -> tuple[str, str, str]:

@@ -14,7 +14,10 @@ from django.db.models import Case, F, Field, QuerySet, Value, When
 
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
+from reliable_email.store.bounded import MOST, BoundedCount, bounded_count
 from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.inserts import batched
+from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import Filter, outbox_database, recipients
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action
@@ -103,10 +106,21 @@ def perform(
     return _act(Event(act.value), chosen, actor, reason, noted, using, **changes)
 
 
-def affected(act: Act, chosen: Filter, *, limit: int, using: str | None = None) -> int:
-    """How many recipients it would change now; no more than `limit` are counted."""
-    rows = _eligible(Event(act.value), chosen, outbox_database(using))
-    return rows.order_by()[:limit].count()
+def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = None) -> BoundedCount:
+    """How many recipients it would change now; no more than `most` are looked at."""
+    alias = outbox_database(using)
+    event = Event(act.value)
+    rows = recipients(chosen, alias).filter(state__in=RULES[event].states).order_by()
+    if event not in _MAKES_DUE:
+        return bounded_count(rows, most=most)
+    # What is gone cannot be sent. Asked for by key: joined, the planner may read every message for it.
+    found = list(rows.values_list("message_id", flat=True)[: most + 1])
+    messages = OutboxMessage._base_manager.using(alias).filter(content__isnull=False)
+    with_content: set[int] = set()
+    for ids in batched(set(found), _IDS_AT_ONCE):
+        with_content.update(messages.filter(pk__in=ids).values_list("pk", flat=True))
+    count = sum(one in with_content for one in found[:most])
+    return BoundedCount(count=count, is_more=len(found) > most)
 
 
 def cancel(chosen: Filter, *, actor: str, reason: str = "", using: str | None = None) -> int:

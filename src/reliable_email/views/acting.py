@@ -23,7 +23,6 @@ from reliable_email.views.narrowing import read
 from reliable_email.views.page import show
 from reliable_email.views.words import ACTS
 
-COUNTED = 10_000
 _MOST_SELECTED = 1_000
 _ACTS = {act.value: act for act in Act}
 
@@ -83,11 +82,8 @@ def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trou
         "refresh_seconds": 0,  # it answers a form, and has no address of its own
     }
     if wanted is not None:
-        count = affected(chosen_act, wanted.chosen, limit=COUNTED + 1)
         context |= {
-            "count": min(count, COUNTED),
-            "count_words": f"{min(count, COUNTED):,}",
-            "is_more": count > COUNTED,
+            "count": affected(chosen_act, wanted.chosen),
             "states": chosen_act.states,
             "routes": _routes() if chosen_act is Act.REQUEUE else [],
             "reason": request.POST.get("reason", ""),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client, override_settings
 
+from reliable_email.models import OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import Field, Search, search
@@ -145,3 +146,14 @@ def test_what_strangers_wrote_is_text(operator: Client) -> None:
     text = operator.get(PAGE).content.decode()
     assert "<script>alert" not in text
     assert "\u202e" not in text
+
+
+@override_settings(USE_THOUSAND_SEPARATOR=True)
+def test_numbers_that_mean_rows_are_never_written_for_people(operator: Client) -> None:
+    """A site that groups digits still sends the same ids back."""
+    row = queue("ok@example.com")
+    OutboxRecipient.objects.update(id=1_234_567)
+    assert 'name="recipient" value="1234567"' in operator.get(PAGE).content.decode()
+    page = operator.get(f"{PAGE}{row.pk}/").content.decode()
+    assert 'name="recipient" value="1234567"' in page
+    assert f'name="message" value="{row.pk}"' in page

@@ -100,6 +100,7 @@ def test_a_pause_needs_a_reason(operator: Client) -> None:
     """Whoever resumes it has to know why."""
     answer = operator.post(ACT, {"route": "first", "verb": "pause_route", "reason": "  "})
     assert answer.status_code == 400
+    assert "Say why first is paused" in _text(answer)
     assert _phase("first") is Phase.CLOSED
     assert not Action._base_manager.exists()
 
@@ -110,10 +111,13 @@ def test_pause_and_resume_are_done_and_recorded_with_who_and_why(operator: Clien
     assert _phase("first") is Phase.PAUSED
     assert "first is paused" in _text(answer)
     assert "Paused by olga: moving the relay." in _text(answer)
-    operator.post(ACT, {"route": "first", "verb": "resume_route"})
+    operator.post(ACT, {"route": "first", "verb": "resume_route", "reason": "it has moved"})
     assert _phase("first") is Phase.CLOSED
     found = list(Action._base_manager.order_by("id").values_list("actor", "verb", "target", "reason"))
-    assert found == [("olga", "pause_route", "first", "moving the relay"), ("olga", "resume_route", "first", "")]
+    assert found == [
+        ("olga", "pause_route", "first", "moving the relay"),
+        ("olga", "resume_route", "first", "it has moved"),
+    ]
 
 
 def test_a_probe_tells_how_far_it_came_and_sends_nothing(operator: Client, server: ScriptedServer) -> None:

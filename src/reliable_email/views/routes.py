@@ -4,9 +4,11 @@ from enum import StrEnum
 from typing import assert_never
 
 from django.db import transaction
+from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.backends.routes import DEFAULT_ALIAS, all_mailers
@@ -19,7 +21,7 @@ from reliable_email.store.route_state import DatabaseRouteStateStore, database_s
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.page import show
-from reliable_email.views.route_lines import find_route, route_lines
+from reliable_email.views.route_lines import RouteLine, find_route, route_lines
 
 _REASON_CHARACTERS = 500
 
@@ -36,24 +38,7 @@ class Verb(StrEnum):
 @requires(VIEW)
 def routes(request: HttpRequest) -> HttpResponse:
     """Each route with its evidence; and what the act before has done."""
-    trouble, lines = "", []
-    try:
-        lines = route_lines()
-    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
-        trouble = f"A mailer cannot be built: {type(error).__name__}: {printable(str(error))}"
-    done = _done(request)
-    return show(
-        request,
-        "reliable_email/routes.html",
-        {
-            "routes": lines,
-            "trouble": trouble,
-            "notices": [_told(done)] if done is not None else [],
-            "probe": done.detail | {"route": done.target} if done is not None and done.verb == Verb.PROBE else None,
-            "now": timezone.now(),
-        },
-        section="routes",
-    )
+    return _page(request)
 
 
 # Route state is never written inside a transaction: other processes shall see it at once.
@@ -62,18 +47,42 @@ def routes(request: HttpRequest) -> HttpResponse:
 @requires(ACT)
 def act_on_route(request: HttpRequest) -> HttpResponse:
     """Do it, write down who did it and why, and go back to the page."""
-    route = find_route(request.POST.get("route", ""))
     try:
-        verb = Verb(request.POST.get("verb", ""))
+        route, verb = find_route(request.POST.get("route", "")), Verb(request.POST.get("verb", ""))
     except ValueError:
-        verb = None
+        return _page(request, trouble="That cannot be done to a route.")
+    if route is None:
+        return _page(request, trouble="There is no such route any more.")
     reason = " ".join(request.POST.get("reason", "").split())[:_REASON_CHARACTERS]
-    if route is None or verb is None or (verb is Verb.PAUSE and not reason):
-        text = "Say why it is paused: whoever resumes it has to know." if route and verb else "There is no such route."
-        return HttpResponse(f"{text}\n", status=400, content_type="text/plain; charset=utf-8")
-    actor = actor_of(request)
-    record = _do(verb, route, actor, reason)
-    return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?done={record}#{route.alias}")
+    if verb is Verb.PAUSE and not reason:
+        return _page(request, trouble=f"Say why {route.alias} is paused: whoever resumes it has to know.")
+    record = _do(verb, route, actor_of(request), reason)
+    return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?{urlencode({'done': record})}")
+
+
+def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
+    lines: list[RouteLine] = []
+    misfit = ""
+    try:
+        lines = route_lines()
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
+        misfit = f"A mailer cannot be built: {type(error).__name__}: {printable(str(error))}"
+    done = _done(request)
+    return show(
+        request,
+        "reliable_email/routes.html",
+        {
+            "routes": lines,
+            "trouble": trouble or misfit,
+            "notices": [_told(done)] if done is not None else [],
+            "probe": done.detail | {"route": done.target} if done is not None and done.verb == Verb.PROBE else None,
+            "now": timezone.now(),
+        },
+        section="routes",
+        status=400 if trouble else 200,
+    )
 
 
 def _do(verb: Verb, route: Route, actor: str, reason: str) -> int:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from reliable_email.models import Tally, Worker
@@ -33,19 +34,25 @@ MAILERS = {
 }
 _SUBJECTS = ("Your order 4711", "Password reset", "Your invoice for October", "We have shipped it", "Grüße aus Köln")
 
+_ALONE = ("nouser1@example.com", "nouser2@example.com", "spam@example.org", "lost@example.com", "later@web.de")
+
 
 def fill() -> None:
     """Recipients in every state that a worker and a person make, two workers, one of them silent, and a list."""
-    for number, subject in enumerate(_SUBJECTS):
-        queue(f"ok{number}@example.com", subject=subject)
-    queue("ok8@example.com", "nouser@example.org", "grey@example.net", subject="To three of them")
-    for name in ("nouser1@example.com", "nouser2@example.com", "spam@example.org", "lost@example.com", "later@web.de"):
-        queue(name, subject=f"For {name}")
+    with transaction.atomic():  # one commit is faster than twenty
+        for number, subject in enumerate(_SUBJECTS):
+            queue(f"ok{number}@example.com", subject=subject)
+        queue("ok8@example.com", "nouser@example.org", "grey@example.net", subject="To three of them")
+        for name in _ALONE:
+            queue(name, subject=f"For {name}")
     worker(USING, Network(alias="gmail").route()).run()
-    queue("cancelled@example.com", subject="A mistake")
-    cancel(Filter(recipient="cancelled@example.com"), actor="olga", reason="A mistake of mine", using=USING)
-    queue("waits1@example.com", "waits2@example.com", subject="A newsletter with a subject that is longer than " * 4)
-    queue("waits3@a-very-long-domain-name-that-does-not-break-by-itself.example.com", subject="x" * 120)
+    with transaction.atomic():
+        queue("cancelled@example.com", subject="A mistake")
+        cancel(Filter(recipient="cancelled@example.com"), actor="olga", reason="A mistake of mine", using=USING)
+        queue(
+            "waits1@example.com", "waits2@example.com", subject="A newsletter with a subject that is longer than " * 4
+        )
+        queue("waits3@a-very-long-domain-name-that-does-not-break-by-itself.example.com", subject="x" * 120)
     suppress(["complained@example.com"], reason="complained", source="by hand", using=USING)
     _workers()
     _minutes()

@@ -12,7 +12,7 @@ from reliable_email.outbox.operate import note
 from reliable_email.outbox.suppressed import suppress, suppressed
 from reliable_email.store.clock import database_now
 from reliable_email.store.shared import Action, Suppression, Worker
-from tests.views.letters import USING
+from tests.views.letters import USING, deliver, queue
 
 pytestmark = pytest.mark.django_db
 
@@ -155,3 +155,18 @@ def test_a_strange_place_in_a_list_is_its_beginning(operator: Client, strange: s
     """Nobody gets a traceback for a mistyped address."""
     assert operator.get("/mail/record/", {"before": strange, "done": strange}).status_code == 200
     assert operator.get("/mail/suppressions/", {"before": strange, "done": strange}).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+@pytest.mark.parametrize("path", ["", "messages/", "routes/", "failures/", "workers/", "suppressions/", "record/"])
+def test_pages_work_on_a_site_without_time_zones(operator: Client, settings: Any, path: str, zone: str) -> None:
+    """With USE_TZ off instants are naive, and are the site's own time."""
+    settings.USE_TZ = False
+    settings.TIME_ZONE = zone
+    queue("ok@example.org", "nouser@example.org")
+    deliver()
+    _worker("alive", silent_seconds=2)
+    suppress(["gone@example.org"], source="by hand", lifetime=timedelta(days=1))
+    note("requeue", actor="ann", target="message 1")
+    assert operator.get(f"/mail/{path}").status_code == 200

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from reliable_email import conf
-from reliable_email.backends.routes import all_mailers
+from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operate import Act, affected, perform
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import newest_recipient, understood
@@ -61,9 +61,14 @@ def act(request: HttpRequest) -> HttpResponse:
     route = request.POST.get("by_route", "") if chosen_act is Act.REQUEUE else ""
     if route and route not in dict(_routes()):
         return _page(request, chosen_act, wanted, trouble=f"There is no route {route!r} any more.")
+    chosen = wanted.chosen
+    if route:
+        # What another mailer sends would wait for this route for ever.
+        over = mailers_over(route)
+        chosen = replace(chosen, mailers=[one for one in over if not chosen.mailers or one in chosen.mailers] or ("",))
     done = perform(
         chosen_act,
-        wanted.chosen,
+        chosen,
         actor=actor_of(request),
         reason=reason,
         route=route,

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from reliable_email import conf
-from reliable_email.backends.routes import all_mailers, delivering_alias
+from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
@@ -147,8 +147,12 @@ class Command(BaseCommand):
     def _requeue(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
         route = options["by_route"]
-        if route and route not in all_mailers():
-            raise CommandError(f"There is no mailer {route!r}.", returncode=ExitCode.USAGE)
+        if route:
+            over = mailers_over(route)
+            if not over:
+                raise CommandError(f"There is no route {route!r}.", returncode=ExitCode.USAGE)
+            # What another mailer sends would wait for this route for ever.
+            options["mailer"] = [one for one in over if not options["mailer"] or one in options["mailer"]] or [""]
         self._perform(options, Act.REQUEUE, route=route, gives_up_after=after)
 
     def _cancel(self, options: dict[str, Any]) -> None:
@@ -276,7 +280,9 @@ def _filters(parser: ArgumentParser) -> None:
 
 def _requeueing(parser: ArgumentParser) -> None:
     _filters(parser)
-    parser.add_argument("--by-route", default="", metavar="ALIAS", help="by this route alone, whatever refused before")
+    parser.add_argument(
+        "--by-route", default="", metavar="ALIAS", help="by this route alone, where the mailer uses it"
+    )
 
 
 def _resolution(parser: ArgumentParser) -> None:

@@ -280,9 +280,7 @@ def _filters(parser: ArgumentParser) -> None:
 
 def _requeueing(parser: ArgumentParser) -> None:
     _filters(parser)
-    parser.add_argument(
-        "--by-route", default="", metavar="ALIAS", help="by this route alone, where the mailer uses it"
-    )
+    parser.add_argument("--by-route", default="", metavar="ALIAS", help="by this route alone, where the mailer uses it")
 
 
 def _resolution(parser: ArgumentParser) -> None:

@@ -75,6 +75,11 @@ def test_without_a_reason_nothing_is_done(operator: Client) -> None:
     assert states() == {"a": "queued"}
 
 
+def test_whoever_comes_by_a_link_is_led_to_the_list(operator: Client) -> None:
+    """After a login that was asked for in the middle of an act, for example."""
+    assert operator.get(ACT)["Location"] == "/mail/messages/"
+
+
 def test_who_may_only_look_cannot_act(person: Callable[..., Client]) -> None:
     """Not even by a form of their own."""
     queue("a@example.com")

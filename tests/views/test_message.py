@@ -7,7 +7,9 @@ from django.test import Client, override_settings
 
 from reliable_email.models import Action, OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.operate import hold
 from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.queries import Filter
 from tests.views.letters import PIXEL, RESET_LINK, deliver, queue
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,6 +44,26 @@ def test_each_outcome_of_an_attempt_can_be_shown(operator: Client) -> None:
         row = queue(f"{name}@example.com")
         deliver()
         assert operator.get(f"/mail/messages/{row.pk}/").context["attempts"], name
+
+
+def test_what_people_did_to_it_stands_on_its_page(operator: Client) -> None:
+    """Its own acts, and not those of another message."""
+    row, other = queue("ok@example.com"), queue("ok2@example.com")
+    for one in (row, other):
+        hold(Filter(ids=(one.pk,)), actor="ada", reason=f"reason {one.message_id}")
+    text = operator.get(f"/mail/messages/{row.pk}/").content.decode()
+    assert row.message_id.strip("<>") in text
+    assert f"reason &lt;{row.message_id.strip('<>')}" in text
+    assert f"reason &lt;{other.message_id.strip('<>')}" not in text
+
+
+def test_an_unknown_recipient_comes_with_what_each_choice_means(operator: Client) -> None:
+    """Before one is made."""
+    row = queue("lost@example.com")
+    deliver()
+    text = operator.get(f"/mail/messages/{row.pk}/").content.decode()
+    assert "You have found the message in the recipient&#x27;s mailbox" in text
+    assert "the recipient gets a second one" in text
 
 
 def test_the_page_itself_holds_nothing_of_the_content(operator: Client) -> None:

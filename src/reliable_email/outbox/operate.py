@@ -24,7 +24,7 @@ from reliable_email.store.shared import Action
 from reliable_email.store.states import State
 
 _IDS_AT_ONCE = 500
-_REASON_CHARACTERS = 2000
+_WORDS_CHARACTERS = 2000
 _NAMES = {
     "ids": "message",
     "recipient_ids": "recipient row",
@@ -175,7 +175,7 @@ def note(
         actor=actor[:150],
         verb=verb[:40],
         target=target[:200],
-        reason=reason[:_REASON_CHARACTERS],
+        reason=reason[:_WORDS_CHARACTERS],
         count=count,
         detail=detail or {},
     )
@@ -227,7 +227,7 @@ def _act(
             target=_words(chosen),
             reason=reason,
             count=count,
-            detail={name: str(value) for name, value in asdict(chosen).items() if value} | noted,
+            detail={name: str(value)[:_WORDS_CHARACTERS] for name, value in asdict(chosen).items() if value} | noted,
             using=alias,
         )
     if becomes_due and count:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, router
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import database_now
@@ -349,10 +349,12 @@ def action(action_id: int, using: str | None = None) -> ActionStory | None:
 
 
 def actions_about(message_id: int, using: str | None = None, *, newest: int = 1000) -> list[ActionStory]:
-    """The acts that name this one message, among the newest of all."""
-    rows = Action._base_manager.using(outbox_database(using)).order_by("-pk")[:newest]
+    """The acts that name this one message, the newest first, among the newest of all."""
+    rows = Action._base_manager.using(outbox_database(using)).order_by("-pk")
+    last = rows.values_list("pk", flat=True).first() or 0
     target = f"message {message_id}"
-    return [action_story(one) for one in rows if one.target == target or one.target.startswith(f"{target};")]
+    about = Q(target=target) | Q(target__startswith=f"{target};")
+    return [action_story(one) for one in rows.filter(about, pk__gt=last - newest)]
 
 
 def action_story(row: Action) -> ActionStory:

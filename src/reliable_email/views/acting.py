@@ -10,7 +10,6 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, QueryDict
 from django.urls import reverse
-from django.views.decorators.http import require_POST
 
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
@@ -43,10 +42,11 @@ class _Wanted:
     back: str
 
 
-@require_POST
 @requires(ACT)
 def act(request: HttpRequest) -> HttpResponse:
     """Ask for confirmation, or do it."""
+    if request.method != "POST":  # whoever had to log in again comes back by a link
+        return HttpResponseRedirect(reverse("reliable_email:messages"))
     chosen_act = _ACTS.get(request.POST.get("act", ""))
     if chosen_act is None:
         return HttpResponseBadRequest("There is no such act.", content_type="text/plain")

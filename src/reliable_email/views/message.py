@@ -72,6 +72,7 @@ def _recipient(one: RecipientStory, found: MessageStory, keyring: Keyring) -> di
         "claimed_by": one.claimed_by if state.is_in_hand else "",
         "provider_message_id": printable(one.provider_message_id),
         "acts": [(act.value, ACTS[act]) for act in Act if _fits(act, one, found)],
+        "needs_choice": state is State.UNKNOWN,
     }
 
 

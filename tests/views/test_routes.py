@@ -7,6 +7,7 @@ from typing import Any
 
 import django
 import pytest
+from django.db import connection
 from django.test import Client
 
 from reliable_email.backends.failover import make_route
@@ -17,7 +18,8 @@ from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import Priority
 from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
-from reliable_email.store.route_state import database_store
+from reliable_email.store import route_state
+from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
 from reliable_email.store.shared import Action
 from reliable_email.testing.server import ScriptedServer
 
@@ -172,3 +174,17 @@ def test_a_mailer_that_cannot_be_built_is_told_in_words(operator: Client, settin
     answer = operator.get(PAGE)
     assert answer.status_code == 200
     assert "hosst" in _text(answer)
+
+
+def test_a_site_with_a_transaction_for_each_request_sees_and_does_the_same(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Route state is not read inside transactions, so the pages run outside of them."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    assert _line(operator, "first").state == "in use"
+    # As another process does it.
+    DatabaseRouteStateStore().pause(make_route("first"), by="ann: maintenance")
+    route_state.reset()
+    assert _line(operator, "first").state == "paused"
+    operator.post(ACT, {"route": "first", "verb": "resume_route"})
+    assert DatabaseRouteStateStore().read(make_route("first")).phase is Phase.CLOSED

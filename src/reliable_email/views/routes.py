@@ -3,7 +3,6 @@
 from enum import StrEnum
 from typing import assert_never
 
-from django.db import transaction
 from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -41,8 +40,6 @@ def routes(request: HttpRequest) -> HttpResponse:
     return _page(request)
 
 
-# Route state is never written inside a transaction: other processes shall see it at once.
-@transaction.non_atomic_requests
 @require_POST
 @requires(ACT)
 def act_on_route(request: HttpRequest) -> HttpResponse:

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -11,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.outbox.operate import note
 from reliable_email.outbox.suppressed import allow, suppress
-from reliable_email.store.queries import action
+from reliable_email.store.queries import action, outbox_database
 from reliable_email.store.suppressions import suppressed_address, suppressions
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
@@ -44,13 +45,14 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
         return _page(request, trouble=f"Days are a whole number up to {_MOST_DAYS:,}, or nothing for ever.")
     if not reason:
         return _page(request, trouble="Say why: whoever looks for a missing message has to know.")
-    suppress(
-        [address],
-        reason=reason[:_REASON_CHARACTERS],
-        source=f"by hand: {actor_of(request)}",
-        lifetime=timedelta(days=int(days)) if days else None,
-    )
-    return _done(request, ADD, address, reason)
+    with transaction.atomic(outbox_database()):
+        suppress(
+            [address],
+            reason=reason[:_REASON_CHARACTERS],
+            source=f"by hand: {actor_of(request)}",
+            lifetime=timedelta(days=int(days)) if days else None,
+        )
+        return _done(request, ADD, address, reason)
 
 
 @require_POST
@@ -61,8 +63,9 @@ def allow_address(request: HttpRequest) -> HttpResponse:
     address = suppressed_address(int(name)) if name.isdecimal() and len(name) < 19 else None
     if address is None:
         return _page(request, trouble="That address is not on the list any more.")
-    allow([address])
-    return _done(request, REMOVE, address, " ".join(request.POST.get("reason", "").split()))
+    with transaction.atomic(outbox_database()):
+        allow([address])
+        return _done(request, REMOVE, address, " ".join(request.POST.get("reason", "").split()))
 
 
 def _done(request: HttpRequest, verb: str, address: str, reason: str) -> HttpResponse:

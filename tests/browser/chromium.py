@@ -1,7 +1,7 @@
 """Debian's Chromium, looked through by a person: clicks, what is on the page, what the console says, what axe finds."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -110,7 +110,11 @@ class Browser:
 
     def wait_for(self, words: str) -> None:
         """Until the page says so."""
-        WebDriverWait(self.driver, _WAIT_SECONDS).until(lambda driver: words in self.text)
+        self.until(lambda: words in self.text)
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Until something is so."""
+        WebDriverWait(self.driver, _WAIT_SECONDS).until(lambda driver: holds())
 
     def choose(self, selector: str, value: str) -> None:
         """An option of a list."""

@@ -27,7 +27,12 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def site(transactional_db: None, live_server: LiveServer) -> Iterator[str]:
     """The address of a site with mail."""
-    middleware = ["tests.browser.policy.OwnFilesOnly", *settings.MIDDLEWARE]
+    middleware = [
+        "django.middleware.security.SecurityMiddleware",
+        "tests.browser.policy.OwnFilesOnly",
+        *settings.MIDDLEWARE,
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    ]
     # Django before 6.1 comes to MAILERS by this door.
     older = {"EMAIL_BACKEND": "reliable_email.backends.DefaultMailer"} if django.VERSION < (6, 1) else {}
     with override_settings(MAILERS=MAILERS, MIDDLEWARE=middleware, **older):

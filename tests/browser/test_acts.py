@@ -1,5 +1,7 @@
 """What an operator does by clicks, and what it does to the outbox."""
 
+from pathlib import Path
+
 import pytest
 
 from reliable_email.models import Action, OutboxMessage, OutboxRecipient
@@ -121,3 +123,16 @@ def test_the_html_of_a_message_is_shown_and_can_do_nothing(browser: Browser) -> 
         ("olga", f"message {number}", "html"),
     ]
     browser.complaints()  # the script that was stopped
+
+
+def test_an_attachment_is_saved_and_not_opened(browser: Browser, tmp_path: Path) -> None:
+    """Whatever it calls itself: the browser stays on the page."""
+    number = OutboxMessage.objects.get(subject="Password reset").pk
+    saved = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.driver.execute_cdp_cmd("Page.setDownloadBehavior", saved)
+    browser.visit(f"/mail/messages/{number}/content/")
+    browser.button("../invoice.html").click()
+    browser.until(lambda: [one.suffix for one in tmp_path.iterdir()] == [".html"])
+    [file] = tmp_path.iterdir()
+    assert b"<script>" in file.read_bytes()
+    assert browser.path == f"/mail/messages/{number}/content/"

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,21 @@ def _drop(vendor: str, name: str) -> None:
             Path(name + suffix).unlink(missing_ok=True)
 
 
+@contextmanager
+def created_database(vendor: str, alias: str, name: str) -> Iterator[None]:
+    """An empty database of this vendor under an alias; gone afterwards."""
+    settings = database_settings(vendor, name)
+    _create(vendor, name)
+    connections.settings[alias] = connections.configure_settings({alias: settings, "default": {}})[alias]
+    try:
+        yield
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
+        _drop(vendor, name)
+
+
 @pytest.fixture(scope="session", params=VENDORS)
 def database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
@@ -120,19 +136,12 @@ def database(
         if vendor == "sqlite"
         else f"test_outbox_{os.getpid()}_{number}"
     )
-    settings = database_settings(vendor, name)
-    _create(vendor, name)
-    connections.settings[alias] = connections.configure_settings({alias: settings, "default": {}})[alias]
-    with django_db_blocker.unblock():
-        call_command("migrate", "reliable_email", database=alias, verbosity=0)
-        connections[alias].close()
-    # Forbidden again between the tests that ask for it: what another module's test sends must leave no row behind.
-    yield alias
-    with django_db_blocker.unblock():
-        connections[alias].close()
-        del connections[alias]
-        del connections.settings[alias]
-    _drop(vendor, name)
+    with created_database(vendor, alias, name):
+        with django_db_blocker.unblock():
+            call_command("migrate", "reliable_email", database=alias, verbosity=0)
+            connections[alias].close()
+        # Forbidden again between the tests that ask for it: what another module's test sends must leave no row behind.
+        yield alias
 
 
 @pytest.fixture

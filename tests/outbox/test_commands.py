@@ -16,6 +16,7 @@ from pytest_django import DjangoDbBlocker
 
 from reliable_email.backends.outbox import submit
 from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Action
 from reliable_email.store.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import row, states
@@ -127,3 +128,28 @@ def test_a_worker_refuses_numbers_that_mean_nothing(site: str, arguments: list[s
     with pytest.raises(CommandError) as caught:
         call_command("email_worker", "--database", site, *arguments)
     assert caught.value.returncode == 2
+
+
+def test_an_act_says_why_and_a_requeue_by_which_route(site: str) -> None:
+    """Both are in the record; a route that no mailer uses is a slip."""
+    mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
+    run("email_outbox", "hold", "--all", "--actor", "ada", "--reason", "wrong prices", using=site)
+    _, told = run("email_outbox", "requeue", "--all", "--by-route", "smtp", "--reason", "mended", using=site)
+    assert told == {"count": 1}
+    assert row(site).pinned_route == "smtp"
+    noted = Action.objects.using(site).order_by("pk")
+    assert [(one.verb, one.reason, one.detail.get("by_route")) for one in noted] == [
+        ("hold", "wrong prices", None),
+        ("requeue", "mended", "smtp"),
+    ]
+    with pytest.raises(CommandError, match="There is no route 'elsewhere'"):
+        call_command("email_outbox", "--database", site, "requeue", "--all", "--by-route", "elsewhere")
+
+
+def test_a_requeue_by_a_route_leaves_mailers_without_it_alone(site: str) -> None:
+    """They would wait for it for ever."""
+    mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
+    OutboxRecipient.objects.using(site).update(mailer="another")
+    run("email_outbox", "hold", "--all", using=site)
+    _, told = run("email_outbox", "requeue", "--all", "--by-route", "smtp", using=site)
+    assert (told, row(site).state) == ({"count": 0}, State.PARKED)

@@ -146,6 +146,18 @@ def routes_of(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
     return tuple(found.values())
 
 
+def mailers_over(route: str) -> tuple[str, ...]:
+    """The mailers whose messages may leave by a route, itself among them; empty where there is no such route."""
+    found = []
+    for alias in all_mailers():
+        try:
+            if any(one.alias == route for one in routes_of(alias)):
+                found.append(alias)
+        except InvalidMailer:  # a check says what is wrong with it
+            continue
+    return tuple(found)
+
+
 def _paths(alias: str, entries: Mapping[str, Mailer], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Each way from a mailer down to a route."""
     if alias in above:

@@ -48,6 +48,12 @@ class OutboxMessage(models.Model):
             models.Index(fields=["message_id"], name="rel_email_msg_message_id"),
             models.Index(fields=["created_at"], name="rel_email_msg_created_at"),
         ]
+        # Seeing that a message exists is Django's own `view_outboxmessage`. Content is kept apart from both: it may
+        # hold a link that resets a password.
+        permissions = [
+            ("act_on_outbox", "Can requeue, cancel, hold and resolve messages, and pause routes"),
+            ("read_content", "Can read what messages say; each reading is recorded"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.pk} {self.message_id}"

@@ -16,7 +16,7 @@ from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Suppression, Worker
+from reliable_email.store.shared import Action, Suppression, Worker
 from reliable_email.store.states import PriorityRank, State
 
 
@@ -117,12 +117,16 @@ class Filter:
 
     Attributes:
         ids: messages.
+        recipient_ids: single rows.
+        up_to: rows with this id or a lower one: none that came later.
         states, causes, routes, mailers, environments: any of these.
         recipient: an address in any case, or a domain with its @.
         older_than, newer_than: by the time of queueing.
     """
 
     ids: Sequence[int] = ()
+    recipient_ids: Sequence[int] = ()
+    up_to: int | None = None
     states: Sequence[str] = ()
     causes: Sequence[str] = ()
     routes: Sequence[str] = ()
@@ -143,6 +147,7 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     rows = OutboxRecipient._base_manager.using(outbox_database(using))
     for lookup, values in (
         ("message_id__in", chosen.ids),
+        ("pk__in", chosen.recipient_ids),
         ("state__in", chosen.states),
         ("cause__in", chosen.causes),
         ("route__in", chosen.routes),
@@ -151,6 +156,8 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     ):
         if values:
             rows = rows.filter(**{lookup: list(values)})
+    if chosen.up_to is not None:
+        rows = rows.filter(pk__lte=chosen.up_to)
     if chosen.recipient.startswith("@"):
         rows = rows.filter(address__iendswith=chosen.recipient)
     elif chosen.recipient:
@@ -164,17 +171,28 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientStory:
-    """One recipient, for people and programs."""
+    """One recipient, for people and programs.
 
+    Attributes:
+        id: of its row.
+        pinned_route: the only route that may have it; "" for any.
+        claimed_by: the worker that has it or had it last.
+    """
+
+    id: int
     address: str
     state: str
     route: str
+    stage: str
     cause: str
     reply: str
     detail: str
     attempts: int
     due_at: datetime | None
+    gives_up_at: datetime
     settled_at: datetime | None
+    pinned_route: str
+    claimed_by: str
     provider_message_id: str
 
 
@@ -283,15 +301,20 @@ def message_ids(message_id: str, using: str | None = None) -> list[int]:
 
 def _recipient_story(row: OutboxRecipient) -> RecipientStory:
     return RecipientStory(
+        id=row.pk,
         address=row.address,
         state=row.state,
         route=row.route,
+        stage=row.stage,
         cause=row.cause,
         reply=reply_words(row),
         detail=row.detail,
         attempts=row.attempts,
         due_at=row.due_at,
+        gives_up_at=row.gives_up_at,
         settled_at=row.settled_at,
+        pinned_route=row.pinned_route,
+        claimed_by=row.claimed_by,
         provider_message_id=row.provider_message_id,
     )
 
@@ -307,7 +330,10 @@ def _attempt_story(row: Attempt, addresses: dict[str, str]) -> AttemptStory:
         detail=row.detail,
         seconds=row.seconds,
         worker=row.worker,
-        outcomes={addresses.get(position, position): outcome for position, outcome in row.outcomes.items()},
+        outcomes={
+            addresses.get(position, position): outcome
+            for position, outcome in sorted(row.outcomes.items(), key=lambda pair: int(pair[0]))
+        },
     )
 
 
@@ -355,3 +381,46 @@ def suppressions(using: str | None = None, *, with_expired: bool = False) -> Ite
         yield SuppressedAddress(
             address=row.address, reason=row.reason, source=row.source, since=row.created_at, until=row.expires_at
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStory:
+    """One act: who did what to how many, and why."""
+
+    id: int
+    at: datetime
+    actor: str
+    verb: str
+    target: str
+    reason: str
+    count: int
+    detail: dict[str, Any]
+
+
+def action(action_id: int, using: str | None = None) -> ActionStory | None:
+    """One act; None where there is none, or no more."""
+    row = Action._base_manager.using(outbox_database(using)).filter(pk=action_id).first()
+    return action_story(row) if row is not None else None
+
+
+def actions_about(message_id: int, using: str | None = None, *, newest: int = 1000) -> list[ActionStory]:
+    """The acts that name this one message, the newest first, among the newest of all."""
+    rows = Action._base_manager.using(outbox_database(using)).order_by("-pk")
+    last = rows.values_list("pk", flat=True).first() or 0
+    target = f"message {message_id}"
+    about = Q(target=target) | Q(target__startswith=f"{target};")
+    return [action_story(one) for one in rows.filter(about, pk__gt=last - newest)]
+
+
+def action_story(row: Action) -> ActionStory:
+    """A row as a value."""
+    return ActionStory(
+        id=row.pk,
+        at=row.at,
+        actor=row.actor,
+        verb=row.verb,
+        target=row.target,
+        reason=row.reason,
+        count=row.count,
+        detail=row.detail,
+    )

@@ -66,4 +66,4 @@ class OutboxRecipient(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.address} {self.state}"
+        return f"recipient {self.position} of message {self.message_id}"

@@ -56,6 +56,7 @@ class Action(models.Model):
     actor = models.CharField(max_length=150)
     verb = models.CharField(max_length=40)
     target = models.CharField(max_length=200, blank=True, help_text="What it was done to, in words.")
+    reason = models.TextField(blank=True, help_text="Why, in the actor's words.")
     count = models.PositiveIntegerField(default=1, help_text="Recipients changed.")
     detail = models.JSONField(default=dict)
 

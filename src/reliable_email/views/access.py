@@ -1,45 +1,118 @@
-"""Who may read what is told to monitors: staff who are logged in, and whoever has one of the HEALTH_TOKENS."""
+"""Who may see the pages, who may act, and who may read what is in the messages: three permissions, kept apart.
 
+Content holds links that reset passwords, so that seeing that a message exists does not include reading it.
+"""
+
+import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 from django.db import connections, transaction
+from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.utils.crypto import constant_time_compare
+from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.views.decorators.csrf import csrf_protect
 
 from reliable_email import conf
 
-_SCHEME = "bearer "
+VIEW: Final = "reliable_email.view_outboxmessage"
+ACT: Final = "reliable_email.act_on_outbox"
+READ_CONTENT: Final = "reliable_email.read_content"
+
+logger = logging.getLogger("reliable_email.views")
+
+View = Callable[..., HttpResponse]
+
+_WORDS = {
+    VIEW: "see the outbox",
+    ACT: "act on the outbox",
+    READ_CONTENT: "read the content of messages",
+}
+_NOBODY_IS_KNOWN = (
+    "These pages are for people who are logged in, and this site does not say who asks.\n\n"
+    "Add django.contrib.auth and django.contrib.sessions to INSTALLED_APPS, and SessionMiddleware and "
+    "AuthenticationMiddleware to MIDDLEWARE. Until then use the commands: manage.py email_outbox status.\n"
+)
+_AWAY = (
+    "The outbox cannot be read: its database does not answer, or has no such tables ({error}; the log has more).\n\n"
+    "Where the tables were never made or are of an older version, run manage.py migrate reliable_email.\n"
+)
 
 
-def for_monitors(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Answer 401 or 403 to everybody else. Never inside a transaction of the request: route state is not read there."""
+def may(request: HttpRequest, permission: str) -> bool:
+    """Whether whoever asks has the permission; False where the site knows nobody."""
+    user = getattr(request, "user", None)
+    return user is not None and user.is_active and bool(user.has_perm(permission))
 
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = getattr(request, "user", None)  # there may be no authentication at all
-        if has_token(request) or (user is not None and user.is_active and user.is_staff):
-            return view(request, *args, **kwargs)
-        if user is not None and user.is_authenticated:
-            return HttpResponse("This is for staff.\n", status=403, content_type="text/plain")
-        return HttpResponse(
-            "Log in as staff, or send “Authorization: Bearer” with one of RELIABLE_EMAIL['HEALTH_TOKENS'].\n",
-            status=401,
-            content_type="text/plain; charset=utf-8",
-            headers={"WWW-Authenticate": 'Bearer realm="reliable_email"'},
-        )
 
-    found: Callable[..., HttpResponse] = guarded
+def actor_of(request: HttpRequest) -> str:
+    """Who asks, for the record."""
+    user = getattr(request, "user", None)
+    return str(user.get_username()) if user is not None else ""
+
+
+def requires(permission: str) -> Callable[[View], View]:
+    """Let those with the permission in; ask the others to log in, or tell them what is missing.
+
+    Forms are protected against other sites' also where the project left Django's middleware for it out.
+    """
+
+    def decorate(view: View) -> View:
+        guarded = csrf_protect(view)
+
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not hasattr(request, "user"):
+                return _refusal(_NOBODY_IS_KNOWN)
+            if may(request, permission):
+                try:
+                    response: HttpResponse = guarded(request, *args, **kwargs)
+                except DatabaseError as error:
+                    logger.exception("The outbox's database does not answer")
+                    return _refusal(_AWAY.format(error=type(error).__name__), status=503)
+                return response
+            if not request.user.is_authenticated:
+                return _ask_to_log_in(request)
+            return _refusal(
+                f"{actor_of(request)} may not {_WORDS.get(permission, permission)}.\n\n"
+                f"Whoever runs this site can give the permission {permission}.\n"
+            )
+
+        return outside_transactions(answer)
+
+    return decorate
+
+
+def outside_transactions(view: View) -> View:
+    """Also with ATOMIC_REQUESTS: what processes share of routes is neither read nor written inside a transaction."""
     for alias in connections:
-        found = transaction.non_atomic_requests(using=alias)(found)
-    return found
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
 
 
-def has_token(request: HttpRequest) -> bool:
-    """Whether the request brings a token that the settings name; one of another kind is never looked at."""
-    given = request.headers.get("Authorization", "")
-    if not given.lower().startswith(_SCHEME) or conf.key_problems():
-        return False
-    token = given[len(_SCHEME) :].strip()
-    return any(constant_time_compare(token, known) for known in conf.get().health_tokens)
+def _refusal(text: str, *, status: int = 403) -> HttpResponse:
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8", status=status)
+    response["Cache-Control"] = "no-store, private"
+    return response
+
+
+def _ask_to_log_in(request: HttpRequest) -> HttpResponse:
+    # Imports the user model, which a site without django.contrib.auth does not have.
+    from django.contrib.auth.views import redirect_to_login
+
+    return redirect_to_login(request.get_full_path(), _login_url())
+
+
+def _login_url() -> str | None:
+    """LOGIN_URL where the project set it or has a page there, else the admin's; None for Django's choice."""
+    if conf.is_set("LOGIN_URL"):
+        return None
+    try:
+        resolve("/accounts/login/")
+    except Resolver404:
+        try:
+            return reverse("admin:login")
+        except NoReverseMatch:
+            return None
+    return None

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.health import SiteHealth, examine_site
-from reliable_email.views.access import for_monitors
+from reliable_email.views.monitors import for_monitors
 
 _TEXT, _JSON = "text/plain", "application/json"
 _STATUS = {Health.HEALTHY: 200, Health.DEGRADED: 200, Health.UNHEALTHY: 503}

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from reliable_email.views.access import for_monitors
+from reliable_email.views.monitors import for_monitors
 
 
 @never_cache

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from reliable_email import conf
-from reliable_email.backends.routes import delivering_alias
+from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.looking import Looker
@@ -23,10 +23,9 @@ from reliable_email.management.screens.watching import watch, watch_screen
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
-from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operate import Act, Resolution, perform
 from reliable_email.outbox.prune import prune
 from reliable_email.store.audit import audit
-from reliable_email.store.progress import Progress
 from reliable_email.store.queries import (
     Filter,
     MessageStory,
@@ -53,7 +52,7 @@ class Command(BaseCommand):
         for name, help_text, add in (
             ("status", "how many recipients are in which state, and whether that is well", _watching),
             ("show", "everything that is known of one message", _one_message),
-            ("requeue", "send again what is parked, rejected, expired or cancelled", _filters),
+            ("requeue", "send again what is parked, rejected, expired or cancelled", _requeueing),
             ("cancel", "send no more, where no server can have it yet", _filters),
             ("hold", "park what waits; the first thing to do after a restore", _filters),
             ("resolve", "say what became of unknown recipients", _resolution),
@@ -164,37 +163,29 @@ class Command(BaseCommand):
 
     def _requeue(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
-
-        def act(chosen: Filter, actor: str, progress: Progress) -> int:
-            return requeue(chosen, actor=actor, using=self._using, gives_up_after=after, progress=progress)
-
-        self._act(options, act)
+        route = options["by_route"]
+        if route:
+            over = mailers_over(route)
+            if not over:
+                raise CommandError(f"There is no route {route!r}.", returncode=ExitCode.USAGE)
+            # What another mailer sends would wait for this route for ever.
+            options["mailer"] = [one for one in over if not options["mailer"] or one in options["mailer"]] or [""]
+        self._perform(options, Act.REQUEUE, route=route, gives_up_after=after)
 
     def _cancel(self, options: dict[str, Any]) -> None:
-        def act(chosen: Filter, actor: str, progress: Progress) -> int:
-            return cancel(chosen, actor=actor, using=self._using, progress=progress)
-
-        self._act(options, act)
+        self._perform(options, Act.CANCEL)
 
     def _hold(self, options: dict[str, Any]) -> None:
-        def act(chosen: Filter, actor: str, progress: Progress) -> int:
-            return hold(chosen, actor=actor, using=self._using, progress=progress)
-
-        self._act(options, act)
+        self._perform(options, Act.HOLD)
 
     def _resolve(self, options: dict[str, Any]) -> None:
-        resolution = Resolution(options["resolution"])
         if options["id"].isdecimal():
             options["ids"] = [int(options["id"])]
         else:
             options["ids"] = message_ids(options["id"], self._using) or [0]
+        self._perform(options, Act(f"resolve_{options['resolution']}"))
 
-        def act(chosen: Filter, actor: str, progress: Progress) -> int:
-            return resolve(chosen, resolution, actor=actor, using=self._using)
-
-        self._act(options, act)
-
-    def _act(self, options: dict[str, Any], act: Callable[[Filter, str, Progress], int]) -> None:
+    def _perform(self, options: dict[str, Any], act: Act, **wishes: Any) -> None:
         chosen = _filter(options)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
@@ -202,9 +193,10 @@ class Command(BaseCommand):
             count = recipients(chosen, self._using).count()
             self._tell(count, "recipients match; which of them can change is decided when it is done")
             return
+        actor, reason = options["actor"] or _user(), options["reason"]
         with bars(self._console) as progress:
-            count = act(chosen, options["actor"] or _user(), progress)
-        self._tell(count, "recipients changed")
+            done = perform(act, chosen, actor=actor, reason=reason, using=self._using, progress=progress, **wishes)
+        self._tell(done.count, "recipients changed")
 
     def _prune(self, options: dict[str, Any]) -> None:
         settings = conf.get()
@@ -298,6 +290,11 @@ def _filters(parser: ArgumentParser) -> None:
     _actor(parser)
 
 
+def _requeueing(parser: ArgumentParser) -> None:
+    _filters(parser)
+    parser.add_argument("--by-route", default="", metavar="ALIAS", help="by this route alone, where the mailer uses it")
+
+
 def _resolution(parser: ArgumentParser) -> None:
     _one_message(parser)
     parser.add_argument("resolution", choices=[one.value for one in Resolution])
@@ -307,6 +304,7 @@ def _resolution(parser: ArgumentParser) -> None:
 
 def _actor(parser: ArgumentParser) -> None:
     parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
+    parser.add_argument("--reason", default="", help="why, for the record")
 
 
 def _importing(parser: ArgumentParser) -> None:
@@ -380,7 +378,7 @@ def _opened(found: MessageStory) -> dict[str, Any]:
 
 def _address(address: str) -> str:
     shown = printable(address)
-    return masked(shown) if conf.get().mask_addresses else shown
+    return masked(shown) if conf.get().mask_addresses and shown else shown
 
 
 def _user() -> str:

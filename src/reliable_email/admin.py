@@ -1,0 +1,287 @@
+"""Django's own admin over the tables: to look, and to requeue and cancel. What people do by these pages is recorded.
+
+What a message says is shown nowhere here: content has a permission of its own, and pages that record each reading.
+Rows are written by the outbox alone; only the suppression list is a person's to change.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from reliable_email import conf
+from reliable_email.delivery.report import address_key
+from reliable_email.models import (
+    Action,
+    Attempt,
+    OutboxMessage,
+    OutboxRecipient,
+    RouteState,
+    Suppression,
+    Worker,
+)
+from reliable_email.outbox.operate import Act, note, perform
+from reliable_email.store.clock import DatabaseNow
+from reliable_email.store.queries import Filter, message_ids
+from reliable_email.values import masked, printable
+
+_ACT = "reliable_email.act_on_outbox"
+_COUNTED = 10_000
+_FOUND = 1_000
+
+
+class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than the pages that anybody turns by hand."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows, at most `_COUNTED`."""
+        rows: Any = self.object_list
+        return int(rows.order_by()[:_COUNTED].count())
+
+
+class _ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows to look at."""
+
+    show_full_result_count = False
+    paginator = _BoundedPaginator
+    actions: tuple[str, ...] = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class _Inline(admin.TabularInline):  # type: ignore[type-arg]
+    """The rows of one message."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = False
+    max_num = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("reliable_email.view_outboxmessage")
+
+    @admin.display(description="said")
+    def said(self, row: OutboxRecipient | Attempt) -> str:
+        """Code and status; the words themselves may be sealed, and are on the message's own page."""
+        code = str(row.reply_code) if row.reply_code is not None else ""
+        return " ".join(part for part in (code, row.reply_enhanced) if part) or printable(row.detail)
+
+    @admin.display(description="address")
+    def to(self, row: OutboxRecipient) -> str:
+        """The address, masked where the site wants that."""
+        return _shown(row.address)
+
+
+def _shown(address: str) -> str:
+    safe = printable(address)
+    return masked(safe) if conf.get().mask_addresses else safe
+
+
+class _Recipients(_Inline):
+    model = OutboxRecipient
+    fields = ("to", "state", "due_at", "attempts", "route", "stage", "cause", "said", "settled_at")
+    readonly_fields = ("to", "said")
+    verbose_name_plural = "recipients"
+
+
+class _Attempts(_Inline):
+    model = Attempt
+    fields = ("finished_at", "route", "peer", "worker", "stage", "seconds", "cause", "said")
+    readonly_fields = ("said",)
+    verbose_name_plural = "attempts"
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(_ReadOnly):
+    """Messages, with recipients and attempts, and a way to the dashboard's page of each."""
+
+    list_display = ("id", "created_at", "mailer", "priority", "message_id", "sender", "content_size", "on_dashboard")
+    search_fields = ("message_id",)  # shows the box; see `get_search_results`
+    search_help_text = "A whole Message-ID with its angle brackets, or a whole address"
+    ordering = ("-id",)
+    list_per_page = 50
+    fields = (
+        "on_dashboard",
+        "message_id",
+        "sender",
+        "mailer",
+        "environment",
+        "priority",
+        "created_at",
+        "send_at",
+        "expires_at",
+        "content_size",
+        "encryption_key",
+        "on_unknown",
+    )
+    readonly_fields = ("on_dashboard",)
+    inlines = (_Recipients, _Attempts)
+    actions = ("requeue", "cancel")
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[OutboxMessage]":
+        """Without what messages say."""
+        return super().get_queryset(request).defer("content", "headers", "subject", "fields")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", search_term: str
+    ) -> "tuple[QuerySet[OutboxMessage], bool]":
+        """By the indexes alone: a search for a part would read the whole table."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        rows = OutboxRecipient._base_manager.using(queryset.db).filter(address=address_key(term)).order_by("-pk")
+        ids = [*message_ids(term, queryset.db), *rows.values_list("message_id", flat=True)[:_FOUND]]
+        return queryset.filter(pk__in=ids), False
+
+    @admin.display(description="dashboard")
+    def on_dashboard(self, row: OutboxMessage) -> SafeString | str:
+        """A link, where the project has the dashboard's pages."""
+        try:
+            return format_html('<a href="{}">open</a>', reverse("reliable_email:message", args=[row.pk]))
+        except NoReverseMatch:
+            return "its URLs are not installed"
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """For the two actions."""
+        return request.user.has_perm(_ACT)
+
+    @admin.action(permissions=["act"], description="Requeue what is parked, rejected, expired or cancelled")
+    def requeue(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]") -> None:
+        """Send again."""
+        self._perform(request, queryset, Act.REQUEUE)
+
+    @admin.action(permissions=["act"], description="Cancel what waits")
+    def cancel(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]") -> None:
+        """Send no more."""
+        self._perform(request, queryset, Act.CANCEL)
+
+    def _perform(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", act: Act) -> None:
+        ids = tuple(queryset.values_list("pk", flat=True)[:_COUNTED])
+        if not ids:
+            return
+        done = perform(
+            act,
+            Filter(ids=ids),
+            actor=request.user.get_username(),
+            reason="by the admin, which asks for none",
+            gives_up_after=timedelta(days=conf.get().expires_days),
+        )
+        many = f"{done.count:,} recipient{'' if done.count == 1 else 's'}"
+        word = "requeued" if act is Act.REQUEUE else "cancelled"
+        level = messages.SUCCESS if done.count else messages.WARNING
+        self.message_user(request, f"{many} {word}; what is in another state was left as it is.", level)
+
+
+@admin.register(RouteState)
+class RouteStateAdmin(_ReadOnly):
+    """What all processes share about each route."""
+
+    list_display = ("alias", "updated_at")
+    fields = ("alias", "breaker", "ledger", "updated_at")
+    ordering = ("alias",)
+
+
+@admin.register(Worker)
+class WorkerAdmin(_ReadOnly):
+    """Workers, as they describe themselves."""
+
+    list_display = ("name", "state", "seen_at", "host", "pid", "connections", "settled", "environment", "started_at")
+    ordering = ("-seen_at",)
+
+
+@admin.register(Action)
+class ActionAdmin(_ReadOnly):
+    """Who did what, and why."""
+
+    list_display = ("at", "actor", "verb", "target", "count", "reason")
+    ordering = ("-id",)
+    list_per_page = 50
+
+
+class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
+    """An address as the outbox compares it: in lower case, without spaces around it."""
+
+    class Meta:
+        model = Suppression
+        fields = ("address", "reason", "expires_at")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "expires_at" in self.fields:
+            self.fields["expires_at"].required = False
+            self.fields["expires_at"].help_text = "Empty: for ever."
+
+    def clean_address(self) -> str:
+        """The address that is stored."""
+        address = str(self.cleaned_data["address"]).strip().lower()
+        local, _, domain = address.rpartition("@")
+        if not local or not domain or any(character.isspace() for character in address):
+            raise forms.ValidationError("That is no address: write it as name@example.com.")
+        return address
+
+
+@admin.register(Suppression)
+class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The list of addresses to which nothing is sent."""
+
+    form = SuppressionForm
+    list_display = ("whom", "reason", "source", "created_at", "expires_at")
+    search_fields = ("address__exact",)
+    search_help_text = "A whole address, in lower case"
+    ordering = ("-id",)
+    list_per_page = 50
+    show_full_result_count = False
+    paginator = _BoundedPaginator
+    readonly_fields = ("source", "created_at")
+    fields = ("address", "reason", "expires_at", "source", "created_at")
+
+    @admin.display(description="address", ordering="address")
+    def whom(self, row: Suppression) -> str:
+        """The address, masked where the site wants that."""
+        return _shown(row.address)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """By the database's clock, and recorded."""
+        if not change:
+            obj.source = "by hand"
+            obj.created_at = DatabaseNow()
+        super().save_model(request, obj, form, change)
+        obj.refresh_from_db(using=obj._state.db)
+        self._note(request, "change_suppression" if change else "suppress", obj)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Send to it again, and record who wanted that."""
+        super().delete_model(request, obj)
+        self._note(request, "unsuppress", obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Model]") -> None:
+        """The same for several."""
+        gone: list[Any] = list(queryset)
+        super().delete_queryset(request, queryset)
+        for one in gone:
+            self._note(request, "unsuppress", one)
+
+    def _note(self, request: HttpRequest, verb: str, row: Any) -> None:
+        note(verb, actor=request.user.get_username(), target=row.address, reason=row.reason, count=1)

@@ -1,0 +1,156 @@
+"""What a queued message says, for the eyes of a person who may read it; each reading leaves an `Action`.
+
+Mail holds what opens accounts: links that reset passwords, codes, invoices. So nothing here is called for a list, and
+what cannot be read is said, not passed over: `ContentGone` where it was pruned, `KeyMissing` where its key is not here.
+"""
+
+import email
+import email.policy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import EmailMessage as MimeMessage
+from mimetypes import guess_extension
+
+from reliable_email.outbox.keyring import KeyMissing, Keyring
+from reliable_email.outbox.operate import note
+from reliable_email.outbox.stored import ContentGone
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.queries import outbox_database
+
+READ = "read_content"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A part that is not shown as text.
+
+    Attributes:
+        number: its place among the message's parts.
+        content_id: what `cid:` links name; "" for none.
+    """
+
+    number: int
+    name: str
+    content_type: str
+    data: bytes = field(repr=False)
+    content_id: str = ""
+
+    @property
+    def size(self) -> int:
+        """In bytes, decoded."""
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A message's content in the parts that people look at; `text` and `html` are None where there is none."""
+
+    headers: tuple[tuple[str, str], ...]
+    text: str | None = field(repr=False)
+    html: str | None = field(repr=False)
+    attachments: tuple[Attachment, ...]
+    source: bytes = field(repr=False)
+
+
+def read_letter(message_id: int, *, part: str, actor: str, keyring: Keyring, using: str | None = None) -> Letter | None:
+    """The content, and a record that `actor` has read `part` of it; None where there is no such message.
+
+    Raises:
+        ContentGone: it was pruned.
+        KeyMissing: it is encrypted, and the key is not here.
+    """
+    alias = outbox_database(using)
+    rows = OutboxMessage._base_manager.using(alias).filter(pk=message_id)
+    found = rows.values_list("content", "encryption_key", "message_id").first()
+    if found is None:
+        return None
+    sealed, key, name = found
+    if sealed is None:
+        raise ContentGone(f"the content of message {message_id} was pruned")
+    source = keyring.open(bytes(sealed), key)
+    note(READ, actor=actor, target=f"message {message_id}", detail={"part": part, "id": name}, using=alias)
+    return letter(source)
+
+
+def open_or_say(text: str, key: str, keyring: Keyring) -> str:
+    """Text that may be sealed, or words that say that it cannot be opened."""
+    try:
+        return keyring.open_text(text, key)
+    except KeyMissing:
+        return "(encrypted with a key that is not here)"
+
+
+def open_reply(reply: str, key: str, keyring: Keyring) -> str:
+    """The same for a reply, of which code and enhanced status are never sealed."""
+    head, _, sealed = reply.rpartition(" ")
+    if not key or not sealed.startswith("gAAAA"):  # a Fernet token
+        return reply
+    return f"{head} {open_or_say(sealed, key, keyring)}".strip()
+
+
+def letter(source: bytes) -> Letter:
+    """Take bytes apart; what cannot be decoded is shown with replacement characters."""
+    mime = email.message_from_bytes(source, policy=email.policy.default)
+    assert isinstance(mime, MimeMessage), "the policy makes no other"
+    text = html = None
+    attachments = []
+    for number, part in enumerate(_leaves(mime)):
+        kind = part.get_content_type()
+        is_shown = part.get_content_disposition() != "attachment" and not part.get_filename()
+        if is_shown and kind == "text/plain" and text is None:
+            text = _text(part)
+        elif is_shown and kind == "text/html" and html is None:
+            html = _text(part)
+        else:
+            attachments.append(
+                Attachment(
+                    number=number,
+                    name=part.get_filename() or f"part-{number}{guess_extension(kind) or ''}",
+                    content_type=kind,
+                    data=_data(part),
+                    content_id=str(part.get("Content-ID", "")).strip().strip("<>"),
+                )
+            )
+    return Letter(headers=tuple(_headers(mime)), text=text, html=html, attachments=tuple(attachments), source=source)
+
+
+def _leaves(part: MimeMessage) -> Iterator[MimeMessage]:
+    """The parts that have content; a message that is attached stays in one piece."""
+    if part.get_content_maintype() == "multipart":
+        for one in part.get_payload():
+            if isinstance(one, MimeMessage):
+                yield from _leaves(one)
+    else:
+        yield part
+
+
+def _data(part: MimeMessage) -> bytes:
+    if part.get_content_maintype() == "message":
+        inner = part.get_payload()
+        return (
+            b"".join(one.as_bytes() for one in inner if isinstance(one, MimeMessage))
+            if isinstance(inner, list)
+            else str(inner).encode()
+        )
+    data = part.get_payload(decode=True)
+    return data if isinstance(data, bytes) else b""
+
+
+def _text(part: MimeMessage) -> str:
+    charset = part.get_content_charset() or "utf-8"
+    try:
+        return _data(part).decode(charset, "replace")
+    except LookupError:  # a charset that Python does not know
+        return _data(part).decode("utf-8", "replace")
+
+
+def _headers(mime: MimeMessage) -> Iterator[tuple[str, str]]:
+    for name, raw in mime.raw_items():
+        value = str(raw).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        value = " ".join(value.split())
+        try:
+            yield name, str(make_header(decode_header(value)))
+        except (HeaderParseError, LookupError, ValueError):
+            yield name, value

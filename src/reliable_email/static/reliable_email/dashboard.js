@@ -1,0 +1,103 @@
+// Refreshes the marked regions of a page (data-refresh, with an id) by fetching the page again. It stops in a hidden
+// tab, on request, and when the login is over. A region in which somebody types or has the focus is left alone.
+(() => {
+  "use strict";
+
+  const seconds = Number(document.body.dataset.refreshSeconds) || 0;
+  const state = document.getElementById("refresh-state");
+  const control = document.getElementById("refresh-switch");
+  if (!seconds || !document.querySelector("[data-refresh]:not(#stamp)")) return;
+
+  let timer = null;
+  let isStopped = false;
+  let running = null;
+
+  const say = (text) => {
+    if (state.textContent !== text) state.textContent = text;
+  };
+
+  // Tokens of forms differ each time and mean the same.
+  const shape = (region) => {
+    const copy = region.cloneNode(true);
+    copy.querySelectorAll("input[name=csrfmiddlewaretoken]").forEach((input) => input.remove());
+    copy.querySelectorAll("details").forEach((details) => details.removeAttribute("open"));
+    return copy.innerHTML;
+  };
+
+  const isInUse = (region) =>
+    region.contains(document.activeElement) ||
+    Array.from(region.querySelectorAll("input:not([type=hidden]), textarea")).some((field) =>
+      field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue,
+    );
+
+  const replace = (fresh) => {
+    for (const region of document.querySelectorAll("[data-refresh]")) {
+      const other = region.id ? fresh.getElementById(region.id) : null;
+      if (!other || isInUse(region) || shape(region) === shape(other)) continue;
+      const open = new Set(Array.from(region.querySelectorAll("details[open][id]"), (details) => details.id));
+      region.replaceChildren(...document.adoptNode(other).childNodes);
+      for (const name of other.getAttributeNames()) region.setAttribute(name, other.getAttribute(name));
+      region.querySelectorAll("details[id]").forEach((details) => {
+        if (open.has(details.id)) details.open = true;
+      });
+    }
+  };
+
+  const refresh = async () => {
+    running = new AbortController();
+    try {
+      const answer = await fetch(window.location.href, {
+        headers: { Accept: "text/html", "X-Refresh": "1" },
+        cache: "no-store",
+        redirect: "manual",
+        signal: running.signal,
+      });
+      if (answer.type === "opaqueredirect" || answer.status === 403) {
+        stop();
+        say("You are no longer logged in: reload the page.");
+        return;
+      }
+      if (!answer.ok) throw new Error(String(answer.status));
+      replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      say("");
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      say("The site does not answer; what you see is from that time.");
+    } finally {
+      running = null;
+    }
+    plan();
+  };
+
+  const plan = () => {
+    window.clearTimeout(timer);
+    timer = isStopped || document.hidden ? null : window.setTimeout(refresh, seconds * 1000);
+  };
+
+  const stop = () => {
+    isStopped = true;
+    window.clearTimeout(timer);
+    if (running) running.abort();
+    control.textContent = "Refresh by itself";
+  };
+
+  control.hidden = false;
+  control.addEventListener("click", () => {
+    if (!isStopped) {
+      stop();
+      return;
+    }
+    isStopped = false;
+    control.textContent = "Stop refreshing";
+    refresh();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      window.clearTimeout(timer);
+      if (running) running.abort();
+    } else if (!isStopped) {
+      refresh();
+    }
+  });
+  plan();
+})();

@@ -1,0 +1,28 @@
+"""Counts that stop: "10,000+" is all that a person needs to know, and all that an index can say at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model, QuerySet
+
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundedCount:
+    """So many, or more."""
+
+    count: int
+    is_more: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.count:,}{'+' if self.is_more else ''}"
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+
+def bounded_count(rows: "QuerySet[Any, Any] | QuerySet[Model]", *, most: int = MOST) -> BoundedCount:
+    """How many rows, up to `most`. They have to be in an index's order: it is what keeps the planner on it."""
+    found = rows[: most + 1].count()
+    return BoundedCount(count=min(found, most), is_more=found > most)

@@ -1,0 +1,71 @@
+"""What is in the queue, by priority and by state. However long it is, each answer is a bounded range of an index."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reliable_email.store.bounded import BoundedCount, bounded_count
+from reliable_email.store.clock import database_now
+from reliable_email.store.queries import outbox_database
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.states import PriorityRank, State
+
+# The states in which a recipient may stay; the others are history, and counted by `Tally`.
+STANDING = (State.QUEUED, State.CLAIMED, State.AUTHORIZED, State.UNKNOWN, State.PARKED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityLine:
+    """What waits at one priority: queued, or unknown and to be sent again.
+
+    Attributes:
+        due: could be sent now.
+        later: has its time.
+        oldest_due_at, oldest_message: the one that could be sent for the longest time; None where there is none.
+    """
+
+    priority: str
+    due: BoundedCount
+    later: BoundedCount
+    oldest_due_at: datetime | None
+    oldest_message: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """The queue at one moment, by the database's clock."""
+
+    at: datetime
+    priorities: tuple[PriorityLine, ...]
+    states: dict[State, BoundedCount]
+
+    @property
+    def oldest(self) -> PriorityLine | None:
+        """The priority at which something has been due for the longest time."""
+        waiting = [line for line in self.priorities if line.oldest_due_at is not None]
+        return min(waiting, key=lambda line: str(line.oldest_due_at), default=None)
+
+
+def queue(using: str | None = None) -> Queue:
+    """The queue now."""
+    alias = outbox_database(using)
+    now = database_now(alias)
+    rows = OutboxRecipient._base_manager.using(alias)
+    return Queue(
+        at=now,
+        priorities=tuple(_line(alias, rank, now) for rank in PriorityRank),
+        states={
+            state: bounded_count(rows.filter(state=state).order_by("state", "lease_until", "id")) for state in STANDING
+        },
+    )
+
+
+def _line(using: str, rank: PriorityRank, now: datetime) -> PriorityLine:
+    rows = OutboxRecipient._base_manager.using(using).filter(priority=rank.value).order_by("priority", "due_at", "id")
+    first = rows.filter(due_at__lte=now).values_list("due_at", "message_id").first()
+    return PriorityLine(
+        priority=rank.priority.value,
+        due=bounded_count(rows.filter(due_at__lte=now)),
+        later=bounded_count(rows.filter(due_at__gt=now)),
+        oldest_due_at=first[0] if first is not None else None,
+        oldest_message=first[1] if first is not None else None,
+    )

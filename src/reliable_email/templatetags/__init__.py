@@ -1,0 +1,1 @@
+"""Words that the pages' templates use."""

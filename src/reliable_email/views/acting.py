@@ -1,0 +1,158 @@
+"""Acts on recipients: asked for on one page, confirmed with a reason on this one, done once.
+
+The first POST changes nothing: it counts, says what the act means and asks why. The second one does it. What came into
+the outbox between the two is left alone.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, QueryDict
+from django.urls import reverse
+
+from reliable_email import conf
+from reliable_email.backends.routes import all_mailers, mailers_over
+from reliable_email.outbox.operate import Act, affected, perform
+from reliable_email.store.queries import Filter
+from reliable_email.store.search import newest_recipient, understood
+from reliable_email.views.access import ACT, actor_of, requires
+from reliable_email.views.done import link
+from reliable_email.views.narrowing import read
+from reliable_email.views.page import show
+from reliable_email.views.words import ACTS
+
+_MOST_SELECTED = 1_000
+_ACTS = {act.value: act for act in Act}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Whom an act is for.
+
+    Attributes:
+        words: for the heading.
+        fields: what the second form has to send again.
+        back: where to go afterwards.
+    """
+
+    chosen: Filter
+    words: str
+    fields: tuple[tuple[str, str], ...]
+    back: str
+
+
+@requires(ACT)
+def act(request: HttpRequest) -> HttpResponse:
+    """Ask for confirmation, or do it."""
+    if request.method != "POST":  # whoever had to log in again comes back by a link
+        return HttpResponseRedirect(reverse("reliable_email:messages"))
+    chosen_act = _ACTS.get(request.POST.get("act", ""))
+    if chosen_act is None:
+        return HttpResponseBadRequest("There is no such act.", content_type="text/plain")
+    wanted = _wanted(request.POST)
+    if wanted is None:
+        return _page(request, chosen_act, None, trouble="Nothing was selected: go back and tick some recipients.")
+    if not request.POST.get("confirmed"):
+        return _page(request, chosen_act, wanted)
+    reason = request.POST.get("reason", "").strip()
+    if not reason:
+        return _page(request, chosen_act, wanted, trouble="Say why: the record keeps it for whoever comes after you.")
+    route = request.POST.get("by_route", "") if chosen_act is Act.REQUEUE else ""
+    if route and route not in dict(_routes()):
+        return _page(request, chosen_act, wanted, trouble=f"There is no route {route!r} any more.")
+    chosen = wanted.chosen
+    if route:
+        # What another mailer sends would wait for this route for ever.
+        over = mailers_over(route)
+        chosen = replace(chosen, mailers=[one for one in over if not chosen.mailers or one in chosen.mailers] or ("",))
+    done = perform(
+        chosen_act,
+        chosen,
+        actor=actor_of(request),
+        reason=reason,
+        route=route,
+        gives_up_after=timedelta(days=conf.get().expires_days),
+    )
+    return HttpResponseRedirect(link(wanted.back, done.action))
+
+
+def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trouble: str = "") -> HttpResponse:
+    words = ACTS[chosen_act]
+    context: dict[str, Any] = {
+        "act": chosen_act.value,
+        "words": words,
+        "trouble": trouble,
+        "wanted": wanted,
+        "refresh_seconds": 0,  # it answers a form, and has no address of its own
+    }
+    if wanted is not None:
+        context |= {
+            "count": affected(chosen_act, wanted.chosen),
+            "states": chosen_act.states,
+            "routes": _routes() if chosen_act is Act.REQUEUE else [],
+            "reason": request.POST.get("reason", ""),
+            "by_route": request.POST.get("by_route", ""),
+        }
+    return show(request, "reliable_email/act.html", context, section="messages", status=400 if trouble else 200)
+
+
+def _routes() -> list[tuple[str, str]]:
+    return [(alias, alias) for alias, one in all_mailers().items() if not one.using]
+
+
+def _wanted(sent: QueryDict) -> _Wanted | None:
+    up_to = sent.get("up_to", "")
+    newest = int(up_to) if up_to.isdecimal() and len(up_to) < 19 else newest_recipient()
+    match sent.get("scope"):
+        case "filter":
+            return _matching(sent, newest)
+        case "message":
+            ids = _numbers(sent, "message")
+            if not ids:
+                return None
+            back = reverse("reliable_email:message", args=[ids[0]])
+            fields = (("scope", "message"), ("message", str(ids[0])))
+            return _Wanted(
+                chosen=Filter(ids=ids[:1]), words=f"all recipients of message {ids[0]}", fields=fields, back=back
+            )
+        case _:
+            return _selected(sent)
+
+
+def _selected(sent: QueryDict) -> _Wanted | None:
+    ids = _numbers(sent, "recipient")[:_MOST_SELECTED]
+    if not ids:
+        return None
+    message = _numbers(sent, "message")
+    narrowing = read(sent)
+    back = (
+        reverse("reliable_email:message", args=[message[0]])
+        if message
+        else f"{reverse('reliable_email:messages')}?{narrowing.query}"
+    )
+    fields = (
+        *(("recipient", str(one)) for one in ids),
+        *(("message", str(one)) for one in message[:1]),
+        *narrowing.pairs,
+    )
+    words = "1 selected recipient" if len(ids) == 1 else f"{len(ids)} selected recipients"
+    return _Wanted(chosen=Filter(ids=message[:1], recipient_ids=ids), words=words, fields=fields, back=back)
+
+
+def _matching(sent: QueryDict, newest: int) -> _Wanted | None:
+    narrowing = read(sent)
+    chosen = understood(narrowing.search)
+    if chosen is None:  # words of a subject: acts go by what is stored in the open
+        return None
+    words = "every recipient that matches the search" if narrowing.pairs else "every recipient in the outbox"
+    return _Wanted(
+        chosen=replace(chosen, up_to=newest),
+        words=words,
+        fields=(("scope", "filter"), ("up_to", str(newest)), *narrowing.pairs),
+        back=f"{reverse('reliable_email:messages')}?{narrowing.query}",
+    )
+
+
+def _numbers(sent: QueryDict, name: str) -> tuple[int, ...]:
+    return tuple(int(value) for value in sent.getlist(name) if value.isdecimal() and len(value) < 19)

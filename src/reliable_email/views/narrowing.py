@@ -1,0 +1,132 @@
+"""The search form of the message list: what its fields say, and the same in a link."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.http import QueryDict
+from django.utils import timezone
+
+from reliable_email.backends.routes import all_mailers
+from reliable_email.classification import Cause
+from reliable_email.store.queries import Filter
+from reliable_email.store.search import Field, Search
+from reliable_email.store.states import State
+
+AGES = (
+    ("", "any time"),
+    ("last-1h", "in the last hour"),
+    ("last-1d", "in the last day"),
+    ("last-7d", "in the last 7 days"),
+    ("before-1h", "more than an hour ago"),
+    ("before-1d", "more than a day ago"),
+    ("before-3d", "more than 3 days ago"),
+)
+FIELDS = (
+    (Field.ANYTHING.value, "anything"),
+    (Field.RECIPIENT.value, "recipient"),
+    (Field.MESSAGE_ID.value, "Message-ID"),
+    (Field.SUBJECT.value, "subject"),
+)
+OWN_CAUSES = ("cancelled", "held", "resolved", "misconfigured", "no_such_mailer", "key_missing", "content_gone")
+_AGE = re.compile(r"(last|before)-(\d{1,4})([mhd])\Z")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_MANY = ("state", "cause", "route", "mailer")
+_ONE = ("q", "in", "age")
+_MAX_CHARACTERS = 998
+_STATES = frozenset(one.value for one in State)
+_FIELDS = frozenset(one.value for one in Field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """The form as it was sent.
+
+    Attributes:
+        pairs: names and values that are not empty, in the form's order: for links and hidden fields.
+    """
+
+    search: Search
+    pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def query(self) -> str:
+        """As the query of a link, without the place in the list."""
+        query = QueryDict(mutable=True)
+        for name, value in self.pairs:
+            query.appendlist(name, value)
+        return query.urlencode()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What each field shows."""
+        return {name: self._first(name) for name in (*_ONE, *_MANY)}
+
+    def _first(self, name: str) -> str:
+        return next((value for key, value in self.pairs if key == name), "")
+
+
+def read(query: QueryDict) -> Narrowing:
+    """What a query says; what is not understood is left out."""
+    pairs = []
+    for name in (*_ONE, *_MANY):
+        values = query.getlist(name) if name in _MANY else [query.get(name, "")]
+        pairs += [(name, value.strip()[:_MAX_CHARACTERS]) for value in values if value.strip() and "\0" not in value]
+    known = [(name, value) for name, value in pairs if name != "state" or value in _STATES]
+
+    def all_of(name: str) -> tuple[str, ...]:
+        return tuple(value for key, value in known if key == name)
+
+    newer, older = _instants(next(iter(all_of("age")), ""))
+    field = next(iter(all_of("in")), "")
+    chosen = Filter(
+        states=all_of("state"),
+        causes=all_of("cause"),
+        routes=all_of("route"),
+        mailers=all_of("mailer"),
+        newer_than=newer,
+        older_than=older,
+    )
+    before = query.get("before", "")
+    search = Search(
+        text=next(iter(all_of("q")), ""),
+        field=Field(field) if field in _FIELDS else Field.ANYTHING,
+        chosen=chosen,
+        before=int(before) if before.isdecimal() and len(before) < 19 else None,
+    )
+    return Narrowing(search=search, pairs=tuple(known))
+
+
+def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, str]]]:
+    """What each list of the form offers; what was chosen is always among it."""
+    shown = narrowing.values
+    mailers = all_mailers()
+    return {
+        "in": list(FIELDS),
+        "age": list(_with(AGES, shown["age"])),
+        "state": [("", "any"), *((one.value, one.value) for one in State)],
+        "cause": list(_with(_named([*(one.value for one in Cause), *OWN_CAUSES]), shown["cause"])),
+        "route": list(_with(_named(alias for alias, one in mailers.items() if not one.using), shown["route"])),
+        "mailer": list(_with(_named(mailers), shown["mailer"])),
+    }
+
+
+def _named(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [("", "any"), *((name, name.replace("_", " ")) for name in names)]
+
+
+def _with(offered: Iterable[tuple[str, str]], value: str) -> Iterator[tuple[str, str]]:
+    found = list(offered)
+    yield from found
+    if value not in {name for name, _ in found}:
+        yield value, value
+
+
+def _instants(age: str) -> tuple[datetime | None, datetime | None]:
+    match = _AGE.match(age)
+    if match is None:
+        return None, None
+    instant = timezone.now() - timedelta(**{_UNITS[match[3]]: int(match[2])})
+    return (instant, None) if match[1] == "last" else (None, instant)

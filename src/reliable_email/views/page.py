@@ -1,0 +1,92 @@
+"""What all pages share: the frame around them, who looks at them, and the headers that keep what they show private."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from reliable_email.monitoring.health import SiteHealth, examine_site
+from reliable_email.views.access import ACT, READ_CONTENT, actor_of, may
+
+# Names of URLs, and what the links to them say.
+NAVIGATION: Final = (
+    ("overview", "Overview"),
+    ("messages", "Messages"),
+    ("routes", "Routes"),
+    ("failures", "Failures"),
+    ("workers", "Workers"),
+    ("suppressions", "Suppressions"),
+    ("record", "Record"),
+)
+REFRESH_SECONDS: Final = 5
+
+
+def show(
+    request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, section: str, status: int = 200
+) -> HttpResponse:
+    """A page inside the frame.
+
+    Args:
+        section: which entry of `NAVIGATION` it belongs to.
+        template: extends "reliable_email/base.html".
+    """
+    common = {
+        "navigation": list(_navigation(section)),
+        "section": section,
+        "actor": actor_of(request),
+        "may_act": may(request, ACT),
+        "may_read_content": may(request, READ_CONTENT),
+        "refresh_seconds": REFRESH_SECONDS,
+        "now": timezone.now(),
+        "site": _verdict(examine_site()),
+        "messages_url": _url("messages"),
+    }
+    response = render(request, template, common | (context or {}), status=status)
+    keep_private(response)
+    return response
+
+
+def keep_private(response: HttpResponse) -> None:
+    """Let nobody store the answer, frame it, or run in it what is not the site's own."""
+    # Static files may live on a host of their own.
+    found = urlsplit(static("reliable_email/dashboard.css"))
+    own = f"'self' {found.scheme or 'https'}://{found.netloc}" if found.netloc else "'self'"
+    response["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src {own}; script-src {own}; img-src {own}; connect-src 'self'; frame-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    response["Cache-Control"] = "no-store, private"
+    response["Referrer-Policy"] = "same-origin"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["X-Frame-Options"] = "DENY"
+
+
+def _verdict(found: SiteHealth) -> dict[str, Any]:
+    return {
+        "verdict": str(found.verdict),
+        "reason": found.reason.rstrip("."),
+        "remedy": found.remedy,
+        "since": found.since,
+        "at": found.at,
+        "others": found.findings[1:],
+    }
+
+
+def _navigation(section: str) -> Iterator[dict[str, Any]]:
+    for name, label in NAVIGATION:
+        url = _url(name)
+        if url:
+            yield {"name": name, "label": label, "url": url, "is_current": name == section}
+
+
+def _url(name: str) -> str:
+    """Where a page is; "" where there is no such page."""
+    try:
+        return reverse(f"reliable_email:{name}")
+    except NoReverseMatch:
+        return ""

@@ -1,0 +1,190 @@
+"""The page of the routes: the evidence for each state, and what a person can do."""
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django
+import pytest
+from django.db import connection
+from django.test import Client
+
+from reliable_email.backends.failover import make_route
+from reliable_email.classification import classify
+from reliable_email.delivery.breaker import Phase
+from reliable_email.delivery.policy import Effect
+from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.submission import Priority
+from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.stages import Stage
+from reliable_email.store import route_state
+from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
+from reliable_email.store.shared import Action
+from reliable_email.testing.server import ScriptedServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE, ACT = "/mail/routes/", "/mail/routes/act/"
+SMTP = "reliable_email.backends.ReliableSMTPBackend"
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A real server on the loopback."""
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Any, server: ScriptedServer) -> None:
+    """A failover of two routes: one to the server, one to a port at which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        dead = unused.getsockname()[1]
+    settings.MAILERS = {
+        "default": {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["first", "second"]}},
+        "first": {
+            "BACKEND": SMTP,
+            "OPTIONS": {"host": "127.0.0.1", "port": server.port, "quota": "500/day"},
+        },
+        "second": {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": dead}},
+    }
+    if django.VERSION < (6, 1):
+        settings.EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
+
+
+def _line(client: Client, alias: str) -> Any:
+    return next(line for line in client.get(PAGE).context["routes"] if line.alias == alias)
+
+
+def _text(answer: Any) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
+
+
+def _phase(alias: str) -> Phase:
+    return database_store().read(make_route(alias)).phase
+
+
+def test_each_route_is_listed_with_its_state_and_server(operator: Client, server: ScriptedServer) -> None:
+    """In the order of the failover."""
+    lines = operator.get(PAGE).context["routes"]
+    assert [(line.alias, line.state) for line in lines] == [("first", "in use"), ("second", "in use")]
+    assert f"127.0.0.1:{server.port}" in lines[0].summary
+    assert lines[0].mailers == ("default",)
+
+
+def test_a_closed_route_shows_evidence_meaning_and_remedy(operator: Client) -> None:
+    """What was said, at which stage, what it means and what to do."""
+    failure = classify(parse_reply("535 5.7.8 Bad password"), stage=Stage.AUTH)
+    database_store().tell(make_route("second"), RouteEvent(failure=failure, effect=Effect.OPEN))
+    line = _line(operator, "second")
+    assert (line.state, line.is_closed) == ("closed", True)
+    assert line.evidence == "at auth: 535 5.7.8 Bad password"
+    assert "login was refused" in line.meaning
+    assert line.remedy
+    assert line.since is not None
+    assert line.until > line.since
+
+
+def test_a_quota_says_what_is_left_and_when_it_runs_out(operator: Client) -> None:
+    """At the pace of the last hours."""
+    store, route = database_store(), make_route("first")
+    for _ in range(4):
+        assert store.reserve(route, 100, priority=Priority.NORMAL)
+    [quota] = _line(operator, "first").quotas
+    assert (quota.window, quota.limit, quota.used, quota.left, quota.left_for_bulk) == ("24 hours", 500, 400, 100, 0)
+    assert quota.is_soon
+    assert "at this pace" in _text(operator.get(PAGE))
+
+
+def test_a_pause_needs_a_reason(operator: Client) -> None:
+    """Whoever resumes it has to know why."""
+    answer = operator.post(ACT, {"route": "first", "verb": "pause_route", "reason": "  "})
+    assert answer.status_code == 400
+    assert "Say why first is paused" in _text(answer)
+    assert _phase("first") is Phase.CLOSED
+    assert not Action._base_manager.exists()
+
+
+def test_pause_and_resume_are_done_and_recorded_with_who_and_why(operator: Client) -> None:
+    """Nothing goes by a paused route until it is resumed."""
+    answer = operator.post(ACT, {"route": "first", "verb": "pause_route", "reason": "moving the relay"}, follow=True)
+    assert _phase("first") is Phase.PAUSED
+    assert "first is paused" in _text(answer)
+    assert "Paused by olga: moving the relay." in _text(answer)
+    operator.post(ACT, {"route": "first", "verb": "resume_route", "reason": "it has moved"})
+    assert _phase("first") is Phase.CLOSED
+    found = list(Action._base_manager.order_by("id").values_list("actor", "verb", "target", "reason"))
+    assert found == [
+        ("olga", "pause_route", "first", "moving the relay"),
+        ("olga", "resume_route", "first", "it has moved"),
+    ]
+
+
+def test_a_probe_tells_how_far_it_came_and_sends_nothing(operator: Client, server: ScriptedServer) -> None:
+    """Stage by stage, up to the login."""
+    answer = operator.post(ACT, {"route": "first", "verb": "probe_route"}, follow=True)
+    probe = answer.context["probe"]
+    assert (probe["route"], probe["verdict"]) == ("first", "healthy")
+    assert "greeting ok" in probe["stages"]
+    assert not server.messages
+    assert Action._base_manager.get().detail["verdict"] == "healthy"
+
+
+def test_a_probe_that_fails_is_explained_and_changes_nothing(operator: Client) -> None:
+    """The route's state is what messages have made it; the probe only looks."""
+    answer = operator.post(ACT, {"route": "second", "verb": "probe_route"}, follow=True)
+    probe = answer.context["probe"]
+    assert probe["verdict"] == "unhealthy"
+    assert "refused" in probe["said"]
+    assert probe["remedy"]
+    assert _phase("second") is Phase.CLOSED
+
+
+def test_looking_is_not_acting(person: Callable[..., Client]) -> None:
+    """Without the permission there is no button, and no way around it."""
+    viewer = person("view_outboxmessage")
+    assert ACT not in viewer.get(PAGE).content.decode()
+    answer = viewer.post(ACT, {"route": "first", "verb": "pause_route", "reason": "because"})
+    assert answer.status_code == 403
+    assert "reliable_email.act_on_outbox" in answer.content.decode()
+    assert _phase("first") is Phase.CLOSED
+
+
+def test_another_site_cannot_act_by_the_operators_browser(operator: Client, settings: Any) -> None:
+    """Forms are protected even where the project left the middleware out."""
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "csrf" not in name]
+    operator.handler.enforce_csrf_checks = True
+    answer = operator.post(ACT, {"route": "first", "verb": "pause_route", "reason": "because"})
+    assert answer.status_code == 403
+    assert _phase("first") is Phase.CLOSED
+
+
+@pytest.mark.parametrize("wrong", [{"route": "third"}, {"verb": "destroy"}])
+def test_what_is_not_there_is_refused(operator: Client, wrong: dict[str, str]) -> None:
+    """Neither another route nor another verb."""
+    given = {"route": "first", "verb": "resume_route"} | wrong
+    assert operator.post(ACT, given).status_code == 400
+
+
+def test_a_mailer_that_cannot_be_built_is_told_in_words(operator: Client, settings: Any) -> None:
+    """The page stands, and says what is wrong."""
+    settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": {"hosst": "mail.example.com"}}}
+    answer = operator.get(PAGE)
+    assert answer.status_code == 200
+    assert "hosst" in _text(answer)
+
+
+def test_a_site_with_a_transaction_for_each_request_sees_and_does_the_same(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Route state is not read inside transactions, so the pages run outside of them."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    assert _line(operator, "first").state == "in use"
+    # As another process does it.
+    DatabaseRouteStateStore().pause(make_route("first"), by="ann: maintenance")
+    route_state.reset()
+    assert _line(operator, "first").state == "paused"
+    operator.post(ACT, {"route": "first", "verb": "resume_route"})
+    assert DatabaseRouteStateStore().read(make_route("first")).phase is Phase.CLOSED

@@ -50,7 +50,8 @@ def fill(using: str, messages: int, *, attempts: int) -> None:
     with connection.cursor() as cursor, _without_indexes(cursor):
         # Nobody else writes here, so that what refers to what need not be checked row by row.
         cursor.execute("SET session_replication_role = replica")
-        for table in _TABLES:
+        # Those that refer to others first.
+        for table in ("providerevent", *_TABLES):
             cursor.execute(f"ALTER TABLE reliable_email_{table} SET UNLOGGED")
         cursor.execute(
             f"""

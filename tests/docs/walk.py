@@ -26,6 +26,7 @@ _ALIKE = (
     (re.compile(r"\bin \d+\.\d\ds\b"), "in 0.01s"),
     (re.compile(r"\bworker \S+:\d+:[0-9a-f]+"), "worker NAME"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00:00"), "MOMENT"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC"), "MINUTE"),
     (re.compile(r"<[^<>\s]+@[^<>\s]+>"), "<MESSAGE-ID>"),
     (re.compile(r"\b\d+ s\b"), "5 s"),
     (re.compile(r"\b\d+\.\d{3} s\b"), "0.001 s"),

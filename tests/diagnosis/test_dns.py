@@ -18,7 +18,8 @@ from reliable_email.diagnosis.dns_dmarc import read_policy
 from reliable_email.diagnosis.dns_examination import examine_domain
 from reliable_email.diagnosis.dns_lookup import Ask, Lookup
 from reliable_email.diagnosis.dns_routes import routes_mail
-from reliable_email.diagnosis.dns_spf import TermError, examine_spf, parse
+from reliable_email.diagnosis.dns_spf import examine_spf
+from reliable_email.diagnosis.dns_spf_record import TermError, parse
 from reliable_email.diagnosis.examination import routes_to_examine
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.management.commands import test_email as command

@@ -4,6 +4,7 @@ What a report may do in each state is in `test_conformance`, all interleavings a
 """
 
 import io
+import threading
 from datetime import timedelta
 
 import django
@@ -229,3 +230,49 @@ def test_events_are_pruned_with_the_journal(using: str) -> None:
     assert prune(content_after=timedelta(days=1), journal_after=timedelta(days=1), using=using).messages == 1
     assert not ProviderEvent.objects.using(using).exists()
     connections[using].check_constraints()
+
+
+def test_four_webhooks_at_once_are_one_event(using: str) -> None:
+    """A provider that is not answered in time posts again while the first call is under way."""
+    message, _ = lose(using)
+    start = threading.Barrier(4)
+    found: list[Noted] = []
+
+    def note() -> None:
+        try:
+            start.wait(10)
+            found.append(note_report(report(message, EventKind.BOUNCED, event_id="e1"), using))
+        finally:
+            connections[using].close()
+
+    threads = [threading.Thread(target=note) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((one.is_new, one.has_settled) for one in found) == [(False, False)] * 3 + [(True, True)]
+    assert ProviderEvent.objects.using(using).count() == 1
+
+
+def test_a_worker_that_claims_at_the_same_time_is_not_disturbed(using: str) -> None:
+    """Whoever is first: the delivery that was reported ends the doubt, and the books agree."""
+    message, network = lose(using, on_unknown=OnUnknown.RESEND)
+    let_time_pass(using)
+    start = threading.Barrier(2)
+
+    def note() -> None:
+        try:
+            start.wait(10)
+            note_report(report(message), using)
+        finally:
+            connections[using].close()
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    start.wait(10)
+    worker(using, network.route()).run()
+    thread.join()
+    settle_by_events(using, environment="")
+    assert states(using) == [State.ACCEPTED]
+    assert audit(using).is_clean
+    assert ProviderEvent.objects.using(using).count() == 1

@@ -141,6 +141,16 @@ def test_a_subdomain_takes_the_policy_from_above() -> None:
     assert "counts as mail.example.com's, by SPF and DKIM" in run.out
 
 
+def test_reports_go_only_to_who_agrees() -> None:
+    """A service that evaluates them has to say so in its own zone."""
+    rows = [*without(DMARC), dmarc("v=DMARC1; p=reject; rua=mailto:a@example.com,mailto:b@reports.example!10m")]
+    run, _ = run_site(rows)
+    assert 'example.com._report._dmarc.reports.example. TXT "v=DMARC1;"' in run.out
+    assert run.code == HEALTHY
+    run, _ = run_site([*rows, ("example.com._report._dmarc.reports.example", "TXT", "v=DMARC1;")])
+    assert "_report._dmarc" not in run.out
+
+
 @pytest.mark.filterwarnings("ignore:The EMAIL_")
 def test_the_second_provider_of_the_email_settings_is_a_route_too() -> None:
     """`EMAIL_FALLBACK_*` is where nobody looks until it is needed."""

@@ -18,7 +18,8 @@ from reliable_email.diagnosis.dns_dmarc import read_policy
 from reliable_email.diagnosis.dns_examination import examine_domain
 from reliable_email.diagnosis.dns_lookup import Ask, Lookup
 from reliable_email.diagnosis.dns_routes import routes_mail
-from reliable_email.diagnosis.dns_spf import TermError, examine_spf, parse
+from reliable_email.diagnosis.dns_spf import examine_spf
+from reliable_email.diagnosis.dns_spf_record import TermError, parse
 from reliable_email.diagnosis.examination import routes_to_examine
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.management.commands import test_email as command
@@ -138,6 +139,16 @@ def test_a_subdomain_takes_the_policy_from_above() -> None:
     run, _ = run_site(rows, sender="shop@mail.example.com")
     assert "DMARC asks for p=quarantine, by the record of example.com" in run.out
     assert "counts as mail.example.com's, by SPF and DKIM" in run.out
+
+
+def test_reports_go_only_to_who_agrees() -> None:
+    """A service that evaluates them has to say so in its own zone."""
+    rows = [*without(DMARC), dmarc("v=DMARC1; p=reject; rua=mailto:a@example.com,mailto:b@reports.example!10m")]
+    run, _ = run_site(rows)
+    assert 'example.com._report._dmarc.reports.example. TXT "v=DMARC1;"' in run.out
+    assert run.code == HEALTHY
+    run, _ = run_site([*rows, ("example.com._report._dmarc.reports.example", "TXT", "v=DMARC1;")])
+    assert "_report._dmarc" not in run.out
 
 
 @pytest.mark.filterwarnings("ignore:The EMAIL_")

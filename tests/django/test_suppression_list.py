@@ -121,7 +121,7 @@ class TestExpiry:
         """What still counts stays."""
         run("add", A, B, "--for", "1d")
         let_it_expire(A)
-        assert run("prune") == "1 address had expired and were removed\n"
+        assert run("prune") == "1 address had expired: removed\n"
         assert list(listed()) == [B]
 
     def test_a_report_renews_what_has_expired(self) -> None:
@@ -175,7 +175,8 @@ class TestFiles:
         assert (caught.value.returncode, listed()) == (2, {})
 
     def test_a_file_that_is_not_there_is_said_so(self, tmp_path: Path) -> None:
-        """A usage error, no traceback."""
-        with pytest.raises(CommandError, match="cannot be read") as caught:
-            run("import", str(tmp_path / "none"))
-        assert caught.value.returncode == 2
+        """A usage error, no traceback; a folder that is not there, too."""
+        for arguments in (["import", str(tmp_path / "none")], ["export", str(tmp_path / "no" / "folder")]):
+            with pytest.raises(CommandError, match="cannot be (read|written)") as caught:
+                run(*arguments)
+            assert caught.value.returncode == 2

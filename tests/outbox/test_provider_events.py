@@ -3,10 +3,16 @@
 What a report may do in each state is in `test_conformance`, all interleavings are in `test_transitions`.
 """
 
+import io
+import threading
 from datetime import timedelta
 
+import django
 import pytest
+from django.core.mail import send_mail
+from django.core.management import call_command
 from django.db import connections
+from django.test import override_settings
 
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox.provider_events import Noted, Report, note_report, settle_by_events
@@ -19,6 +25,7 @@ from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import story
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
+from reliable_email.testing.simulated import simulated
 from tests.outbox.desk import let_time_pass, queue, row, rows, states, worker
 from tests.outbox.network import Network
 
@@ -163,6 +170,26 @@ def test_the_providers_id_finds_the_message(using: str) -> None:
     assert ProviderEvent.objects.using(using).get().message_id == message.pk
 
 
+def test_the_id_in_the_final_reply_finds_the_message(using: str) -> None:
+    """Amazon SES says it at the end of the transaction, and puts a Message-ID of its own."""
+    with simulated("ses") as server:
+        mailers = {
+            "default": {
+                "BACKEND": "reliable_email.backends.OutboxBackend",
+                "OPTIONS": {"using": "ses", "database": using},
+            },
+            "ses": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": server.options()},
+        }
+        older = {"EMAIL_BACKEND": "reliable_email.backends.DefaultMailer"} if django.VERSION < (6, 1) else {}
+        with override_settings(MAILERS=mailers, **older):
+            send_mail("Hello", "World", "site@example.org", ["ok@example.com"])
+            call_command("email_worker", "--database", using, "--until-empty", stdout=io.StringIO())
+    given = Attempt.objects.using(using).get().provider_message_id
+    assert given == row(using).provider_message_id == "0102018f3c2a4b5d-6e7f8091-a2b3-c4d5-e6f7-0123456789ab-000000"
+    found = Report(names=[given], recipient="ok@example.com", kind=EventKind.BOUNCED, source="Amazon SES")
+    assert note_report(found, using) == Noted(is_known=True, is_new=True)
+
+
 def test_a_message_id_without_its_brackets_is_understood(using: str) -> None:
     """Some providers leave them out."""
     message, _ = lose(using)
@@ -203,3 +230,49 @@ def test_events_are_pruned_with_the_journal(using: str) -> None:
     assert prune(content_after=timedelta(days=1), journal_after=timedelta(days=1), using=using).messages == 1
     assert not ProviderEvent.objects.using(using).exists()
     connections[using].check_constraints()
+
+
+def test_four_webhooks_at_once_are_one_event(using: str) -> None:
+    """A provider that is not answered in time posts again while the first call is under way."""
+    message, _ = lose(using)
+    start = threading.Barrier(4)
+    found: list[Noted] = []
+
+    def note() -> None:
+        try:
+            start.wait(10)
+            found.append(note_report(report(message, EventKind.BOUNCED, event_id="e1"), using))
+        finally:
+            connections[using].close()
+
+    threads = [threading.Thread(target=note) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((one.is_new, one.has_settled) for one in found) == [(False, False)] * 3 + [(True, True)]
+    assert ProviderEvent.objects.using(using).count() == 1
+
+
+def test_a_worker_that_claims_at_the_same_time_is_not_disturbed(using: str) -> None:
+    """Whoever is first: the delivery that was reported ends the doubt, and the books agree."""
+    message, network = lose(using, on_unknown=OnUnknown.RESEND)
+    let_time_pass(using)
+    start = threading.Barrier(2)
+
+    def note() -> None:
+        try:
+            start.wait(10)
+            note_report(report(message), using)
+        finally:
+            connections[using].close()
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    start.wait(10)
+    worker(using, network.route()).run()
+    thread.join()
+    settle_by_events(using, environment="")
+    assert states(using) == [State.ACCEPTED]
+    assert audit(using).is_clean
+    assert ProviderEvent.objects.using(using).count() == 1

@@ -1,5 +1,7 @@
 """The provider data: complete, consistent, and found by what people type."""
 
+import re
+
 import pytest
 
 from reliable_email import providers
@@ -27,6 +29,7 @@ def test_each_provider_can_be_read(name):
         assert quota.limit > 0
         assert quota.unit in {"recipients", "messages"}
     assert all(url.startswith("https://") for url in provider.links.values())
+    assert re.compile(provider.reply_id).groups == bool(provider.reply_id)
     hash(provider)
 
 

@@ -93,6 +93,18 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     return findings
 
 
+def reports_not_taken(policy: Policy, receiver: str) -> Finding:
+    """Another domain has to agree before it gets reports (RFC 7489 section 7.1)."""
+    record = Record(name=f"{policy.domain}._report._dmarc.{receiver}", type="TXT", value="v=DMARC1;")
+    return Finding(
+        topic=Topic.DMARC,
+        level=Level.NOTE,
+        text=f"{receiver} does not say that it takes reports about {policy.domain}, so that it gets none",
+        advice="Whoever runs it has to add:",
+        records=(record,),
+    )
+
+
 def alignment_findings(
     domain: str, routes: Sequence[RouteMail], proofs: Sequence[Alignment], policy: Policy | None
 ) -> list[Finding]:

@@ -99,6 +99,18 @@ def read_policy(record: str, *, at: str, domain: str) -> Policy:
     )
 
 
+def unwilling_receivers(ask: Ask, policy: Policy, domain: str) -> list[str]:
+    """Domains that are to get reports and do not say that they take them for this one: they get none."""
+    domains = [address.removeprefix("mailto:").partition("!")[0].rpartition("@")[2] for address in policy.reports_to]
+    foreign = [one.lower() for one in domains if one and not is_aligned(one, domain, policy.domain, is_strict=False)]
+    found = []
+    for one in dict.fromkeys(foreign):
+        answer = ask(f"{policy.domain}._report._dmarc.{one}", "TXT")
+        if not answer.is_unasked and not any(_is_dmarc(text) for text in answer.values):
+            found.append(one)
+    return found
+
+
 def is_aligned(identifier: str, domain: str, organisation: str, *, is_strict: bool) -> bool:
     """Whether a domain that SPF or DKIM has proven counts for the domain in From."""
     identifier, domain = identifier.lower(), domain.lower()

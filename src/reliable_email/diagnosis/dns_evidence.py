@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from reliable_email.diagnosis.dns_alignment import Alignment, Proof
-from reliable_email.diagnosis.dns_dkim import GOOD_BITS, Key, find_key
+from reliable_email.diagnosis.dns_dkim import Key, find_key
 from reliable_email.diagnosis.dns_dmarc import Policy, is_aligned
 from reliable_email.diagnosis.dns_findings import Finding, Level, Record, Topic, unasked
+from reliable_email.diagnosis.dns_key_findings import key_findings, no_key
 from reliable_email.diagnosis.dns_lookup import Answer, Ask
 from reliable_email.diagnosis.dns_routes import RouteMail, free_owner
-from reliable_email.diagnosis.dns_spf import SPF, examine_spf, merged, spf_records, with_includes
+from reliable_email.diagnosis.dns_spf import SPF, examine_spf
+from reliable_email.diagnosis.dns_spf_record import merged, spf_records, with_includes
 
 
 class Evidence:
@@ -156,7 +158,7 @@ class Evidence:
                         pass
             if keys:
                 break
-        findings = [finding for key in keys for finding in _key_findings(route, key, self._domain)]
+        findings = [finding for key in keys for finding in key_findings(route, key, self._domain)]
         usable = [key for key in keys if key.is_usable]
         if usable:
             is_strict = policy is not None and policy.is_dkim_strict
@@ -166,7 +168,7 @@ class Evidence:
             return [*findings, unasked(Topic.DKIM, silent[0], route=route.alias)], Proof.UNKNOWN
         if keys:
             return findings, Proof.NO
-        return [_no_key(route, selectors, sending)], Proof.NO if selectors else Proof.UNKNOWN
+        return [no_key(route, selectors, sending)], Proof.NO if selectors else Proof.UNKNOWN
 
     def _return_path(self, route: RouteMail, policy: Policy | None) -> tuple[list[Finding], Proof]:
         at = route.return_path_domain(self._domain)
@@ -226,58 +228,3 @@ def _advice_of(error: str, found: SPF) -> str:
         shown = ", ".join(f"{term} {cost}" for term, cost in costs)
         return f"Take out what no route of yours needs. It costs: {shown}."
     return "Receivers ignore the whole record until this is mended."
-
-
-def _key_findings(route: RouteMail, key: Key, domain: str) -> list[Finding]:
-    name = f"{key.selector}._domainkey.{key.domain}"
-    records = tuple(one for one in route.records("dkim", domain) if one.name == name)
-
-    def finding(level: Level, text: str, advice: str = "") -> Finding:
-        return Finding(
-            topic=Topic.DKIM,
-            level=level,
-            route=route.alias,
-            text=text,
-            advice=advice,
-            records=records if advice.endswith(":") else (),
-            replaces=True,
-        )
-
-    if key.is_revoked:
-        advice = f"What {route.title} signs with it counts for nothing. Publish the key that its console shows:"
-        return [finding(Level.WARNING, f"the DKIM key {name} is revoked (p= is empty)", advice)]
-    if key.problem:
-        return [finding(Level.WARNING, f"the DKIM key {name} cannot be used: {key.problem}", "Publish it anew:")]
-    findings = []
-    if key.kind == "rsa" and key.bits < GOOD_BITS:
-        advice = f"It works. Let {route.title} make a key of {GOOD_BITS} bits when you can."
-        findings.append(finding(Level.NOTE, f"DKIM key {key.words}: weak", advice))
-    else:
-        findings.append(finding(Level.GOOD, f"DKIM key {key.words}"))
-    if key.is_testing:
-        advice = "Take t=y out of the record when everything works."
-        findings.append(finding(Level.NOTE, f"the DKIM key {name} says that it is only being tested (t=y)", advice))
-    return findings
-
-
-def _no_key(route: RouteMail, selectors: Sequence[str], at: str) -> Finding:
-    records = route.records("dkim", at)
-    if not selectors:
-        return Finding(
-            topic=Topic.DKIM,
-            level=Level.NOTE,
-            route=route.alias,
-            text=f"which DKIM selectors {route.title} uses for {at} is not known here",
-            advice=f"Name one with --selector {route.alias}=NAME to have it looked at."
-            + (" They look like:" if records else ""),
-            records=records,
-        )
-    return Finding(
-        topic=Topic.DKIM,
-        level=Level.WARNING,
-        route=route.alias,
-        text=f"no DKIM key of {route.title} at {at} (looked for {', '.join(selectors)})",
-        advice=f"Add what its console shows, or name another selector with --selector {route.alias}=NAME."
-        + (" It looks like:" if records else ""),
-        records=records,
-    )

@@ -8,13 +8,18 @@ is needed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reliable_email.diagnosis.dns_alignment import Alignment, alignment_findings, policy_findings
-from reliable_email.diagnosis.dns_dmarc import Policy, find_policy
+from reliable_email.diagnosis.dns_alignment import (
+    Alignment,
+    alignment_findings,
+    policy_findings,
+    reports_not_taken,
+)
+from reliable_email.diagnosis.dns_dmarc import Policy, find_policy, unwilling_receivers
 from reliable_email.diagnosis.dns_evidence import Evidence
 from reliable_email.diagnosis.dns_findings import Finding, Level
 from reliable_email.diagnosis.dns_lookup import Ask
 from reliable_email.diagnosis.dns_mx import examine_mx
-from reliable_email.diagnosis.dns_routes import RouteMail
+from reliable_email.diagnosis.dns_routes import RouteMail, free_owner
 from reliable_email.diagnosis.verdict import Health, worst
 
 
@@ -68,5 +73,7 @@ def examine_domain(
         findings += found
         proofs.append(proof)
     findings += policy_findings(domain, policy)
+    if isinstance(policy, Policy) and not policy.problem and free_owner(domain) is None:
+        findings += [reports_not_taken(policy, one) for one in unwilling_receivers(ask, policy, domain)]
     findings += alignment_findings(domain, routes, proofs, policy if isinstance(policy, Policy) else None)
     return DomainExamination(domain=domain, findings=tuple(findings), alignments=tuple(proofs))

@@ -99,7 +99,9 @@ class Examination:
     def reason(self) -> str:
         """Why it is not HEALTHY; where both are equally ill, the way comes first."""
         verdict, reason = self._verdict_and_reason()
-        return reason if self.domain is None or (verdict is self.verdict and reason) else self.domain.reason
+        if self.domain is None or (reason and verdict is self.verdict):
+            return reason
+        return self.domain.reason
 
     def _verdict_and_reason(self) -> tuple[Health, str]:
         if self.configuration.errors:

@@ -24,6 +24,7 @@ from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
 from reliable_email.outbox.claim import Claim
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.given_ids import given_id
 from reliable_email.outbox.journal import Intent, Written
 from reliable_email.outbox.judge import Way, ended, judge, left_over, misconfigured, parked
 from reliable_email.outbox.keyring import KeyMissing, Keyring
@@ -350,7 +351,7 @@ class Round:
             way = work.ways[address]
             if way.claimed.position in work.outcomes:
                 continue
-            found = self._take(route, work, way, result, provider_message_id=transaction.provider_message_id or "")
+            found = self._take(route, work, way, result, provider_message_id=given_id(route, transaction))
             if found is not None and (worst is None or worst[1].effect is Effect.NONE):
                 worst = found
         self._store.settle(route, reserved=work.reserved, used=used)
@@ -419,7 +420,7 @@ class Round:
             cause=first.cause.value if first is not None else "",
             reply=transaction.reply or (first.reply if first is not None else None),
             detail=first.detail if first is not None else "",
-            provider_message_id=transaction.provider_message_id or "",
+            provider_message_id=given_id(route, transaction),
             encryption_key=work.message.encryption_key,
         )
         return AttemptRow(

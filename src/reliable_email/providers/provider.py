@@ -64,6 +64,7 @@ class Provider:
         messages_per_connection: after so many a fresh connection is needed.
         idle_seconds: a connection that was idle for longer is probably closed by the server.
         quotas: see `Quota`; defaults, the provider's own words win.
+        reply_id: pattern (re) of its final reply, whose group is the id by which its events name the message.
         idempotency_header: a header whose value makes a second copy harmless, honoured on SMTP.
         idempotency_seconds: how long the provider remembers it.
         spf_include: the domain that belongs into the SPF record of the domain in MAIL FROM.
@@ -99,6 +100,7 @@ class Provider:
     messages_per_connection: int | None = None
     idle_seconds: int | None = None
     quotas: tuple[Quota, ...] = ()
+    reply_id: str = ""
     idempotency_header: str | None = None
     idempotency_seconds: int | None = None
     spf_include: str | None = None

@@ -89,7 +89,12 @@ class Command(BaseCommand):
         if options["file"] == "-":
             self.stdout.write(text.getvalue(), ending="")
             return
-        Path(options["file"]).write_text(text.getvalue(), encoding="utf-8")
+        try:
+            Path(options["file"]).write_text(text.getvalue(), encoding="utf-8")
+        except OSError as error:
+            raise CommandError(
+                f"{options['file']} cannot be written: {error.strerror or error}", returncode=ExitCode.USAGE
+            ) from error
         self.stdout.write(f"{_addresses(count)} written to {options['file']}")
 
     def _import(self, using: str, options: dict[str, Any]) -> None:
@@ -102,7 +107,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{_addresses(count)} taken over; {kept} were here for as long already, or have expired")
 
     def _prune(self, using: str, options: dict[str, Any]) -> None:
-        self.stdout.write(f"{_addresses(prune_suppressions(using))} had expired and were removed")
+        self.stdout.write(f"{_addresses(prune_suppressions(using))} had expired: removed")
 
 
 def _checked(addresses: Iterable[str]) -> list[str]:

@@ -21,15 +21,15 @@ def acts() -> list[tuple[str, str, str, str]]:
 def test_a_route_is_paused_and_resumed(browser: Browser) -> None:
     """A pause wants a reason, and is seen by every process."""
     browser.visit("/mail/routes/")
-    browser.button("Pause", within="#gmail").click()
-    assert browser.driver.execute_script("return document.querySelector('#gmail input:invalid') !== null")
+    browser.button("Pause", within="#via-gmail").click()
+    assert browser.driver.execute_script("return document.querySelector('#via-gmail input:invalid') !== null")
     assert phase("gmail") is Phase.CLOSED
-    browser.find("#gmail input[name=reason]").send_keys("the relay moves")
-    browser.press("Pause", within="#gmail")
+    browser.find("#via-gmail input[name=reason]").send_keys("the relay moves")
+    browser.press("Pause", within="#via-gmail")
     assert "gmail is paused" in browser.find(".notices").text
-    assert "Paused by olga: the relay moves." in browser.find("#gmail").text
+    assert "Paused by olga: the relay moves." in browser.find("#via-gmail").text
     assert phase("gmail") is Phase.PAUSED
-    browser.press("Resume", within="#gmail")
+    browser.press("Resume", within="#via-gmail")
     assert phase("gmail") is Phase.CLOSED
     assert acts() == [("olga", "pause_route", "gmail", "the relay moves"), ("olga", "resume_route", "gmail", "")]
     browser.visit("/mail/record/")
@@ -39,7 +39,7 @@ def test_a_route_is_paused_and_resumed(browser: Browser) -> None:
 def test_a_route_is_probed(browser: Browser) -> None:
     """What the probe found stands with the route, with what to do."""
     browser.visit("/mail/routes/")
-    browser.press("Probe now", within="#sendgrid")
+    browser.press("Probe now", within="#via-sendgrid")
     found = browser.find("#probe").text
     assert "unhealthy" in found
     assert "What to do" in found

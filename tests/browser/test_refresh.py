@@ -70,12 +70,12 @@ def test_what_has_changed_is_shown_without_a_click(page: Browser) -> None:
 def test_whoever_types_is_not_disturbed(page: Browser) -> None:
     """What is around the field is refreshed; the field keeps its words and the focus."""
     page.visit("/mail/routes/")
-    field = page.find("#gmail input[name=reason]")
+    field = page.find("#via-gmail input[name=reason]")
     field.send_keys("because the")
     database_store().pause(make_route("gmail"), by="ann: maintenance")
     page.driver.execute_script("window.pass()")
     until_planned(page)
-    assert "Paused by ann: maintenance" in page.find("#gmail").text
+    assert "Paused by ann: maintenance" in page.find("#via-gmail").text
     field.send_keys(" relay moves")
     assert field.get_attribute("value") == "because the relay moves"
 

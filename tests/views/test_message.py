@@ -203,3 +203,11 @@ def test_a_message_that_is_not_there_is_said_to_be_not_there(operator: Client) -
     """With a page, and the status that says so."""
     for page in ("", *CONTENT_PAGES):
         assert operator.get(f"/mail/messages/7/{page}").status_code == 404
+
+
+@pytest.mark.parametrize("number", ["0", "99999999999999999999999"])
+def test_a_number_of_any_size_is_no_error(operator: Client, number: str) -> None:
+    """It is a message that is not there."""
+    assert operator.get(f"/mail/messages/{number}/").status_code == 404
+    assert operator.get(f"/mail/messages/?q=%23{number}").status_code == 200
+    assert operator.get(f"/mail/messages/?before={number}&done={number}").status_code == 200

@@ -172,12 +172,14 @@ def note(
     using: str | None = None,
 ) -> int:
     """Record an act; the id of its `Action`."""
-    row = Action._base_manager.using(outbox_database(using)).create(
+    row = Action._base_manager.using(
+        outbox_database(using)
+    ).create(
         at=DatabaseNow(),
         actor=actor[:150],
         verb=verb[:40],
-        target=target[:200],
-        reason=reason[:_WORDS_CHARACTERS],
+        target=target.replace("\0", "\ufffd")[:200],  # PostgreSQL stores no NUL
+        reason=reason.replace("\0", "\ufffd")[:_WORDS_CHARACTERS],
         count=count,
         detail=detail or {},
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from email.message import EmailMessage as MimeMessage
+from email.message import Message
 from mimetypes import guess_extension
 
 from reliable_email.outbox.keyring import KeyMissing, Keyring
@@ -91,14 +91,16 @@ def open_reply(reply: str, key: str, keyring: Keyring) -> str:
 
 
 def letter(source: bytes) -> Letter:
-    """Take bytes apart; what cannot be decoded is shown with replacement characters."""
-    mime = email.message_from_bytes(source, policy=email.policy.default)
-    assert isinstance(mime, MimeMessage), "the policy makes no other"
+    """Take bytes apart; what cannot be decoded is shown with replacement characters, and nothing raises."""
+    # The older policy of the two: it reads parameters without parsing every header by its grammar, and so reads on
+    # where a header is not as it should be.
+    mime = email.message_from_bytes(source, policy=email.policy.compat32)
     text = html = None
     attachments = []
     for number, part in enumerate(_leaves(mime)):
         kind = part.get_content_type()
-        is_shown = part.get_content_disposition() != "attachment" and not part.get_filename()
+        name = part.get_filename()
+        is_shown = part.get_content_disposition() != "attachment" and not name
         if is_shown and kind == "text/plain" and text is None:
             text = _text(part)
         elif is_shown and kind == "text/html" and html is None:
@@ -107,50 +109,46 @@ def letter(source: bytes) -> Letter:
             attachments.append(
                 Attachment(
                     number=number,
-                    name=part.get_filename() or f"part-{number}{guess_extension(kind) or ''}",
+                    name=_decoded(name) if name else f"part-{number}{guess_extension(kind) or ''}",
                     content_type=kind,
                     data=_data(part),
                     content_id=str(part.get("Content-ID", "")).strip().strip("<>"),
                 )
             )
-    return Letter(headers=tuple(_headers(mime)), text=text, html=html, attachments=tuple(attachments), source=source)
+    headers = tuple((name, _decoded(str(value))) for name, value in mime.raw_items())
+    return Letter(headers=headers, text=text, html=html, attachments=tuple(attachments), source=source)
 
 
-def _leaves(part: MimeMessage) -> Iterator[MimeMessage]:
+def _leaves(part: Message) -> Iterator[Message]:
     """The parts that have content; a message that is attached stays in one piece."""
-    if part.get_content_maintype() == "multipart":
-        for one in part.get_payload():
-            if isinstance(one, MimeMessage):
+    inner = part.get_payload()
+    if part.get_content_maintype() == "multipart" and isinstance(inner, list):
+        for one in inner:
+            if isinstance(one, Message):
                 yield from _leaves(one)
     else:
         yield part
 
 
-def _data(part: MimeMessage) -> bytes:
-    if part.get_content_maintype() == "message":
-        inner = part.get_payload()
-        return (
-            b"".join(one.as_bytes() for one in inner if isinstance(one, MimeMessage))
-            if isinstance(inner, list)
-            else str(inner).encode()
-        )
+def _data(part: Message) -> bytes:
+    inner = part.get_payload()
+    if isinstance(inner, list):  # an attached message
+        return b"".join(one.as_bytes() for one in inner if isinstance(one, Message))
     data = part.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""
 
 
-def _text(part: MimeMessage) -> str:
-    charset = part.get_content_charset() or "utf-8"
+def _text(part: Message) -> str:
     try:
-        return _data(part).decode(charset, "replace")
-    except LookupError:  # a charset that Python does not know
+        return _data(part).decode(part.get_content_charset() or "utf-8", "replace")
+    except (LookupError, ValueError):  # a charset that Python does not know, or that is none
         return _data(part).decode("utf-8", "replace")
 
 
-def _headers(mime: MimeMessage) -> Iterator[tuple[str, str]]:
-    for name, raw in mime.raw_items():
-        value = str(raw).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        value = " ".join(value.split())
-        try:
-            yield name, str(make_header(decode_header(value)))
-        except (HeaderParseError, LookupError, ValueError):
-            yield name, value
+def _decoded(value: str) -> str:
+    """A header's words on one line, with encoded words decoded."""
+    words = " ".join(value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
+    try:
+        return str(make_header(decode_header(words)))
+    except (HeaderParseError, LookupError, ValueError):
+        return words

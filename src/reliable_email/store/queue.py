@@ -41,8 +41,8 @@ class Queue:
     @property
     def oldest(self) -> PriorityLine | None:
         """The priority at which something has been due for the longest time."""
-        waiting = [line for line in self.priorities if line.oldest_due_at is not None]
-        return min(waiting, key=lambda line: str(line.oldest_due_at), default=None)
+        waiting = [(line.oldest_due_at, line) for line in self.priorities if line.oldest_due_at is not None]
+        return min(waiting, key=lambda found: found[0])[1] if waiting else None
 
 
 def queue(using: str | None = None) -> Queue:

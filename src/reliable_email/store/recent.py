@@ -16,6 +16,8 @@ SAMPLE = 5_000
 LOOKED_AT = 20_000
 MOST_FAILURES = 1_000
 _IDS_AT_ONCE = 250
+_RECIPIENTS_AT_ONCE = 5_000
+_RECIPIENTS_LOOKED_AT = 100
 _LAST_REPLIES = 5
 
 
@@ -26,7 +28,7 @@ class RecentAttempt:
     Attributes:
         stage, code, enhanced, text, reply, detail: of the failure, where only some recipients failed.
         text: the reply without code and status.
-        domains: (recipient's domain, outcome) of each recipient.
+        domains: of each recipient that it failed for, up to a hundred.
     """
 
     id: int
@@ -42,7 +44,7 @@ class RecentAttempt:
     detail: str
     seconds: float
     encryption_key: str = ""
-    domains: tuple[tuple[str, str], ...] = ()
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +128,12 @@ def _told(using: str, ids: Sequence[int]) -> dict[int, RecentAttempt]:
     for run in _runs(ids):
         attempts += Attempt._base_manager.using(using).filter(pk__in=run)
     messages = sorted({one.message_id for one in attempts})
+    failed = {position for one in attempts for position in _failed(one)}
     rows: dict[int, dict[str, OutboxRecipient]] = defaultdict(dict)
     keys: dict[int, str] = {}
     for run in _runs(messages):
-        for row in OutboxRecipient._base_manager.using(using).filter(message_id__in=run):
+        recipients = OutboxRecipient._base_manager.using(using).filter(message_id__in=run, position__in=failed)
+        for row in recipients.order_by("message_id", "position").defer("refused_by")[:_RECIPIENTS_AT_ONCE]:
             rows[row.message_id][str(row.position)] = row
         found: Any = OutboxMessage._base_manager.using(using).filter(pk__in=run)
         keys |= dict(found.values_list("pk", "encryption_key"))
@@ -153,8 +157,7 @@ def _story(row: Attempt, recipients: dict[str, OutboxRecipient], encryption_key:
         seconds=row.seconds,
         encryption_key=encryption_key,
         domains=tuple(
-            (recipients[position].address.rpartition("@")[2] if position in recipients else "", outcome)
-            for position, outcome in row.outcomes.items()
+            recipients[position].address.rpartition("@")[2] for position in _failed(row) if position in recipients
         ),
     )
 
@@ -163,8 +166,15 @@ def _refusal(row: Attempt, recipients: dict[str, OutboxRecipient]) -> Attempt | 
     """Whose words explain the failure: where the message was taken for others, those of a recipient's own row."""
     if not row.cause or row.reply_code is None or row.reply_code >= 400:
         return row
-    refused = (recipients.get(position) for position, outcome in row.outcomes.items() if outcome != "accepted")
+    refused = (recipients.get(position) for position in _failed(row))
     return next((one for one in refused if one is not None and one.cause == row.cause), row)
+
+
+def _failed(row: Attempt) -> list[str]:
+    """The positions of those that it failed for; of a long list the first."""
+    if not row.cause:
+        return []
+    return [position for position, outcome in row.outcomes.items() if outcome != "accepted"][:_RECIPIENTS_LOOKED_AT]
 
 
 def _latency(stage: str, seconds: list[float]) -> Latency:

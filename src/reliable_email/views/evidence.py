@@ -73,7 +73,7 @@ def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | N
     meaning = MEANINGS[known]
     remedy = _advice(known, stage, reply, provider) or meaning.person or meaning.package
     if known is Cause.OUTCOME_UNKNOWN:
-        remedy = "Look whether it arrived, then resolve it on the page of the message."
+        remedy = "Look whether it arrived, then resolve it."
     return Explained(meaning=meaning.says, remedy=remedy)
 
 

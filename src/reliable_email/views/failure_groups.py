@@ -30,7 +30,6 @@ class FailureGroup:
     reply: str
     detail: str
     attempts: int
-    recipients: int
     domains: tuple[tuple[str, int], ...]
     more_domains: int
     first_at: datetime
@@ -60,7 +59,7 @@ def domain_lines(attempts: Iterable[RecentAttempt]) -> list[DomainLine]:
     """By recipients' domains, those with the most failures first."""
     found: dict[str, Counter[str]] = {}
     for one in attempts:
-        for domain in _met(one):
+        for domain in one.domains:
             found.setdefault(domain, Counter())[one.cause] += 1
     lines = [
         DomainLine(domain=domain, recipients=causes.total(), causes=tuple(causes.most_common(3)))
@@ -71,7 +70,7 @@ def domain_lines(attempts: Iterable[RecentAttempt]) -> list[DomainLine]:
 
 def _group(attempts: Sequence[RecentAttempt]) -> FailureGroup:
     newest = attempts[0]
-    domains = Counter(domain for one in attempts for domain in _met(one))
+    domains = Counter(domain for one in attempts for domain in one.domains)
     return FailureGroup(
         cause=newest.cause,
         route=newest.route,
@@ -79,15 +78,9 @@ def _group(attempts: Sequence[RecentAttempt]) -> FailureGroup:
         reply=newest.reply,
         detail=newest.detail,
         attempts=len(attempts),
-        recipients=domains.total(),
         domains=tuple(domains.most_common(_DOMAINS_SHOWN)),
         more_domains=max(0, len(domains) - _DOMAINS_SHOWN),
         first_at=attempts[-1].finished_at,
         last_at=newest.finished_at,
         message=newest.message,
     )
-
-
-def _met(one: RecentAttempt) -> list[str]:
-    """The domains of the recipients that it failed for; the others of the message may have got through."""
-    return [domain for domain, outcome in one.domains if domain and outcome != "accepted"]

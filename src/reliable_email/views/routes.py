@@ -54,7 +54,8 @@ def act_on_route(request: HttpRequest) -> HttpResponse:
     if verb is Verb.PAUSE and not reason:
         return _page(request, trouble=f"Say why {route.alias} is paused: whoever resumes it has to know.")
     record = _do(verb, route, actor_of(request), reason)
-    return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?{urlencode({'done': record})}")
+    place = "#probe" if verb is Verb.PROBE else ""
+    return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?{urlencode({'done': record})}{place}")
 
 
 def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:

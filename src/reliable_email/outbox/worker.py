@@ -26,8 +26,9 @@ from reliable_email.outbox.journal import Written
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
+from reliable_email.outbox.logged import log_rescued
 from reliable_email.outbox.prune import prune
-from reliable_email.outbox.reconnect import AWAY, drop_connection
+from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
@@ -106,6 +107,7 @@ class Worker:
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
         self._tallies = Tallies()
+        self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
         self._prune_at = 0.0
 
@@ -263,7 +265,7 @@ class Worker:
                         claimed = line.work()
                         is_over = not claimed
                 except AWAY as error:
-                    logger.warning("The database is away: %s", error)
+                    self._outage.note(error)
                     drop_connection(self.options.using)
                     self._is_stopping.wait(self.options.poll_seconds)
                     continue
@@ -297,10 +299,11 @@ class Worker:
                     self._rescue()
                     self._tallies.write(self.options.using)
                     presence.note(self.options.using, self.name, self.transactions)
+                    self._outage.end()
                     self._prune()
                 except AWAY as error:
                     # Not renewed: permissions end by themselves when the lease does.
-                    logger.warning("Leases could not be renewed: %s", error)
+                    self._outage.note(error)
                     drop_connection(self.options.using)
                 self._is_done.wait(period)
         finally:
@@ -316,6 +319,7 @@ class Worker:
         if rescued.requeued:
             wake.nudge()
         self._tallies.add(rescued.attempts, is_measured=False)
+        log_rescued(rescued)
         if rescued.messages:
             tell_rescued(self.options.using, Worker, rescued.messages)
 

@@ -28,7 +28,7 @@ from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
 from reliable_email.outbox.logged import log_rescued
 from reliable_email.outbox.prune import prune
-from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection
+from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
@@ -41,6 +41,7 @@ logger = logging.getLogger("reliable_email.outbox")
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
 _PRUNE_SECONDS = 3600.0
+_TALLY_SECONDS = 5.0  # counts of a worker that ends are worth a second try
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +232,7 @@ class Worker:
         try:
             presence.abandon(self.options.using, self.name)
             self._rescue()
-            self._tallies.write(self.options.using)
+            insist(self.options.using, lambda: self._tallies.write(self.options.using), seconds=_TALLY_SECONDS)
             presence.leave(self.options.using, self.name, self.transactions)
         except AWAY as error:
             logger.warning("The database is away; other workers will take back what was in hand: %s", error)

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.utils import Error as DatabaseError
 from django.utils import timezone
 
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.monitoring.findings import span
-from reliable_email.monitoring.health import examine_site
+from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
@@ -26,6 +27,7 @@ from reliable_email.store.audit import audit
 from reliable_email.store.queries import (
     Filter,
     MessageStory,
+    Status,
     message_ids,
     outbox_database,
     recipients,
@@ -72,33 +74,43 @@ class Command(BaseCommand):
     # Looking.
 
     def _status(self, options: dict[str, Any]) -> None:
-        found = status(self._using)
         health = examine_site(self._using)
+        try:
+            found = status(self._using)
+        except DatabaseError:
+            found = None  # the verdict says why there is nothing to count
         if self._json:
             told = {
                 "verdict": health.verdict,
                 "reasons": [one.text for one in health.findings],
                 "findings": health.as_json()["findings"],
             }
-            self._print_json(told | asdict(found))
+            self._print_json(told | (asdict(found) if found is not None else {}))
         else:
-            width = max(map(len, found.recipients))
-            for state, count in found.recipients.items():
-                by_priority = ", ".join(f"{count} {name}" for name, count in found.queued.items() if count)
-                note = f"   {by_priority}" if state == State.QUEUED and by_priority else ""
-                self.stdout.write(f"{state:<{width}} {count:>9,}{note}")
-            if found.oldest_due_seconds is not None:
-                self.stdout.write(f"{found.due:,} due now, the oldest for {span(found.oldest_due_seconds)}")
-            for worker in found.workers:
-                seen = f"seen {span(worker.silent_seconds)} ago"
-                self.stdout.write(f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}")
-            for finding in health.findings:
-                since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
-                self.stdout.write(f"{finding.verdict}: {printable(finding.text)}{since}")
-                if finding.remedy:
-                    self.stdout.write(f"  {printable(finding.remedy)}")
-            self.stdout.write(f"Status: {health.verdict.upper()}")
+            if found is not None:
+                self._print_status(found)
+            self._print_health(health)
         self._exit(health.verdict)
+
+    def _print_status(self, found: Status) -> None:
+        width = max(map(len, found.recipients))
+        for state, count in found.recipients.items():
+            by_priority = ", ".join(f"{count} {name}" for name, count in found.queued.items() if count)
+            note = f"   {by_priority}" if state == State.QUEUED and by_priority else ""
+            self.stdout.write(f"{state:<{width}} {count:>9,}{note}")
+        if found.oldest_due_seconds is not None:
+            self.stdout.write(f"{found.due:,} due now, the oldest for {span(found.oldest_due_seconds)}")
+        for worker in found.workers:
+            seen = f"seen {span(worker.silent_seconds)} ago"
+            self.stdout.write(f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}")
+
+    def _print_health(self, health: SiteHealth) -> None:
+        for finding in health.findings:
+            since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
+            self.stdout.write(f"{finding.verdict}: {printable(finding.text)}{since}")
+            if finding.remedy:
+                self.stdout.write(f"  {printable(finding.remedy)}")
+        self.stdout.write(f"Status: {health.verdict.upper()}")
 
     def _show(self, options: dict[str, Any]) -> None:
         name = options["id"]

@@ -70,6 +70,13 @@ def test_every_name_is_exposed(exposed: dict[str, str]) -> None:
     assert set(names.values()) - {names[name] for name in asked} == set()
 
 
+def test_the_documentation_names_every_metric(exposed: dict[str, str]) -> None:
+    """And no other."""
+    text = (_FOLDER.parent / "monitoring.md").read_text()
+    names = {name + ("_total" if kind == "counter" else "") for name, kind in exposed.items()}
+    assert set(re.findall(r"^\| `(reliable_email_\w+)`", text, re.MULTILINE)) == names
+
+
 def test_every_label_and_value_can_be_there() -> None:
     """A matcher that fits nothing is an alert that never fires."""
     labels = {family.name: set(family._labelnames) for family in EmailCollector().describe()}

@@ -3,10 +3,13 @@
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.core import mail
 from django.core.management import call_command
+from django.db import connections
+from pytest_django import DjangoDbBlocker
 
 from tests.monitoring.conftest import outbox_mailers
 
@@ -47,3 +50,23 @@ def test_what_the_ladder_finds_is_not_made_better_by_health(site: str, make_site
     code, told_json, words = run("test_email", "--check-only", "--health-check", "--from", "site@example.org")
     assert (code, told_json["status"], told_json["health"]["status"]) == (1, "unhealthy", "healthy")
     assert "4. Site Health: ✓" in words
+
+
+def test_status_says_so_where_there_are_no_tables(
+    make_site: MakeSite, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """An operator who forgot to migrate gets a sentence, and no traceback."""
+    alias = "not_migrated"
+    settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "empty.sqlite3")}
+    connections.settings[alias] = connections.configure_settings({alias: settings, "default": {}})[alias]
+    try:
+        make_site(outbox_mailers(alias, 9))
+        with django_db_blocker.unblock():
+            code, told, words = run("email_outbox", "--database", alias, "status")
+            connections[alias].close()
+    finally:
+        del connections[alias]
+        del connections.settings[alias]
+    assert (code, told["verdict"]) == (1, "unhealthy")
+    assert "the outbox has no tables in the database 'not_migrated'" in words
+    assert "Run “manage.py migrate reliable_email”." in words

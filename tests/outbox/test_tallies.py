@@ -1,8 +1,11 @@
 """What workers count for charts and monitors, on every database."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
 from reliable_email.delivery.report import Outcome
 from reliable_email.outbox.prune import prune
@@ -53,6 +56,35 @@ def test_latencies_are_counted_in_the_bucket_that_holds_them(using: str) -> None
         ("mail", 5, 2, pytest.approx(0.01)),
     ]
     assert OutcomeTotal.objects.using(using).get().count == 4
+
+
+def test_workers_that_count_the_same_at_once_do_not_hinder_each_other(using: str) -> None:
+    """Rows that nobody has made yet are made once, and no addition is lost or refused."""
+    attempt = AttemptRow(
+        message_id=1,
+        claim=1,
+        worker="w",
+        evidence=Evidence(route="route"),
+        seconds=0.3,
+        outcomes={0: Outcome.ACCEPTED, 1: Outcome.REJECTED, 2: Outcome.DEFERRED},
+        causes={1: "mailbox_unknown", 2: "greylisted"},
+        stage_seconds={"connect": 0.01, "mail": 0.02, "final_reply": 0.03},
+    )
+    together = threading.Barrier(4)
+
+    def count() -> None:
+        tallies = Tallies()
+        tallies.add([attempt])
+        together.wait(timeout=30)
+        tallies.write(using)
+        connections[using].close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(count) for _ in range(4)]:
+            done.result(timeout=50)
+    for model in (OutcomeTotal, LatencyTotal):
+        counts = model._base_manager.using(using).values_list("count", flat=True)
+        assert list(counts) == [4] * (3 if model is OutcomeTotal else 4)
 
 
 def test_pruning_leaves_the_totals(using: str) -> None:

@@ -32,9 +32,11 @@ django.setup()
 import reliable_email
 
 for module in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
-    # An integration is for those who have what it integrates, the admin for those who have the admin; and servers for
-    # tests need certificates. Only `testing.reset` promises to need nothing.
-    apart = ("reliable_email.integrations.", "reliable_email.admin", "reliable_email.testing.")
+    # An integration is for those who have what it integrates, the admin for those who have the admin, metrics and
+    # traces for those who have a monitor; and servers for tests need certificates. Only `testing.reset` promises to
+    # need nothing.
+    watched = ("reliable_email.monitoring.metrics", "reliable_email.monitoring.tracing")
+    apart = ("reliable_email.integrations.", "reliable_email.admin", "reliable_email.testing.", *watched)
     if module.name.startswith(apart) and module.name != "reliable_email.testing.reset":
         continue
     importlib.import_module(module.name)
@@ -47,3 +49,4 @@ def test_every_module_is_imported_without_any_extra() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
     assert "reliable_email.smtp.session" in done.stdout.split()
+    assert "reliable_email.views.metrics" in done.stdout.split()

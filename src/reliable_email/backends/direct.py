@@ -15,9 +15,11 @@ from django.core.mail import EmailMessage
 from django.db import connections
 
 from reliable_email import signals
+from reliable_email.backends.logged import log_report
 from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import choose_store
@@ -181,26 +183,15 @@ def _announce(report: DeliveryReport, sender_class: type, mailer: str | None) ->
     for address, one in report.recipients.items():
         if one.outcome is Outcome.REJECTED:
             _send(signals.recipient_rejected, sender_class, address=address, outcome=one, **common)
-    if len(report.accepted) == len(report.recipients):
-        _send(signals.message_delivered, sender_class, report=report, **common)
-        logger.info("message %s: accepted", report.message_id)
-        return
-    _send(signals.message_failed, sender_class, report=report, **common)
-    counts = ", ".join(
-        f"{len(addresses)} {outcome}"
-        for outcome, addresses in (
-            ("accepted", report.accepted),
-            ("rejected", report.rejected),
-            ("deferred", report.deferred),
-            ("unknown", report.unknown),
-        )
-        if addresses
-    )
-    causes = sorted({str(one.cause) for one in report.recipients.values() if one.cause is not None})
-    logger.warning("message %s: %s (%s)", report.message_id, counts, ", ".join(causes))
+    is_delivered = len(report.accepted) == len(report.recipients)
+    signal = signals.message_delivered if is_delivered else signals.message_failed
+    _send(signal, sender_class, report=report, **common)
+    log_report(report)
 
 
 def _send(signal: Any, sender: type, **arguments: Any) -> None:
     for receiver, error in signal.send_robust(sender, **arguments):
         if isinstance(error, Exception):
-            logger.error("a receiver of a signal failed: %r", receiver, exc_info=error)
+            # Django itself has told whoever wrote it, as an ERROR; this says for which message.
+            known = log_fields(message_id=arguments.get("message_id"))
+            logger.warning("a receiver of a signal failed: %r", receiver, extra=known)

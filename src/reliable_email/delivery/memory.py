@@ -8,6 +8,7 @@ from collections.abc import Callable
 from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission
+from reliable_email.delivery.logged import log_breaker
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent
@@ -53,8 +54,7 @@ class MemoryRouteStateStore:
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
         with self._lock:
-            before = self.read(route)
-            after = self._states[route.alias] = apply_event(before, event, now=self._clock())
+            before, after = self._change(route, apply_event(self.read(route), event, now=self._clock()))
             if event.effect is Effect.EXHAUSTED:
                 ledger = self.ledger(route)
                 self._ledgers[route.alias] = quota.lowered(ledger, route.quotas, now=self._clock())
@@ -88,17 +88,20 @@ class MemoryRouteStateStore:
     def pause(self, route: Route, *, by: str) -> None:
         """Take a route out of use in this process."""
         with self._lock:
-            before = self.read(route)
-            after = self._states[route.alias] = breaker.pause(before, by=by, now=self._clock())
+            before, after = self._change(route, breaker.pause(self.read(route), by=by, now=self._clock()))
         announce(route.alias, before, after, sender=type(self))
 
     def resume(self, route: Route) -> None:
         """Put it back."""
         with self._lock:
-            before = self.read(route)
-            after = self._states[route.alias] = breaker.resume(before)
+            before, after = self._change(route, breaker.resume(self.read(route)))
             self._ledgers[route.alias] = quota.without_learned_limits(self.ledger(route))
         announce(route.alias, before, after, sender=type(self))
+
+    def _change(self, route: Route, after: BreakerState) -> tuple[BreakerState, BreakerState]:
+        before, self._states[route.alias] = self.read(route), after
+        log_breaker(route.alias, before, after, now=self._clock())
+        return before, after
 
     def forget(self) -> None:
         """Forget everything."""

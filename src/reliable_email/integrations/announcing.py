@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reliable_email import conf, signals
+from reliable_email.delivery.logged import log_fields
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -21,7 +22,8 @@ def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
     try:
         announce(outbox_id)
     except Exception:
-        logger.warning("A queued message could not be announced; a sweep or a worker will find it.", exc_info=True)
+        words = "A queued message could not be announced; a sweep or a worker will find it."
+        logger.warning(words, exc_info=True, extra=log_fields(outbox_id=outbox_id))
 
 
 def _announcer(name: str) -> Callable[[int], object] | None:

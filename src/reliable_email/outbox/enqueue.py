@@ -13,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, tra
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from reliable_email import signals
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.report import address_key
 from reliable_email.delivery.submission import OnUnknown, Priority, Submission
 from reliable_email.delivery.tracing import tracing_enqueue
@@ -285,7 +286,7 @@ def _first_message(connection: BaseDatabaseWrapper, draft: _Draft) -> OutboxMess
             "A message was queued before with the same idempotency key and other content; outbox message %s stands, "
             "the new one is dropped.",
             message.pk,
-            extra={"outbox_id": message.pk},
+            extra=log_fields(message_id=message.message_id, outbox_id=message.pk),
         )
     return message
 
@@ -319,5 +320,6 @@ def _warn_of_other_transactions(using: str) -> None:
                 "by its option `database`.",
                 using,
                 other.alias,
+                extra=log_fields(),
             )
             return

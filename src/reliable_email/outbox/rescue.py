@@ -43,13 +43,19 @@ class RescuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescued:
-    """How many recipients went which way, whose they are, and what was written to the journal for the dead."""
+    """How many recipients went which way, whose they are, and what was written to the journal for the dead.
+
+    Attributes:
+        messages: of those whose outcome is unknown now.
+        resent: of those among them that are sent again by themselves.
+    """
 
     requeued: int = 0
     parked: int = 0
     unknown: int = 0
     messages: frozenset[int] = frozenset()
     attempts: tuple[AttemptRow, ...] = ()
+    resent: frozenset[int] = frozenset()
 
     @property
     def count(self) -> int:
@@ -64,17 +70,24 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
     point("rescue:begin")
     with transaction.atomic(using):
         attempts = []
-        messages = set()
+        resent = set()
         for row in _expired(tables, policy):
-            attempt = _rescue_row(tables, policy, row, counts)
-            if attempt is not None:
+            found = _rescue_row(tables, policy, row, counts)
+            if found is not None:
+                attempt, is_resent = found
                 attempts.append(attempt)
-                messages.add(attempt.message_id)
+                if is_resent:
+                    resent.add(attempt.message_id)
         for step in plan_attempts(tables, attempts, Keyring()):
             tables.run("rescue:attempts", step.sql, step.parameters)
         point("rescue:commit")
     point("rescue:end")
-    return Rescued(**counts, messages=frozenset(messages), attempts=tuple(attempts))
+    return Rescued(
+        **counts,
+        messages=frozenset(attempt.message_id for attempt in attempts),
+        attempts=tuple(attempts),
+        resent=frozenset(resent),
+    )
 
 
 def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
@@ -102,7 +115,8 @@ def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
 
 def _rescue_row(
     tables: Tables, policy: RescuePolicy, row: tuple[Any, ...], counts: dict[str, int]
-) -> AttemptRow | None:
+) -> tuple[AttemptRow, bool] | None:
+    """Take one back; the journal's row for one that may have been sent, and whether it is sent again."""
     identity, message_id, position, state, number, unknowns, crashes, was_started, route, age, on_unknown = row
     before = Delivery(state=State(state), claim=number, unknowns=unknowns)
     was_sent = before.state is State.AUTHORIZED
@@ -143,7 +157,7 @@ def _rescue_row(
     if not was_sent:
         return None
     evidence = Evidence(route=route, stage=Stage.FINAL_REPLY.value, cause="outcome_unknown", detail=words)
-    return AttemptRow(
+    attempt = AttemptRow(
         message_id=message_id,
         claim=number,
         worker=policy.worker,
@@ -151,3 +165,4 @@ def _rescue_row(
         seconds=float(age or 0.0),
         outcomes={position: Outcome.UNKNOWN},
     )
+    return attempt, after.is_resend_due

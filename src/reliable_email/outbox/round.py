@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.breaker import Permission, max_message_bytes, max_recipients, permission
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.policy import Decision, Effect
 from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import Outcome
@@ -28,6 +29,7 @@ from reliable_email.outbox.given_ids import given_id
 from reliable_email.outbox.journal import Intent, Written
 from reliable_email.outbox.judge import Way, ended, judge, left_over, misconfigured, parked
 from reliable_email.outbox.keyring import KeyMissing, Keyring
+from reliable_email.outbox.logged import log_written
 from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
 from reliable_email.outbox.stored import StoredMessage, load_contents, load_messages, load_submission, slices
 from reliable_email.outbox.suppressed import suppressed
@@ -112,6 +114,7 @@ class Round:
         self._settlements: list[Settlement] = []
         self._attempts: list[AttemptRow] = []
         self._ways: list[Way] = []
+        self._messages: dict[int, StoredMessage] = {}
         self._routes: dict[str, list[Route]] = {}
         self.transactions = 0
 
@@ -127,7 +130,7 @@ class Round:
         """Take every recipient of the claim as far as it gets now. All that is known is written when it returns."""
         self._ways = self._load()
         self._flush()
-        traceparents = [one.traceparent for one in {way.message.id: way.message for way in self._ways}.values()]
+        traceparents = [message.traceparent for message in self._messages.values()]
         with tracing_round(worker=self._options.worker, traceparents=traceparents):
             self._take_over_the_routes()
         self._release()
@@ -147,6 +150,7 @@ class Round:
 
     def _load(self) -> list[Way]:
         messages = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
+        self._messages = messages
         ways = [Way(one, messages[one.message_id]) for one in self._claim.rows]
         unwanted = suppressed(self._options.using, [one.address for one in self._claim.rows])
         for way in ways:
@@ -293,7 +297,7 @@ class Round:
         try:
             contents = load_contents(self._options.using, messages, self._options.keyring)
         except KeyMissing as error:
-            logger.error("A message cannot be read: %s", error)
+            logger.error("A message cannot be read: %s", error, extra=log_fields(cause="key_missing"))
             contents = {}
             missing = ("key_missing", str(error))
         else:
@@ -442,6 +446,7 @@ class Round:
         if not (self._settlements or self._attempts or intents):
             return Written(permitted=[], settled=[])
         written = self._write(self._settlements, self._attempts, intents)
+        log_written(self._messages, self._settlements, self._attempts, written.settled)
         self._settlements, self._attempts = [], []
         return written
 

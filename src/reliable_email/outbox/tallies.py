@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import models, transaction
 from django.db.models import F
 
 from reliable_email.delivery.report import Outcome
@@ -21,6 +21,8 @@ from reliable_email.store.shared import LATENCY_BOUNDS, LatencyTotal, OutcomeTot
 
 _Outcome = tuple[str, str, str]  # route, outcome, cause
 _Latency = tuple[str, str, int]  # route, stage, upper bound in milliseconds
+# A table, the values that name the row, and what is added to it.
+_Addition = tuple[type[models.Model], Mapping[str, Any], Mapping[str, float]]
 
 
 class _Counts:
@@ -82,8 +84,7 @@ class Tallies:
             return
         try:
             minute = database_now(using).replace(second=0, microsecond=0)
-            with transaction.atomic(using):
-                _write(using, minute, counts)
+            _write(using, minute, counts)
         except BaseException:
             with self._lock:
                 self._counts.add_all(counts)
@@ -91,31 +92,45 @@ class Tallies:
 
 
 def _write(using: str, minute: datetime, counts: _Counts) -> None:
-    # In one order for all workers: they wait for each other, and never in a circle.
+    """Add all of it, in one order for all workers: they wait for each other, and never in a circle."""
+    additions: list[_Addition] = []
     for key in sorted(counts.outcomes):
         route, outcome, cause = key
         same: dict[str, Any] = {"route": route, "outcome": outcome, "cause": cause}
         count = counts.outcomes[key]
-        _add(using, Tally, {"minute": minute, **same}, {"count": count, "seconds": counts.outcome_seconds[key]})
-        _add(using, OutcomeTotal, same, {"count": count})
+        seconds = counts.outcome_seconds[key]
+        additions.append((Tally, {"minute": minute, **same}, {"count": count, "seconds": seconds}))
+        additions.append((OutcomeTotal, same, {"count": count}))
     for bucket in sorted(counts.latencies):
         route, stage, bound = bucket
         same = {"route": route, "stage": stage, "milliseconds": bound}
         changes = {"count": counts.latencies[bucket], "seconds": counts.latency_seconds[bucket]}
-        _add(using, LatencyTotal, same, changes)
+        additions.append((LatencyTotal, same, changes))
+    _make_missing(using, minute, additions)
+    with transaction.atomic(using):
+        for model, row, amounts in additions:
+            added = {name: F(name) + amount for name, amount in amounts.items()}
+            model._base_manager.using(using).filter(**row).update(**added)
 
 
-def _add(using: str, model: type[models.Model], same: Mapping[str, Any], changes: Mapping[str, float]) -> None:
-    """Add to the row that has these values, which may have to be made."""
-    rows = model._base_manager.using(using)
-    added = {name: F(name) + value for name, value in changes.items()}
-    if rows.filter(**same).update(**added):
-        return
-    try:
-        with transaction.atomic(using):
-            rows.create(**same, **changes)
-    except IntegrityError:
-        rows.filter(**same).update(**added)
+def _make_missing(using: str, minute: datetime, additions: Sequence[_Addition]) -> None:
+    """Make the rows that are not there yet, in transactions of their own.
+
+    On MySQL whoever is refused a row that another one makes keeps a lock on it; two of those who then add to it in the
+    same transaction would be a deadlock.
+    """
+    tables: tuple[type[models.Model], ...] = (Tally, OutcomeTotal, LatencyTotal)
+    for model in tables:
+        rows: Any = model._base_manager.using(using)
+        wanted = [same for kind, same, _ in additions if kind is model]
+        if not wanted:
+            continue
+        names = list(wanted[0])
+        known = rows.filter(minute=minute) if model is Tally else rows
+        there = set(known.values_list(*names))
+        missing = [model(**same) for same in wanted if tuple(same.values()) not in there]
+        if missing:
+            rows.bulk_create(missing, ignore_conflicts=True)
 
 
 def _add_seconds(mine: dict[Any, float], theirs: Mapping[Any, float]) -> None:

@@ -13,6 +13,7 @@ from django.db.utils import Error as DatabaseError
 
 from reliable_email import signals
 from reliable_email.classification import Cause
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.smtp.replies import Reply
@@ -42,7 +43,7 @@ def tell_settled(
     try:
         messages = _read(using, {one.claimed.message_id for one in written} | {one.message_id for one in attempts})
     except DatabaseError as error:
-        logger.warning("Nobody could be told what was settled: %s", error)
+        logger.warning("Nobody could be told what was settled: %s", error, extra=log_fields())
         return
     for attempt in attempts:
         message, rows = messages[attempt.message_id]
@@ -63,7 +64,7 @@ def tell_rescued(using: str, sender: type, message_ids: Iterable[int]) -> None:
     try:
         _tell_finished(sender, _read(using, ids), ids)
     except DatabaseError as error:
-        logger.warning("Nobody could be told what was rescued: %s", error)
+        logger.warning("Nobody could be told what was rescued: %s", error, extra=log_fields())
 
 
 _Messages = dict[int, tuple[OutboxMessage, dict[int, OutboxRecipient]]]
@@ -136,4 +137,6 @@ def _send(signal: Any, sender: type, message: OutboxMessage, **told: Any) -> Non
     )
     for receiver, answer in answers:
         if isinstance(answer, Exception):
-            logger.warning("A receiver of a signal failed: %r", receiver, exc_info=answer)
+            # Django itself has told whoever wrote it, as an ERROR; this says for which message.
+            known = log_fields(message_id=message.message_id, outbox_id=message.pk)
+            logger.warning("A receiver of a signal failed: %r", receiver, extra=known)

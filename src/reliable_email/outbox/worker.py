@@ -28,9 +28,10 @@ from reliable_email.outbox.journal import Written
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
+from reliable_email.outbox.logged import log_rescued
 from reliable_email.outbox.provider_events import settle_by_events
 from reliable_email.outbox.prune import prune
-from reliable_email.outbox.reconnect import AWAY, drop_connection
+from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
@@ -44,6 +45,7 @@ logger = logging.getLogger("reliable_email.outbox")
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
 _PRUNE_SECONDS = 3600.0
+_TALLY_SECONDS = 5.0  # counts of a worker that ends are worth a second try
 _STANDBY_SECONDS = 15.0
 
 
@@ -117,6 +119,7 @@ class Worker:
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
         self._tallies = Tallies()
+        self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
         self._domains = DomainCap(options.domain_connections)
         self._prune_at = 0.0
@@ -246,7 +249,7 @@ class Worker:
         try:
             presence.abandon(self.options.using, self.name)
             self._rescue()
-            self._tallies.write(self.options.using)
+            insist(self.options.using, lambda: self._tallies.write(self.options.using), seconds=_TALLY_SECONDS)
             presence.leave(self.options.using, self.name, self.transactions)
         except AWAY as error:
             logger.warning("The database is away; other workers will take back what was in hand: %s", error)
@@ -280,7 +283,7 @@ class Worker:
                         claimed = line.work()
                         is_over = not claimed
                 except AWAY as error:
-                    logger.warning("The database is away: %s", error)
+                    self._outage.note(error)
                     drop_connection(self.options.using)
                     self._is_stopping.wait(self.options.poll_seconds)
                     continue
@@ -314,10 +317,11 @@ class Worker:
                     self._rescue()
                     self._tallies.write(self.options.using)
                     presence.note(self.options.using, self.name, self.transactions)
+                    self._outage.end()
                     self._prune()
                 except AWAY as error:
                     # Not renewed: permissions end by themselves when the lease does.
-                    logger.warning("Leases could not be renewed: %s", error)
+                    self._outage.note(error)
                     drop_connection(self.options.using)
                 self._is_done.wait(period)
         finally:
@@ -356,6 +360,7 @@ class Worker:
         if rescued.requeued:
             wake.nudge()
         self._tallies.add(rescued.attempts, is_measured=False)
+        log_rescued(rescued)
         if rescued.messages:
             tell_rescued(self.options.using, Worker, rescued.messages)
         settle_by_events(self.options.using, environment=self.options.environment)

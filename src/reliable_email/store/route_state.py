@@ -23,6 +23,7 @@ from reliable_email.classification import Cause
 from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase
+from reliable_email.delivery.logged import log_breaker, log_fields
 from reliable_email.delivery.memory import apply_event
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
@@ -256,7 +257,8 @@ class DatabaseRouteStateStore:
                 return True
             if self._write(route.alias, known, changed):
                 return True
-        logger.warning("The state of route %s is changed by too many at once; it is noted later", route.alias)
+        words = "The state of route %s is changed by too many at once; it is noted later"
+        logger.warning(words, route.alias, extra=log_fields(route=route.alias))
         return False
 
     def _changed(self, route: Route, known: _Known, change: _Change) -> _Known | None:
@@ -281,12 +283,15 @@ class DatabaseRouteStateStore:
             return False
         with self._lock:
             self._known[alias] = replace(after, version=version, read_at=time.monotonic())
+        # By whoever wrote it alone: the others only take notice.
+        log_breaker(alias, before.breaker, after.breaker, now=self._now())
         announce(alias, before.breaker, after.breaker, sender=type(self))
         return True
 
     def _is_away(self, error: Exception) -> None:
         if time.monotonic() >= self._away_until:
-            logger.warning("Route state is kept in this process for now, the database does not answer: %s", error)
+            words = "Route state is kept in this process for now, the database does not answer: %s"
+            logger.warning(words, error, extra=log_fields())
         if is_away_for_all(error):
             self._away_until = time.monotonic() + _AWAY_SECONDS
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.utils import Error as DatabaseError
 from django.utils import timezone
 
 from reliable_email import conf
@@ -17,9 +18,10 @@ from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.looking import Looker
-from reliable_email.management.screens.outbox_view import lines
+from reliable_email.management.screens.outbox_view import health_lines, lines
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
 from reliable_email.management.screens.watching import watch, watch_screen
+from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
@@ -80,7 +82,11 @@ class Command(BaseCommand):
         if options["watch"]:
             self._watch(looker, options)
             return
-        view = looker.look()
+        try:
+            view = looker.look()
+        except DatabaseError:
+            self._tell_unreadable()
+            return
         if self._json:
             told = {
                 "verdict": view.verdict,
@@ -101,6 +107,17 @@ class Command(BaseCommand):
         with watch_screen(self._console, self._print_now) as screen, logs_above():
             health = watch(looker.look, screen, using=self._using)
         self._exit(health)
+
+    def _tell_unreadable(self) -> None:
+        """The verdict says why there is nothing to count."""
+        health = examine_site(self._using)
+        if self._json:
+            reasons = [one.text for one in health.findings]
+            self._print_json({"verdict": health.verdict, "reasons": reasons, "findings": health.as_json()["findings"]})
+        else:
+            for line in health_lines(health):
+                self.stdout.write(line)
+        self._exit(health.verdict)
 
     def _show(self, options: dict[str, Any]) -> None:
         name = options["id"]

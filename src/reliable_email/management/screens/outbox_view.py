@@ -84,12 +84,17 @@ def lines(view: OutboxView) -> Iterator[str]:
     for worker in found.workers:
         seen = f"seen {span(worker.silent_seconds)} ago"
         yield f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}"
-    for finding in view.health.findings:
+    yield from health_lines(view.health)
+
+
+def health_lines(health: SiteHealth) -> Iterator[str]:
+    """What is not as it should be, what to do about it, and the verdict."""
+    for finding in health.findings:
         since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
         yield f"{finding.verdict}: {printable(finding.text)}{since}"
         if finding.remedy:
             yield f"  {printable(finding.remedy)}"
-    yield f"Status: {view.verdict.upper()}"
+    yield f"Status: {health.verdict.upper()}"
 
 
 def summary(view: OutboxView) -> str:

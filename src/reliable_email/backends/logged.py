@@ -1,0 +1,84 @@
+"""What a direct send says in the log; see `delivery.logged` for fields and levels."""
+
+import logging
+
+from reliable_email import conf
+from reliable_email.delivery.logged import log_fields, words_of
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome
+from reliable_email.values import masked, printable
+
+logger = logging.getLogger("reliable_email.delivery")
+
+
+def log_report(report: DeliveryReport) -> None:
+    """One record for what became of a message, and one for each trouble on the way that did not matter in the end."""
+    if len(report.accepted) == len(report.recipients):
+        for attempt in report.attempts:
+            if attempt.failure is not None:
+                _log_overcome(report, attempt)
+        routes = ", ".join(sorted({one.route for one in report.recipients.values() if one.route}))
+        known = log_fields(message_id=report.message_id, route=routes, outcome=Outcome.ACCEPTED)
+        logger.info("message %s: accepted by %s", report.message_id, routes, extra=known)
+    else:
+        _log_failed(report)
+    if logger.isEnabledFor(logging.DEBUG):
+        _log_recipients(report)
+
+
+def _log_overcome(report: DeliveryReport, attempt: Attempt) -> None:
+    failure = attempt.failure
+    assert failure is not None
+    logger.warning(
+        "message %s: not yet by %s at %s (%s): %s",
+        report.message_id,
+        attempt.route,
+        attempt.stage,
+        failure.cause,
+        words_of(str(attempt.reply) if attempt.reply is not None else failure.detail),
+        extra=log_fields(
+            message_id=report.message_id,
+            route=attempt.route,
+            cause=failure.cause,
+            stage=attempt.stage,
+            outcome=Outcome.DEFERRED,
+        ),
+    )
+
+
+def _log_failed(report: DeliveryReport) -> None:
+    by_outcome = (
+        (Outcome.ACCEPTED, report.accepted),
+        (Outcome.REJECTED, report.rejected),
+        (Outcome.DEFERRED, report.deferred),
+        (Outcome.UNKNOWN, report.unknown),
+    )
+    counts = ", ".join(f"{len(addresses)} {outcome}" for outcome, addresses in by_outcome if addresses)
+    failed = [one for one in report.recipients.values() if one.outcome is not Outcome.ACCEPTED]
+    # The worst, where they differ: nobody knows whether it has the message, and only a person can find out.
+    worst = next((one for one in failed if one.outcome is Outcome.UNKNOWN), failed[0])
+    failure = worst.failure
+    said = "" if failure is None else str(failure.reply) if failure.reply is not None else failure.detail
+    logger.log(
+        logging.ERROR if worst.outcome is Outcome.UNKNOWN else logging.WARNING,
+        "message %s: %s (%s)%s",
+        report.message_id,
+        counts,
+        ", ".join(sorted({str(one.cause) for one in failed if one.cause is not None})),
+        f": {words_of(said)}" if said else "",
+        extra=log_fields(
+            message_id=report.message_id,
+            route=worst.route,
+            cause=worst.cause,
+            stage=failure.stage if failure is not None else None,
+            outcome=worst.outcome,
+        ),
+    )
+
+
+def _log_recipients(report: DeliveryReport) -> None:
+    """The only records with addresses."""
+    is_masked = conf.get().mask_addresses
+    for address, one in report.recipients.items():
+        shown = printable(address)
+        known = log_fields(message_id=report.message_id, route=one.route, cause=one.cause, outcome=one.outcome)
+        logger.debug("%s: %s", masked(shown) if is_masked else shown, one.outcome, extra=known)

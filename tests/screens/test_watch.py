@@ -10,6 +10,7 @@ import pytest
 from tests.screens.terminal import CTRL_C, ROOT, Site
 from tests.servers.ground import wait_until
 
+pytestmark = pytest.mark.timeout(180)  # many processes, on a machine that may be busy
 WATCH = ("email_outbox", "status", "--watch")
 # rich's colours are SGR parameters 30 to 37, 90 to 97, or 38;…
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")

@@ -22,7 +22,7 @@ def test_a_terminal_gets_a_view_that_follows_the_outbox_until_ctrl_c(site: Site)
     with site.terminal(*WATCH) as terminal:
         terminal.wait_for("HEALTHY queued 0")
         site.queue("ada@example.com")
-        terminal.wait_for("UNHEALTHY messages are due and no worker was seen lately")
+        terminal.wait_for("UNHEALTHY messages are due and no worker was seen")
         terminal.wait_for("1 due now")
         terminal.type(CTRL_C)
         assert terminal.end() == 1

@@ -1,7 +1,9 @@
 """A watch outlives its database."""
 
+import django
 import pytest
 from django.db.utils import OperationalError
+from django.test import override_settings
 
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.management.screens.looking import Looker
@@ -32,10 +34,20 @@ def watched(*found: OutboxView | Exception) -> tuple[Health, list[str]]:
     return health, lines
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_database_that_is_away_is_said_once_and_asked_again() -> None:
+@pytest.fixture
+def view(transactional_db: None) -> OutboxView:
+    """An empty outbox, with which all is well."""
+    mailers = {
+        "default": {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": {"using": "smtp"}},
+        "smtp": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "127.0.0.1"}},
+    }
+    older = {"EMAIL_BACKEND": "reliable_email.backends.DefaultMailer"} if django.VERSION < (6, 1) else {}
+    with override_settings(MAILERS=mailers, **older):
+        return Looker("default").look()
+
+
+def test_a_database_that_is_away_is_said_once_and_asked_again(view: OutboxView) -> None:
     """When it is back, so is the view."""
-    view = Looker("default").look()
     away = OperationalError("connection refused\nIs the server running?")
     health, lines = watched(view, away, away, view)
     assert health is Health.HEALTHY
@@ -46,8 +58,7 @@ def test_a_database_that_is_away_is_said_once_and_asked_again() -> None:
     ]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_who_gives_up_while_it_is_away_gets_no_healthy_verdict() -> None:
+def test_who_gives_up_while_it_is_away_gets_no_healthy_verdict(view: OutboxView) -> None:
     """Nothing is known then."""
-    assert watched(Looker("default").look(), OperationalError("gone"))[0] is Health.UNHEALTHY
+    assert watched(view, OperationalError("gone"))[0] is Health.UNHEALTHY
     assert watched()[0] is Health.UNHEALTHY

@@ -3,7 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMultiAlternatives
+from django.utils.html import format_html
 
 from demo.live.troubles import GREYLISTED, NEWS, NOBODY, SHOP
 from reliable_email.delivery.submission import DeliveryOptions, Priority
@@ -26,7 +27,8 @@ class Letter:
 
     def send(self) -> None:
         """By the project's default mailer: into the outbox."""
-        message = EmailMessage(self.subject, self.text, self.sender, [self.recipient])
+        message = EmailMultiAlternatives(self.subject, self.text, self.sender, [self.recipient])
+        message.attach_alternative(format_html("<h1>{}</h1><p>{}</p>", self.subject, self.text), "text/html")
         message.delivery_options = DeliveryOptions(priority=self.priority)  # type: ignore[attr-defined]
         message.send()
 

@@ -13,6 +13,7 @@ from tests.demo.live import Live, is_running, live
 from tests.demo.visitor import Visitor
 from tests.servers.ground import wait_until
 
+pytestmark = pytest.mark.timeout(180)  # several processes, on a machine that may be busy
 HERE_ALONE = ("--port", "0", "--calm", "--quiet")
 
 
@@ -111,7 +112,6 @@ def test_no_worker_outlives_it(tmp_path: Path) -> None:
         wait_until(lambda: not is_running(worker), "the end of the worker", running.said)
 
 
-@pytest.mark.timeout(120)
 def test_there_is_mail_and_trouble_by_itself(tmp_path: Path) -> None:
     """Without a click."""
     with live(tmp_path, "--port", "0") as running:

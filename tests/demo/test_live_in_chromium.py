@@ -8,7 +8,7 @@ import pytest
 from tests.demo.live import Live, live
 from tests.services import require
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
@@ -19,7 +19,6 @@ def running(tmp_path: Path) -> Iterator[Live]:
         yield found
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_provider_is_broken_and_mended_and_a_mail_followed(running: Live, tmp_path: Path, width: int) -> None:
     """The page brings itself up to date; nothing is wider than the window, and the console has nothing to say."""

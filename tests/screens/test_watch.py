@@ -10,6 +10,7 @@ import pytest
 from tests.screens.terminal import CTRL_C, ROOT, Site
 from tests.servers.ground import wait_until
 
+pytestmark = pytest.mark.timeout(180)  # many processes, on a machine that may be busy
 WATCH = ("email_outbox", "status", "--watch")
 # rich's colours are SGR parameters 30 to 37, 90 to 97, or 38;…
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
@@ -21,7 +22,7 @@ def test_a_terminal_gets_a_view_that_follows_the_outbox_until_ctrl_c(site: Site)
     with site.terminal(*WATCH) as terminal:
         terminal.wait_for("HEALTHY queued 0")
         site.queue("ada@example.com")
-        terminal.wait_for("UNHEALTHY messages are due and no worker was seen within a day")
+        terminal.wait_for("UNHEALTHY messages are due and no worker was seen")
         terminal.wait_for("1 due now")
         terminal.type(CTRL_C)
         assert terminal.end() == 1

@@ -14,6 +14,8 @@ from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.screens.terminal import CTRL_C, ROOT, Site
 
+pytestmark = pytest.mark.timeout(180)  # many processes, on a machine that may be busy
+
 
 def test_a_terminal_shows_what_the_worker_does(folder: Path) -> None:
     """Its transactions, the outbox, its routes; what stays at the end is the last view and the sum."""

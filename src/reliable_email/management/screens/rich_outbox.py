@@ -32,6 +32,8 @@ _STATES = {
     State.UNKNOWN: "bold magenta",
     State.PARKED: "bold yellow",
 }
+# A terminal has few lines: the others are shown while there is something in them.
+_ALWAYS = (State.QUEUED, State.UNKNOWN, State.PARKED, State.ACCEPTED)
 _WORKERS_AT_MOST = 8
 _SILENT_SECONDS = 60.0
 
@@ -62,6 +64,8 @@ class RichOutbox:
         table.add_column(style="dim")
         for name, count in found.recipients.items():
             state = State(name)
+            if not count and state not in _ALWAYS:
+                continue
             note = queued_words(found) if state is State.QUEUED else ""
             if state is State.ACCEPTED and self._accepted.in_the_last_minute:
                 note = f"{self._accepted.in_the_last_minute:,} in the last minute"
@@ -112,9 +116,9 @@ def _routes(routes: Sequence[RouteView]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for route in routes:
         said = Text(printable(route.use), style="green" if route.is_in_use else "bold yellow")
-        if route.evidence:
-            said.append(f"\n{printable(route.evidence)}", style="not bold dim")
         table.add_row(Text(f"  {route.alias}"), said)
+        if route.evidence:
+            table.add_row("", Text(printable(route.evidence), style="dim", no_wrap=True, overflow="ellipsis"))
     return table
 
 

@@ -63,7 +63,13 @@ def watch_screen(console: "Console | None", write: Callable[[str], object]) -> I
         yield screen
 
 
-def watch(look: Callable[[], OutboxView], screen: WatchScreen, *, using: str) -> Health:
+def watch(
+    look: Callable[[], OutboxView],
+    screen: WatchScreen,
+    *,
+    using: str,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Health:
     """Look every second until Ctrl-C or SIGTERM; the verdict at that moment."""
     verdict = Health.UNHEALTHY
     title = f"outbox, database {using!r}; Ctrl-C ends"
@@ -79,7 +85,7 @@ def watch(look: Callable[[], OutboxView], screen: WatchScreen, *, using: str) ->
                 else:
                     verdict = view.verdict
                     screen.show(title, view)
-                time.sleep(_SECONDS)
+                sleep(_SECONDS)
         except KeyboardInterrupt:
             return verdict
 

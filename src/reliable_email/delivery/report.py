@@ -5,26 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parseaddr
-from enum import StrEnum
 
 from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.words import Outcome
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
+__all__ = ["Attempt", "DeliveryReport", "Outcome", "RecipientOutcome", "Recipients", "address_key", "bare_address"]
+
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-
-
-class Outcome(StrEnum):
-    """Per recipient. After a direct send one of the first four; the others belong to the outbox."""
-
-    ACCEPTED = "accepted"  # a provider answered 2yz to the whole message
-    REJECTED = "rejected"  # it will not be tried again
-    DEFERRED = "deferred"  # not taken, and trying again later makes sense
-    UNKNOWN = "unknown"  # it may have been taken; RFC 1047
-    QUEUED = "queued"
-    PARKED = "parked"  # waits for a person
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

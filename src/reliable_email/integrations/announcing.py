@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from reliable_email import conf, signals
+from reliable_email import signals
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -15,6 +15,8 @@ def connect() -> None:
 
 
 def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
+    from reliable_email import conf
+
     announce = _announcer(conf.get().announce)
     if announce is None:
         return

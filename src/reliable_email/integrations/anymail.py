@@ -8,8 +8,6 @@ from typing import Any
 
 from django.apps import apps
 
-from reliable_email.outbox.suppressed import suppress
-
 # A mailbox that bounced may come back to life; who complained does not want mail.
 BOUNCE_LIFETIME = timedelta(days=180)
 
@@ -24,6 +22,8 @@ def connect() -> None:
 
 def note(sender: object, event: Any, esp_name: str, **kwargs: object) -> None:
     """Take a bounce that lasts, or a complaint, down; see anymail's `AnymailTrackingEvent`."""
+    from reliable_email.outbox.suppressed import suppress
+
     if not event.recipient:
         return
     if event.event_type == "complained":

@@ -323,7 +323,7 @@ assert not touched, touched
 
 
 def test_starting_and_checking_open_nothing() -> None:
-    """No socket, no name, no database, and no mailer is built; what sends mail is not even imported before it is used."""
+    """No socket, no name, no database, no mailer is built; what sends mail is not imported before it is used."""
     subprocess.run([sys.executable, "-c", SITE], check=True, timeout=60, capture_output=True)
 
 

@@ -34,6 +34,7 @@ from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.stored import missing_keys
 from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.telling import tell_rescued, tell_settled
+from reliable_email.outbox.together import Together
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -105,6 +106,7 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
+        self._journal = Together(options.using, options.keyring)
         self._tallies = Tallies()
         self._in_hand: dict[int, list[int]] = {}
         self._prune_at = 0.0
@@ -250,6 +252,7 @@ class Worker:
             self,
             routes_of=self.routes_of,
             store=self._store,
+            journal=self._journal,
             suspects=self._suspects,
         )
         try:

@@ -27,7 +27,7 @@ from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
 from reliable_email.outbox.prune import prune
-from reliable_email.outbox.reconnect import AWAY, drop_connection
+from reliable_email.outbox.reconnect import AWAY, drop_connection, insist
 from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
@@ -41,6 +41,7 @@ logger = logging.getLogger("reliable_email.outbox")
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
 _PRUNE_SECONDS = 3600.0
+_LEAVE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,11 +229,16 @@ class Worker:
 
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
+        using = self.options.using
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: presence.abandon(using, self.name),
+            self._rescue,
+            lambda: self._tallies.write(using),
+            lambda: presence.leave(using, self.name, self.transactions),
+        )
         try:
-            presence.abandon(self.options.using, self.name)
-            self._rescue()
-            self._tallies.write(self.options.using)
-            presence.leave(self.options.using, self.name, self.transactions)
+            for step in steps:
+                insist(using, step, seconds=_LEAVE_SECONDS)  # a deadlock with other workers passes
         except AWAY as error:
             logger.warning("The database is away; other workers will take back what was in hand: %s", error)
         connections[self.options.using].close()

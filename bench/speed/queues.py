@@ -133,16 +133,21 @@ class Site:
             )
             began_at = time.perf_counter()
             first_at = 0.0
-            first = taken = 0
+            first = taken = polls = 0
+            kilobytes = 0
             last_at = began_at
             while taken < count and time.perf_counter() < (first_at or began_at + _START_SECONDS - seconds) + seconds:
                 time.sleep(_POLL_SECONDS)
+                polls += 1
+                if polls % 10 == 0:
+                    kilobytes = max(kilobytes, _peak_kilobytes(process.pid))
                 now_taken = self.sink.counts()[0] - before
                 if now_taken != taken:
                     taken, last_at = now_taken, time.perf_counter()
                 if taken and not first_at:
                     first_at, first = time.perf_counter(), taken
-            megabytes = _end(process, at_once=taken < count) / 1024
+            kilobytes = max(kilobytes, _peak_kilobytes(process.pid))
+            _end(process, at_once=taken < count)
         if not taken:
             raise SystemExit(f"{self.queue.name} sent nothing: {log.read_text()[-2000:]}")
         return Drained(
@@ -150,33 +155,36 @@ class Site:
             steady_rate=(taken - first) / max(last_at - first_at, _POLL_SECONDS),
             connections=self.sink.counts()[1] - connections_before,
             count=taken,
-            megabytes=megabytes,
+            megabytes=kilobytes / 1024,
         )
 
 
-def _end(process: "subprocess.Popen[bytes]", *, at_once: bool) -> int:
-    """End a program and its children; the peak memory of the largest of them, in kilobytes."""
-    if not at_once:
-        until = time.monotonic() + 3.0
-        while time.monotonic() < until:
-            pid, _, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = 0
-                return int(usage.ru_maxrss)
-            time.sleep(_POLL_SECONDS)
+def _peak_kilobytes(pid: int) -> int:
+    """The peak resident memory of the largest process of a tree; 0 where it has ended."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    own = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    return max([own, *(_peak_kilobytes(int(child)) for child in children)])
+
+
+def _end(process: "subprocess.Popen[bytes]", *, at_once: bool) -> None:
+    """Let a program end by itself, or end it and its children."""
+    try:
+        if not at_once:
+            process.wait(3.0)
+            return
+    except subprocess.TimeoutExpired:
+        pass
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        until = time.monotonic() + 3.0
-        while time.monotonic() < until:
-            pid, _, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = 0
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                return int(usage.ru_maxrss)
-            time.sleep(_POLL_SECONDS)
-    raise SystemExit("a worker could not be ended")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3.0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What became of a message, for every recipient: the value that callers find at `message.delivery`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parseaddr
@@ -71,6 +71,16 @@ class Recipients(Mapping[str, RecipientOutcome]):
 
     def __len__(self) -> int:
         return len(self._outcomes)
+
+    # Mapping's own would look every address up again by its spelling.
+
+    def items(self) -> ItemsView[str, RecipientOutcome]:
+        """Addresses and outcomes."""
+        return self._outcomes.items()
+
+    def values(self) -> ValuesView[RecipientOutcome]:
+        """Outcomes alone."""
+        return self._outcomes.values()
 
     def __repr__(self) -> str:
         return f"Recipients({self._outcomes!r})"

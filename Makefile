@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench docs site \
+.PHONY: help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
 	compare soak recovery build clean
 
 RUN := tools/uv run --locked --all-extras
@@ -47,8 +47,14 @@ chaos: ## cut every connection at every byte, kill and suspend a worker at every
 measure-replies: ## how well replies are understood: make measure-replies FILE=replies.tsv
 	$(RUN) python tools/measure_replies.py $(FILE)
 
-bench: ## how fast, beside Django and Nodemailer (bench/README.md; ARGS="content")
-	$(RUN) python -W ignore -m bench.speed $(ARGS)
+bench: ## how fast, beside the clients and queues that sites use (bench/README.md; ARGS="--quick", ARGS="wire content")
+	tools/uv venv --quiet --allow-existing .venvs/compare
+	tools/uv pip install --quiet --python .venvs/compare -r bench/speed/requirements.txt -e '.[postgres]'
+	@if command -v npm >/dev/null && [ ! -d tests/servers/node/node_modules ]; then npm ci --silent --prefix tests/servers/node || true; fi
+	.venvs/compare/bin/python -W ignore -m bench.speed $(ARGS)
+
+profile: ## where the time of enqueue, drain and send goes, as trees in var/profile (ARGS="drain")
+	$(RUN) python -W ignore -m bench.speed.profile $(ARGS)
 
 docs: ## the pages that are written by the code: docs/reference, troubleshooting.md, failover.md and deliverability.md
 	$(RUN) python -W ignore tools/write_troubleshooting.py

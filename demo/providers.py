@@ -9,10 +9,9 @@ import django
 from django.test.utils import override_settings
 
 from demo.faults import Misfortune, Plan
+from reliable_email.delivery import lent
 from reliable_email.delivery.memory import MemoryRouteStateStore
-from reliable_email.delivery.state import register_store
 from reliable_email.smtp import pool
-from reliable_email.store import route_state
 from reliable_email.testing import certificates
 from reliable_email.testing.server import ScriptedServer
 from reliable_email.testing.simulated import simulated
@@ -77,10 +76,10 @@ def in_use(providers: Providers) -> Iterator[None]:
 @contextmanager
 def _state_of_its_own() -> Iterator[None]:
     """What is learned here of "gmail" is no news of the project's own route of that name, nor of the next run."""
-    memory = MemoryRouteStateStore()
-    register_store(lambda: memory)
+    memory, usual = MemoryRouteStateStore(), lent.store_factory
+    lent.register_store(lambda: memory)
     try:
         yield
     finally:
         pool.reset()
-        route_state.connect()
+        lent.register_store(usual)

@@ -1,4 +1,4 @@
-"""One client and one job: `python -m bench.speed.client NAME PORT COUNT CONNECTIONS [cold]` prints what it took.
+"""One client and one job: `python -m bench.speed.client NAME PORT COUNT CONNECTIONS [cold] [flight=N]` prints its cost.
 
 A process of its own for each measurement. One message goes before the clock starts: a site has its code loaded.
 """
@@ -18,11 +18,11 @@ BACKENDS = {
 }
 
 
-def main(name: str, port: int, count: int, connections: int, *, is_warm: bool) -> None:
+def main(name: str, port: int, count: int, connections: int, *, is_warm: bool, flight: int) -> None:
     """Send `count` messages over `connections`, each fed by a thread of its own; print seconds and CPU seconds."""
-    settings.configure(
-        DEFAULT_FROM_EMAIL="shop@example.org", USE_TZ=True, SECRET_KEY="bench", **_mailer(BACKENDS[name], port)
-    )
+    options: dict[str, Any] = {"flight": flight, "on_unknown": "resend"} if flight else {}
+    mailer = mailer_settings(BACKENDS[name], host="127.0.0.1", port=port, **options)
+    settings.configure(DEFAULT_FROM_EMAIL="shop@example.org", USE_TZ=True, SECRET_KEY="bench", **mailer)
     django.setup()
     from bench.speed.sample import message
 
@@ -43,10 +43,12 @@ def main(name: str, port: int, count: int, connections: int, *, is_warm: bool) -
     print(json.dumps({"seconds": seconds, "cpu": cpu}))
 
 
-def _mailer(backend: str, port: int) -> dict[str, Any]:
+def mailer_settings(backend: str, **options: Any) -> dict[str, Any]:
+    """The settings of a site whose mail goes out by this backend."""
     if django.VERSION >= (6, 1):
-        return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": {"host": "127.0.0.1", "port": port}}}}
-    return {"EMAIL_BACKEND": backend, "EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": port}
+        return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
+    names = {"username": "EMAIL_HOST_USER", "password": "EMAIL_HOST_PASSWORD"}
+    return {"EMAIL_BACKEND": backend} | {names.get(name, f"EMAIL_{name.upper()}"): one for name, one in options.items()}
 
 
 def _send(messages: list[Any], sent: list[int]) -> None:
@@ -57,4 +59,5 @@ def _send(messages: list[Any], sent: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:5]), is_warm="cold" not in sys.argv)
+    flights = [int(word.removeprefix("flight=")) for word in sys.argv if word.startswith("flight=")]
+    main(sys.argv[1], *map(int, sys.argv[2:5]), is_warm="cold" not in sys.argv, flight=flights[0] if flights else 0)

@@ -2,21 +2,20 @@
 
 import email.policy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
-from bench.speed.rows import Row, medians
+from bench.speed.rows import OURS, Row, Scale, medians
 from bench.speed.sample import message
 from reliable_email.delivery.content import build_submission
 
 _COUNT = 300
-_TURNS = 7
 
 
-def rows() -> list[Row]:
+def rows(scale: Scale) -> Iterator[Row]:
     """One for each kind of message."""
     kinds: dict[str, Callable[[int], EmailMessage]] = {
         "text and HTML": message,
@@ -24,16 +23,24 @@ def rows() -> list[Row]:
         "beyond ASCII": _beyond_ascii,
         "an attachment of 100 kB": _attachment,
     }
-    return [_row(kind, [make(number) for number in range(_COUNT)]) for kind, make in kinds.items()]
+    count = scale.count(_COUNT)
+    for kind, make in kinds.items():
+        goal = 10.0 if make is message else None
+        yield _row(kind, [make(number) for number in range(count)], turns=scale.turns * 2 + 1, goal=goal)
 
 
-def _row(kind: str, messages: Sequence[EmailMessage]) -> Row:
+def _row(kind: str, messages: Sequence[EmailMessage], *, turns: int, goal: float | None) -> Row:
     measure = {
         "Django": lambda: _microseconds(_by_django, messages),
-        "reliable_email": lambda: _microseconds(build_submission, messages),
+        OURS: lambda: _microseconds(build_submission, messages),
     }
-    figures = medians(measure, turns=_TURNS)
-    return Row(what=f"CPU to serialise: {kind}", unit="µs", figures=figures, more_is_better=False)
+    return Row(
+        what=f"CPU to serialise: {kind}",
+        unit="µs",
+        figures=medians(measure, turns=turns),
+        more_is_better=False,
+        goals={"Django": goal} if goal is not None else {},
+    )
 
 
 def _microseconds(write: Callable[[EmailMessage], object], messages: Sequence[EmailMessage]) -> float:

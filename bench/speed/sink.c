@@ -1,13 +1,15 @@
 /* sink: takes every message and keeps none. Prints its port, serves until it is killed.
  *
- * One thread and poll(2), so that a benchmark on two processors measures the client. It announces PIPELINING, and
- * answers whatever it is told; only DATA and the lone dot change what it expects. */
+ * One thread and poll(2), so that a benchmark on two processors measures the client. It announces PIPELINING and
+ * CHUNKING, and answers whatever it is told; only DATA, BDAT and the lone dot change what it expects. `XCOUNT` is
+ * answered with what it has taken so far, on how many connections. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/prctl.h>
@@ -19,13 +21,15 @@ enum { CLIENTS = 64, INPUT = 1 << 16, OUTPUT = 1 << 14 };
 struct client {
     char input[INPUT];
     size_t filled;
-    int in_content;
+    size_t chunk_left; /* of BDAT */
+    int in_content, is_last_chunk, has_sent;
 };
 
 static struct pollfd polled[CLIENTS + 1];
 static struct client clients[CLIENTS + 1];
 static char output[OUTPUT];
 static size_t written;
+static unsigned long message_count, connection_count; /* connections that brought a message */
 
 static void say(const char *reply) {
     size_t length = strlen(reply);
@@ -35,18 +39,41 @@ static void say(const char *reply) {
     }
 }
 
+static void take(struct client *client) {
+    message_count++;
+    connection_count += !client->has_sent;
+    client->has_sent = 1;
+    say("250 2.0.0 taken\r\n");
+}
+
+static void end_chunk(struct client *client) {
+    if (client->is_last_chunk)
+        take(client);
+    else
+        say("250 2.0.0 ok\r\n");
+}
+
 /* Answers one line without its line feed; 1 when the connection is over. */
 static int answer(struct client *client, const char *line) {
     if (client->in_content) {
         if (strcmp(line, ".\r") == 0) {
             client->in_content = 0;
-            say("250 2.0.0 taken\r\n");
+            take(client);
         }
     } else if (strncasecmp(line, "DATA", 4) == 0) {
         client->in_content = 1;
         say("354 go on\r\n");
+    } else if (strncasecmp(line, "BDAT ", 5) == 0) {
+        client->chunk_left = strtoul(line + 5, NULL, 10);
+        client->is_last_chunk = strcasestr(line, "LAST") != NULL;
+        if (!client->chunk_left)
+            end_chunk(client);
     } else if (strncasecmp(line, "EHLO", 4) == 0) {
-        say("250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+        say("250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+    } else if (strncasecmp(line, "XCOUNT", 6) == 0) {
+        char counts[64];
+        snprintf(counts, sizeof counts, "250 %lu %lu\r\n", message_count, connection_count);
+        say(counts);
     } else if (strncasecmp(line, "QUIT", 4) == 0) {
         say("221 2.0.0 bye\r\n");
         return 1;
@@ -65,7 +92,17 @@ static int serve(int socket, struct client *client) {
     written = 0;
     char *start = client->input, *end = client->input + client->filled, *feed;
     int is_over = 0;
-    while (!is_over && (feed = memchr(start, '\n', (size_t)(end - start)))) {
+    while (!is_over) {
+        if (client->chunk_left) {
+            size_t here = (size_t)(end - start) < client->chunk_left ? (size_t)(end - start) : client->chunk_left;
+            start += here;
+            client->chunk_left -= here;
+            if (client->chunk_left)
+                break;
+            end_chunk(client);
+        }
+        if (!(feed = memchr(start, '\n', (size_t)(end - start))))
+            break;
         *feed = 0;
         is_over = answer(client, start);
         start = feed + 1;
@@ -108,7 +145,8 @@ int main(void) {
                 setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
                 polled[i] = (struct pollfd){.fd = client, .events = POLLIN};
                 clients[i].filled = 0;
-                clients[i].in_content = 0;
+                clients[i].chunk_left = 0;
+                clients[i].in_content = clients[i].is_last_chunk = clients[i].has_sent = 0;
                 if (write(client, "220 sink.test ESMTP\r\n", 21) < 0)
                     polled[i].fd = -1;
             } else if (client >= 0) {

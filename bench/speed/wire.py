@@ -1,7 +1,7 @@
 """Messages a second and round trips a message, over links with a delay and without, beside Django and Nodemailer.
 
 The server is a sink of our own in C (`sink.c`, needs gcc); the delay is `link`. Nodemailer takes part where node and
-its package are installed (tests/servers/node, `npm ci`).
+its package are installed (tests/servers/node, `npm ci`). Flights go to a real Postfix.
 """
 
 import contextlib
@@ -9,94 +9,126 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.speed.rows import Row, medians
+from bench.speed.rows import OURS, Row, Scale, medians
+from bench.speed.servers import link, postfix, sink
 
 _HERE = Path(__file__).parent
 _NODEMAILER = _HERE.parent.parent / "tests" / "servers" / "node" / "node_modules" / "nodemailer"
-_PYTHON_CLIENTS = ("Django", "reliable_email")
-_TURNS = 3
+_FLIGHT = 20
 
 Result = dict[str, float]
 
 
-def rows() -> list[Row]:
-    """Rates, CPU and exact counts; nothing, with the reason on stderr, where there is no C compiler."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        print("wire: skipped, there is no C compiler for the sink", file=sys.stderr)
-        return []
-    with _sink(compiler) as port:
-        return [
-            _round_trips(port),
-            _cpu(port),
-            _rate(port, count=2000, connections=1, delay=0.0, clients=_clients()),
-            *(
-                _rate(port, count=count * connections, connections=connections, delay=delay, clients=_clients())
-                for delay, count in ((0.02, 60), (0.08, 40))
-                for connections in (1, 5)
-            ),
-        ]
+def rows(scale: Scale) -> Iterator[Row]:
+    """Rates, CPU and exact counts.
+
+    Raises:
+        Missing: there is no C compiler.
+    """
+    with sink() as server:
+        yield _round_trips(server.port)
+        yield _cpu(server.port, scale)
+        yield _rate(server.port, scale, count=2000, connections=1, delay=0.0, goals={"Django": 8.0})
+        for delay, count in ((0.02, 60), (0.08, 30)):
+            for connections in (1, 5):
+                yield _rate(
+                    server.port,
+                    scale,
+                    count=count * connections,
+                    connections=connections,
+                    delay=delay,
+                    goals={"Django": 3.8, "Nodemailer": 1.9},
+                )
+
+
+def flight_rows(scale: Scale) -> Iterator[Row]:
+    """Flights of 20 to a real Postfix.
+
+    Raises:
+        Missing: there is no Postfix, or this is not root.
+    """
+    with postfix() as port:
+        for delay, count, goal in ((0.02, 30, 40.0), (0.08, 12, 50.0)):
+            measure = {
+                "Django": _measure("Django", port, count, 1, delay),
+                OURS: _measure(OURS, port, scale.count(1000), 1, delay, f"flight={_FLIGHT}"),
+            }
+            yield Row(
+                what=f"flights of {_FLIGHT} to Postfix, {delay * 1000:.0f} ms round trip, 1 connection",
+                unit="messages/s",
+                figures=medians(measure, turns=scale.turns),
+                goals={"Django": goal},
+            )
 
 
 def _clients() -> tuple[str, ...]:
     if shutil.which("node") and _NODEMAILER.is_dir():
-        return ("Django", "Nodemailer", "reliable_email")
+        return ("Django", "Nodemailer", OURS)
     print("wire: without Nodemailer, which is not installed", file=sys.stderr)
-    return _PYTHON_CLIENTS
+    return ("Django", OURS)
 
 
-def _rate(port: int, *, count: int, connections: int, delay: float, clients: tuple[str, ...]) -> Row:
-    def measure(client: str) -> Callable[[], float]:
-        def run() -> float:
-            with _link(port, delay) if delay else contextlib.nullcontext((port, None)) as (link_port, _):
-                return count / _run(client, link_port, count, connections)["seconds"]
-
-        return run
-
+def _rate(port: int, scale: Scale, *, count: int, connections: int, delay: float, goals: dict[str, float]) -> Row:
+    count = scale.count(count) if not delay else count
+    measure = {client: _measure(client, port, count, connections, delay) for client in _clients()}
     plural = "connection" if connections == 1 else "connections"
     return Row(
         what=f"build and send, {delay * 1000:.0f} ms round trip, {connections} {plural}",
         unit="messages/s",
-        figures=medians({client: measure(client) for client in clients}, turns=_TURNS),
+        figures=medians(measure, turns=scale.turns),
+        goals=goals,
     )
 
 
-def _cpu(port: int) -> Row:
+def _measure(client: str, port: int, count: int, connections: int, delay: float, *words: str) -> Callable[[], float]:
+    def run() -> float:
+        with contextlib.ExitStack() as links:
+            to = links.enter_context(link(port, delay)).port if delay else port
+            return count / _run(client, to, count, connections, *words)["seconds"]
+
+    return run
+
+
+def _cpu(port: int, scale: Scale) -> Row:
+    count = scale.count(1000)
     measure = {
-        client: (lambda client=client: _run(client, port, 1000, 1)["cpu"] / 1000 * 1e6)  # type: ignore[misc]
+        client: (lambda client=client: _run(client, port, count, 1)["cpu"] / count * 1e6)  # type: ignore[misc]
         for client in _clients()
     }
     return Row(
         what="CPU of the client to build and send, one connection",
         unit="µs",
-        figures=medians(measure, turns=_TURNS),
+        figures=medians(measure, turns=scale.turns),
         more_is_better=False,
     )
 
 
 def _round_trips(port: int) -> Row:
-    """What two more batches cost divided by their messages: the set-up of the connection is not counted."""
+    """What forty more messages cost, divided by forty: the set-up of the connection is not counted."""
     figures = {}
     for client in _clients():
         few, many = (_turns(client, port, count) for count in (20, 60))
         figures[client] = (many - few) / 40
-    return Row(what="round trips a message (counted)", unit="", figures=figures, more_is_better=False)
+    return Row(
+        what="round trips a message, one connection (counted)",
+        unit="",
+        figures=figures,
+        more_is_better=False,
+        at_most=1.05,
+    )
 
 
 def _turns(client: str, port: int, count: int) -> int:
-    with _link(port, 0.002) as (link_port, link):
-        _run(client, link_port, count, 1, "cold")  # one connection, and so one line
-        assert link is not None
-        assert link.stdout is not None
-        return int(link.stdout.readline().split()[1])
+    with link(port, 0.002) as counted:
+        _run(client, counted.port, count, 1, "cold")  # one connection, and so one line
+        return counted.turns()
 
 
-def _run(client: str, port: int, count: int, connections: int, *temperature: str) -> Result:
-    job = [str(port), str(count), str(connections), *temperature]
+def _run(client: str, port: int, count: int, connections: int, *words: str) -> Result:
+    job = [str(port), str(count), str(connections), *words]
     if client == "Nodemailer":
         command = ["node", str(_HERE / "nodemailer.mjs"), str(_NODEMAILER), *job]
     else:
@@ -104,29 +136,3 @@ def _run(client: str, port: int, count: int, connections: int, *temperature: str
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     result: Result = json.loads(done.stdout.splitlines()[-1])
     return result
-
-
-@contextlib.contextmanager
-def _sink(compiler: str) -> Iterator[int]:
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "sink"
-        subprocess.run([compiler, "-O2", "-o", str(program), str(_HERE / "sink.c")], check=True)
-        with _program([str(program)]) as (port, _):
-            yield port
-
-
-@contextlib.contextmanager
-def _link(port: int, delay: float) -> Iterator[tuple[int, "subprocess.Popen[str] | None"]]:
-    with _program([sys.executable, "-m", "bench.speed.link", str(port), str(delay)]) as started:
-        yield started
-
-
-@contextlib.contextmanager
-def _program(command: list[str]) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
-    """A program that prints its port first."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline()), process
-        finally:
-            process.kill()

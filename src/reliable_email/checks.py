@@ -1,12 +1,36 @@
-"""Registers the system checks; what they look at is in `diagnosis.configuration`, which `test_email` asks too."""
+"""Registers the system checks; what they look at is in `diagnosis.configuration`, which `test_email` asks too.
 
-from django.core.checks import Tags, register
+That is imported when a check runs: most processes run none.
+"""
 
-from reliable_email.diagnosis.configuration import check_configuration, check_deployment, configuration_messages
+from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["TAG", "check_configuration", "check_deployment", "configuration_messages", "register_all"]
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Tags, register
 
 TAG = getattr(Tags, "mail", "mail")  # Django has the tag from 6.1 on
+
+
+def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """See `diagnosis.configuration`."""
+    from reliable_email.diagnosis import configuration
+
+    return configuration.check_configuration(app_configs, **kwargs)
+
+
+def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """See `diagnosis.configuration`."""
+    from reliable_email.diagnosis import configuration
+
+    return configuration.check_deployment(app_configs, **kwargs)
+
+
+def configuration_messages() -> list[CheckMessage]:
+    """See `diagnosis.configuration`."""
+    from reliable_email.diagnosis import configuration
+
+    return configuration.configuration_messages()
 
 
 def register_all() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.core.management import call_command
 
-from reliable_email.delivery import filters, state
+from reliable_email.delivery import lent
 from reliable_email.delivery.report import Attempt, DeliveryReport
 from reliable_email.mailers import mailers as django_mailers
 from reliable_email.testing.reset import reset
@@ -89,9 +89,9 @@ TROUBLES = tuple(_troubles())
 def site(trouble: Trouble) -> Iterator[tuple[SimulatedServer, ScriptedServer]]:
     """A site whose default mailer fails over from a route with the trouble to one that is well."""
     reset()
-    lookup, factory = filters._lookup, state._factory
-    filters.register_suppressions(None)  # this site has no tables
-    state.register_store(None)
+    lookup, factory = lent.suppression_lookup, lent.store_factory
+    lent.register_suppressions(None)  # this site has no tables
+    lent.register_store(None)
     try:
         with trouble.start() as first, ScriptedServer() as second:
             options = {"timeout": 5, "max_attempts": 1, "local_hostname": "client.example.com"}
@@ -103,8 +103,8 @@ def site(trouble: Trouble) -> Iterator[tuple[SimulatedServer, ScriptedServer]]:
             with mailers(entries):
                 yield first, second
     finally:
-        filters.register_suppressions(lookup)
-        state.register_store(factory)
+        lent.register_suppressions(lookup)
+        lent.register_store(factory)
         reset()
 
 

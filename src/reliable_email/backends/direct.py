@@ -155,8 +155,10 @@ def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:
                 f"BACKEND is reliable_email.backends.OutboxBackend, or leave it out."
             )
     before = _settled_before(known, resend=(options.on_unknown or on_unknown) is OnUnknown.RESEND)
-    recipients = tuple(one for one in submission.recipients if address_key(one) not in before)
-    return _Entry(message, replace(submission, recipients=recipients), before)
+    if before:
+        left = tuple(one for one in submission.recipients if address_key(one) not in before)
+        submission = replace(submission, recipients=left)
+    return _Entry(message, submission, before)
 
 
 def _settled_before(known: DeliveryReport | None, *, resend: bool) -> dict[str, RecipientOutcome]:

@@ -78,10 +78,13 @@ class Delivery:
         self._is_lone = len(routes) == 1
         self._last_failures: dict[str, Failure] = {}
         self._messages: list[MessageWay] = []
+        self._reports: list[DeliveryReport] | None = None  # when all is over
 
     @property
     def reports(self) -> list[DeliveryReport]:
         """What became of each submission, in order; as far as it is known, where `deliver` was interrupted."""
+        if self._reports is not None:
+            return self._reports
         return [message.report() for message in self._messages]
 
     def deliver(self, submissions: Iterable[Submission]) -> list[DeliveryReport]:
@@ -89,6 +92,7 @@ class Delivery:
 
         What is no failure of a route (Ctrl-C, the time limit of a task) is raised, and `reports` answers all the same.
         """
+        self._reports = None
         messages = self._messages = [
             MessageWay(one, [RecipientWay(address) for address in one.recipients], self._timeout) for one in submissions
         ]
@@ -97,7 +101,8 @@ class Delivery:
         except BaseException as error:
             self._note_interruption(error)
             raise
-        return self.reports
+        self._reports = [message.report() for message in messages]
+        return self._reports
 
     def _deliver(self, messages: list[MessageWay]) -> None:
         self._suppress(messages)

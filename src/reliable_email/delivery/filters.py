@@ -5,9 +5,10 @@ for direct sends and for the outbox alike and nobody who owns the route can forg
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from reliable_email.delivery import lent
 from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import address_key
 from reliable_email.smtp.deadline import Deadline
@@ -15,21 +16,11 @@ from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Transport, Verdict
 
-# Which of these addresses are on the suppression list, as they were given. Raises nothing.
-SuppressionLookup = Callable[[Sequence[str]], Collection[str]]
-
-_lookup: SuppressionLookup | None = None
-
-
-def register_suppressions(lookup: SuppressionLookup | None) -> None:
-    """Let direct sends ask this list; None for no list."""
-    global _lookup
-    _lookup = lookup
-
 
 def suppressed(addresses: Sequence[str]) -> Collection[str]:
     """Those of the addresses to which this site sends nothing."""
-    return _lookup(addresses) if _lookup is not None and addresses else ()
+    lookup = lent.suppression_lookup
+    return lookup(addresses) if lookup is not None and addresses else ()
 
 
 def is_allowed(address: str, only_to: Collection[str]) -> bool:

@@ -30,7 +30,9 @@ class MemoryRouteStateStore:
 
     def read(self, route: Route) -> BreakerState:
         """See `RouteStateStore`."""
-        state = self._states.get(route.alias, BreakerState(fingerprint=route.fingerprint))
+        state = self._states.get(route.alias)
+        if state is None:
+            state = self._states.setdefault(route.alias, BreakerState(fingerprint=route.fingerprint))
         return breaker.with_configuration(state, route.fingerprint)
 
     def ask(self, route: Route, *, sender_domain: str) -> Permission:

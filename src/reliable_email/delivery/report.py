@@ -1,30 +1,19 @@
 """What became of a message, for every recipient: the value that callers find at `message.delivery`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parseaddr
-from enum import StrEnum
 
 from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.words import Outcome
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
+__all__ = ["Attempt", "DeliveryReport", "Outcome", "RecipientOutcome", "Recipients", "address_key", "bare_address"]
+
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-
-
-class Outcome(StrEnum):
-    """Per recipient. After a direct send one of the first four; the others belong to the outbox."""
-
-    ACCEPTED = "accepted"  # a provider answered 2yz to the whole message
-    REJECTED = "rejected"  # it will not be tried again
-    DEFERRED = "deferred"  # not taken, and trying again later makes sense
-    UNKNOWN = "unknown"  # it may have been taken; RFC 1047
-    QUEUED = "queued"
-    PARKED = "parked"  # waits for a person
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +91,16 @@ class Recipients(Mapping[str, RecipientOutcome]):
 
     def __len__(self) -> int:
         return len(self._outcomes)
+
+    # Mapping's own would look every address up again by its spelling.
+
+    def items(self) -> ItemsView[str, RecipientOutcome]:
+        """Addresses and outcomes."""
+        return self._outcomes.items()
+
+    def values(self) -> ValuesView[RecipientOutcome]:
+        """Outcomes alone."""
+        return self._outcomes.values()
 
     def __repr__(self) -> str:
         return f"Recipients({self._outcomes!r})"

@@ -5,11 +5,11 @@ or read inside a caller's transaction (a rollback would undo it, a row lock woul
 implementation answers from what the process knows and writes later; it never raises.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from reliable_email.classification import Failure
+from reliable_email.delivery import lent
 from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
@@ -60,19 +60,10 @@ class RouteStateStore(Protocol):
         """Give back what was reserved and not used."""
 
 
-_factory: Callable[[], RouteStateStore] | None = None
-
-
-def register_store(factory: Callable[[], RouteStateStore] | None) -> None:
-    """Let another implementation be used from now on; None for the one in memory."""
-    global _factory
-    _factory = factory
-
-
 def choose_store() -> RouteStateStore:
     """The store for this send."""
-    if _factory is not None:
-        return _factory()
+    if lent.store_factory is not None:
+        return lent.store_factory()
     from reliable_email.delivery.memory import memory_store
 
     return memory_store

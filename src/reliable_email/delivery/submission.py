@@ -3,26 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from django.core.mail import EmailMessage
 
+from reliable_email.delivery.words import OnUnknown, Priority
 from reliable_email.smtp.transaction import Content
 
-
-class OnUnknown(StrEnum):
-    """What is done with a recipient whose outcome is unknown."""
-
-    HOLD = "hold"  # a person or a provider's event decides
-    RESEND = "resend"  # the same route again, with the same Message-ID
-
-
-class Priority(StrEnum):
-    """Which messages go first; high never waits behind bulk."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    BULK = "bulk"
+__all__ = ["DeliveryOptions", "OnUnknown", "Priority", "Submission"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

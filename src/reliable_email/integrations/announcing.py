@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from reliable_email import conf, signals
+from reliable_email import signals
 from reliable_email.delivery.logged import log_fields
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -16,6 +16,8 @@ def connect() -> None:
 
 
 def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
+    from reliable_email import conf
+
     announce = _announcer(conf.get().announce)
     if announce is None:
         return

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.apps import apps
 from django.db import transaction
 
 from reliable_email.backends.routes import MailerKind, all_mailers
@@ -25,11 +24,10 @@ BOUNCE_LIFETIME = timedelta(days=180)
 
 
 def connect() -> None:
-    """Listen, where django-anymail is installed."""
-    if apps.is_installed("anymail"):
-        from anymail.signals import tracking
+    """Listen; django-anymail must be installed."""
+    from anymail.signals import tracking
 
-        tracking.connect(note, dispatch_uid="reliable_email.events")
+    tracking.connect(note, dispatch_uid="reliable_email.events")
 
 
 def note(sender: object, event: Any, esp_name: str, **kwargs: object) -> None:

@@ -23,6 +23,7 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.foreign_fields import foreign_fields
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.side_door import outside_of_transactions
+from reliable_email.store import copying
 from reliable_email.store.clock import now_sql
 from reliable_email.store.inserts import Raw, Value, insert, insert_sql
 from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
@@ -152,12 +153,12 @@ def _write(using: str, drafts: Sequence[_Draft], options: QueueOptions, tracepar
                 new.append(n)
         plain = [n for n, draft in enumerate(drafts) if draft.digest is None]
         rows = [_message_row(connection, drafts[n], options, traceparent) for n in plain]
-        ids = insert(using, OutboxMessage, _MESSAGE_COLUMNS, rows, ids=True)
+        ids = _insert_messages(using, rows)
         messages |= {n: _instance(using, pk, row) for n, pk, row in zip(plain, ids, rows, strict=True)}
         new += plain
         point("enqueue:messages")
         recipients = [row for n in new for row in _recipient_rows(connection, messages[n].pk, drafts[n], options)]
-        insert(using, OutboxRecipient, _RECIPIENT_COLUMNS, recipients)
+        _insert_recipients(using, recipients)
         point("enqueue:recipients")
         # Registered inside: it runs after the caller's commit, or after this one.
         queued = [messages[n] for n in new]
@@ -183,6 +184,24 @@ def _write_at_once(using: str, draft: _Draft, options: QueueOptions, traceparent
     point("enqueue:end")
     transaction.on_commit(lambda: _after_commit(using, [message], options), using=using, robust=True)
     return message
+
+
+def _insert_messages(using: str, rows: Sequence[list[Value]]) -> list[int]:
+    """Their new primary keys, in order."""
+    if len(rows) < copying.ENOUGH or not copying.can_copy(connections[using]):
+        return insert(using, OutboxMessage, _MESSAGE_COLUMNS, rows, ids=True)
+    ids = copying.reserve_ids(using, OutboxMessage, len(rows))
+    copying.copy(
+        using, OutboxMessage, ("id", *_MESSAGE_COLUMNS), [[pk, *row] for pk, row in zip(ids, rows, strict=True)]
+    )
+    return ids
+
+
+def _insert_recipients(using: str, rows: Sequence[list[Value]]) -> None:
+    if len(rows) < copying.ENOUGH or not copying.can_copy(connections[using]):
+        insert(using, OutboxRecipient, _RECIPIENT_COLUMNS, rows)
+    else:
+        copying.copy(using, OutboxRecipient, _RECIPIENT_COLUMNS, rows)
 
 
 def _message_row(

@@ -19,8 +19,10 @@ from reliable_email.outbox.settle import (
     plan_late,
     plan_settlement,
     unwritten,
+    update,
+    update_many,
 )
-from reliable_email.outbox.tables import Step, Tables, marks
+from reliable_email.outbox.tables import Changed, Step, Tables, marks
 from reliable_email.outbox.transitions import RULES, Event, apply
 from reliable_email.store.states import State
 
@@ -46,6 +48,20 @@ class Written:
     settled: list[bool]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one line wants to be written.
+
+    Attributes:
+        is_repeat: the same was tried before, and may have been committed although the answer was lost.
+    """
+
+    settlements: Sequence[Settlement] = ()
+    attempts: Sequence[AttemptRow] = ()
+    intents: Sequence[Intent] = ()
+    is_repeat: bool = False
+
+
 def commit(
     using: str,
     *,
@@ -55,52 +71,90 @@ def commit(
     keyring: Keyring,
     is_repeat: bool = False,
 ) -> Written:
-    """Settle, append and permit, in one durable transaction; nothing of it where it raises.
+    """Settle, append and permit, in one durable transaction; nothing of it where it raises."""
+    request = Request(settlements=settlements, attempts=attempts, intents=intents, is_repeat=is_repeat)
+    [written] = commit_together(using, [request], keyring=keyring)
+    return written
 
-    Args:
-        is_repeat: the same was tried before, and may have been committed although the answer was lost.
-    """
+
+def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring) -> list[Written]:
+    """The same for several lines, in one transaction."""
     tables = Tables(using)
+    settlements = [one for request in requests for one in request.settlements]
+    intents = [one for request in requests for one in request.intents]
     planned = [plan_settlement(tables, one, keyring) for one in settlements]
-    news = unwritten(tables, attempts) if is_repeat else attempts
-    permits = [_permit(tables, intent) for intent in intents]
-    steps = [one.step for one in planned if one is not None]
-    steps += [*plan_attempts(tables, news, keyring), *permits]
-    counts = tables.run_together("journal", steps)
-    settled = _settled(tables, settlements, planned, counts, keyring)
-    permitted = []
-    for intent, count in zip(intents, counts[len(counts) - len(permits) :], strict=True):
-        permitted.append(count == len(intent.recipients))
-        if 0 < count < len(intent.recipients):
-            _withdraw(tables, intent)
-    for intent, is_permitted in zip(intents, permitted, strict=True):
-        if is_permitted:
-            for claimed in intent.recipients:
-                after = apply(claimed.delivery, Event.AUTHORIZE, claim=claimed.delivery.claim, is_lease_live=True)
-                assert after is not None, "the database permitted what the rules forbid"
-                claimed.delivery = after
-    return Written(permitted=permitted, settled=settled)
+    news: list[AttemptRow] = []
+    for request in requests:
+        news += unwritten(tables, request.attempts) if request.is_repeat else request.attempts
+    settling = _settling(tables, planned)
+    appending = plan_attempts(tables, news, keyring)
+    permitting = _permitting(tables, intents)
+    changed = tables.run_together("journal", [*(step for step, _ in settling), *appending, *permitting])
+    settled = _settled(tables, settlements, planned, _written(settling, planned, changed), keyring)
+    permitted = _permitted(tables, intents, permitting, changed[len(changed) - len(permitting) :])
+    answers = []
+    for request in requests:
+        ours, settled = settled[: len(request.settlements)], settled[len(request.settlements) :]
+        may, permitted = permitted[: len(request.intents)], permitted[len(request.intents) :]
+        answers.append(Written(permitted=may, settled=ours))
+    return answers
+
+
+def _settling(tables: Tables, planned: Sequence[Planned | None]) -> list[tuple[Step, list[int]]]:
+    """Statements, and which settlements each is for: those of one shape are one statement where that can be."""
+    by_shape: dict[object, list[int]] = {}
+    for number, plan in enumerate(planned):
+        if plan is not None:
+            by_shape.setdefault(plan.change.shape if tables.takes_arrays else number, []).append(number)
+    steps = []
+    for numbers in by_shape.values():
+        changes = [plan.change for plan in (planned[number] for number in numbers) if plan is not None]
+        if len({change.id for change in changes}) < len(changes):
+            steps += [(update(tables, one), [number]) for one, number in zip(changes, numbers, strict=True)]
+        elif len(changes) > 1:
+            steps.append((update_many(tables, changes), numbers))
+        else:
+            steps.append((update(tables, changes[0]), numbers))
+    return steps
+
+
+def _written(
+    settling: Sequence[tuple[Step, list[int]]], planned: Sequence[Planned | None], changed: Sequence[Changed]
+) -> list[bool]:
+    written = [False] * len(planned)
+    for (step, numbers), one in zip(settling, changed, strict=False):
+        for number in numbers:
+            plan = planned[number]
+            assert plan is not None
+            written[number] = plan.change.id in one.ids if step.returns_ids else bool(one.count)
+    return written
 
 
 def _settled(
     tables: Tables,
     settlements: Sequence[Settlement],
     planned: Sequence[Planned | None],
-    counts: Sequence[int],
+    written: Sequence[bool],
     keyring: Keyring,
 ) -> list[bool]:
     """For each, whether a row was changed; where none was, a late reply may still resolve what rescue declared."""
-    remaining = iter(counts)
     settled = []
-    for settlement, plan in zip(settlements, planned, strict=True):
-        count = next(remaining) if plan is not None else 0
-        if not count:
+    for settlement, plan, is_written in zip(settlements, planned, written, strict=True):
+        if not is_written:
             plan = plan_late(tables, settlement, keyring)
-            count = tables.run("settle:late", plan.step.sql, plan.step.parameters) if plan is not None else 0
-        if count and plan is not None:
+            step = update(tables, plan.change) if plan is not None else None
+            is_written = step is not None and bool(tables.run("settle:late", step.sql, step.parameters))
+        if is_written and plan is not None:
             follow(settlement, plan.after)
-        settled.append(bool(count))
+        settled.append(is_written)
     return settled
+
+
+def _permitting(tables: Tables, intents: Sequence[Intent]) -> list[Step]:
+    """One statement for all where that can be, else one for each."""
+    if len(intents) > 1 and tables.takes_arrays:
+        return [_permit_many(tables, intents)]
+    return [_permit(tables, intent) for intent in intents]
 
 
 def _permit(tables: Tables, intent: Intent) -> Step:
@@ -112,6 +166,42 @@ def _permit(tables: Tables, intent: Intent) -> Step:
         f"WHERE id IN ({marks(ids)}) AND claim = %s AND state IN ({marks(states)}) AND lease_until > {tables.now()}",
         [State.AUTHORIZED.value, intent.route, *ids, number, *states],
     )
+
+
+def _permit_many(tables: Tables, intents: Sequence[Intent]) -> Step:
+    wanted = [(one.id, one.delivery.claim, intent.route) for intent in intents for one in intent.recipients]
+    ids, claims, routes = (list(column) for column in zip(*wanted, strict=True))
+    states = RULES[Event.AUTHORIZE].states
+    return Step(
+        f"UPDATE {tables.recipient} AS held SET state = %s, authorized_at = {tables.now()}, authorized_route = route_ "
+        "FROM UNNEST(%s::bigint[], %s::bigint[], %s::text[]) AS given(id_, claim_, route_) "
+        f"WHERE held.id = id_ AND held.claim = claim_ AND held.state IN ({marks(states)}) "
+        f"AND held.lease_until > {tables.now()} RETURNING held.id",
+        [State.AUTHORIZED.value, ids, claims, routes, *states],
+        returns_ids=True,
+    )
+
+
+def _permitted(
+    tables: Tables, intents: Sequence[Intent], steps: Sequence[Step], changed: Sequence[Changed]
+) -> list[bool]:
+    """For each intent, whether all of its recipients may get it; where only some might, none does."""
+    permitted = []
+    for number, intent in enumerate(intents):
+        if steps[0].returns_ids:
+            count = sum(one.id in changed[0].ids for one in intent.recipients)
+        else:
+            count = changed[number].count
+        permitted.append(count == len(intent.recipients))
+        if 0 < count < len(intent.recipients):
+            _withdraw(tables, intent)
+    for intent, is_permitted in zip(intents, permitted, strict=True):
+        if is_permitted:
+            for claimed in intent.recipients:
+                after = apply(claimed.delivery, Event.AUTHORIZE, claim=claimed.delivery.claim, is_lease_live=True)
+                assert after is not None, "the database permitted what the rules forbid"
+                claimed.delivery = after
+    return permitted
 
 
 def _withdraw(tables: Tables, intent: Intent) -> None:

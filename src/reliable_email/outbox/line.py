@@ -11,11 +11,12 @@ from django.db import connections
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.outbox.claim import Claim, Wanted, claim
-from reliable_email.outbox.journal import Intent, Written, commit
+from reliable_email.outbox.journal import Intent, Request, Written
 from reliable_email.outbox.reconnect import AWAY, drop_connection, insist
 from reliable_email.outbox.round import Round, RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.tables import Tables, marks
+from reliable_email.outbox.together import Together
 from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -66,6 +67,7 @@ class Line:
     """See the module.
 
     Args:
+        journal: shared by the worker's lines.
         suspects: held while a recipient is in hand that had a worker die on it: one at a time in the process, so that
             the next crash accuses no other.
     """
@@ -77,6 +79,7 @@ class Line:
         *,
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
+        journal: Together,
         suspects: threading.Lock,
     ) -> None:
         self._options = options
@@ -84,6 +87,7 @@ class Line:
         self._foreman = foreman
         self._routes_of = routes_of
         self._store = store
+        self._journal = journal
         self._suspects = suspects
 
     def work(self) -> int:
@@ -155,13 +159,8 @@ class Line:
             def once() -> Written:
                 nonlocal is_repeat
                 again, is_repeat = is_repeat, True
-                written = commit(
-                    self._using,
-                    settlements=settlements,
-                    attempts=attempts,
-                    intents=intents,
-                    keyring=self._options.round.keyring,
-                    is_repeat=again,
+                written = self._journal.commit(
+                    Request(settlements=settlements, attempts=attempts, intents=intents, is_repeat=again)
                 )
                 is_repeat = False
                 return written

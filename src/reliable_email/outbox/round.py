@@ -23,6 +23,7 @@ from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
+from reliable_email.delivery.words import OnUnknown
 from reliable_email.outbox.claim import Claim
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.given_ids import given_id
@@ -316,7 +317,11 @@ class Round:
         if route.is_foreign:
             key = load_submission(self._options.using, work.message, content, self._options.keyring)
         return Job(
-            sender=work.job.sender, recipients=work.job.recipients, content=sent, key=key, may_resend=_may_resend(work)
+            sender=work.job.sender,
+            recipients=work.job.recipients,
+            content=sent,
+            key=key,
+            may_resend=_may_resend(route, work),
         )
 
     def _is_open(self, route: Route, message: StoredMessage) -> bool:
@@ -485,10 +490,10 @@ def _is_withheld(result: RecipientResult) -> bool:
     return result.failure is not None and result.failure.kind is FailureKind.WITHHELD
 
 
-def _may_resend(work: _Work) -> bool:
-    from reliable_email.delivery.submission import OnUnknown
-
-    return work.message.on_unknown is OnUnknown.RESEND
+def _may_resend(route: Route, work: _Work) -> bool:
+    """Whether a second copy may follow an unknown outcome: only such messages go in flights."""
+    wish = work.message.on_unknown or route.on_unknown
+    return route.idempotency_header is not None or wish is OnUnknown.RESEND
 
 
 _NO_CONTENT = BytesContent(b"")

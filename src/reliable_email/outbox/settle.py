@@ -84,11 +84,33 @@ class AttemptRow:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One row's new values, and what it must be for them to be written.
+
+    Attributes:
+        states: one of these.
+        unknowns: the doubts are part of what was believed: a row that somebody else declared unknown is not that row.
+    """
+
+    id: int
+    claim: int
+    unknowns: int
+    states: tuple[str, ...]
+    values: dict[str, Value]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Changes of one shape can be one statement: the same columns, and the same SQL where a value is SQL."""
+        raw = tuple((column, value.sql if isinstance(value, Raw) else None) for column, value in self.values.items())
+        return self.states, raw
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A settlement's statement, and what the row is once it has changed one."""
+    """A settlement's change, and what the row is once it has been written."""
 
-    step: Step
+    change: Change
     after: Delivery
 
 
@@ -98,7 +120,7 @@ def plan_settlement(tables: Tables, settlement: Settlement, keyring: Keyring) ->
     after = apply(believed, settlement.event, claim=believed.claim, resend=settlement.resend)
     if after is None:
         return None
-    return Planned(_update(tables, settlement, believed, after, settlement.event, keyring), after)
+    return Planned(_change(tables, settlement, believed, after, settlement.event, keyring), after)
 
 
 def plan_late(tables: Tables, settlement: Settlement, keyring: Keyring) -> Planned | None:
@@ -111,7 +133,7 @@ def plan_late(tables: Tables, settlement: Settlement, keyring: Keyring) -> Plann
     after = apply(rescued, late, claim=believed.claim)
     if after is None:
         return None
-    return Planned(_update(tables, settlement, rescued, after, late, keyring), after)
+    return Planned(_change(tables, settlement, rescued, after, late, keyring), after)
 
 
 def follow(settlement: Settlement, after: Delivery) -> None:
@@ -125,9 +147,9 @@ def follow(settlement: Settlement, after: Delivery) -> None:
         claimed.refused_by = [*claimed.refused_by, settlement.refused_by]
 
 
-def _update(
+def _change(
     tables: Tables, settlement: Settlement, before: Delivery, after: Delivery, event: Event, keyring: Keyring
-) -> Step:
+) -> Change:
     claimed, evidence = settlement.claimed, settlement.evidence
     is_due = after.state is State.QUEUED or after.is_resend_due
     changes: dict[str, Value] = {"state": after.state.value, "unknowns": after.unknowns}
@@ -146,20 +168,56 @@ def _update(
         changes["authorized_at"], changes["authorized_route"] = None, ""
     else:
         changes["lease_until"] = None
+    return Change(
+        id=claimed.id, claim=before.claim, unknowns=before.unknowns, states=RULES[event].states, values=changes
+    )
+
+
+def update(tables: Tables, change: Change) -> Step:
+    """The statement that changes one row."""
     words, parameters = [], []
-    for column, value in changes.items():
+    for column, value in change.values.items():
         if isinstance(value, Raw):
             words.append(f"{column} = {value.sql}")
         else:
             words.append(f"{column} = %s")
             parameters.append(adapted(tables.connection, value))
-    states = RULES[event].states
-    # The doubts are part of what was believed: a row that somebody else declared unknown is not that row any more.
     sql = (
         f"UPDATE {tables.recipient} SET {', '.join(words)} "
-        f"WHERE id = %s AND claim = %s AND unknowns = %s AND state IN ({marks(states)})"
+        f"WHERE id = %s AND claim = %s AND unknowns = %s AND state IN ({marks(change.states)})"
     )
-    return Step(sql, [*parameters, claimed.id, before.claim, before.unknowns, *states])
+    return Step(sql, [*parameters, change.id, change.claim, change.unknowns, *change.states])
+
+
+def update_many(tables: Tables, changes: Sequence[Change]) -> Step:
+    """The statement that changes several rows of one shape, for databases that take arrays."""
+    words: list[str] = []
+    given: list[tuple[str, str, list[object]]] = [
+        ("id_", "bigint", [one.id for one in changes]),
+        ("claim_", "bigint", [one.claim for one in changes]),
+        ("unknowns_", "smallint", [one.unknowns for one in changes]),
+    ]
+    scalars: list[object] = []
+    for column, first in changes[0].values.items():
+        if isinstance(first, Raw):
+            words.append(f"{column} = {first.sql}")
+            continue
+        values = [adapted(tables.connection, one.values[column]) for one in changes]
+        if all(value == values[0] for value in values):
+            words.append(f"{column} = %s")
+            scalars.append(values[0])
+        else:
+            words.append(f"{column} = new_{column}")
+            given.append((f"new_{column}", tables.type_of(column), values))
+    arrays = ", ".join(f"%s::{kind}[]" for _, kind, _ in given)
+    names = ", ".join(name for name, _, _ in given)
+    states = changes[0].states
+    sql = (
+        f"UPDATE {tables.recipient} AS held SET {', '.join(words)} FROM UNNEST({arrays}) AS given({names}) "
+        "WHERE held.id = id_ AND held.claim = claim_ AND held.unknowns = unknowns_ "
+        f"AND held.state IN ({marks(states)}) RETURNING held.id"
+    )
+    return Step(sql, [*scalars, *(values for _, _, values in given), *states], returns_ids=True)
 
 
 def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from django.db import connections, router, transaction
 from django.db.models import Q
 
-from reliable_email.delivery import filters
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
@@ -113,12 +112,7 @@ def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
     return rows.filter(address__in=wanted).delete()[0]
 
 
-def connect() -> None:
-    """Let direct sends ask the list too."""
-    filters.register_suppressions(_for_direct_sends)
-
-
-def _for_direct_sends(addresses: Sequence[str]) -> Collection[str]:
+def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
     """Those that are on the list. A database that is away, or has no such table, holds no mail up."""
     global _away_until
     if time.monotonic() < _away_until:

@@ -15,6 +15,7 @@ from reliable_email.store.recipients import OutboxRecipient
 
 # The permission to send must survive the machine, whatever the session's setting is.
 _DURABLE = "SET LOCAL synchronous_commit = on"
+_types: dict[str, dict[str, str]] = {}  # of the recipients' columns, by vendor
 
 
 class Tables:
@@ -62,6 +63,10 @@ class Tables:
         """SQL for the earlier of two instants."""
         return f"{'MIN' if self.vendor == 'sqlite' else 'LEAST'}({first}, {second})"
 
+    def type_of(self, column: str) -> str:
+        """The type of a column of the recipients' table."""
+        return _column_types(self.connection)[column]
+
     def run(self, name: str, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Execute; the number of rows that it changed."""
         with self._executed(name, sql, parameters) as cursor:
@@ -72,22 +77,27 @@ class Tables:
         with self._executed(name, sql, parameters) as cursor:
             return list(cursor.fetchall())
 
-    def run_together(self, name: str, steps: Sequence["Step"]) -> list[int]:
-        """Execute all in one durable transaction; how many rows each has changed.
+    def run_together(self, name: str, steps: Sequence["Step"]) -> list["Changed"]:
+        """Execute all in one durable transaction; what each has changed.
 
         On PostgreSQL that is one round trip: statements sent together are one transaction, without BEGIN and COMMIT.
         """
         point(f"{name}:begin")
         if self._sends_together:
-            counts = self._sent_together(name, steps)
+            changed = self._sent_together(name, steps)
         else:
             with transaction.atomic(self.using, durable=True):
                 if self.vendor == "postgresql":
                     self.run(name, _DURABLE)
-                counts = [self.run(name, step.sql, step.parameters) for step in steps]
+                changed = [Changed(self.run(name, step.sql, step.parameters)) for step in steps]
                 point(f"{name}:commit")
         point(f"{name}:end")
-        return counts
+        return changed
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether one statement can change many rows, each in its own way, and say which ones it has changed."""
+        return self._sends_together
 
     @property
     def _sends_together(self) -> bool:
@@ -97,19 +107,20 @@ class Tables:
 
         return bool(is_psycopg3) and not self.connection.settings_dict["OPTIONS"].get("server_side_binding")
 
-    def _sent_together(self, name: str, steps: Sequence["Step"]) -> list[int]:
+    def _sent_together(self, name: str, steps: Sequence["Step"]) -> list["Changed"]:
         connection = self.connection
         if connection.in_atomic_block:
             raise RuntimeError("the outbox commits by itself; it cannot run inside a transaction")
         parameters = [value for step in steps for value in step.parameters]
-        counts = []
+        changed = []
         with connection.cursor() as cursor:
             point(f"{name}:commit")
             cursor.execute("; ".join([_DURABLE, *(step.sql for step in steps)]), parameters)
-            for _ in steps:
+            for step in steps:
                 cursor.nextset()
-                counts.append(int(cursor.rowcount))
-        return counts
+                ids = frozenset(row[0] for row in cursor.fetchall()) if step.returns_ids else frozenset()
+                changed.append(Changed(int(cursor.rowcount), ids))
+        return changed
 
     def _executed(self, name: str, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
         point(name)
@@ -124,10 +135,27 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One statement among several."""
+    """One statement among several; `returns_ids` where it says by RETURNING which rows it has changed."""
 
     sql: str
     parameters: Sequence[Any] = ()
+    returns_ids: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many rows a step has changed, and which ones where it says that."""
+
+    count: int
+    ids: frozenset[int] = frozenset()
+
+
+def _column_types(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    found = _types.get(connection.vendor)
+    if found is None:
+        fields = OutboxRecipient._meta.concrete_fields
+        found = _types[connection.vendor] = {str(field.column): str(field.db_type(connection)) for field in fields}
+    return found
 
 
 def marks(values: Iterable[object]) -> str:

@@ -39,13 +39,14 @@ from reliable_email.outbox.standby import probe_standby
 from reliable_email.outbox.stored import missing_keys
 from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.telling import tell_rescued, tell_settled
+from reliable_email.outbox.together import Together
 
 logger = logging.getLogger("reliable_email.outbox")
 
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
 _PRUNE_SECONDS = 3600.0
-_TALLY_SECONDS = 5.0  # counts of a worker that ends are worth a second try
+_LEAVE_SECONDS = 2.0
 _STANDBY_SECONDS = 15.0
 
 
@@ -118,6 +119,7 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
+        self._journal = Together(options.using, options.keyring)
         self._tallies = Tallies()
         self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
@@ -246,11 +248,16 @@ class Worker:
 
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
+        using = self.options.using
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: presence.abandon(using, self.name),
+            self._rescue,
+            lambda: self._tallies.write(using),
+            lambda: presence.leave(using, self.name, self.transactions),
+        )
         try:
-            presence.abandon(self.options.using, self.name)
-            self._rescue()
-            insist(self.options.using, lambda: self._tallies.write(self.options.using), seconds=_TALLY_SECONDS)
-            presence.leave(self.options.using, self.name, self.transactions)
+            for step in steps:
+                insist(using, step, seconds=_LEAVE_SECONDS)  # a deadlock with other workers passes
         except AWAY as error:
             logger.warning("The database is away; other workers will take back what was in hand: %s", error)
         connections[self.options.using].close()
@@ -270,6 +277,7 @@ class Worker:
             self,
             routes_of=self.routes_of,
             store=self._store,
+            journal=self._journal,
             suspects=self._suspects,
         )
         try:

@@ -72,6 +72,7 @@ class Exchange:
         "content_start",
         "envelope_only",
         "failure",
+        "is_chained",
         "is_mail_accepted",
         "job",
         "pending",
@@ -92,6 +93,7 @@ class Exchange:
         self.accepted: list[str] = []  # taken at RCPT
         self.pending: deque[Command] = deque()
         self.stage = Stage.MAIL
+        self.is_chained = False  # its envelope went out behind the last one's terminator
         self.is_mail_accepted = False
         self.reply: Reply | None = None
         self.failure: WireFailure | None = None

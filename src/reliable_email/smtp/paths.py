@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 MAX_LOCAL_PART_BYTES = 64  # RFC 5321 §4.5.3.1
 MAX_DOMAIN_BYTES = 255
@@ -16,6 +17,8 @@ class InvalidPath(ValueError):
     """The address may not go on the wire; the text says why."""
 
 
+# Each is asked for when the message is built, when its commands are planned, and a sender for every message.
+@lru_cache(maxsize=1024)
 def forward_path(address: str) -> tuple[str, bool]:
     """The path for RCPT, and whether it needs SMTPUTF8.
 
@@ -47,6 +50,9 @@ def reverse_path(address: str) -> tuple[str, bool]:
 
 def deduplicate(addresses: Iterable[str]) -> tuple[str, ...]:
     """Each address once, in order, in its first spelling; domains are compared without case."""
+    addresses = tuple(addresses)
+    if len(addresses) < 2:
+        return addresses
     first: dict[str, str] = {}
     for address in addresses:
         local, at, domain = address.rpartition("@")

@@ -126,9 +126,15 @@ class Session:
 
     @property
     def has_group_out(self) -> bool:
-        """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest."""
+        """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest.
+
+        Behind a terminator that first reply is the last message's.
+        """
         expected = self._channel.expected
-        return len(expected) > 1 and expected[0].command.verb in (Verb.RCPT, Verb.DATA)
+        if len(expected) < 2:
+            return False
+        verb = expected[0].command.verb
+        return verb in (Verb.RCPT, Verb.DATA) or (verb is Verb.MAIL and self._exchanges[0].is_chained)
 
     @property
     def open_exchanges(self) -> int:
@@ -194,6 +200,7 @@ class Session:
         if exchange is None:
             return events
         if len(self._exchanges) > 1:
+            exchange.is_chained = True
             self._write_group(exchange)
             return events
         try:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 MAX_ROWS = 500
 MAX_VARIABLES = 30_000
 _FEW = 20  # rows for which one VALUES list is as quick
+_AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
+_heads: dict[tuple[str, type[models.Model], tuple[str, ...]], str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +84,26 @@ def insert_sql(
         arrays = _by_arrays(connection, model, columns, rows)
         if arrays is not None:
             return arrays
-    quote = connection.ops.quote_name
     parameters: list[Any] = []
     groups = []
     for row in rows:
-        words = []
-        for value in row:
-            if isinstance(value, Raw):
-                words.append(value.sql)
-            else:
-                words.append("%s")
-                parameters.append(adapted(connection, value))
-        groups.append(f"({', '.join(words)})")
-    names = ", ".join(quote(column) for column in columns)
-    table = quote(model._meta.db_table)
-    return f"INSERT INTO {table} ({names}) VALUES {', '.join(groups)}", parameters  # noqa: S608 - names alone
+        groups.append(", ".join([value.sql if isinstance(value, Raw) else "%s" for value in row]))
+        parameters += [
+            value if type(value) in _AS_THEY_ARE else adapted(connection, value)
+            for value in row
+            if not isinstance(value, Raw)
+        ]
+    return f"{_head(connection, model, tuple(columns))} VALUES ({'), ('.join(groups)})", parameters
+
+
+def _head(connection: BaseDatabaseWrapper, model: type[models.Model], columns: tuple[str, ...]) -> str:
+    key = connection.vendor, model, columns
+    found = _heads.get(key)
+    if found is None:
+        quote = connection.ops.quote_name
+        names = ", ".join(quote(column) for column in columns)
+        found = _heads[key] = f"INSERT INTO {quote(model._meta.db_table)} ({names})"
+    return found
 
 
 def _by_arrays(

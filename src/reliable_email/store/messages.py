@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from reliable_email.delivery.submission import OnUnknown
+from reliable_email.delivery.words import OnUnknown
 from reliable_email.store.states import PriorityRank
 
 # Long enough for every Message-ID in use; RFC 5322 allows 998. The content has the whole of it.

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from django.core.signals import request_finished
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
 from django.utils import timezone
 
@@ -27,7 +26,7 @@ from reliable_email.delivery.logged import log_breaker, log_fields
 from reliable_email.delivery.memory import apply_event
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent, register_store
+from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import Priority
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
@@ -353,13 +352,8 @@ def database_store() -> DatabaseRouteStateStore:
     return _store
 
 
-def connect() -> None:
-    """Let sends of this process share route state by the database, written at the latest when a request is over."""
-    register_store(database_store)
-    request_finished.connect(_flush, dispatch_uid="reliable_email.store.route_state")
-
-
-def _flush(**kwargs: object) -> None:
+def flush() -> None:
+    """Write what this process has not written yet, where it has asked for the state of any route."""
     if _store is not None:
         _store.flush()
 

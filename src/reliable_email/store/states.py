@@ -2,8 +2,7 @@
 
 from enum import IntEnum, StrEnum
 
-from reliable_email.delivery.report import Outcome
-from reliable_email.delivery.submission import Priority
+from reliable_email.delivery.words import Outcome, Priority
 
 
 class State(StrEnum):

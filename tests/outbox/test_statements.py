@@ -1,0 +1,103 @@
+"""How many statements the outbox costs: exact numbers, whatever the machine is doing."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+
+from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.outbox.claim import Claim, Wanted
+from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.journal import Written
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.line import Line, LineOptions
+from reliable_email.outbox.round import RoundOptions
+from reliable_email.outbox.settle import AttemptRow, Settlement
+from reliable_email.outbox.together import Together
+from reliable_email.store.states import State
+from tests.outbox.desk import states, submission
+from tests.outbox.network import Network
+
+
+class Foreman:
+    """Says yes to everything."""
+
+    name = "w"
+
+    def may_claim(self) -> bool:
+        """See the protocol."""
+        return True
+
+    may_go_on = may_authorize = may_claim
+
+    def wanted(self) -> Wanted:
+        """See the protocol."""
+        return Wanted(environment="")
+
+    def has_claimed(self, taken: Claim) -> None:
+        """See the protocol."""
+
+    def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
+        """See the protocol."""
+
+    def has_finished(self, taken: Claim, transactions: int) -> None:
+        """See the protocol."""
+
+
+@contextmanager
+def statements(using: str) -> Iterator[list[str]]:
+    """What this thread's connection executes."""
+    seen: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not sql.startswith("BEGIN"):  # SQLite's drivers say it aloud
+            seen.append(sql)
+        return execute(sql, params, many, context)
+
+    with connections[using].execute_wrapper(note):
+        yield seen
+
+
+def drained(using: str, count: int) -> int:
+    """Statements of a claim of so many messages, from the claim to the last outcome."""
+    enqueue([submission() for _ in range(count)], QueueOptions(mailer="routes", using=using))
+    route = Network().route()
+    line = Line(
+        LineOptions(round=RoundOptions(using=using, worker="w")),
+        Foreman(),
+        routes_of=lambda mailer: [route],
+        store=MemoryRouteStateStore(),
+        journal=Together(using, Keyring()),
+        suspects=threading.Lock(),
+    )
+    with statements(using) as seen:
+        assert line.work() == count
+    return len(seen)
+
+
+def test_a_drained_message_costs_one_write(using: str) -> None:
+    """PostgreSQL: one statement settles message n, notes its attempt and permits n+1; elsewhere three."""
+    few, many = drained(using, 10), drained(using, 30)
+    assert set(states(using)) == {State.ACCEPTED}
+    a_message = 1 if connections[using].vendor == "postgresql" else 3
+    assert many - few == 20 * a_message
+    assert few - 10 * a_message <= 8  # claim, messages, suppressions, contents, and the last outcome
+
+
+def test_one_message_is_queued_by_two_inserts_at_most(using: str) -> None:
+    """And by no SELECT; on PostgreSQL both are one statement."""
+    connections[using].ensure_connection()
+    with statements(using) as seen:
+        enqueue([submission()], QueueOptions(mailer="routes", using=using, notify=False))
+    assert len(seen) == (1 if connections[using].vendor == "postgresql" else 2)
+    assert not any(sql.lstrip().upper().startswith("SELECT") for sql in seen)
+
+
+def test_many_messages_are_queued_by_few_statements(using: str) -> None:
+    """A hundred cost what ten times as many cost but for the size of the statements."""
+    with statements(using) as seen:
+        enqueue([submission() for _ in range(100)], QueueOptions(mailer="routes", using=using, notify=False))
+    assert len(seen) <= 4
+    assert len(states(using)) == 100

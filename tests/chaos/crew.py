@@ -75,7 +75,7 @@ def _prepare(vendor: str, name: str, at: int, number: int, told: Any) -> None:
 
 def run_worker(vendor: str, name: str, port: int, at: int, number: int, told: Any) -> None:
     """Work until the queue is empty, or until point `at`, where this process sends itself the signal `number`."""
-    _work(vendor, name, port, at, number, told, flight=0)
+    _work(vendor, name, port, at, number, told)
 
 
 def run_flying_worker(vendor: str, name: str, port: int, at: int, number: int, told: Any) -> None:
@@ -83,14 +83,19 @@ def run_flying_worker(vendor: str, name: str, port: int, at: int, number: int, t
     _work(vendor, name, port, at, number, told, flight=3)
 
 
-def _work(vendor: str, name: str, port: int, at: int, number: int, told: Any, *, flight: int) -> None:
+def run_two_lines(vendor: str, name: str, port: int, at: int, number: int, told: Any) -> None:
+    """The same over two connections, which commit together."""
+    _work(vendor, name, port, at, number, told, connections=2, batch=2)
+
+
+def _work(vendor: str, name: str, port: int, at: int, number: int, told: Any, *, flight: int = 0, **how: Any) -> None:
     socket.socket = _PointedSocket  # type: ignore[misc]
     options = {"host": "127.0.0.1", "port": port, "use_tls": False, "flight": flight}
     mailers = {"routes": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": options}}
     override_settings(MAILERS=mailers).enable()
     _prepare(vendor, name, at, number, told)
     worker = Worker(
-        WorkerOptions(using=ALIAS, connections=1, until_empty=True, lease_seconds=60.0, listen=False),
+        WorkerOptions(using=ALIAS, until_empty=True, lease_seconds=60.0, listen=False, **{"connections": 1} | how),
         routes_of=lambda mailer: routes_for(mailer),
         store=MemoryRouteStateStore(),
     )

@@ -88,6 +88,11 @@ def kill_flying_worker_everywhere(using: str, *, step: int = 1) -> Toll:
     return _everywhere(using, crew.run_flying_worker, signal.SIGKILL, _fill_resendable, step)
 
 
+def kill_two_lines_everywhere(using: str, *, step: int = 1) -> Toll:
+    """SIGKILL at every step-th point of a worker with two connections, which write the journal together."""
+    return _everywhere(using, crew.run_two_lines, signal.SIGKILL, _fill_twice, step)
+
+
 def kill_enqueue_everywhere(using: str, *, step: int = 1) -> Toll:
     """SIGKILL at every step-th point of a caller that queues."""
     return _everywhere(using, crew.run_enqueue, signal.SIGKILL, lambda using: None, step)
@@ -97,6 +102,12 @@ def _fill(using: str) -> None:
     queue(using, "ok1@example.com")
     queue(using, "ok2@example.com", "nouser@example.com", "ok3@example.com")
     queue(using, "ok4@example.com")
+
+
+def _fill_twice(using: str) -> None:
+    for n in range(5):
+        queue(using, f"ok{n}@example.com")
+    queue(using, "nouser@example.com", "ok5@example.com")
 
 
 def _fill_resendable(using: str) -> None:

@@ -11,6 +11,7 @@ from tests.chaos.harness import (
     Toll,
     kill_enqueue_everywhere,
     kill_flying_worker_everywhere,
+    kill_two_lines_everywhere,
     kill_worker_everywhere,
     suspend_worker_everywhere,
 )
@@ -41,6 +42,15 @@ def test_a_worker_asleep_over_its_lease_loses_and_doubles_nothing(using: str) ->
     told(toll, using, "suspended")
     assert (toll.findings, toll.lost, toll.duplicates) == ([], 0, 0)
     assert toll.points * STEP > 50
+
+
+def test_a_worker_of_two_connections_killed_at_any_point_loses_and_doubles_nothing(using: str) -> None:
+    """What one line wrote for both is whole, and each connection leaves one message in doubt at most."""
+    toll = kill_two_lines_everywhere(using, step=FLIGHT_STEP)
+    told(toll, using, "killed with two connections")
+    assert (toll.findings, toll.lost, toll.duplicates) == ([], 0, 0)
+    assert toll.points * FLIGHT_STEP > 60
+    assert toll.unknown <= 3 * toll.points, "two messages in doubt for each crash, one of which has two recipients"
 
 
 def test_a_worker_killed_with_messages_in_flight_loses_nothing(using: str) -> None:

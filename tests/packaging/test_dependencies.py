@@ -32,9 +32,14 @@ django.setup()
 import reliable_email
 
 for module in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
-    # An integration is for those who have what it integrates, the admin for those who have the admin; and servers for
-    # tests need certificates. Only `testing.reset` promises to need nothing.
-    apart = ("reliable_email.integrations.", "reliable_email.admin", "reliable_email.testing.")
+    # An integration is for those who have what it integrates, the admin for those who have the admin, a rich screen for
+    # those who have rich; and servers for tests need certificates. Only `testing.reset` promises to need nothing.
+    apart = (
+        "reliable_email.integrations.",
+        "reliable_email.admin",
+        "reliable_email.management.screens.rich_",
+        "reliable_email.testing.",
+    )
     if module.name.startswith(apart) and module.name != "reliable_email.testing.reset":
         continue
     importlib.import_module(module.name)

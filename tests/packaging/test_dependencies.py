@@ -32,11 +32,17 @@ django.setup()
 import reliable_email
 
 for module in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
-    # An integration is for those who have what it integrates, the admin for those who have the admin, metrics and
-    # traces for those who have a monitor; and servers for tests need certificates. Only `testing.reset` promises to
-    # need nothing.
-    watched = ("reliable_email.monitoring.metrics", "reliable_email.monitoring.tracing")
-    apart = ("reliable_email.integrations.", "reliable_email.admin", "reliable_email.testing.", *watched)
+    # An integration is for those who have what it integrates, the admin for those who have the admin, a rich screen for
+    # those who have rich, metrics and traces for those who have a monitor; and servers for tests need certificates. Only
+    # `testing.reset` promises to need nothing.
+    apart = (
+        "reliable_email.integrations.",
+        "reliable_email.admin",
+        "reliable_email.management.screens.rich_",
+        "reliable_email.monitoring.metrics",
+        "reliable_email.monitoring.tracing",
+        "reliable_email.testing.",
+    )
     if module.name.startswith(apart) and module.name != "reliable_email.testing.reset":
         continue
     importlib.import_module(module.name)

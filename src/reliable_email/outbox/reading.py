@@ -20,6 +20,8 @@ from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import outbox_database
 
 READ = "read_content"
+# Mail may hold no NUL, and the library raises where one stands in a parameter.
+_NO_NUL = "\ufffd".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def letter(source: bytes) -> Letter:
     """Take bytes apart; what cannot be decoded is shown with replacement characters, and nothing raises."""
     # The older policy of the two: it reads parameters without parsing every header by its grammar, and so reads on
     # where a header is not as it should be.
-    mime = email.message_from_bytes(source, policy=email.policy.compat32)
+    mime = email.message_from_bytes(source.replace(b"\0", _NO_NUL), policy=email.policy.compat32)
     text = html = None
     attachments = []
     for number, part in enumerate(_leaves(mime)):
@@ -121,20 +123,26 @@ def letter(source: bytes) -> Letter:
 
 def _leaves(part: Message) -> Iterator[Message]:
     """The parts that have content; a message that is attached stays in one piece."""
-    inner = part.get_payload()
-    if part.get_content_maintype() == "multipart" and isinstance(inner, list):
-        for one in inner:
-            if isinstance(one, Message):
-                yield from _leaves(one)
+    if part.get_content_maintype() == "multipart" and part.is_multipart():
+        for one in _inner(part):
+            yield from _leaves(one)
     else:
         yield part
 
 
-def _data(part: Message) -> bytes:
+def _inner(part: Message) -> list[Message]:
     inner = part.get_payload()
-    if isinstance(inner, list):  # an attached message
-        return b"".join(one.as_bytes() for one in inner if isinstance(one, Message))
-    data = part.get_payload(decode=True)
+    return [one for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
+
+
+def _data(part: Message) -> bytes:
+    if part.is_multipart():  # an attached message
+        return b"".join(one.as_bytes() for one in _inner(part))
+    try:
+        data = part.get_payload(decode=True)
+    except (LookupError, ValueError):  # the library asks for the charset, which is none
+        del part["Content-Type"]
+        data = part.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""
 
 

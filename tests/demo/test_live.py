@@ -39,6 +39,10 @@ def test_a_mail_goes_by_the_first_provider_and_by_the_second_while_that_is_down(
         (form,) = [one for one in visitor.forms() if "password" in one.fields]
         visitor.submit(form, username=running.username, password=running.password, next="/admin/")
         assert "Log out" in visitor.page
+        assert f"{running.site}mail/" in running.said()
+        visitor.visit("/mail/")
+        assert "HEALTHY" in visitor.page
+        assert "You are operator." in visitor.page
         assert came_by(visitor, running, "ada@customer.example") == "gmail"
         visitor.press("Take it down", within="provider-gmail")
         assert "gmail is down" in visitor.page

@@ -89,15 +89,15 @@ class Command(BaseCommand):
             return
         if self._json:
             told = {
-                "verdict": view.verdict,
-                "reasons": view.reasons,
+                "verdict": view.health.verdict,
+                "reasons": [one.text for one in view.health.findings],
                 "findings": view.health.as_json()["findings"],
             }
             self._print_json(told | asdict(view.status))
         else:
             for line in lines(view):
                 self.stdout.write(line)
-        self._exit(view.verdict)
+        self._exit(view.health.verdict)
 
     def _watch(self, looker: Looker, options: dict[str, Any]) -> None:
         if self._json:

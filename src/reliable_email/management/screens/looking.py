@@ -28,7 +28,8 @@ class Looker:
         Raises:
             django.db.utils.OperationalError, InterfaceError: the database is away.
         """
-        return OutboxView(health=examine_site(self._using), status=status(self._using), routes=self._route_views())
+        found = status(self._using)
+        return OutboxView(health=examine_site(self._using), status=found, routes=self._route_views())
 
     def _route_views(self) -> list[RouteView]:
         now = self._store.now()

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reliable_email.delivery.breaker import BreakerState, Phase
-from reliable_email.diagnosis.verdict import Health
-from reliable_email.monitoring.findings import span
+from reliable_email.monitoring.findings import Finding, span
 from reliable_email.monitoring.health import SiteHealth
 from reliable_email.store.queries import Status
 from reliable_email.store.states import State
@@ -33,23 +32,13 @@ class OutboxView:
     """See the module.
 
     Attributes:
-        health: the site's, with what is not as it should be.
+        health: the verdict on the site's mail, and why it is not better.
         routes: those of the outbox's mailers, in order of preference.
     """
 
     health: SiteHealth
     status: Status
     routes: Sequence[RouteView] = ()
-
-    @property
-    def verdict(self) -> Health:
-        """The site's."""
-        return self.health.verdict
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why it is not better."""
-        return [one.text for one in self.health.findings]
 
 
 def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
@@ -90,8 +79,7 @@ def lines(view: OutboxView) -> Iterator[str]:
 def health_lines(health: SiteHealth) -> Iterator[str]:
     """What is not as it should be, what to do about it, and the verdict."""
     for finding in health.findings:
-        since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
-        yield f"{finding.verdict}: {printable(finding.text)}{since}"
+        yield f"{finding.verdict}: {finding_words(finding)}"
         if finding.remedy:
             yield f"  {printable(finding.remedy)}"
     yield f"Status: {health.verdict.upper()}"
@@ -108,8 +96,15 @@ def summary(view: OutboxView) -> str:
 
 
 def verdict_words(view: OutboxView) -> str:
-    """The verdict with its reasons."""
-    return f"Status: {view.verdict.upper()}" + (f" ({'; '.join(view.reasons)})" if view.reasons else "")
+    """The verdict with its reasons in a line."""
+    reasons = "; ".join(finding.text for finding in view.health.findings)
+    return f"Status: {view.health.verdict.upper()}" + (f" ({printable(reasons)})" if reasons else "")
+
+
+def finding_words(finding: Finding) -> str:
+    """What was found, and since when."""
+    since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
+    return f"{printable(finding.text)}{since}"
 
 
 def queued_words(found: Status) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reliable_email.diagnosis.verdict import Health
-from reliable_email.management.screens.outbox_view import OutboxView, RouteView, due_words, queued_words
+from reliable_email.management.screens.outbox_view import OutboxView, RouteView, due_words, finding_words, queued_words
 from reliable_email.management.screens.pace import Pace
 from reliable_email.monitoring.findings import span
 from reliable_email.store.queries import Status, WorkerStatus
@@ -34,6 +34,7 @@ _STATES = {
 }
 # A terminal has few lines: the others are shown while there is something in them.
 _ALWAYS = (State.QUEUED, State.UNKNOWN, State.PARKED, State.ACCEPTED)
+_FINDINGS_AT_MOST = 2  # the worst come first
 _WORKERS_AT_MOST = 8
 _SILENT_SECONDS = 60.0
 
@@ -105,10 +106,15 @@ class RichWatchScreen:
 
 def _verdict(view: OutboxView) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_row(
-        Text(view.verdict.upper(), style=_VERDICTS[view.verdict]),
-        Text("\n".join(printable(reason) for reason in view.reasons)),
-    )
+    said = Text()
+    for finding in view.health.findings[:_FINDINGS_AT_MOST]:
+        said.append(f"\n{finding_words(finding)}")
+        if finding.remedy:
+            said.append(f"\n{printable(finding.remedy)}", style="dim")
+    more = len(view.health.findings) - _FINDINGS_AT_MOST
+    if more > 0:
+        said.append(f"\nand {more} more, which “manage.py email_outbox status” tells", style="dim")
+    grid.add_row(Text(view.health.verdict.upper(), style=_VERDICTS[view.health.verdict]), said[1:])
     return grid
 
 

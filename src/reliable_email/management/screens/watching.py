@@ -39,7 +39,7 @@ class PlainWatchScreen:
     def show(self, title: str, view: OutboxView) -> None:
         """See `WatchScreen`."""
         in_use = [(route.alias, route.is_in_use) for route in view.routes]
-        self._say((view.verdict, view.status.recipients, in_use), summary(view))
+        self._say((view.health.verdict, view.status.recipients, in_use), summary(view))
 
     def away(self, title: str, text: str) -> None:
         """See `WatchScreen`."""
@@ -83,7 +83,7 @@ def watch(
                     verdict = Health.UNHEALTHY
                     screen.away(title, away_words(using, error))
                 else:
-                    verdict = view.verdict
+                    verdict = view.health.verdict
                     screen.show(title, view)
                 sleep(_SECONDS)
         except KeyboardInterrupt:

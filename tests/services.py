@@ -9,7 +9,11 @@ be here.
 import os
 import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,16 @@ def _node() -> str | None:
     return None
 
 
+@cache
+def _packages() -> str | None:
+    """A package index, by the interpreter's own pip, and a `venv` that brings pip with it."""
+    python = getattr(sys, "_base_executable", sys.executable)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sqlparse"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else "pip reaches no package index"
+
+
 # What is missing, in words; None where all is there.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "postgres": lambda: _listens(5432),
@@ -59,6 +73,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "node": _node,
     "faketime": lambda: _programs("faketime"),
     "chromium": lambda: _programs("chromium", "chromedriver"),
+    "packages": _packages,
 }
 
 

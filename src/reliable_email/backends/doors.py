@@ -6,16 +6,11 @@ from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
 
+from reliable_email.backends.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS
 from reliable_email.backends.option_values import on_unknown
 from reliable_email.backends.reader import OptionReader, Problem, ProblemKind
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.values import ValueProblem, boolean, choice, seconds, shown, strings, text
-
-FAILOVER_OPTIONS = frozenset({"using", "timeout", "fail_silently"})
-ERROR_MAIL_OPTIONS = frozenset({"using", "window", "timeout", "fail_silently"})
-OUTBOX_OPTIONS = frozenset(
-    {"using", "database", "expires_in", "priority", "on_unknown", "transactional", "fail_silently"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

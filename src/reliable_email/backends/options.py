@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from reliable_email import conf, providers
+from reliable_email.backends.option_names import SMTP_OPTIONS
 from reliable_email.backends.option_values import (
     address,
     address_patterns,
@@ -42,42 +43,6 @@ MECHANISMS = ("auto", "plain", "login", "xoauth2")
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_TIMEOUT_SECONDS = 15.0
 DEFAULT_FINAL_REPLY_SECONDS = 60.0
-
-SMTP_OPTIONS = frozenset(
-    {
-        "host",
-        "port",
-        "username",
-        "password",
-        "use_tls",
-        "use_ssl",
-        "timeout",
-        "ssl_certfile",
-        "ssl_keyfile",
-        "fail_silently",
-        "provider",
-        "region",
-        "ssl_verify",
-        "ssl_cafile",
-        "ssl_strict",
-        "ssl_pin",
-        "auth",
-        "token_provider",
-        "allow_plaintext_auth",
-        "local_hostname",
-        "max_attempts",
-        "final_reply_timeout",
-        "connections",
-        "messages_per_connection",
-        "pipelining",
-        "flight",
-        "quota",
-        "idempotency_header",
-        "on_unknown",
-        "only_to",
-        "redirect_to",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

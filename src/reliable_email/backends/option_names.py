@@ -16,7 +16,7 @@ SMTP_OPTIONS: Final[Mapping[str, str]] = {
     "fail_silently": "Raise nothing when no recipient took a message; its report tells all the same.",
     "provider": "The name of a known provider, which gives host, port, TLS, limits and quotas.",
     "region": "The provider's region, where it has several.",
-    "ssl_verify": "Whether the server's certificate is verified. Off, no login to another machine unless its key is pinned.",
+    "ssl_verify": "Whether the certificate is verified. Off, there is no login to a remote server without `ssl_pin`.",
     "ssl_cafile": "A PEM file to trust beside the system's authorities: a CA, or the server's own certificate.",
     "ssl_strict": 'Whether the form rules of RFC 5280 must hold too. "auto" gives way where nothing else is wrong.',
     "ssl_pin": "SHA-256 fingerprints of public keys, one of which the server must have; checked before any login.",

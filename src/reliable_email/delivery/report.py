@@ -29,7 +29,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientOutcome:
-    """One recipient's outcome, with the evidence for it."""
+    """One recipient's outcome, with the evidence for it.
+
+    Attributes:
+        outcome: see `Outcome`.
+        cause: what the failure means; None where there was none.
+        reply: the server's last words about this recipient.
+        route: the alias of the mailer that was asked last.
+        attempts: transactions that this recipient was part of.
+        failure: the whole classification, with the sentence that says what to do in `help`.
+    """
 
     outcome: Outcome
     cause: Cause | None = None
@@ -41,7 +50,18 @@ class RecipientOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One transaction on one route: a line of the report's history."""
+    """One transaction on one route: a line of the report's history.
+
+    Attributes:
+        route: the alias of the mailer.
+        stage: how far it came.
+        started_at: when it began.
+        seconds: how long it took.
+        outcomes: of each recipient, by address.
+        failure: what went wrong with it as a whole.
+        reply: the server's last words.
+        peer: the address of the server.
+    """
 
     route: str
     stage: Stage

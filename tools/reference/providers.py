@@ -1,0 +1,74 @@
+"""docs/reference/providers.md: what is known of each provider."""
+
+import re
+from collections.abc import Iterator
+
+from reliable_email import providers
+from reliable_email.providers import Provider, Quota
+from tools.reference.markdown import span, table
+
+_BEGINNING = """\
+# Providers
+
+`{"provider": "gmail"}` in OPTIONS gives host, port, TLS, limits and quotas; what you write beside it wins. A limit that
+is not listed is not documented by the provider, which does not mean that there is none. The data are files in the
+package; their comments name the sources.
+
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    names = [name for name in providers.names() if name != "generic"]
+    found = [providers.get(name) for name in names]
+    overview = table(
+        ("Name", "Provider", "Host", "Port", "Login"),
+        [(f"[`{one.name}`](#{_anchor(one)})", one.title, f"`{one.host}`", str(one.port), _login(one)) for one in found],
+    )
+    return "\n".join([_BEGINNING + overview, *(part for one in found for part in _provider(one))])
+
+
+def _anchor(one: Provider) -> str:
+    return re.sub(r"[^\w-]", "", one.title.lower().replace(" ", "-"))
+
+
+def _login(one: Provider) -> str:
+    if one.username_is_password:
+        return "one token, given as `password`"
+    if one.username:
+        return f"`{one.username}`, which need not be given, and a password"
+    return "user name and password" + (", or XOAUTH2" if "xoauth2" in one.auth else "")
+
+
+def _provider(one: Provider) -> Iterator[str]:
+    yield f"## {one.title}\n"
+    rows = [("`provider`", f'`"{one.name}"`'), ("server", f"`{one.host}:{one.port}`, {one.tls.value}")]
+    if one.alternatives:
+        others = ", ".join(f"{other.port} ({other.tls.value})" for other in one.alternatives)
+        rows.append(("other ports", others))
+    if one.region or one.regions:
+        rows.append(("regions", ", ".join(one.regions) or f"any; {one.region} unless told otherwise"))
+    rows += [(name, value) for name, value in _limits(one) if value]
+    yield table(("", ""), rows)
+    if one.notes:
+        yield "\n".join(f"- {note}" for note in one.notes) + "\n"
+    if one.links:
+        yield "Their pages: " + ", ".join(f"[{title}]({url})" for title, url in one.links.items()) + ".\n"
+
+
+def _limits(one: Provider) -> Iterator[tuple[str, str]]:
+    yield "quota", ", ".join(map(_quota, one.quotas))
+    yield "recipients of one message", f"{one.max_recipients_per_message or ''}"
+    yield "bytes of one message", f"{one.max_message_bytes:,}" if one.max_message_bytes else ""
+    yield "connections at once", f"{one.max_connections or ''}"
+    yield "messages per connection", f"{one.messages_per_connection or ''}"
+    if one.idempotency_header:
+        kept = f", remembered for {span(one.idempotency_seconds)}" if one.idempotency_seconds else ""
+        yield "second copies are recognised by", f"`{one.idempotency_header}`{kept}"
+    yield "SPF", f"`include:{one.spf_include}`" if one.spf_include else ""
+    yield "usual DKIM selectors", ", ".join(f"`{name}`" for name in one.dkim_selectors)
+    yield "From", one.from_rewritten.strip()
+
+
+def _quota(one: Quota) -> str:
+    return f"{one.limit:,} {one.unit} in {span(one.window_seconds)}"

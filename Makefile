@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint matrix chaos fuzz migrations measure-replies bench docs compare soak recovery build clean
+.PHONY: help setup demo test lint matrix chaos fuzz migrations measure-replies bench docs site compare soak recovery build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -43,9 +43,13 @@ measure-replies: ## how well replies are understood: make measure-replies FILE=r
 bench: ## how fast, beside Django and Nodemailer (bench/README.md; ARGS="content")
 	$(RUN) python -W ignore -m bench.speed $(ARGS)
 
-docs: ## the pages that are written by the code: docs/troubleshooting.md and docs/failover.md
+docs: ## the pages that are written by the code: docs/reference, docs/troubleshooting.md and docs/failover.md
 	$(RUN) python -W ignore tools/write_troubleshooting.py
 	$(RUN) python -W ignore tools/write_failover.py
+	$(RUN) python -W ignore tools/write_reference.py
+
+site: ## the documentation as web pages, in var/site
+	$(RUN) zensical build --strict
 
 compare: ## what three mail queues make of the same misfortunes, as a table (docs/comparison.md)
 	tools/uv venv --quiet --allow-existing .venvs/compare

@@ -15,8 +15,18 @@ _BEGINNING = """\
 ```python
 MAILERS = {
     "default": {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["first", "second"]}},
-    "first": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"provider": "gmail", ...}},
-    "second": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"provider": "sendgrid", ...}},
+    "first": {
+        "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
+        "OPTIONS": {
+            "provider": "gmail",
+            "username": "shop@gmail.com",
+            "password": os.environ["GMAIL_APP_PASSWORD"],
+        },
+    },
+    "second": {
+        "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
+        "OPTIONS": {"provider": "sendgrid", "password": os.environ["SENDGRID_API_KEY"]},
+    },
 }
 ```
 

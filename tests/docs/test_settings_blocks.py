@@ -1,0 +1,130 @@
+"""What the pages tell people to put into their settings is accepted by this package's own checks."""
+
+import ast
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import django
+import pytest
+from django.core.checks import CheckMessage, Error
+from django.test.utils import override_settings
+
+from reliable_email import checks, conf, env
+from tests.docs.pages import Block, blocks, pages
+
+_ALL = [block for page in pages() for block in blocks(page)]
+_PYTHON = [block for block in _ALL if block.language == "python"]
+_SETTINGS = [block for block in _PYTHON if re.search(r"^(MAILERS|RELIABLE_EMAIL|EMAIL_\w+)\b.*=", block.text, re.M)]
+_ENVIRONMENTS = [block for block in _ALL if block.title == "environment"]
+_LOCAL = {"OPTIONS": {"host": "localhost"}}
+_APPS = ["django.contrib.contenttypes", "reliable_email"]
+# A setting that only older Djangos may have, on pages that say so.
+_BEFORE_61 = {"EMAIL_BACKEND"}
+
+
+class Environ(dict[str, str]):
+    """An environment in which every variable has a value."""
+
+    def __missing__(self, name: str) -> str:
+        return f"value-of-{name.lower()}"
+
+
+class Noted(dict[str, str]):
+    """An environment that notes which of its variables were asked for."""
+
+    def __init__(self, values: dict[str, str], read: set[str]) -> None:
+        super().__init__(values)
+        self._read = read
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A variable."""
+        if name in self:
+            self._read.add(name)
+        return super().get(name, default)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A file that stands for each one that a page names under /etc."""
+    file = tmp_path / "file.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\n")
+    return file
+
+
+def loaded(block: Block, file: Path) -> dict[str, Any]:
+    """The block as a settings module would have it; pieces of one page that build on each other are taken together."""
+    text = re.sub(r'"/etc/[^"]*"', repr(str(file)), block.text)
+    before = ""
+    if re.search(r"^MAILERS\[", text, re.M) or block.text.strip().startswith("EMAIL_BACKEND"):
+        earlier = [one for one in _SETTINGS if one.page == block.page and one.line < block.line]
+        before = "\n".join(one.text for one in earlier if not one.text.strip().startswith("EMAIL_BACKEND"))
+    namespace: dict[str, Any] = {
+        "os": SimpleNamespace(environ=Environ()),
+        "reliable_email": SimpleNamespace(env=SimpleNamespace(mailers=lambda **options: env.mailers({}, **options))),
+        "DEBUG": False,
+        "INSTALLED_APPS": list(_APPS),
+    }
+    exec(compile(f"{before}\n{text}", block.place, "exec"), namespace)
+    found = {name: value for name, value in namespace.items() if name.isupper()}
+    # A piece about something else says nothing of mailers.
+    found.setdefault("MAILERS", {"default": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", **_LOCAL}})
+    found["INSTALLED_APPS"] = [app for app in dict.fromkeys(found["INSTALLED_APPS"]) if app in _APPS]
+    return found
+
+
+def problems(settings: dict[str, Any]) -> list[CheckMessage]:
+    """What the checks say of a site with these settings."""
+    if django.VERSION < (6, 1):
+        settings = {"EMAIL_BACKEND": "reliable_email.backends.DefaultMailer", **settings}
+    else:
+        settings = {name: value for name, value in settings.items() if name not in _BEFORE_61}
+    settings = {name: value for name, value in settings.items() if name not in ("DATABASES", "LOGGING", "ANYMAIL")}
+    with override_settings(**settings):
+        conf.get()
+        return checks.configuration_messages()
+
+
+@pytest.mark.parametrize("block", _SETTINGS, ids=lambda block: block.place)
+def test_settings_are_without_a_fault(block: Block, files: Path) -> None:
+    """No error, no unknown key or option, and no warning either but that mail is only shown."""
+    found = [one for one in problems(loaded(block, files)) if one.id != "reliable_email.W005"]
+    assert found == [], block.text
+
+
+@pytest.mark.parametrize("block", _ENVIRONMENTS, ids=lambda block: block.place)
+def test_environments_are_without_a_fault(block: Block) -> None:
+    """As `env.mailers()` reads them."""
+    environ = dict(line.split("=", 1) for line in block.text.splitlines() if line)
+    unknown = [name for name in environ if not re.fullmatch(r"EMAIL_[A-Z_]+", name)]
+    assert unknown == []
+    read: set[str] = set()
+    entries = env.mailers(Noted(environ, read), debug=False)
+    assert read == set(environ), "a name that nobody reads"
+    assert [one for one in problems({"MAILERS": entries}) if isinstance(one, Error)] == []
+
+
+@pytest.mark.parametrize("block", _PYTHON, ids=lambda block: block.place)
+def test_python_is_python(block: Block) -> None:
+    """What is no settings at least compiles."""
+    text = block.text
+    if text.lstrip().startswith('"'):
+        text = f"{{{text}}}"  # a piece of a dict
+    ast.parse(text, block.place)
+
+
+def test_the_checks_see_the_blocks() -> None:
+    """A wrong block would be noticed."""
+    assert len(_SETTINGS) > 25
+    assert len(_ENVIRONMENTS) >= 4
+    block = _SETTINGS[0]
+    wrong = Block(
+        page=block.page,
+        line=block.line,
+        language="python",
+        title="settings.py",
+        text='MAILERS = {"default": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": '
+        '{"hosst": "x"}}}\nRELIABLE_EMAIL = {"LEASE": 1}\n',
+    )
+    assert {one.id for one in problems(loaded(wrong, block.page))} >= {"reliable_email.E002", "reliable_email.E015"}

@@ -1,0 +1,86 @@
+"""What the pages say in passing is still so."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from reliable_email import conf
+from reliable_email.diagnosis import configuration
+from tests.docs.pages import DOCS, pages
+
+_DOTTED = re.compile(r"\breliable_email(?:\.[A-Za-z_]\w*)+\b")
+_TIMES = re.compile(r"(?:TimeoutStopSec=|stop_grace_period: |terminationGracePeriodSeconds: )(\d+)")
+_PERMISSIONS = {"reliable_email.view_outboxmessage", "reliable_email.act_on_outbox", "reliable_email.read_content"}
+_SWEEP = "reliable_email.sweep"  # the name of a task, not of a module
+
+
+# Pages about what is being built, each with the module by which it is there.
+_BEING_BUILT = {
+    "monitoring.md": "reliable_email.monitoring.metrics",
+    "dashboard.md": "reliable_email.views.routes",
+}
+
+
+def finished_pages() -> list[Path]:
+    """Every page but those that are ahead of the code."""
+    return [page for page in pages() if page.name not in _BEING_BUILT or is_there(_BEING_BUILT[page.name])]
+
+
+def names() -> set[tuple[Path, str]]:
+    """Every dotted name of this package on every page."""
+    return {(page, name) for page in finished_pages() for name in _DOTTED.findall(page.read_text("utf-8"))}
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name leads to a module or to something in one."""
+    first, *rest = name.split(".")
+    found = import_module(first)
+    path = first
+    for part in rest:
+        path = f"{path}.{part}"
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            try:
+                found = import_module(path)
+            except ImportError:
+                return False
+    return True
+
+
+def test_every_dotted_name_exists() -> None:
+    """Backends, functions, modules; and ids of checks, which look alike."""
+    known = configuration.__doc__ or ""
+    wrong = [
+        (page.name, name)
+        for page, name in names()
+        if not re.fullmatch(r"reliable_email\.[EWI]\d{3}", name)
+        and name not in _PERMISSIONS | {_SWEEP}
+        and not is_there(name)
+    ]
+    assert wrong == []
+    ids = {name for _, name in names() if re.fullmatch(r"reliable_email\.[EWI]\d{3}", name)}
+    assert [name for name in ids if name not in known] == []
+
+
+def test_every_key_that_is_named_exists() -> None:
+    """Words in capitals with one of the beginnings that keys of RELIABLE_EMAIL have."""
+    keys = {name.upper() for name in conf.Settings.__dataclass_fields__}
+    begin = "|".join(sorted({key.partition("_")[0] for key in keys if "_" in key}))
+    named = {
+        (page.name, name)
+        for page in finished_pages()
+        for name in re.findall(rf"`((?:{begin})_[A-Z_]+)`", page.read_text("utf-8"))
+    }
+    assert len(named) > 15
+    assert [one for one in named if one[1] not in keys] == []
+
+
+@pytest.mark.parametrize("name", ["how-to/run-the-worker.md"])
+def test_services_wait_longer_than_a_worker_takes_to_stop(name: str) -> None:
+    """Else a message in hand is killed in the middle."""
+    times = [int(one) for one in _TIMES.findall((DOCS / name).read_text("utf-8"))]
+    assert len(times) == 3
+    assert min(times) > conf.Settings().stop_seconds

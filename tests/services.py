@@ -55,12 +55,18 @@ def _node() -> str | None:
 
 @cache
 def _packages() -> str | None:
-    """A package index, by the interpreter's own pip, and a `venv` that brings pip with it."""
-    python = getattr(sys, "_base_executable", sys.executable)
+    """What a reader of the tutorial has: `venv` with pip in it, and an index that pip reaches."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sqlparse"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return None if done.returncode == 0 else "pip reaches no package index"
+        python = Path(folder) / "venv" / "bin" / "python"
+        steps = (
+            [getattr(sys, "_base_executable", sys.executable), "-m", "venv", str(python.parents[1])],
+            [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "sqlparse"],
+        )
+        for step in steps:
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return f"{' '.join(step[1:4])} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
+    return None
 
 
 # What is missing, in words; None where all is there.

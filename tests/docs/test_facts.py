@@ -1,6 +1,7 @@
 """What the pages say in passing is still so."""
 
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from reliable_email import conf
 from reliable_email.diagnosis import configuration
-from tests.docs.pages import DOCS, pages
+from tests.docs.pages import DOCS, ROOT, pages
 
 _DOTTED = re.compile(r"\breliable_email(?:\.[A-Za-z_]\w*)+\b")
 _TIMES = re.compile(r"(?:TimeoutStopSec=|stop_grace_period: |terminationGracePeriodSeconds: )(\d+)")
@@ -76,6 +77,18 @@ def test_every_key_that_is_named_exists() -> None:
     }
     assert len(named) > 15
     assert [one for one in named if one[1] not in keys] == []
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    """`pip install django-reliable-email[…]`."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    named = {
+        (page.name, name)
+        for page in pages()
+        for name in re.findall(r"django-reliable-email\[(\w+)\]", page.read_text("utf-8"))
+    }
+    assert len(named) > 5
+    assert [one for one in named if one[1] not in extras] == []
 
 
 @pytest.mark.parametrize("name", ["how-to/run-the-worker.md"])

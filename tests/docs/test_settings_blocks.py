@@ -10,6 +10,7 @@ import django
 import pytest
 from django.core.checks import CheckMessage, Error
 from django.test.utils import override_settings
+from django.utils.module_loading import import_string
 
 from reliable_email import checks, conf, env
 from tests.docs.pages import Block, blocks, pages
@@ -112,6 +113,16 @@ def test_python_is_python(block: Block) -> None:
     if text.lstrip().startswith('"'):
         text = f"{{{text}}}"  # a piece of a dict
     ast.parse(text, block.place)
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="the page has another line for older versions of Django")
+@pytest.mark.parametrize("block", [one for one in _SETTINGS if "LOGGING" in one.text], ids=lambda block: block.place)
+def test_logging_makes_the_handler_that_the_page_speaks_of(block: Block, files: Path) -> None:
+    """Built as `logging.config` builds it, without being put in place."""
+    handlers = loaded(block, files)["LOGGING"]["handlers"]
+    entry = {name: value for name, value in handlers["mail_admins"].items() if name != "level"}
+    handler = import_string(entry.pop("class"))(**entry)
+    assert handler.using in loaded(block, files)["MAILERS"]
 
 
 def test_the_checks_see_the_blocks() -> None:

@@ -56,6 +56,6 @@ OUTBOX_OPTIONS: Final[Mapping[str, str]] = {
 ERROR_MAIL_OPTIONS: Final[Mapping[str, str]] = {
     "using": "The alias of the mailer that sends.",
     "window": "Seconds in which messages that are alike go out once.",
-    "timeout": "Seconds that one message may take at most.",
+    "timeout": "Seconds that one message may take, but for the route's `final_reply_timeout`.",
     "fail_silently": "Accepted for Django's sake. This backend never raises.",
 }

@@ -88,6 +88,8 @@ def _transitions() -> str:
 
 
 def _by(event: Event) -> str:
+    if event.value.startswith("report_"):
+        return "a provider's report"  # heard by a webhook, at any time
     match event:
         case Event.CLAIM:
             return "a worker that takes it"

@@ -134,5 +134,5 @@ def _guard(rule: Rule) -> str:
             return "the row names the writer's claim, and the lease is live"
         case Guard.LEASE_IS_OVER:
             return "the lease is over"
-        case _:
-            assert_never(rule.guard)
+        case other:
+            return other.name.lower().replace("_", " ")  # a name says enough until somebody finds better words

@@ -64,6 +64,9 @@ def loaded(block: Block, file: Path) -> dict[str, Any]:
     namespace: dict[str, Any] = {
         "os": SimpleNamespace(environ=Environ()),
         "reliable_email": SimpleNamespace(env=SimpleNamespace(mailers=lambda **options: env.mailers({}, **options))),
+        # Where a page shows urls.py beside it.
+        "path": lambda *arguments, **options: None,
+        "include": lambda *arguments: None,
         "DEBUG": False,
         "INSTALLED_APPS": list(_APPS),
     }

@@ -52,3 +52,5 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
         assert not fetched, f"{page.name}: {fetched}"
         assert 'class="mermaid"' not in html
         assert "glightbox" not in html
+        shown = re.sub(r"<pre.*?</pre>|<script.*?</script>", "", html, flags=re.DOTALL)
+        assert not re.search(r"^(?:\d+\.|-) \w", shown, re.MULTILINE), f"{page.name}: a list became text"

@@ -33,7 +33,7 @@ import reliable_email
 
 for module in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
     # An integration is for those who have what it integrates, the admin for those who have the admin, a rich screen for
-    # those who have rich, metrics and traces for those who have a monitor; and servers for tests need certificates. Only
+    # those who have rich, metrics and traces for those who have a monitor; servers for tests need certificates. Only
     # `testing.reset` promises to need nothing.
     apart = (
         "reliable_email.integrations.",

@@ -118,6 +118,9 @@ def decide(failure: Failure) -> Decision:
     match failure.cause:
         case Cause.MAILBOX_FULL | Cause.GREYLISTED:
             return decision
+        case Cause.MAILBOX_UNKNOWN | Cause.MAILBOX_INACTIVE:
+            # A 4yz may be a user database that is down.
+            return decision if failure.permanent else _RECIPIENT_LATER
         case Cause.DNS_OR_ROUTING:
             return _REJECT if failure.permanent else decision
         case Cause.CONTENT_REJECTED | Cause.SYNTAX_OR_UNSUPPORTED | Cause.SENDER_REJECTED | Cause.MESSAGE_TOO_LARGE:

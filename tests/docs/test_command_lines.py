@@ -11,7 +11,7 @@ from django.core.management import CommandError, get_commands, load_command_clas
 
 from tests.docs.pages import DOCS, ROOT, blocks, pages, prose
 
-_CALL = re.compile(r"manage\.py\s+(.+)")
+_CALL = re.compile(r"manage\.py\s+([^”]+)")
 _ENDS = re.compile(r"\s+(?:\|\||&&|\||#|>|2>)\s*.*$")
 # Of Django's own, which need no parsing: what they take is not ours.
 _DJANGOS = {"migrate", "check", "shell", "runserver", "createsuperuser", "collectstatic"}

@@ -183,6 +183,8 @@ def _said(evidence: Evidence) -> str:
     """What was said, but for a message whose content is sealed."""
     if evidence.reply is None:
         return f": {words_of(evidence.detail)}" if evidence.detail else ""
+    if evidence.reply.is_positive:
+        return ""  # to those who were not refused
     if evidence.encryption_key:
         return f": {evidence.reply.code} {evidence.reply.enhanced}".rstrip()
     return f": {words_of(str(evidence.reply))}"

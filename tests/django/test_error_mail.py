@@ -161,3 +161,16 @@ def test_alike_is_what_a_person_would_call_the_same() -> None:
     """Numbers, addresses and quoted values do not count."""
     assert fingerprint("order 17 of 'Maria' at 0xff") == fingerprint("order 18 of 'Jörg' at 0xa0")
     assert fingerprint("order 17 failed") != fingerprint("payment 17 failed")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("by", ["default", "routes"])
+def test_a_server_that_hangs_after_the_final_dot_costs_no_minute(
+    serve: Serve, site: Callable[..., logging.Logger], by: str
+) -> None:
+    """The route would wait a minute for the final reply; an error mail waits for its own time."""
+    server = serve(Script(final_reply=hang()))
+    entries = mailers(server.options() | {"final_reply_timeout": 60, "max_attempts": 1}, using=by, timeout=0.3)
+    entries["routes"] = {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["default"]}}
+    site(entries).error("it broke")
+    assert len(server.connections) == 1

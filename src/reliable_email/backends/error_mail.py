@@ -20,6 +20,8 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 from reliable_email.backends.base import Door
 from reliable_email.backends.doors import ErrorMailOptions, error_mail_options
+from reliable_email.backends.failover import FailoverBackend
+from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
 
@@ -92,6 +94,9 @@ class ErrorMailBackend(Door):
         backend = mailers[self.options.using or DEFAULT_MAILER_ALIAS]
         if getattr(backend, "timeout", None) is None or backend.timeout > self.options.timeout:  # type: ignore[attr-defined]
             backend.timeout = self.options.timeout  # type: ignore[attr-defined]
+        if isinstance(backend, ReliableSMTPBackend | FailoverBackend):
+            # Nobody waits a minute for an error mail; one that may have arrived is as good as one that has.
+            backend.final_reply_timeout = self.options.timeout
         return backend
 
     def _has_failed(self, key: tuple[str | None, str], held: int, error: Exception) -> None:

@@ -35,6 +35,7 @@ class FailoverBackend(Door):
         self.options: FailoverOptions = failover_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
         self.timeout = self.options.timeout
+        self.final_reply_timeout: float | None = None  # the routes' own
 
     def open(self) -> bool:
         """Make sure that one route can be reached; True where a new connection had to be made for that.
@@ -78,7 +79,9 @@ class FailoverBackend(Door):
 
     def routes(self) -> list[Route]:
         """Its routes, in order of preference; a failover among them counts as its own routes."""
-        return [make_route(one.alias) for one in routes_of(self._own_alias)]
+        return [
+            make_route(one.alias, final_reply_timeout=self.final_reply_timeout) for one in routes_of(self._own_alias)
+        ]
 
     @property
     def _own_alias(self) -> str:
@@ -87,8 +90,11 @@ class FailoverBackend(Door):
         return self.alias
 
 
-def make_route(alias: str) -> Route:
+def make_route(alias: str, *, final_reply_timeout: float | None = None) -> Route:
     """The route behind a mailer's alias.
+
+    Args:
+        final_reply_timeout: seconds that the final reply may take at most; None for the mailer's own.
 
     Raises:
         InvalidMailer: it is an outbox or a failover, or cannot be built.
@@ -96,6 +102,8 @@ def make_route(alias: str) -> Route:
     """
     backend = mailers[alias]
     if isinstance(backend, ReliableSMTPBackend):
+        if final_reply_timeout is not None:
+            backend.final_reply_timeout = final_reply_timeout
         return backend.route()
     entry = mailer(alias)
     if entry.kind in (MailerKind.OUTBOX, MailerKind.FAILOVER, MailerKind.ERROR_MAIL):

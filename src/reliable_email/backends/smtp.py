@@ -43,6 +43,7 @@ class ReliableSMTPBackend(Door):
         self.options: SMTPOptions = smtp_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
         self.timeout = self.options.timeout
+        self.final_reply_timeout = self.options.connection.final_reply_timeout
 
     def open(self) -> bool:
         """Make sure that a connection can be had; True where a new one had to be made.
@@ -85,14 +86,20 @@ class ReliableSMTPBackend(Door):
         """Its route, and the fallback of the `EMAIL_FALLBACK_*` settings where there is one."""
         routes = [self.route()]
         if self.options.fallback is not None:
-            routes.append(route_of(self.options.fallback, alias="fallback"))
+            routes.append(route_of(self._bounded(self.options.fallback), alias="fallback"))
         elif self.options.fallback_to_console:
             routes.append(_console_route())
         return routes
 
     def route(self) -> Route:
         """This backend as a route, for itself and for a failover."""
-        return route_of(replace(self.options, timeout=self.timeout), alias=self.options.route)
+        return route_of(replace(self._bounded(self.options), timeout=self.timeout), alias=self.options.route)
+
+    def _bounded(self, options: SMTPOptions) -> SMTPOptions:
+        """With this instance's own patience for the final reply, where somebody has shortened it."""
+        if self.final_reply_timeout >= options.connection.final_reply_timeout:
+            return options
+        return replace(options, connection=replace(options.connection, final_reply_timeout=self.final_reply_timeout))
 
     def _connection_options(self) -> ConnectionOptions:
         return self.options.connection

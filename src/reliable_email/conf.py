@@ -247,7 +247,9 @@ class Settings:
     )
     mask_addresses: bool = _key(False, boolean, "Show addresses as a…@example.com in the admin, logs and commands.")
     # Routes
-    quota_soft_limit: float = _key(0.95, _share, "The part of a quota that is used before other routes are preferred.")
+    quota_soft_limit: float = _key(
+        0.95, _share, "The part of a quota that priority normal may use; the rest is for high."
+    )
     quota_reserve: float = _key(0.2, _share, "The part of a quota that bulk mail leaves to messages of priority high.")
     probe_seconds: float = _key(900.0, _at_least_seconds(10), "How often a worker probes standby routes.")
     # Monitoring

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.test import override_settings
 
 from reliable_email import signals
 from reliable_email.classification import Action, Cause, Failure, Scope
@@ -265,3 +266,16 @@ def test_another_account_under_the_same_name_has_a_quota_of_its_own(make_store: 
     store.tell(first, failed(Effect.EXHAUSTED, cause=Cause.QUOTA_EXCEEDED))
     assert not store.reserve(first, 1, priority=Priority.HIGH)
     assert store.reserve(replace(first, fingerprint="two"), 4, priority=Priority.HIGH)
+
+
+def test_the_settings_say_how_much_of_a_quota_is_kept_for_what_is_urgent(make_store: Callable[[], Any]) -> None:
+    """QUOTA_SOFT_LIMIT bounds what is ordinary, QUOTA_RESERVE what is bulk; high has all of it."""
+    limited = route(quotas=(Quota(window_seconds=86400, limit=100),))
+    with override_settings(RELIABLE_EMAIL={"QUOTA_SOFT_LIMIT": 0.5, "QUOTA_RESERVE": 0.7}):
+        store = make_store()
+        assert not store.reserve(limited, 31, priority=Priority.BULK)
+        assert store.reserve(limited, 30, priority=Priority.BULK)
+        assert not store.reserve(limited, 21, priority=Priority.NORMAL)
+        assert store.reserve(limited, 20, priority=Priority.NORMAL)
+        assert store.reserve(limited, 50, priority=Priority.HIGH)
+        assert not store.reserve(limited, 1, priority=Priority.HIGH)

@@ -11,6 +11,7 @@ from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.logged import log_breaker
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import Priority
 
@@ -69,7 +70,9 @@ class MemoryRouteStateStore:
             return True
         with self._lock:
             ledger = self.ledger(route)
-            taken = quota.reserve(ledger, route.quotas, count, now=self._clock(), priority=priority)
+            taken = quota.reserve(
+                ledger, route.quotas, count, now=self._clock(), priority=priority, shares=quota_shares()
+            )
             if taken is None:
                 return False
             self._ledgers[route.alias] = taken

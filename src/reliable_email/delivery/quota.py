@@ -4,7 +4,7 @@ A window is cut into twenty-four buckets, and the one that it has left in part s
 lets less through than the provider would, never more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
@@ -15,7 +15,7 @@ from reliable_email.providers import Quota
 BUCKETS: Final = 24
 # How much of a limit each priority may use up. Providers count what is not seen here (the account's other senders), and
 # a newsletter must not use up what a password reset needs.
-SHARES: Final = {Priority.HIGH: 1.0, Priority.NORMAL: 0.95, Priority.BULK: 0.8}
+SHARES: Final[Mapping[Priority, float]] = {Priority.HIGH: 1.0, Priority.NORMAL: 0.95, Priority.BULK: 0.8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +48,40 @@ def used(ledger: Ledger, quota: Quota, *, now: float) -> int:
     return _counted(ledger, quota, oldest)
 
 
-def left(ledger: Ledger, quota: Quota, *, now: float, priority: Priority = Priority.NORMAL) -> int:
+def shares(*, soft_limit: float, reserve: float) -> Mapping[Priority, float]:
+    """How much of a limit each priority may use, of the settings QUOTA_SOFT_LIMIT and QUOTA_RESERVE."""
+    return {Priority.HIGH: 1.0, Priority.NORMAL: soft_limit, Priority.BULK: min(soft_limit, 1.0 - reserve)}
+
+
+def left(
+    ledger: Ledger,
+    quota: Quota,
+    *,
+    now: float,
+    priority: Priority = Priority.NORMAL,
+    shares: Mapping[Priority, float] = SHARES,
+) -> int:
     """What may still be used now, never negative."""
     limit = quota.limit
     if ledger.limits_until.get(quota.window_seconds, 0.0) > now:
         limit = min(limit, ledger.limits.get(quota.window_seconds, limit))
     # A limit of a few is not made smaller: a share of 1 would be none.
-    allowed = max(int(limit * SHARES[priority]), 1) if limit > 0 else 0
+    allowed = max(int(limit * shares[priority]), 1) if limit > 0 else 0
     return max(0, allowed - used(ledger, quota, now=now))
 
 
 def reserve(
-    ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float, priority: Priority = Priority.NORMAL
+    ledger: Ledger,
+    quotas: Sequence[Quota],
+    recipients: int,
+    *,
+    now: float,
+    priority: Priority = Priority.NORMAL,
+    shares: Mapping[Priority, float] = SHARES,
 ) -> Ledger | None:
     """The ledger with so many more, or None where one window has no room."""
     for quota in quotas:
-        if left(ledger, quota, now=now, priority=priority) < _amount(quota, recipients):
+        if left(ledger, quota, now=now, priority=priority, shares=shares) < _amount(quota, recipients):
             return None
     return _add(ledger, quotas, recipients, now)
 

@@ -26,6 +26,7 @@ from reliable_email.delivery.logged import log_breaker, log_fields
 from reliable_email.delivery.memory import apply_event
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import Priority
 from reliable_email.store.away import AWAY, is_away_for_all
@@ -145,7 +146,7 @@ class DatabaseRouteStateStore:
 
         def take(known: _Known, now: float) -> _Known | None:
             nonlocal fits
-            ledger = quota.reserve(known.ledger, route.quotas, count, now=now, priority=priority)
+            ledger = quota.reserve(known.ledger, route.quotas, count, now=now, priority=priority, shares=quota_shares())
             fits = ledger is not None
             return replace(known, ledger=ledger) if ledger is not None else None
 

@@ -3,7 +3,7 @@
 That is imported when a check runs: most processes run none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.apps import AppConfig
@@ -26,6 +26,15 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
     return configuration.check_deployment(app_configs, **kwargs)
 
 
+def check_durability(
+    app_configs: Sequence[AppConfig] | None = None, databases: Collection[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """See `diagnosis.durability`."""
+    from reliable_email.diagnosis import durability
+
+    return durability.check_durability(databases=databases)
+
+
 def configuration_messages() -> list[CheckMessage]:
     """See `diagnosis.configuration`."""
     from reliable_email.diagnosis import configuration
@@ -37,3 +46,4 @@ def register_all() -> None:
     """Register every check; doing it again changes nothing."""
     register(check_configuration, TAG)
     register(check_deployment, TAG, deploy=True)
+    register(check_durability, Tags.database)

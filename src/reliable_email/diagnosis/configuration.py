@@ -29,6 +29,8 @@
 | reliable_email.W004 | Django's SMTP backend without a timeout waits for ever (deploy) |
 | reliable_email.W005 | the default mailer reaches nobody (deploy) |
 | reliable_email.W006 | a provider is named, but there is no login |
+| reliable_email.W007 | an outbox on SQLite whose settings let writers lock each other out (with `--database`) |
+| reliable_email.W008 | the outbox's database may lose what it has committed (with `--database`) |
 | reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
 | reliable_email.I002 | something that was decided for you when the environment was read |
 """

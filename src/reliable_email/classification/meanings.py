@@ -337,9 +337,17 @@ def action_for(cause: Cause, *, permanent: bool, scope: Scope | None = None) -> 
             return action
 
 
+# Said by 4yz, these are tried again, as `delivery.policy` has it.
+_MAY_CHANGE_ITS_MIND = frozenset(
+    {Cause.CONTENT_REJECTED, Cause.SYNTAX_OR_UNSUPPORTED, Cause.SENDER_REJECTED, Cause.MESSAGE_TOO_LARGE}
+)
+
+
 def package_does(cause: Cause, *, permanent: bool, scope: Scope) -> str:
     """What the package does about a failure: the table's sentence, or that of the exceptions in `action_for`."""
     action = action_for(cause, permanent=permanent, scope=scope)
+    if not permanent and action is Action.FAIL_MESSAGE and cause in _MAY_CHANGE_ITS_MIND:
+        return "Tries again later, or by the next route: a 4yz reply leaves the door open."
     if action is MEANINGS[cause].action and cause is not Cause.UNCLASSIFIED:
         return MEANINGS[cause].package
     match action:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from reliable_email import signals
-from reliable_email.delivery.logged import log_fields
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -24,6 +23,8 @@ def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
     try:
         announce(outbox_id)
     except Exception:
+        from reliable_email.delivery.logged import log_fields
+
         words = "A queued message could not be announced; a sweep or a worker will find it."
         logger.warning(words, exc_info=True, extra=log_fields(outbox_id=outbox_id))
 

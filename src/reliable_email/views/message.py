@@ -43,9 +43,7 @@ def message(request: HttpRequest, number: int) -> HttpResponse:
             "recipient_count": len(found.recipients),
             "more_recipients": len(found.recipients) - len(recipients),
             "attempts": [_attempt(one, found, keyring) for one in found.attempts],
-            "acts": [(act.value, ACTS[act]) for act in Act if _fits_some(act, found)]
-            if len(found.recipients) > 1
-            else [],
+            "acts": [(act.value, ACTS[act]) for act in Act if _fits_several(act, found)],
             "has_key": not found.encryption_key or found.encryption_key in keyring.fingerprints,
             "acts_about": [one for one in actions_about(number) if one.count or one.verb == READ],
             "notices": notices(request),

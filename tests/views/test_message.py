@@ -211,3 +211,17 @@ def test_a_number_of_any_size_is_no_error(operator: Client, number: str) -> None
     assert operator.get(f"/mail/messages/{number}/").status_code == 404
     assert operator.get(f"/mail/messages/?q=%23{number}").status_code == 200
     assert operator.get(f"/mail/messages/?before={number}&done={number}").status_code == 200
+
+
+def test_of_a_message_to_hundreds_those_who_need_somebody_come_first(operator: Client) -> None:
+    """The rest is in the list, which its link leads to."""
+    row = queue(*(f"ok{number}@example.com" for number in range(130)), "nouser@example.com")
+    deliver()
+    answer = operator.get(f"/mail/messages/{row.pk}/")
+    shown = [one["address"] for one in answer.context["recipients"]]
+    assert (len(shown), shown[0]) == (100, "nouser@example.com")
+    text = answer.content.decode()
+    assert "131 recipients" in text
+    assert "And 31 more" in text
+    assert f"/mail/messages/?q=%23{row.pk}" in text
+    assert len(operator.get(f"/mail/messages/?q=%23{row.pk}").context["lines"]) == 50

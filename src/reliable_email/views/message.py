@@ -17,6 +17,9 @@ from reliable_email.views.evidence import STATE_WORDS, badge, explained, shown_a
 from reliable_email.views.page import show
 from reliable_email.views.words import ACTS
 
+# Of a message to thousands, so many recipients stand on the page; the list has all.
+SHOWN = 100
+
 
 @require_safe
 @requires(VIEW)
@@ -26,7 +29,9 @@ def message(request: HttpRequest, number: int) -> HttpResponse:
     if found is None:
         return missing(request, number)
     keyring = configured_keyring()
-    recipients = [_recipient(one, found, keyring) for one in found.recipients]
+    # What was accepted needs nobody, so that it is left out first.
+    urgent = sorted(found.recipients, key=lambda one: one.state == State.ACCEPTED)
+    recipients = [_recipient(one, found, keyring) for one in urgent[:SHOWN]]
     return show(
         request,
         "reliable_email/message.html",
@@ -35,8 +40,10 @@ def message(request: HttpRequest, number: int) -> HttpResponse:
             "subject": printable(open_or_say(found.subject, found.encryption_key, keyring)) or "(no subject)",
             "sender": shown_address(found.sender),
             "recipients": recipients,
+            "recipient_count": len(found.recipients),
+            "more_recipients": len(found.recipients) - len(recipients),
             "attempts": [_attempt(one, found, keyring) for one in found.attempts],
-            "acts": [(act.value, ACTS[act]) for act in Act if _fits_some(act, found)] if len(recipients) > 1 else [],
+            "acts": [(act.value, ACTS[act]) for act in Act if _fits_several(act, found)],
             "has_key": not found.encryption_key or found.encryption_key in keyring.fingerprints,
             "acts_about": [one for one in actions_about(number) if one.count or one.verb == READ],
             "notices": notices(request),
@@ -85,8 +92,9 @@ def _fits(act: Act, one: RecipientStory, found: MessageStory) -> bool:
     return found.has_content or act not in (Act.REQUEUE, Act.RESOLVE_RESEND)
 
 
-def _fits_some(act: Act, found: MessageStory) -> bool:
-    return any(_fits(act, one, found) for one in found.recipients)
+def _fits_several(act: Act, found: MessageStory) -> bool:
+    """Whether a button for all of them is worth more than the one of the only recipient."""
+    return len(found.recipients) > 1 and any(_fits(act, one, found) for one in found.recipients)
 
 
 def _attempt(one: AttemptStory, found: MessageStory, keyring: Keyring) -> dict[str, Any]:
@@ -104,6 +112,7 @@ def _attempt(one: AttemptStory, found: MessageStory, keyring: Keyring) -> dict[s
         "explained": explained(one.cause, one.stage, reply),
         "outcomes": [
             {"address": shown_address(address), "outcome": outcome, "badge": badge(outcome)}
-            for address, outcome in one.outcomes.items()
+            for address, outcome in list(one.outcomes.items())[:SHOWN]
         ],
+        "more_outcomes": max(0, len(one.outcomes) - SHOWN),
     }

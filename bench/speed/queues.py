@@ -112,7 +112,7 @@ class Site:
             command, env=self.environment, cwd=_ROOT, check=False, capture_output=True, text=True, timeout=300
         )
         if done.returncode:
-            raise SystemExit(f"{self.queue.name}, {step}: {done.stderr[-2000:]}")
+            raise Missing(f"{self.queue.name} failed at {step}: {done.stderr[-2000:]}")
         return dict(json.loads(done.stdout.splitlines()[-1]) or {})
 
     def drain(self, count: int, *, seconds: float) -> Drained:
@@ -149,7 +149,7 @@ class Site:
             kilobytes = max(kilobytes, _peak_kilobytes(process.pid))
             _end(process, at_once=taken < count)
         if not taken:
-            raise SystemExit(f"{self.queue.name} sent nothing: {log.read_text()[-2000:]}")
+            raise Missing(f"{self.queue.name} sent nothing: {log.read_text()[-2000:]}")
         return Drained(
             rate=taken / (last_at - began_at),
             steady_rate=(taken - first) / max(last_at - first_at, _POLL_SECONDS),

@@ -1,6 +1,7 @@
 """One client and one job: `python -m bench.speed.client NAME PORT COUNT CONNECTIONS [cold] [flight=N]` prints its cost.
 
-A process of its own for each measurement. One message goes before the clock starts: a site has its code loaded.
+A process of its own for each measurement. Each connection's first message goes before the clock starts: a site has its
+code loaded, and whoever can keep a connection has it.
 """
 
 import json
@@ -28,13 +29,20 @@ def main(name: str, port: int, count: int, connections: int, *, is_warm: bool, f
 
     messages = [message(number) for number in range(count)]
     shares = [messages[start::connections] for start in range(connections)]
-    if is_warm:
-        _send([message(-1)], [])
     sent: list[int] = []
-    threads = [threading.Thread(target=_send, args=(share, sent)) for share in shares]
-    started, cpu_started = time.perf_counter(), time.process_time()
+    ready = threading.Barrier(connections + 1)
+
+    def send(share: list[Any]) -> None:
+        if is_warm:
+            _send([message(-1)], [])
+        ready.wait()
+        _send(share, sent)
+
+    threads = [threading.Thread(target=send, args=(share,)) for share in shares]
     for thread in threads:
         thread.start()
+    ready.wait()
+    started, cpu_started = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.join()
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started

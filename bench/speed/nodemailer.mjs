@@ -20,7 +20,9 @@ const message = (number) => ({
   text: `${text}${number}`,
   html: `${html}${number}`,
 });
-if (temperature !== "cold") await transport.sendMail(message(-1));
+if (temperature !== "cold") {
+  await Promise.all(Array.from({ length: Number(connections) }, () => transport.sendMail(message(-1))));
+}
 const started = performance.now();
 const cpuStarted = process.cpuUsage();
 await Promise.all(Array.from({ length: Number(count) }, (_, number) => transport.sendMail(message(number))));

@@ -76,7 +76,7 @@ class Row:
         for peer in self.peers:
             theirs, ratio, goal = f"{_number(self.figures[peer])} {self.unit}".rstrip(), self.ratio(peer), ""
             if peer in self.goals:
-                goal = f"≥ {self.goals[peer]:g}×{'' if ratio >= self.goals[peer] else ' **short**'}"
+                goal = f"≥ {self.goals[peer]:.3g}×{'' if ratio >= self.goals[peer] else ' **short**'}"
             yield f"| {self.what} | {peer} | {theirs} | {ours} | {ratio:.2f}× | {goal} |"
         if not bounds and not self.peers:
             yield f"| {self.what} | – | – | {ours} | – | |"

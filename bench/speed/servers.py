@@ -15,7 +15,7 @@ _CHUNK = 4096
 
 
 class Missing(Exception):
-    """A program that a benchmark needs is not on this machine."""
+    """What a benchmark needs is not on this machine, or does not work here."""
 
 
 @dataclass(frozen=True, slots=True)

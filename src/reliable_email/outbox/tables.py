@@ -19,17 +19,14 @@ _types: dict[str, dict[str, str]] = {}  # of the recipients' columns, by vendor
 
 
 class Tables:
-    """The outbox's tables as this thread's connection to one database sees them."""
+    """The outbox's tables as this thread's connection to one database sees them; for use in this thread alone."""
 
-    __slots__ = ("using",)
+    __slots__ = ("connection", "using")
 
     def __init__(self, using: str) -> None:
         self.using = using
-
-    @property
-    def connection(self) -> BaseDatabaseWrapper:
-        """This thread's; Django gives each thread its own."""
-        return connections[self.using]
+        # Django gives each thread its own, and takes a while to find it.
+        self.connection: BaseDatabaseWrapper = connections[using]
 
     @property
     def vendor(self) -> str:

@@ -4,10 +4,10 @@ Run as a program it queues messages: `python -m tests.sites.fleet queue COUNT`, 
 """
 
 import os
-import secrets
 import sys
 
-SECRET_KEY = secrets.token_hex()
+# One for all processes: what is known of a route is marked by it.
+SECRET_KEY = "only for tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "reliable_email"]

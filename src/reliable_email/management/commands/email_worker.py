@@ -80,6 +80,7 @@ class Command(BaseCommand):
         with stages, worker_screen(console, worker, is_ending=lambda: stages.was_told):
             if console is None and options["verbosity"] > 0 and not options["json"]:
                 self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
+                self.stdout.flush()  # for whoever reads a pipe: Django before 6.0 leaves it in a buffer
             try:
                 transactions = worker.run()
             except KeyMissing as error:

@@ -36,8 +36,9 @@ class Foreman:
         """See the protocol."""
         return Wanted(environment="")
 
-    def has_claimed(self, taken: Claim) -> None:
+    def has_claimed(self, taken: Claim) -> tuple[int, ...]:
         """See the protocol."""
+        return ()
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
         """See the protocol."""

@@ -33,7 +33,7 @@ class OutboxMessage(models.Model):
     encryption_key = models.CharField(max_length=16, blank=True, help_text="Fingerprint of the key; empty for none.")
 
     # NULL where there is no key: many rows have none, and none may clash with another.
-    idempotency_digest = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001
+    idempotency_digest = models.CharField(max_length=64, null=True)  # noqa: DJ001
     content_digest = models.CharField(max_length=64, blank=True, help_text="Of the fields, not of the built bytes.")
     on_unknown = models.CharField(
         max_length=8, blank=True, choices=[(one.value, one.value) for one in OnUnknown], help_text="Empty: the route's."
@@ -44,6 +44,8 @@ class OutboxMessage(models.Model):
     was_queued_before = False
 
     class Meta:
+        # Not `unique=True` of the field, to which PostgreSQL adds an index for LIKE.
+        constraints = [models.UniqueConstraint(fields=["idempotency_digest"], name="rel_email_msg_idempotency")]
         indexes = [
             models.Index(fields=["message_id"], name="rel_email_msg_message_id"),
             models.Index(fields=["created_at"], name="rel_email_msg_created_at"),

@@ -84,6 +84,8 @@ class Player:
                     self.story.append(("broken", failure.stage, failure.kind, code))
                 case ContentWanted():
                     self.story.append(("content", event.recipients))
+                    if any(isinstance(one, Finished) and one.transaction.job is event.job for one in events):
+                        continue  # what came behind the 354 in the same read has ended it
                     for chunk in stuffed(event.content.chunks()):
                         self.session.content(chunk)
                     self._act(self.session.finish())

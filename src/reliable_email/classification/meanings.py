@@ -347,7 +347,7 @@ def package_does(cause: Cause, *, permanent: bool, scope: Scope) -> str:
     """What the package does about a failure: the table's sentence, or that of the exceptions in `action_for`."""
     action = action_for(cause, permanent=permanent, scope=scope)
     if not permanent and action is Action.FAIL_MESSAGE and cause in _MAY_CHANGE_ITS_MIND:
-        return "Tries again later, or by the next route: a 4yz reply leaves the door open."
+        return "Asks again, also by the next route, before it rejects: a 4yz reply leaves the door open."
     if action is MEANINGS[cause].action and cause is not Cause.UNCLASSIFIED:
         return MEANINGS[cause].package
     match action:

@@ -38,7 +38,7 @@ fuzz: ## hostile bytes against the session and the reply parser, for a few minut
 migrations: ## do the models and the migrations say the same?
 	$(RUN) python -m django makemigrations --check --dry-run --settings tests.settings reliable_email
 
-matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1 (ARGS="-x")
+matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1 (ARGS="-x"; PAIRS="3.11:52")
 	tools/matrix $(ARGS)
 
 chaos: ## cut every connection at every byte, kill and suspend a worker at every step; prints what was lost (nothing)

@@ -20,7 +20,8 @@ from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
 from reliable_email.store import route_state
 from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
-from reliable_email.store.shared import Action
+from reliable_email.store.shared import Action, LatencyTotal
+from reliable_email.templatetags.mail_words import milliseconds
 from reliable_email.testing.server import ScriptedServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -188,3 +189,20 @@ def test_a_site_with_a_transaction_for_each_request_sees_and_does_the_same(
     assert _line(operator, "first").state == "paused"
     operator.post(ACT, {"route": "first", "verb": "resume_route"})
     assert DatabaseRouteStateStore().read(make_route("first")).phase is Phase.CLOSED
+
+
+def test_each_stage_says_how_long_it_takes(operator: Client) -> None:
+    """In the order of SMTP, half and nineteen of twenty, by the bounds that workers have counted in."""
+    for stage, bound, count in (("final_reply", 25, 18), ("final_reply", 1000, 2), ("connect", 5, 1)):
+        LatencyTotal._base_manager.create(route="first", stage=stage, milliseconds=bound, count=count, seconds=0.1)
+    stages = _line(operator, "first").stages
+    assert [(one.stage, one.count, one.p50_seconds, one.p95_seconds) for one in stages] == [
+        ("connect", 1, 0.005, 0.005),
+        ("final_reply", 20, 0.025, 1.0),
+    ]
+    assert "Each stage, at most" in operator.get(PAGE).text
+
+
+def test_what_took_longer_than_every_bound_is_called_longer() -> None:
+    """Not a number that nobody has measured."""
+    assert milliseconds(float("inf")) == "longer"

@@ -35,6 +35,16 @@ class Histogram:
     counts: tuple[tuple[float, int], ...]
     sum_seconds: float
 
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.counts[-1][1] if self.counts else 0
+
+    def within(self, share: float) -> float:
+        """The smallest bound, in seconds, within which this share of them was; infinite beyond the last."""
+        wanted = share * self.count
+        return next((bound for bound, so_far in self.counts if so_far >= wanted), float("inf"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:

@@ -30,7 +30,9 @@ def span(value: float | timedelta | None) -> str:
 
 @register.filter
 def milliseconds(value: float) -> str:
-    """A short duration: "85 ms", "1.2 s"."""
+    """A short duration: "85 ms", "1.2 s"; "longer" for one without an end."""
+    if value == float("inf"):
+        return "longer"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 60 else span(value)
 
 

@@ -1,5 +1,6 @@
 """The routes as the page shows them: in use or not and why, what is left of their quotas, how quick they are."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from reliable_email.monitoring.route_health import RouteCondition, condition, si
 from reliable_email.outbox.keyring import Keyring, configured_keyring
 from reliable_email.outbox.reading import open_reply
 from reliable_email.providers import Quota
+from reliable_email.smtp.stages import Stage
+from reliable_email.store.metering import Histogram, latencies
+from reliable_email.store.queries import outbox_database
 from reliable_email.store.recent import RouteActivity, route_activity
 from reliable_email.views.evidence import Explained, explained
 
@@ -46,6 +50,16 @@ class QuotaLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageLine:
+    """How long one stage took: bounds of a histogram, so "at most"; infinite beyond the last of them."""
+
+    stage: str
+    count: int
+    p50_seconds: float
+    p95_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteLine:
     """One route.
 
@@ -59,6 +73,7 @@ class RouteLine:
         evidence: in whose words.
         senders: domains of senders that it refuses, and until when.
         limits: what it has taught: sizes and counts, in words.
+        stages: how long each took, in the order of SMTP, since the tables were made.
     """
 
     alias: str
@@ -79,6 +94,7 @@ class RouteLine:
     limits: tuple[str, ...] = ()
     quotas: tuple[QuotaLine, ...] = ()
     activity: RouteActivity = _NOTHING
+    stages: tuple[StageLine, ...] = ()
 
 
 def route_lines() -> list[RouteLine]:
@@ -88,10 +104,29 @@ def route_lines() -> list[RouteLine]:
         InvalidMailer, or what somebody else's backend raises: a mailer cannot be built.
     """
     activity, keyring = route_activity(), configured_keyring()
+    stages = _stage_lines()
     return [
-        _line(condition(route), names, _opened(activity.get(route.alias, _NOTHING), keyring))
+        replace(
+            _line(condition(route), names, _opened(activity.get(route.alias, _NOTHING), keyring)),
+            stages=stages.get(route.alias, ()),
+        )
         for route, names in _routes_and_mailers()
     ]
+
+
+def _stage_lines() -> dict[str, tuple[StageLine, ...]]:
+    order = {stage.value: number for number, stage in enumerate(Stage)}
+    found: dict[str, list[Histogram]] = defaultdict(list)
+    for one in latencies(outbox_database()):
+        if one.stage in order and one.count:
+            found[one.route].append(one)
+    return {
+        route: tuple(
+            StageLine(stage=one.stage, count=one.count, p50_seconds=one.within(0.5), p95_seconds=one.within(0.95))
+            for one in sorted(several, key=lambda one: order[one.stage])
+        )
+        for route, several in found.items()
+    }
 
 
 def find_route(alias: str) -> Route | None:

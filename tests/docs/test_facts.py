@@ -17,21 +17,9 @@ _PERMISSIONS = {"reliable_email.view_outboxmessage", "reliable_email.act_on_outb
 _SWEEP = "reliable_email.sweep"  # the name of a task, not of a module
 
 
-# Pages about what is being built, each with the module by which it is there.
-_BEING_BUILT = {
-    "monitoring.md": "reliable_email.monitoring.metrics",
-    "dashboard.md": "reliable_email.views.routes",
-}
-
-
-def finished_pages() -> list[Path]:
-    """Every page but those that are ahead of the code."""
-    return [page for page in pages() if page.name not in _BEING_BUILT or is_there(_BEING_BUILT[page.name])]
-
-
 def names() -> set[tuple[Path, str]]:
     """Every dotted name of this package on every page."""
-    return {(page, name) for page in finished_pages() for name in _DOTTED.findall(page.read_text("utf-8"))}
+    return {(page, name) for page in pages() for name in _DOTTED.findall(page.read_text("utf-8"))}
 
 
 def is_there(name: str) -> bool:
@@ -72,7 +60,7 @@ def test_every_key_that_is_named_exists() -> None:
     begin = "|".join(sorted({key.partition("_")[0] for key in keys if "_" in key}))
     named = {
         (page.name, name)
-        for page in finished_pages()
+        for page in pages()
         for name in re.findall(rf"`((?:{begin})_[A-Z_]+)`", page.read_text("utf-8"))
     }
     assert len(named) > 15

@@ -6,6 +6,7 @@ What a report may do in each state is in `test_conformance`, all interleavings a
 import io
 import threading
 from datetime import timedelta
+from typing import Any
 
 import django
 import pytest
@@ -276,3 +277,32 @@ def test_a_worker_that_claims_at_the_same_time_is_not_disturbed(using: str) -> N
     assert states(using) == [State.ACCEPTED]
     assert audit(using).is_clean
     assert ProviderEvent.objects.using(using).count() == 1
+
+
+def test_a_delivery_that_is_noted_while_a_second_copy_is_permitted_is_not_forgotten(using: str) -> None:
+    """The permission comes between the event's row and its settlement; the second copy's reply is lost, too."""
+    if connections[using].vendor == "sqlite":
+        pytest.skip("SQLite lets one write at a time")
+    message, _ = lose(using, on_unknown=OnUnknown.RESEND)
+
+    def permit() -> None:
+        OutboxRecipient.objects.using(using).update(
+            state=State.AUTHORIZED, authorized_at=DatabaseNow(), lease_until=DatabaseNow(60), due_at=None
+        )
+        connections[using].close()
+
+    def then_permit(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        done = execute(sql, parameters, many, context)
+        if sql.startswith("INSERT") and "providerevent" in sql:
+            thread = threading.Thread(target=permit)
+            thread.start()
+            thread.join()
+        return done
+
+    with connections[using].execute_wrapper(then_permit):
+        assert not note_report(report(message), using).has_settled
+    OutboxRecipient.objects.using(using).update(
+        state=State.UNKNOWN, unknowns=2, lease_until=None, settled_at=DatabaseNow()
+    )
+    assert settle_by_events(using, environment="") == 1
+    assert states(using) == [State.ACCEPTED]

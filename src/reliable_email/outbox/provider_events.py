@@ -74,7 +74,7 @@ def note_report(report: Report, using: str) -> Noted:
         return Noted()
     message, recipient = found
     with transaction.atomic(using):
-        _, is_new = ProviderEvent._base_manager.using(using).get_or_create(
+        event, is_new = ProviderEvent._base_manager.using(using).get_or_create(
             digest=report.digest(),
             defaults={
                 "message_id": message,
@@ -88,7 +88,23 @@ def note_report(report: Report, using: str) -> Noted:
             },
         )
         has_settled = is_new and recipient is not None and _settle(using, recipient.pk, report.kind, report.source)
+        if is_new and recipient is not None and not has_settled and report.kind.says_taken:
+            has_settled = not _is_kept_for_the_copy_under_way(using, event, recipient.pk) and _settle(
+                using, recipient.pk, report.kind, report.source
+            )
     return Noted(is_known=True, is_new=is_new, has_settled=has_settled)
+
+
+def _is_kept_for_the_copy_under_way(using: str, event: ProviderEvent, recipient: int) -> bool:
+    """Whether a second copy was permitted while this was written; whatever becomes of it, the recipient has one."""
+    under_way = OutboxRecipient._base_manager.using(using).filter(
+        pk=recipient, state=State.AUTHORIZED.value, unknowns__gte=1
+    )
+    if not under_way.exists():
+        return False
+    # Not before the permission, so that `settle_by_events` does not take it for history.
+    ProviderEvent._base_manager.using(using).filter(pk=event.pk).update(noted_at=DatabaseNow())
+    return True
 
 
 def settle_by_events(using: str, *, environment: str) -> int:

@@ -22,6 +22,7 @@ def running(tmp_path: Path) -> Iterator[Live]:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_provider_is_broken_and_mended_and_a_mail_followed(running: Live, tmp_path: Path, width: int) -> None:
     """The page brings itself up to date; nothing is wider than the window, and the console has nothing to say."""
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver import ActionChains, Chrome, Keys
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
@@ -31,7 +32,11 @@ def test_a_provider_is_broken_and_mended_and_a_mail_followed(running: Live, tmp_
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get(running.site)
-        wait = WebDriverWait(browser, 20)
+        # The page brings itself up to date, so what was found a moment ago may have been replaced.
+        wait = WebDriverWait(browser, 20, ignored_exceptions=[WebDriverException])
+
+        def click(selector: str) -> None:
+            wait.until(lambda _: browser.find_element(By.CSS_SELECTOR, selector).click() is None)
 
         def body() -> str:
             return browser.find_element(By.TAG_NAME, "body").text
@@ -40,15 +45,15 @@ def test_a_provider_is_broken_and_mended_and_a_mail_followed(running: Live, tmp_
         keys = ActionChains(browser)
         for _ in range(10):
             keys.send_keys(Keys.TAB).perform()
-            if browser.switch_to.active_element.text == "Take it down":
+            if wait.until(lambda _: (browser.switch_to.active_element.text,)) == ("Take it down",):
                 break
         browser.switch_to.active_element.send_keys(Keys.ENTER)
         wait.until(lambda _: "gmail is down" in body())
-        browser.find_element(By.CSS_SELECTOR, ".letter button").click()
+        click(".letter button")
         wait.until(lambda _: "The mail to you@customer.example is in the outbox." in body())
         # Without a click: the page looks by itself.
         wait.until(lambda _: "accepted you@customer.example sendgrid" in body())
-        browser.find_element(By.CSS_SELECTOR, "button.on").click()
+        click("button.on")
         wait.until(lambda _: "gmail is mended" in body())
         overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert browser.execute_script(overflow) == 0

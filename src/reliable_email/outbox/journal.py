@@ -5,6 +5,7 @@ The UPDATE names the claim and demands a live lease by the database's clock; it 
 permission is given. No database transaction is open while anything is on the wire.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -102,19 +103,17 @@ def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring
 
 def _settling(tables: Tables, planned: Sequence[Planned | None]) -> list[tuple[Step, list[int]]]:
     """Statements, and which settlements each is for: those of one shape are one statement where that can be."""
+    plans = {number: plan.change for number, plan in enumerate(planned) if plan is not None}
+    times = Counter(change.id for change in plans.values())
     by_shape: dict[object, list[int]] = {}
-    for number, plan in enumerate(planned):
-        if plan is not None:
-            by_shape.setdefault(plan.change.shape if tables.takes_arrays else number, []).append(number)
+    for number, change in plans.items():
+        # A row that changes twice does so in order, in statements of its own.
+        is_alone = not tables.takes_arrays or times[change.id] > 1
+        by_shape.setdefault(number if is_alone else change.shape, []).append(number)
     steps = []
     for numbers in by_shape.values():
-        changes = [plan.change for plan in (planned[number] for number in numbers) if plan is not None]
-        if len({change.id for change in changes}) < len(changes):
-            steps += [(update(tables, one), [number]) for one, number in zip(changes, numbers, strict=True)]
-        elif len(changes) > 1:
-            steps.append((update_many(tables, changes), numbers))
-        else:
-            steps.append((update(tables, changes[0]), numbers))
+        changes = [plans[number] for number in numbers]
+        steps.append((update_many(tables, changes) if len(changes) > 1 else update(tables, changes[0]), numbers))
     return steps
 
 

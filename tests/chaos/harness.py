@@ -59,7 +59,10 @@ class Toll:
 
 def vendor_of(using: str) -> str:
     """The conftest's word for it."""
-    return {"postgresql": "postgres", "mysql": "mariadb", "sqlite": "sqlite"}[connections[using].vendor]
+    connection: Any = connections[using]
+    if connection.vendor == "mysql":
+        return "mariadb" if connection.mysql_is_mariadb else "mysql"
+    return {"postgresql": "postgres", "sqlite": "sqlite"}[connection.vendor]
 
 
 def empty(using: str) -> None:

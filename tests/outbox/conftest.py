@@ -14,11 +14,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import DjangoDbBlocker
 
 from reliable_email import models
-from tests.services import require
+from tests.services import MARIADB_PORT, MYSQL_PORT, require
 
 # Folders that import these fixtures have databases of their own.
 _numbers = itertools.count()
-VENDORS = ("sqlite", "postgres", "mariadb")
+VENDORS = ("sqlite", "postgres", "mariadb", "mysql")
+_PORTS = {"mariadb": MARIADB_PORT, "mysql": MYSQL_PORT}
 _TABLES = (
     models.Attempt,
     models.ProviderEvent,
@@ -71,6 +72,7 @@ def database_settings(vendor: str, name: str) -> dict[str, Any]:
                 "NAME": name,
                 "USER": "root",
                 "HOST": "127.0.0.1",
+                "PORT": _PORTS[vendor],
                 "OPTIONS": {"charset": "utf8mb4"},
             }
 
@@ -82,10 +84,10 @@ def _create(vendor: str, name: str) -> None:
         with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             server.execute(f'CREATE DATABASE "{name}"')
-    elif vendor == "mariadb":
+    elif vendor in _PORTS:
         import pymysql
 
-        with pymysql.connect(host="127.0.0.1", user="root") as server, server.cursor() as cursor:
+        with pymysql.connect(host="127.0.0.1", port=_PORTS[vendor], user="root") as server, server.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
             cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
 
@@ -96,10 +98,10 @@ def _drop(vendor: str, name: str) -> None:
 
         with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    elif vendor == "mariadb":
+    elif vendor in _PORTS:
         import pymysql
 
-        with pymysql.connect(host="127.0.0.1", user="root") as server, server.cursor() as cursor:
+        with pymysql.connect(host="127.0.0.1", port=_PORTS[vendor], user="root") as server, server.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
     else:
         for suffix in ("", "-wal", "-shm"):

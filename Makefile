@@ -5,6 +5,8 @@
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
+# Many tests wait for a server or a process more than they compute: more of them at once than there are processors.
+SIDE_BY_SIDE := -n $(or $(WORKERS),4) --dist worksteal
 
 help: ## what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -21,8 +23,8 @@ demo-live: ## the whole on localhost until Ctrl-C: providers, a worker, traffic,
 screenshots: ## pictures of the pages for the docs, taken of a running demo-live (Chromium; ARGS="--seconds 60")
 	$(RUN) python -W ignore tools/screenshots.py $(ARGS)
 
-test: ## the tests; those whose service is missing are skipped, with the reason (ARGS="tests/smtp -x")
-	$(PYTEST) $(ARGS)
+test: ## the tests; those whose service is missing are skipped, with the reason (ARGS="tests/smtp -x", WORKERS=0 for one by one)
+	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 lint: ## style, types, directions of imports, templates, migrations
 	$(RUN) ruff check .

@@ -75,6 +75,11 @@ def _no_network(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_no_network)
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """Leave the database's name as it is: the settings have given each process its own."""
+
+
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
     """Each test begins without connections, TLS contexts, tokens and route state."""

@@ -54,13 +54,19 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 def _database() -> dict[str, Any]:
     # Several checkouts may share one server: each can have a name of its own.
     name = os.environ.get("RELIABLE_EMAIL_TEST_DB_NAME", "reliable_email")
+    worker = os.environ.get("PYTEST_XDIST_WORKER")  # tests side by side, and the processes that they start
+    if worker:
+        name += f"-{os.environ['PYTEST_XDIST_TESTRUNUID'][:8]}-{worker}"
     match os.environ.get("RELIABLE_EMAIL_TEST_DB", "sqlite"):
         case "sqlite":
             # A file for each run; the processes that a test starts find it by the environment.
             directory = BASE_DIR / "var" / "tests"
             directory.mkdir(parents=True, exist_ok=True)
-            default = str(directory / f"{name}-{os.getpid()}.sqlite3")
-            file = os.environ.setdefault("RELIABLE_EMAIL_TEST_DB_FILE", default)
+            if worker:
+                file = str(directory / f"{name}.sqlite3")
+            else:
+                default = str(directory / f"{name}-{os.getpid()}.sqlite3")
+                file = os.environ.setdefault("RELIABLE_EMAIL_TEST_DB_FILE", default)
             return {
                 "ENGINE": "django.db.backends.sqlite3",
                 "NAME": file,

@@ -274,10 +274,16 @@ class Connection:
         """Write and read until it is done, or the connection is broken."""
         while not is_done() and self._broken is None:
             self._watch_stage(deadline)
-            moved = self._write()
+            has_written = self._write()
             self._watch_stage(deadline)  # with the last byte of a terminator the final reply's clock starts
-            moved |= self._read()
-            if moved or is_done() or self._broken is not None:
+            # What has only now been asked for is not here yet, and looking would hand the interpreter to other threads.
+            # In mid content a refusal may come at any time, and TLS may have read ahead.
+            has_just_asked = has_written and not self._session.output() and self._stage is not Stage.CONTENT
+            if not has_just_asked or self._wire.reads_ahead:
+                has_read = self._read()
+                if (has_written and not has_just_asked) or has_read:
+                    continue
+            if is_done() or self._broken is not None:
                 continue
             seconds = max(0.0, self._stage_ends_at - time.monotonic())
             is_ready = self._wire.wait(writing=bool(self._session.output()), seconds=seconds)

@@ -43,6 +43,11 @@ class Wire:
         """Go on with the socket that the TLS handshake made of it."""
         self._socket = sock
 
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether received bytes may be where `wait` does not see them: TLS opens a record as a whole."""
+        return isinstance(self._socket, ssl.SSLSocket)
+
     def read(self) -> bytes | None:
         """What is there: None where nothing is yet.
 

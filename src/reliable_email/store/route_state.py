@@ -51,6 +51,8 @@ class _Known:
     read_at: float = float("-inf")
 
 
+_NOTHING = _Known()
+
 # A change of what is known; None where it does not want to change it.
 _Change = Callable[[_Known, float], _Known | None]
 
@@ -66,6 +68,9 @@ class DatabaseRouteStateStore:
         self._using = using
         self._lock = threading.RLock()
         self._known: dict[str, _Known] = {}
+        # By alias: what is known, for which configuration, and what it is for that one; asked for several times a message.
+        self._configured: dict[str, tuple[_Known, str, _Known]] = {}
+        self._unchanged_by_success: dict[str, _Known] = {}
         self._pending: list[tuple[Route, _Change]] = []
         self._offset_seconds = 0.0
         self._offset_at = float("-inf")
@@ -134,7 +139,11 @@ class DatabaseRouteStateStore:
         if event.failure is None:
             # The usual case: nothing to change, found out without asking the database.
             known = self._look(route, max_age_seconds=_FRESH_SECONDS)
+            if self._unchanged_by_success.get(route.alias) is known:
+                return
             if note(known, self._now()) is None:
+                if not known.breaker.closed_senders:  # else it depends on the sender
+                    self._unchanged_by_success[route.alias] = known
                 return
         self._change(route, note)
 
@@ -211,14 +220,20 @@ class DatabaseRouteStateStore:
         return time.time() + self._offset_seconds
 
     def _look(self, route: Route, *, max_age_seconds: float) -> _Known:
-        known = self._known.get(route.alias, _Known())
+        alias, fingerprint = route.alias, route.fingerprint
+        known = self._known.get(alias, _NOTHING)
         if time.monotonic() - known.read_at >= max_age_seconds and self._may_use_database():
             self.flush()
             try:
-                known = self._load(route.alias)
+                known = self._load(alias)
             except AWAY as error:
                 self._is_away(error)
-        return _for_configuration(known, route.fingerprint)
+        before = self._configured.get(alias)
+        if before is not None and before[0] is known and before[1] == fingerprint:
+            return before[2]
+        configured = _for_configuration(known, fingerprint)
+        self._configured[alias] = known, fingerprint, configured
+        return configured
 
     def _load(self, alias: str) -> _Known:
         row = RouteState._base_manager.using(self.using).filter(alias=alias).first()
@@ -243,7 +258,7 @@ class DatabaseRouteStateStore:
             except AWAY as error:
                 self._is_away(error)
         with self._lock:
-            known = self._known.get(route.alias, _Known())
+            known = self._known.get(route.alias, _NOTHING)
             changed = self._changed(route, known, change)
             if changed is not None:
                 self._known[route.alias] = changed

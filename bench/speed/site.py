@@ -26,8 +26,8 @@ from bench.speed import sample  # noqa: E402
 QUEUE = os.environ["SPEED_QUEUE"]
 _AT_ONCE = 5000
 _TABLES = {
-    "reliable_email": ["reliable_email_outboxmessage", "reliable_email_tally"],
-    "post_office": ["post_office_email", "post_office_log"],
+    "reliable_email": [f"reliable_email_{name}" for name in ("attempt", "outboxrecipient", "outboxmessage", "tally")],
+    "post_office": ["post_office_log", "post_office_email"],
     "mailer": ["mailer_message", "mailer_messagelog"],
 }
 

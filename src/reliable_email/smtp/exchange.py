@@ -247,10 +247,13 @@ class Exchange:
         if self.content_start is not None:
             end = self.terminator_start if self.terminator_start is not None else sent
             content_bytes = max(0, min(sent, end) - self.content_start)
-        order = {recipient: n for n, recipient in enumerate(self.job.recipients)}
+        results = dict(self.results)
+        if len(results) > 1:
+            order = {recipient: n for n, recipient in enumerate(self.job.recipients)}
+            results = dict(sorted(results.items(), key=lambda item: order.get(item[0], 0)))
         return Transaction(
             job=self.job,
-            results=dict(sorted(self.results.items(), key=lambda item: order.get(item[0], 0))),
+            results=results,
             stage=self.stage,
             failure=self.failure,
             reply=self.reply,

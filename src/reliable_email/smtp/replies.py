@@ -7,10 +7,14 @@ reports a message as sent that was not.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_LINE_BYTES = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; real servers write longer EHLO and error lines
 MAX_REPLY_BYTES = 64 * 1024
 MAX_REPLY_LINES = 512
+# What is kept to be recognised: never a challenge of AUTH.
+_SHORT_BYTES = 128
+_COMMON = (b"250", b"354")
 
 # The first digit is 2 to 5 (RFC 5321 §4.2.1). The second should be 0 to 5, but servers in use answer "571";
 # a bare code without text is allowed (§4.2).
@@ -111,7 +115,13 @@ class ReplyParser:
             raise ReplyError(f"a reply line is longer than {MAX_LINE_BYTES} bytes")
         self._reply_bytes += length
         # Servers that end lines with a bare LF exist and do no harm; a CR inside the line stays as text.
-        match = _LINE.match(line.removesuffix(b"\r"))
+        line = line.removesuffix(b"\r")
+        if not self._lines and length <= _SHORT_BYTES and line.startswith(_COMMON):
+            reply = _whole_reply(line)
+            if reply is not None:
+                self._reply_bytes = 0
+                return reply
+        match = _LINE.match(line)
         if match is None:
             raise ReplyError(f"not an SMTP reply: {line[:80]!r}")
         code, mark, text = match.groups()
@@ -125,6 +135,15 @@ class ReplyParser:
             return None
         lines, self._lines, self._code, self._reply_bytes = self._lines, [], b"", 0
         return _build(int(code), lines)
+
+
+@lru_cache(maxsize=128)
+def _whole_reply(line: bytes) -> Reply | None:
+    """The reply that one line is, None where it is none by itself. Servers say the same few words to every message."""
+    match = _LINE.match(line)
+    if match is None or match[2] == b"-":
+        return None
+    return _build(int(match[1]), [match[3] or b""])
 
 
 def _build(code: int, raw_lines: list[bytes]) -> Reply:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from django.db import connections
 
 from reliable_email.delivery.memory import MemoryRouteStateStore
@@ -64,8 +65,15 @@ def statements(using: str) -> Iterator[list[str]]:
 def drained(using: str, count: int) -> int:
     """Statements of a claim of so many messages, from the claim to the last outcome."""
     enqueue([submission() for _ in range(count)], QueueOptions(mailer="routes", using=using))
+    with statements(using) as seen:
+        assert line_of(using).work() == count
+    return len(seen)
+
+
+def line_of(using: str) -> Line:
+    """A worker's line to a server that takes everything."""
     route = Network().route()
-    line = Line(
+    return Line(
         LineOptions(round=RoundOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: [route],
@@ -73,9 +81,6 @@ def drained(using: str, count: int) -> int:
         journal=Together(using, Keyring()),
         suspects=threading.Lock(),
     )
-    with statements(using) as seen:
-        assert line.work() == count
-    return len(seen)
 
 
 def test_a_drained_message_costs_one_write(using: str) -> None:
@@ -102,3 +107,30 @@ def test_many_messages_are_queued_by_few_statements(using: str) -> None:
         enqueue([submission() for _ in range(100)], QueueOptions(mailer="routes", using=using, notify=False))
     assert len(seen) <= 4
     assert len(states(using)) == 100
+
+
+def test_a_row_in_hand_is_found_by_its_primary_key(using: str) -> None:
+    """Whatever the statistics say of rows in hand: they are gathered when there are none."""
+    if connections[using].vendor != "postgresql":
+        pytest.skip("PostgreSQL plans by statistics")
+    enqueue([submission() for _ in range(300)], QueueOptions(mailer="routes", using=using))
+    with connections[using].cursor() as cursor:
+        cursor.execute("ANALYZE")
+    plans: list[str] = []
+
+    def explain(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "synchronous_commit" in sql:
+            with connections[using].connection.cursor() as cursor:
+                taken = 0
+                for statement in sql.split("; "):
+                    count = statement.count("%s")
+                    if statement.startswith("UPDATE"):
+                        cursor.execute(f"EXPLAIN {statement}", params[taken : taken + count])
+                        plans.extend(row[0] for row in cursor.fetchall() if "Index" in row[0] and " on " in row[0])
+                    taken += count
+        return execute(sql, params, many, context)
+
+    with connections[using].execute_wrapper(explain):
+        line_of(using).work()
+    assert plans
+    assert {plan.split(" on ")[0].strip(" ->").split()[-1] for plan in plans} == {"reliable_email_outboxrecipient_pkey"}

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from reliable_email.outbox.faultpoints import point
-from reliable_email.outbox.tables import Tables, marks
+from reliable_email.outbox.tables import Tables, is_one_of, marks
 from reliable_email.outbox.transitions import RULES, Delivery, Event
 from reliable_email.store.inserts import batched
 from reliable_email.store.states import PriorityRank, State
@@ -207,14 +207,13 @@ def renew(using: str, ids: Sequence[int], *, worker: str, lease_seconds: float) 
     They are named by primary key, so that no lock on anybody else's row is waited for.
     """
     tables = Tables(using)
-    states = [state.value for state in State if state.is_in_hand]
+    in_hand = is_one_of(tuple(state.value for state in State if state.is_in_hand))
     count = 0
     for chunk in batched(ids, _RENEWED_AT_ONCE):
         count += tables.run(
             "renew",
             f"UPDATE {tables.recipient} SET lease_until = {tables.now(lease_seconds)} "
-            f"WHERE id IN ({marks(chunk)}) AND state IN ({marks(states)}) AND lease_until > {tables.now()} "
-            "AND claimed_by = %s",
-            [*chunk, *states, worker],
+            f"WHERE id IN ({marks(chunk)}) AND {in_hand} AND lease_until > {tables.now()} AND claimed_by = %s",
+            [*chunk, worker],
         )
     return count

@@ -23,7 +23,7 @@ from reliable_email.outbox.settle import (
     update,
     update_many,
 )
-from reliable_email.outbox.tables import Changed, Step, Tables, marks
+from reliable_email.outbox.tables import Changed, Step, Tables, is_one_of, marks
 from reliable_email.outbox.transitions import RULES, Event, apply
 from reliable_email.store.states import State
 
@@ -159,24 +159,23 @@ def _permitting(tables: Tables, intents: Sequence[Intent]) -> list[Step]:
 def _permit(tables: Tables, intent: Intent) -> Step:
     ids = [one.id for one in intent.recipients]
     number = intent.recipients[0].delivery.claim
-    states = RULES[Event.AUTHORIZE].states
     return Step(
-        f"UPDATE {tables.recipient} SET state = %s, authorized_at = {tables.now()}, authorized_route = %s "
-        f"WHERE id IN ({marks(ids)}) AND claim = %s AND state IN ({marks(states)}) AND lease_until > {tables.now()}",
-        [State.AUTHORIZED.value, intent.route, *ids, number, *states],
+        f"UPDATE {tables.recipient} SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
+        f"authorized_route = %s WHERE id IN ({marks(ids)}) AND claim = %s "
+        f"AND {is_one_of(RULES[Event.AUTHORIZE].states)} AND lease_until > {tables.now()}",
+        [intent.route, *ids, number],
     )
 
 
 def _permit_many(tables: Tables, intents: Sequence[Intent]) -> Step:
     wanted = [(one.id, one.delivery.claim, intent.route) for intent in intents for one in intent.recipients]
     ids, claims, routes = (list(column) for column in zip(*wanted, strict=True))
-    states = RULES[Event.AUTHORIZE].states
     return Step(
-        f"UPDATE {tables.recipient} AS held SET state = %s, authorized_at = {tables.now()}, authorized_route = route_ "
-        "FROM UNNEST(%s::bigint[], %s::bigint[], %s::text[]) AS given(id_, claim_, route_) "
-        f"WHERE held.id = id_ AND held.claim = claim_ AND held.state IN ({marks(states)}) "
+        f"UPDATE {tables.recipient} AS held SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
+        "authorized_route = route_ FROM UNNEST(%s::bigint[], %s::bigint[], %s::text[]) AS given(id_, claim_, route_) "
+        f"WHERE held.id = id_ AND held.claim = claim_ AND {is_one_of(RULES[Event.AUTHORIZE].states, 'held.state')} "
         f"AND held.lease_until > {tables.now()} RETURNING held.id",
-        [State.AUTHORIZED.value, ids, claims, routes, *states],
+        [ids, claims, routes],
         returns_ids=True,
     )
 
@@ -209,6 +208,6 @@ def _withdraw(tables: Tables, intent: Intent) -> None:
     tables.run(
         "journal:withdraw",
         f"UPDATE {tables.recipient} SET state = %s, authorized_at = NULL, authorized_route = '' "
-        f"WHERE id IN ({marks(ids)}) AND claim = %s AND state = %s",
-        [State.CLAIMED.value, *ids, intent.recipients[0].delivery.claim, State.AUTHORIZED.value],
+        f"WHERE id IN ({marks(ids)}) AND claim = %s AND {is_one_of((State.AUTHORIZED.value,))}",
+        [State.CLAIMED.value, *ids, intent.recipients[0].delivery.claim],
     )

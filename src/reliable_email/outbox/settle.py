@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from reliable_email.delivery.report import Outcome
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.tables import Step, Tables, marks
+from reliable_email.outbox.tables import Step, Tables, is_one_of
 from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, apply
 from reliable_email.smtp.replies import Reply
 from reliable_email.store.attempts import Attempt
@@ -152,7 +152,9 @@ def _change(
 ) -> Change:
     claimed, evidence = settlement.claimed, settlement.evidence
     is_due = after.state is State.QUEUED or after.is_resend_due
-    changes: dict[str, Value] = {"state": after.state.value, "unknowns": after.unknowns}
+    changes: dict[str, Value] = {"state": Raw(f"'{after.state}'")}
+    if after.unknowns != before.unknowns:
+        changes["unknowns"] = after.unknowns
     if event is not Event.RELEASE:
         changes |= _evidence_columns(evidence, keyring)
     if settlement.spends_attempt:
@@ -179,14 +181,16 @@ def update(tables: Tables, change: Change) -> Step:
     for column, value in change.values.items():
         if isinstance(value, Raw):
             words.append(f"{column} = {value.sql}")
+        elif value == "":
+            words.append(f"{column} = ''")
         else:
             words.append(f"{column} = %s")
             parameters.append(adapted(tables.connection, value))
     sql = (
         f"UPDATE {tables.recipient} SET {', '.join(words)} "
-        f"WHERE id = %s AND claim = %s AND unknowns = %s AND state IN ({marks(change.states)})"
+        f"WHERE id = %s AND claim = %s AND unknowns = %s AND {is_one_of(change.states)}"
     )
-    return Step(sql, [*parameters, change.id, change.claim, change.unknowns, *change.states])
+    return Step(sql, [*parameters, change.id, change.claim, change.unknowns])
 
 
 def update_many(tables: Tables, changes: Sequence[Change]) -> Step:
@@ -211,13 +215,12 @@ def update_many(tables: Tables, changes: Sequence[Change]) -> Step:
             given.append((f"new_{column}", tables.type_of(column), values))
     arrays = ", ".join(f"%s::{kind}[]" for _, kind, _ in given)
     names = ", ".join(name for name, _, _ in given)
-    states = changes[0].states
     sql = (
         f"UPDATE {tables.recipient} AS held SET {', '.join(words)} FROM UNNEST({arrays}) AS given({names}) "
         "WHERE held.id = id_ AND held.claim = claim_ AND held.unknowns = unknowns_ "
-        f"AND held.state IN ({marks(states)}) RETURNING held.id"
+        f"AND {is_one_of(changes[0].states, 'held.state')} RETURNING held.id"
     )
-    return Step(sql, [*scalars, *(values for _, _, values in given), *states], returns_ids=True)
+    return Step(sql, [*scalars, *(values for _, _, values in given)], returns_ids=True)
 
 
 def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:

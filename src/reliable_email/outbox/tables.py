@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.db import connections, transaction
@@ -12,9 +13,11 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.store.clock import age_sql, now_sql
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.states import State
 
 # The permission to send must survive the machine, whatever the session's setting is.
 _DURABLE = "SET LOCAL synchronous_commit = on"
+_NO_IDS: frozenset[int] = frozenset()
 _types: dict[str, dict[str, str]] = {}  # of the recipients' columns, by vendor
 
 
@@ -113,10 +116,12 @@ class Tables:
         with connection.cursor() as cursor:
             point(f"{name}:commit")
             cursor.execute("; ".join([_DURABLE, *(step.sql for step in steps)]), parameters)
+            # All answers are here: what reads them needs none of Django's wrapping.
+            answers = cursor.cursor
             for step in steps:
-                cursor.nextset()
-                ids = frozenset(row[0] for row in cursor.fetchall()) if step.returns_ids else frozenset()
-                changed.append(Changed(int(cursor.rowcount), ids))
+                answers.nextset()
+                ids = frozenset(row[0] for row in answers.fetchall()) if step.returns_ids else _NO_IDS
+                changed.append(Changed(answers.rowcount, ids))
         return changed
 
     def _executed(self, name: str, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
@@ -144,7 +149,7 @@ class Changed:
     """How many rows a step has changed, and which ones where it says that."""
 
     count: int
-    ids: frozenset[int] = frozenset()
+    ids: frozenset[int] = _NO_IDS
 
 
 def _column_types(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -158,3 +163,14 @@ def _column_types(connection: BaseDatabaseWrapper) -> dict[str, str]:
 def marks(values: Iterable[object]) -> str:
     """As many parameter marks as there are values."""
     return ", ".join("%s" for _ in values)
+
+
+@cache
+def is_one_of(states: tuple[str, ...], column: str = "state") -> str:
+    """The condition that rows which are named by primary key are in one of these states.
+
+    The states are this package's own words, so that no parameter is needed for them. IS TRUE keeps planners from the
+    index on states: of rows in hand they expect none, and then read all of them, dead versions too, to find the one.
+    """
+    words = ", ".join(f"'{State(state).value}'" for state in states)
+    return f"({column} IN ({words})) IS TRUE"

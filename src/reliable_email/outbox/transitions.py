@@ -26,7 +26,7 @@
    settles a recipient only where no other attempt may have left another.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 
 from reliable_email.store.states import State
@@ -82,17 +82,20 @@ class Guard(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """From any of `sources` to `target`; to `doubted` where an earlier attempt may have left a copy."""
+    """From any of `sources` to `target`; to `doubted` where an earlier attempt may have left a copy.
+
+    Attributes:
+        states: the sources in a fixed order, for SQL.
+    """
 
     sources: frozenset[State]
     target: State
     guard: Guard = Guard.NOTHING
     doubted: State | None = None
+    states: tuple[str, ...] = field(init=False)
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The sources in a fixed order, for SQL."""
-        return tuple(sorted(state.value for state in self.sources))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", tuple(sorted(state.value for state in self.sources)))
 
 
 _IN_HAND = frozenset({State.CLAIMED, State.AUTHORIZED})

@@ -87,12 +87,16 @@ def insert_sql(
     parameters: list[Any] = []
     groups = []
     for row in rows:
-        groups.append(", ".join([value.sql if isinstance(value, Raw) else "%s" for value in row]))
-        parameters += [
-            value if type(value) in _AS_THEY_ARE else adapted(connection, value)
-            for value in row
-            if not isinstance(value, Raw)
-        ]
+        words = []
+        for value in row:
+            if isinstance(value, Raw):
+                words.append(value.sql)
+            elif value == "":  # of which there are many, and each parameter costs the driver something
+                words.append("''")
+            else:
+                words.append("%s")
+                parameters.append(value if type(value) in _AS_THEY_ARE else adapted(connection, value))
+        groups.append(", ".join(words))
     return f"{_head(connection, model, tuple(columns))} VALUES ({'), ('.join(groups)})", parameters
 
 

@@ -68,7 +68,7 @@ class DatabaseRouteStateStore:
         self._using = using
         self._lock = threading.RLock()
         self._known: dict[str, _Known] = {}
-        # By alias: what is known, for which configuration, and what it is for that one; asked for several times a message.
+        # By alias: what is known, for which configuration, and what it is for that one; asked for with every message.
         self._configured: dict[str, tuple[_Known, str, _Known]] = {}
         self._unchanged_by_success: dict[str, _Known] = {}
         self._pending: list[tuple[Route, _Change]] = []

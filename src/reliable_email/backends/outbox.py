@@ -67,7 +67,7 @@ class OutboxBackend(Door):
                 continue
             submissions.append((message, submission))
         if submissions:
-            self.queue([submission for _, submission in submissions])
+            self._enqueue([submission for _, submission in submissions], gives_rows=False)
         for message, submission in submissions:
             message.delivery = queued_report(submission)  # type: ignore[attr-defined]
         if invalid is not None:
@@ -76,9 +76,12 @@ class OutboxBackend(Door):
 
     def queue(self, submissions: Sequence[Submission]) -> "list[OutboxMessage]":
         """Queue submissions; the rows."""
+        return self._enqueue(submissions, gives_rows=True)
+
+    def _enqueue(self, submissions: Sequence[Submission], *, gives_rows: bool) -> "list[OutboxMessage]":
         from reliable_email.outbox.enqueue import enqueue
 
-        return enqueue(submissions, self._queue_options())
+        return enqueue(submissions, self._queue_options(), gives_rows=gives_rows)
 
     def _queue_options(self) -> "QueueOptions":
         from reliable_email.outbox.enqueue import QueueOptions

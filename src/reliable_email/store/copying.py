@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from reliable_email.store.inserts import Raw, Value, adapted
+from reliable_email.store.inserts import AS_THEY_ARE, Raw, Value, adapted
 
 ENOUGH = 20  # rows from which on its three statements are quicker than one INSERT
 
@@ -41,11 +41,26 @@ def copy(using: str, model: type[models.Model], columns: Sequence[str], rows: Se
         cursor.copy(f"COPY {into} FROM STDIN") as into_it,
     ):
         for row in rows:
-            into_it.write_row([known[one.sql] if isinstance(one, Raw) else adapted(connection, one) for one in row])
+            into_it.write_row(
+                [
+                    one
+                    if type(one) in AS_THEY_ARE
+                    else known[one.sql]
+                    if type(one) is Raw
+                    else adapted(connection, one)
+                    for one in row
+                ]
+            )
+
+
+def _value(connection: BaseDatabaseWrapper, value: Value, known: dict[str, Any]) -> Any:
+    if type(value) in AS_THEY_ARE:
+        return value
+    return known[value.sql] if isinstance(value, Raw) else adapted(connection, value)
 
 
 def _computed(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Value]]) -> dict[str, Any]:
-    words = sorted({value.sql for row in rows for value in row if isinstance(value, Raw)})
+    words = sorted({value.sql for row in rows for value in row if type(value) is Raw})
     if not words:
         return {}
     with connection.cursor() as cursor:

@@ -19,7 +19,9 @@ T = TypeVar("T")
 MAX_ROWS = 500
 MAX_VARIABLES = 30_000
 _FEW = 20  # rows for which one VALUES list is as quick
-_AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
+# Types that every driver takes.
+AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
+_column_types: dict[tuple[str, type[models.Model]], dict[str, str]] = {}
 _heads: dict[tuple[str, type[models.Model], tuple[str, ...]], str] = {}
 
 
@@ -95,7 +97,7 @@ def insert_sql(
                 words.append("''")
             else:
                 words.append("%s")
-                parameters.append(value if type(value) in _AS_THEY_ARE else adapted(connection, value))
+                parameters.append(value if type(value) in AS_THEY_ARE else adapted(connection, value))
         groups.append(", ".join(words))
     return f"{_head(connection, model, tuple(columns))} VALUES ({'), ('.join(groups)})", parameters
 
@@ -113,29 +115,51 @@ def _head(connection: BaseDatabaseWrapper, model: type[models.Model], columns: t
 def _by_arrays(
     connection: BaseDatabaseWrapper, model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Value]]
 ) -> tuple[str, list[Any]] | None:
-    """One array for each column: PostgreSQL parses a few parameters instead of thousands. None where rows differ."""
+    """One array for each column that differs: PostgreSQL parses a few parameters instead of thousands.
+
+    None where a column is SQL in some rows only.
+    """
     quote = connection.ops.quote_name
-    fields = {field.column: field for field in model._meta.concrete_fields}
     parameters: list[Any] = []
     words, arrays, names = [], [], []
-    for n, column in enumerate(columns):
-        first = rows[0][n]
-        if isinstance(first, Raw):
-            if any(row[n] is not first and row[n] != first for row in rows):
-                return None
-            words.append(first.sql)
+    scalars: list[Any] = []
+    for n, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
+        first = values[0]
+        if values.count(first) == len(values):  # most columns of new rows are alike
+            if isinstance(first, Raw):
+                words.append(first.sql)
+            else:
+                words.append(f"%s::{_types(connection, model)[column]}")
+                scalars.append(adapted(connection, first))
             continue
-        values = [row[n] for row in rows]
         if any(isinstance(value, Raw) for value in values):
             return None
         words.append(f"given.c{n}")
         names.append(f"c{n}")
-        arrays.append(f"%s::{fields[column].db_type(connection)}[]")
-        parameters.append([adapted(connection, value) for value in values])
+        arrays.append(f"%s::{_types(connection, model)[column]}[]")
+        parameters.append(_array(connection, values))
     table, into = quote(model._meta.db_table), ", ".join(quote(column) for column in columns)
     given = f"UNNEST({', '.join(arrays)}) WITH ORDINALITY AS given({', '.join(names)}, place)"
+    if not arrays:
+        given = f"generate_series(1, {len(rows)}) AS given(place)"
     sql = f"INSERT INTO {table} ({into}) SELECT {', '.join(words)} FROM {given} ORDER BY place"  # noqa: S608 - names
-    return sql, parameters
+    return sql, [*scalars, *parameters]
+
+
+def _array(connection: BaseDatabaseWrapper, values: Sequence[Value]) -> Any:
+    """Integers as the text of an array, which costs the driver nothing."""
+    if all(type(value) is int for value in values):
+        return f"{{{','.join(map(str, values))}}}"
+    return [adapted(connection, value) for value in values]
+
+
+def _types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> dict[str, str]:
+    key = connection.vendor, model
+    found = _column_types.get(key)
+    if found is None:
+        fields = model._meta.concrete_fields
+        found = _column_types[key] = {str(field.column): str(field.db_type(connection)) for field in fields}
+    return found
 
 
 def adapted(connection: BaseDatabaseWrapper, value: Any) -> Any:

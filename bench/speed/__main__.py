@@ -1,6 +1,7 @@
 """`python -m bench.speed`: measures, prints the table, keeps the figures in var/bench/speed.json."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     usual = Scale(turns=1, share=0.2) if arguments.quick else Scale()
     scale = Scale(turns=arguments.turns or usual.turns, share=arguments.share or usual.share)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a site runs code that was compiled before
     began_with = machine()
     rows = list(_measured(arguments.groups or list(GROUPS), scale))
     print(", ".join(f"{name} {value}" for name, value in began_with.items()))

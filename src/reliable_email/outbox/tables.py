@@ -11,6 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from reliable_email.outbox.faultpoints import point
 from reliable_email.store.clock import age_sql, now_sql
+from reliable_email.store.inserts import column_types
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
@@ -18,7 +19,6 @@ from reliable_email.store.states import State
 # The permission to send must survive the machine, whatever the session's setting is.
 _DURABLE = "SET LOCAL synchronous_commit = on"
 _NO_IDS: frozenset[int] = frozenset()
-_types: dict[str, dict[str, str]] = {}  # of the recipients' columns, by vendor
 
 
 class Tables:
@@ -65,7 +65,7 @@ class Tables:
 
     def type_of(self, column: str) -> str:
         """The type of a column of the recipients' table."""
-        return _column_types(self.connection)[column]
+        return column_types(self.connection, OutboxRecipient)[column]
 
     def run(self, name: str, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Execute; the number of rows that it changed."""
@@ -150,14 +150,6 @@ class Changed:
 
     count: int
     ids: frozenset[int] = _NO_IDS
-
-
-def _column_types(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    found = _types.get(connection.vendor)
-    if found is None:
-        fields = OutboxRecipient._meta.concrete_fields
-        found = _types[connection.vendor] = {str(field.column): str(field.db_type(connection)) for field in fields}
-    return found
 
 
 def marks(values: Iterable[object]) -> str:

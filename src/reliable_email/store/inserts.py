@@ -129,14 +129,14 @@ def _by_arrays(
             if isinstance(first, Raw):
                 words.append(first.sql)
             else:
-                words.append(f"%s::{_types(connection, model)[column]}")
+                words.append(f"%s::{column_types(connection, model)[column]}")
                 scalars.append(adapted(connection, first))
             continue
         if any(isinstance(value, Raw) for value in values):
             return None
         words.append(f"given.c{n}")
         names.append(f"c{n}")
-        arrays.append(f"%s::{_types(connection, model)[column]}[]")
+        arrays.append(f"%s::{column_types(connection, model)[column]}[]")
         parameters.append(_array(connection, values))
     table, into = quote(model._meta.db_table), ", ".join(quote(column) for column in columns)
     given = f"UNNEST({', '.join(arrays)}) WITH ORDINALITY AS given({', '.join(names)}, place)"
@@ -153,7 +153,8 @@ def _array(connection: BaseDatabaseWrapper, values: Sequence[Value]) -> Any:
     return [adapted(connection, value) for value in values]
 
 
-def _types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> dict[str, str]:
+def column_types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> dict[str, str]:
+    """The database's types of a table's columns."""
     key = connection.vendor, model
     found = _column_types.get(key)
     if found is None:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from reliable_email.classification.answers import classify_reply
 from reliable_email.classification.causes import Action, Cause, Failure, Scope
-from reliable_email.classification.decide import classify, help_for
-from reliable_email.classification.meanings import action_for, is_permanent, scope_for
+from reliable_email.classification.meanings import action_for, help_for, is_permanent, scope_for
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
@@ -164,7 +164,7 @@ def _of_one(
     names = [cls.__name__ for cls in type(error).__mro__]
     reply, stage = _smtp_reply(error, names)
     if reply is not None:
-        return classify(reply, stage=stage, provider=provider, sender_domain=sender_domain, now=now)
+        return classify_reply(reply, stage=stage, provider=provider, sender_domain=sender_domain, now=now)
     code = _aws_code(error)
     if code is not None:
         return _of_aws(code, error, sender_domain=sender_domain, now=now)
@@ -238,7 +238,7 @@ def _aws_code(error: BaseException) -> str | None:
 
 def _of_aws(code: str, error: Any, *, sender_domain: str | None, now: datetime | None) -> Failure:
     text = str(error.response["Error"].get("Message", ""))
-    by_words = classify(Reply(554, (text,)), provider="ses", sender_domain=sender_domain, now=now)
+    by_words = classify_reply(Reply(554, (text,)), provider="ses", sender_domain=sender_domain, now=now)
     cause = _OF_AWS.get(code)
     vague = cause in (None, Cause.CONTENT_REJECTED, Cause.SYNTAX_OR_UNSUPPORTED, Cause.RATE_LIMITED)
     if by_words.certain and vague and not by_words.rule.startswith(("code.", "status.")):
@@ -267,7 +267,7 @@ def _of_http(
         # A gateway lost the server behind it, which may have done its work.
         return _failure(Cause.OUTCOME_UNKNOWN, f"http.{status}", text)
     temporary = status in _TEMPORARY_HTTP
-    by_words = classify(
+    by_words = classify_reply(
         Reply(450 if temporary else 550, (text,)), provider=provider, sender_domain=sender_domain, now=now
     )
     decided = by_words.certain and not by_words.rule.startswith(("code.", "status."))

@@ -1,6 +1,7 @@
 """What each cause is about, whether it lasts, and what is done: the table of the documentation, as code."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import assert_never
 
 from reliable_email.classification.causes import Action, Cause, Scope
@@ -365,3 +366,10 @@ def package_does(cause: Cause, *, permanent: bool, scope: Scope) -> str:
             return "Takes the next route."
         case _:
             assert_never(action)
+
+
+@cache
+def help_for(cause: Cause) -> str:
+    """The meaning of a cause and what a person should do about it."""
+    meaning = MEANINGS[cause]
+    return f"{meaning.says} {meaning.person}".strip()

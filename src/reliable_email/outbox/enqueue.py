@@ -145,7 +145,7 @@ def _write(
 ) -> list[OutboxMessage]:
     connection = connections[using]
     if len(drafts) == 1 and drafts[0].digest is None and connection.vendor == "postgresql":
-        return [_write_at_once(using, drafts[0], options, traceparent)]
+        return _write_at_once(using, drafts[0], options, traceparent, gives_rows=gives_rows)
     rows = {n: _message_row(connection, draft, options, traceparent) for n, draft in enumerate(drafts)}
     ids: dict[int, int] = {}  # of what is new
     known: dict[int, OutboxMessage] = {}
@@ -174,7 +174,9 @@ def _write(
     return [known[n] if n in known else _instance(using, ids[n], rows[n]) for n in range(len(drafts))]
 
 
-def _write_at_once(using: str, draft: _Draft, options: QueueOptions, traceparent: str) -> OutboxMessage:
+def _write_at_once(
+    using: str, draft: _Draft, options: QueueOptions, traceparent: str, *, gives_rows: bool
+) -> list[OutboxMessage]:
     """Both INSERTs in one statement, and so in one round trip, whether in a transaction or not."""
     connection = connections[using]
     row = _message_row(connection, draft, options, traceparent)
@@ -187,11 +189,11 @@ def _write_at_once(using: str, draft: _Draft, options: QueueOptions, traceparent
             f"WITH message AS ({message_sql} RETURNING id) {sql} RETURNING message_id",
             [*message_parameters, *parameters],
         )
-        message = _instance(using, cursor.fetchone()[0], row)
+        (pk,) = cursor.fetchone()
     point("enqueue:end")
-    queued = [(message.pk, draft.submission.message_id)]
+    queued = [(pk, draft.submission.message_id)]
     transaction.on_commit(lambda: _after_commit(using, queued, options), using=using, robust=True)
-    return message
+    return [_instance(using, pk, row)] if gives_rows else []
 
 
 def _insert_messages(using: str, rows: Sequence[list[Value]]) -> list[int]:

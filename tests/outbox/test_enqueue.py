@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from django.db import connections, transaction
+from django.db import DataError, connections, transaction
 from django.db.transaction import TransactionManagementError
+from django.utils import timezone
 
 from reliable_email import signals
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.store.clock import database_now
+from reliable_email.store.inserts import insert
 from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.shared import Tally
 from reliable_email.store.states import State
 from tests.outbox.desk import rows, submission
 
@@ -67,6 +70,33 @@ def test_ten_thousand_go_in_few_statements(using: str) -> None:
     messages = enqueue([one] * 1200, QueueOptions(mailer="routes", using=using))
     assert [message.pk for message in messages] == sorted({message.pk for message in messages})
     assert {row.message_id for row in rows(using)} == {message.pk for message in messages}
+
+
+def test_many_of_different_kinds_keep_what_is_theirs(using: str) -> None:
+    """Some now and some later, some to one and some to two; the columns that are alike go once for all of them."""
+    later = timezone.now() + timedelta(days=1)
+    given = [
+        submission(str(n), to=[f"to{n}@example.com", "b@example.com"][: 1 + n % 2], send_at=later if n % 3 else None)
+        for n in range(30)
+    ]
+    messages = enqueue(given, QueueOptions(mailer="routes", using=using))
+    for message, one in zip(messages, given, strict=True):
+        own = [row for row in rows(using) if row.message_id == message.pk]
+        assert [(row.position, row.address) for row in own] == list(enumerate(one.recipients))
+        assert {row.due_at == later for row in own} == {one.options.send_at is not None}
+        content = OutboxMessage.objects.using(using).get(pk=message.pk).content
+        assert bytes(content or b"") == b"".join(one.content.chunks())
+
+
+def test_what_a_column_cannot_hold_is_refused_and_not_cut(using: str) -> None:
+    """A cast to varchar(n) would cut it without a word; many rows at once say no as one row does."""
+    if connections[using].vendor == "sqlite":
+        pytest.skip("SQLite holds any length")
+    columns = ("minute", "route", "outcome", "cause", "count", "seconds")
+    for outcomes in (["o" * 13] * 25, [f"{n:02}" + "o" * 11 for n in range(25)]):
+        new = [[timezone.now(), f"route {n}", outcomes[n], "", n, 0.0] for n in range(25)]
+        with pytest.raises(DataError), transaction.atomic(using):
+            insert(using, Tally, columns, new)
 
 
 def test_mysqls_consecutive_numbers_are_read_right(using: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,8 @@ def _by_arrays(
     scalars: list[Any] = []
     for n, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
         first = values[0]
-        if values.count(first) == len(values):  # most columns of new rows are alike
+        # Most columns of new rows are alike. Dicts that Python calls equal ({"a": 1}, {"a": True}) are not, as JSON.
+        if values.count(first) == len(values) and not isinstance(first, dict | list):
             if isinstance(first, Raw):
                 words.append(first.sql)
             else:
@@ -147,19 +148,20 @@ def _by_arrays(
 
 
 def _array(connection: BaseDatabaseWrapper, values: Sequence[Value]) -> Any:
-    """Integers as the text of an array, which costs the driver nothing."""
+    """The parameter for a column; integers as the text of an array, which the driver need not look into."""
     if all(type(value) is int for value in values):
         return f"{{{','.join(map(str, values))}}}"
     return [adapted(connection, value) for value in values]
 
 
 def column_types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> dict[str, str]:
-    """The database's types of a table's columns."""
+    """The database's types of a table's columns, for casts; without a length, to which a cast would cut a value."""
     key = connection.vendor, model
     found = _column_types.get(key)
     if found is None:
         fields = model._meta.concrete_fields
-        found = _column_types[key] = {str(field.column): str(field.db_type(connection)) for field in fields}
+        types = {str(field.column): str(field.db_type(connection)).partition("(")[0] for field in fields}
+        found = _column_types[key] = types
     return found
 
 

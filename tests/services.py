@@ -3,8 +3,7 @@
 A test asks with `require("postfix")`: where the service is missing it is skipped with the reason. Where
 RELIABLE_EMAIL_REQUIRE is "all", or names the service in its comma-separated list, it fails instead: a machine that
 should have the service must not be quiet about it. "all" leaves out MySQL, which Debian's stable release does not have
-(tools/mysql starts one). RELIABLE_EMAIL_WITHOUT names services to do without, though they may
-be here.
+(tools/mysql starts one). RELIABLE_EMAIL_WITHOUT names services to do without, though they may be here.
 """
 
 import os

@@ -326,10 +326,8 @@ def _after_commit(using: str, queued: Sequence[tuple[int, str]], options: QueueO
         wake.announce(using, notify=options.notify)
     if signals.message_queued.receivers:
         for outbox_id, message_id in queued:
-            signals.message_queued.send_robust(
-                sender=OutboxMessage, message_id=message_id[:MESSAGE_ID_LENGTH], mailer=options.mailer,
-                outbox_id=outbox_id,
-            )  # fmt: skip
+            known = {"message_id": message_id[:MESSAGE_ID_LENGTH], "mailer": options.mailer, "outbox_id": outbox_id}
+            signals.message_queued.send_robust(sender=OutboxMessage, **known)
 
 
 def _warn_of_other_transactions(using: str) -> None:

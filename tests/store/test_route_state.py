@@ -109,6 +109,26 @@ def test_one_sender_domain_is_closed_without_the_others(make_store: Callable[[],
     assert make_store().ask(route(), sender_domain="example.net") is Permission.YES
 
 
+def test_what_is_told_is_seen_by_who_has_just_asked(make_store: Callable[[], RouteStateStore]) -> None:
+    """An answer that was worked out before stands for nothing that came after it."""
+    store = make_store()
+    assert store.read(route()).failures == 0
+    store.tell(route(), failed())
+    assert store.read(route()).failures == 1
+
+
+def test_the_success_of_one_domain_opens_no_other_one_and_hides_no_later_one(
+    make_store: Callable[[], RouteStateStore],
+) -> None:
+    """While a sender domain is closed, what a success changes depends on whose it is."""
+    store = make_store()
+    store.tell(route(), failed(Effect.CLOSE_SENDER))
+    store.tell(route(), RouteEvent(failure=None, sender_domain="other.example"))
+    assert store.ask(route(), sender_domain="example.org") is Permission.NO
+    store.tell(route(), SUCCESS)
+    assert store.ask(route(), sender_domain="example.org") is Permission.YES
+
+
 def test_the_probe_is_given_to_one_alone(make_store: Callable[[], RouteStateStore]) -> None:
     """When the time is over, one may try; the others wait for what it finds."""
     store = make_store()

@@ -4,17 +4,21 @@ import errno
 import os
 import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from reliable_email.smtp import habits, pool
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Aside, Ask, WireSteps
 from reliable_email.smtp.transaction import Content, Grant, Job, Transaction, Verdict, allow_all
 from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.script import Script
@@ -31,6 +35,7 @@ from reliable_email.testing.server import (
     slowly,
     stall,
     trickle,
+    until_told,
 )
 from tests.servers.ground import wait_until
 
@@ -598,3 +603,67 @@ def test_wrong_protocols_are_named() -> None:
     with ScriptedServer(Script(greeting="HTTP/1.1 400 Bad Request")) as server:
         transactions = send(server)
     assert failure_kind(transactions) is FailureKind.NOT_SMTP
+
+
+# Driven by somebody else.
+
+
+def test_a_reply_that_came_while_the_driver_was_away_is_no_time_out() -> None:
+    """The time was up when the driver last looked; when it goes on with the transport, the reply is there."""
+    transactions: list[Transaction] = []
+    is_permitted = False
+    with ScriptedServer() as server:
+        for step in SMTPTransport(options_for(server, final_reply_timeout=0.0)).steps([job()], deadline=Deadline(5)):
+            if isinstance(step, Transaction):
+                transactions.append(step)
+            elif isinstance(step, Ask):
+                step.allowed, is_permitted = [grant.job for grant in step.grants], True
+            elif isinstance(step, Aside):
+                step.make()
+            else:
+                is_there = step.wire.wait(writing=step.for_write, until=time.monotonic() + 5.0)
+                assert is_there
+                step.is_ready = not is_permitted
+    assert only(transactions) == (ACCEPTED, Stage.FINAL_REPLY)
+
+
+@contextmanager
+def opening() -> Iterator[tuple[ScriptedServer, WireSteps, Aside[Any], threading.Thread]]:
+    """A server that greets when it is told to, a transport that opens a connection to it, and the thread for that."""
+    arrived = threading.Event()
+    with ScriptedServer(Script(greeting=both(lambda conversation: arrived.set(), until_told()))) as server:
+        steps = SMTPTransport(options_for(server)).steps([job()], deadline=Deadline(5))
+        acquiring = next(steps)
+        assert isinstance(acquiring, Aside)
+        thread = threading.Thread(target=acquiring.make)
+        thread.start()
+        assert arrived.wait(5)
+        yield server, steps, acquiring, thread
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["opened afterwards", "opened before"])
+def test_a_connection_that_nobody_waits_for_any_more_is_kept_for_the_next(is_late: bool) -> None:
+    """Its opening goes on, or is done, when the transport is closed; nothing is lent for ever."""
+    with opening() as (server, steps, _, thread):
+        if is_late:
+            steps.close()
+        assert pool.pool.is_in_use(options_for(server))
+        server.do(None)
+        thread.join()
+        steps.close()
+        assert not pool.pool.is_in_use(options_for(server))
+        assert pool.pool.idle_count() == 1
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+        assert len(server.connections) == 1
+
+
+def test_an_opening_that_fails_when_nobody_waits_any_more_leaves_nothing_behind() -> None:
+    """The server turns the connection away after the transport was closed."""
+    with opening() as (server, steps, acquiring, thread):
+        steps.close()
+        server.do("421 4.3.2 not now")
+        thread.join()
+        assert isinstance(acquiring.error, WireError)
+        assert not pool.pool.is_in_use(options_for(server))
+        assert pool.pool.idle_count() == 0
+        server.wait_for_end()

@@ -1,6 +1,7 @@
-"""One connection to a submission server: the blocking driver of a `Session`, with every wait under a deadline.
+"""One connection to a submission server: the driver of a `Session`, with every wait under a deadline.
 
-There is one loop, `run`: write what there is, read what there is, and only then wait. Time is kept by stage:
+There is one loop, `steps`: write what there is, read what there is, and only then wait, which is for the driver to do
+(see `smtp.steps`); `run` waits right here. Time is kept by stage:
 
 * a stage of commands may take what the `Deadline` gives a stage, however the bytes trickle in;
 * content may take as long as it gets on, and 30 seconds without any progress;
@@ -16,7 +17,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from reliable_email.smtp import habits, tls
@@ -35,6 +36,7 @@ from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
 from reliable_email.smtp.session import Session
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Wait, block
 from reliable_email.smtp.transaction import Job, Transaction
 from reliable_email.smtp.wire import Wire, WireLost
 
@@ -57,6 +59,7 @@ class Connection:
         self.set_up_seconds: dict[Stage, float] = {}
         self._pid = os.getpid()
         self._wire = wire
+        self._wait = Wait(wire, for_write=False, until=0.0)
         self._session = session
         self._broken: WireFailure | None = None
         self._wanted: ContentWanted | None = None
@@ -233,14 +236,14 @@ class Connection:
         self.message_count += 1
         self._handle(self._session.fly(job, list(job.content.chunks())))
 
-    def stream(self, chunks: Iterator[bytes], deadline: Deadline) -> bytes | None:
+    def stream(self, chunks: Iterator[bytes], deadline: Deadline) -> Generator[Wait, None, bytes | None]:
         """Write dot-stuffed content but for its last piece, which is returned; None where it is no longer wanted."""
         wanted = self._wanted
         held = next(chunks, b"")
         for chunk in chunks:
             self._session.content(held)
             held = chunk
-            self.run(lambda: not self._session.output() or self._wanted is not wanted, deadline)
+            yield from self.steps(lambda: not self._session.output() or self._wanted is not wanted, deadline)
             if self._wanted is not wanted:
                 return None  # refused in mid content, or the connection is gone
         return held
@@ -272,6 +275,11 @@ class Connection:
 
     def run(self, is_done: Callable[[], object], deadline: Deadline) -> None:
         """Write and read until it is done, or the connection is broken."""
+        for wait in self.steps(is_done, deadline):
+            block(wait)
+
+    def steps(self, is_done: Callable[[], object], deadline: Deadline) -> Iterator[Wait]:
+        """The same, for a driver that waits."""
         while not is_done() and self._broken is None:
             self._watch_stage(deadline)
             has_written = self._write()
@@ -285,9 +293,12 @@ class Connection:
                     continue
             if is_done() or self._broken is not None:
                 continue
-            seconds = max(0.0, self._stage_ends_at - time.monotonic())
-            is_ready = self._wire.wait(writing=bool(self._session.output()), seconds=seconds)
-            if not is_ready and time.monotonic() >= self._stage_ends_at:
+            wait = self._wait
+            wait.for_write, wait.until = bool(self._session.output()), self._stage_ends_at
+            yield wait
+            is_late = not wait.is_ready and time.monotonic() >= self._stage_ends_at
+            # The driver may have been away for longer than the time was: what came meanwhile counts.
+            if is_late and not self._read() and self._broken is None:
                 self._time_out()
         self._watch_stage(deadline)
 

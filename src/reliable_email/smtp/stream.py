@@ -1,17 +1,17 @@
 """How a stream of jobs goes over one connection: chained, or in flights.
 
-Chained, which is the rule: before each terminator `authorize` is asked, and the next job's envelope goes out behind the
-terminator. At most one job's outcome is open at a time.
+Chained, which is the rule: permission is asked for before each terminator, and the next job's envelope goes out behind
+the terminator. At most one job's outcome is open at a time.
 
 In flights (RFC 3030, only where the options ask for it): up to `flight` jobs whose policy allows a second copy are on
 their way at once, envelope and content in one piece. The window is refilled after every reply: one that is refilled
 when it is half empty meets the server's Nagle and our delayed acknowledgement, and stands still for 40 ms each time.
-`authorize` is asked once for a whole flight, with the recipients that are about to be asked for.
+Permission is asked for once for a whole flight, with the recipients that are about to be asked for.
 """
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.content import stuffed
@@ -19,7 +19,8 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.steps import Ask, Wait
+from reliable_email.smtp.transaction import Grant, Job, RecipientResult, Transaction, Verdict
 
 # A flight's content is in memory, and goes out before anybody has said that he wants it.
 MAX_FLYING_BYTES = 256 * 1024
@@ -31,7 +32,7 @@ class Stream:
     Args:
         connection: established and idle.
         jobs: pulled one ahead of the wire; what was pulled is always answered.
-        settled: finished transactions that `authorize` has not seen; the stream adds its own.
+        settled: finished transactions that no `Ask` has told yet; the stream adds its own.
     """
 
     def __init__(
@@ -40,13 +41,11 @@ class Stream:
         jobs: Iterable[Job],
         *,
         deadline: Deadline,
-        authorize: Authorize,
         settled: list[Transaction],
     ) -> None:
         self._connection = connection
         self._source = iter(jobs)
         self._deadline = deadline
-        self._authorize = authorize
         self._settled = settled
         self._order: deque[Job] = deque()  # begun, oldest first
         self._cleared: deque[Job] = deque()  # authorized and not yet flying
@@ -54,24 +53,25 @@ class Stream:
         self._set_aside: Job | None = None  # pulled, and of another kind than those before it
         self._has_begun = False
 
-    def transactions(self) -> Iterator[Transaction]:
-        """Submit jobs as long as the connection lasts and has room; see `Transport.transact`."""
+    def steps(self) -> Generator[Wait | Ask | Transaction, None, None]:
+        """Submit jobs as long as the connection lasts and has room; see `SteppedTransport.steps`."""
         connection = self._connection
         try:
             while self._order or self._cleared or self._may_pull():
                 self._give_up_cleared()
-                if not self._order and not self._launch():
+                if not self._order and not (yield from self._launch()):
                     return
                 head = self._order[0]
-                connection.run(lambda: connection.wanted is not None or self._is_over(head), self._deadline)  # noqa: B023
+                is_due = lambda: connection.wanted is not None or self._is_over(head)  # noqa: B023, E731
+                yield from connection.steps(is_due, self._deadline)
                 while self._order and self._is_over(self._order[0]):
                     yield self._land()
                 if connection.wanted is not None:
-                    self._complete()
+                    yield from self._complete()
                 elif self._cleared or self._flies_now():
-                    self._refill()
+                    yield from self._refill()
         finally:
-            # A consumer that stops early, or an authorize that raised: nothing half-said may stay behind.
+            # A driver that stops early, or whose `Ask` failed: nothing half-said may stay behind.
             if connection.session.open_exchanges:
                 connection.abort()
             connection.idle_since = time.monotonic()
@@ -90,10 +90,10 @@ class Stream:
         job, self._set_aside = self._set_aside, None
         return job if job is not None else next(self._source, None)
 
-    def _launch(self) -> bool:
+    def _launch(self) -> Generator[Ask, None, bool]:
         """Begin with the next job, as it can go; False where there is none."""
         if self._cleared:
-            self._refill()
+            yield from self._refill()
             return True
         job = self._next()
         if job is None:
@@ -103,7 +103,7 @@ class Stream:
         self._has_begun = True
         if self._can_fly(job):
             self._set_aside = job
-            self._refill()
+            yield from self._refill()
         else:
             self._order.append(job)
             self._connection.begin(job)
@@ -122,16 +122,18 @@ class Stream:
 
     # One after the other.
 
-    def _complete(self) -> None:
+    def _complete(self) -> Generator[Wait | Ask, None, None]:
         """Stream the content, ask for permission, hand over the terminator and the next job's envelope."""
         connection = self._connection
         wanted = connection.wanted
         assert wanted is not None
-        last_piece = connection.stream(stuffed(wanted.content.chunks()), self._deadline)
+        last_piece = yield from connection.stream(stuffed(wanted.content.chunks()), self._deadline)
         if last_piece is None:
             return
         grant = Grant(job=wanted.job, recipients=wanted.recipients, refused=wanted.refused)
-        if wanted.job not in self._authorize([grant], self._seen()):
+        ask = Ask([grant], self._seen())
+        yield ask
+        if wanted.job not in ask.allowed:
             connection.withhold()
             return
         if connection.complete(last_piece):
@@ -171,11 +173,11 @@ class Stream:
     def _flies_now(self) -> bool:
         return bool(self._order) and self._can_fly(self._order[-1])
 
-    def _refill(self) -> None:
+    def _refill(self) -> Generator[Ask, None, None]:
         """Keep the window full with what is cleared; clear another flight when there is nothing left."""
         connection = self._connection
         while not connection.is_broken and connection.session.open_exchanges < connection.options.flight:
-            if not self._cleared and not self._clear():
+            if not self._cleared and not (yield from self._clear()):
                 return
             if self._cleared:
                 job = self._cleared.popleft()
@@ -191,7 +193,7 @@ class Stream:
                 job, FailureKind.DISCONNECTED, "the connection ended before the message's turn"
             )
 
-    def _clear(self) -> bool:
+    def _clear(self) -> Generator[Ask, None, bool]:
         """Ask for permission for another flight; False where no job can join it."""
         jobs: list[Job] = []
         limit = min(self._connection.options.flight, self._connection.room)
@@ -206,9 +208,10 @@ class Stream:
         if not jobs:
             return False
         grants = [Grant(job=job, recipients=deduplicate(job.recipients)) for job in jobs]
-        allowed = self._authorize(grants, self._seen())
+        ask = Ask(grants, self._seen())
+        yield ask
         for job in jobs:
-            if job in allowed:
+            if job in ask.allowed:
                 self._cleared.append(job)
             else:  # nothing of it is on the wire, so the connection need not end
                 self._order.append(job)

@@ -7,6 +7,8 @@ by the caller: the server has nothing of the message, and no attempt is lost.
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from functools import partial
 
 from reliable_email.smtp import habits
 from reliable_email.smtp.connection import Connection
@@ -16,6 +18,7 @@ from reliable_email.smtp.options import ConnectionOptions
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.pool import pool
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Aside, WireSteps, run
 from reliable_email.smtp.stream import Stream
 from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict
 
@@ -30,6 +33,10 @@ class SMTPTransport:
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """See `Transport.transact`."""
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `SteppedTransport.steps`."""
         source = _Source(jobs)
         settled: list[Transaction] = []
         replaced: set[int] = set()
@@ -42,7 +49,13 @@ class SMTPTransport:
             try:
                 if login_refused is not None:
                     raise login_refused
-                connection, was_used = pool.acquire(self.options, deadline=deadline, fresh=fresh)
+                acquiring = Aside(partial(pool.acquire, self.options, deadline=deadline, fresh=fresh))
+                try:
+                    yield acquiring
+                except GeneratorExit:
+                    acquiring.abandon(lambda acquired: pool.release(acquired[0]))
+                    raise
+                connection, was_used = acquiring.result()
             except WireError as error:
                 if _is_login_refused(error):
                     login_refused = error  # the same credentials once more, for each message, would lock the account
@@ -51,17 +64,21 @@ class SMTPTransport:
                 yield transaction
                 continue
             try:
-                stream = Stream(connection, source, deadline=deadline, authorize=authorize, settled=settled)
-                for transaction in stream.transactions():
-                    was_used_for_it = was_used
-                    was_used = True
-                    if was_used_for_it and _is_replaceable(transaction) and id(transaction.job) not in replaced:
-                        settled.remove(transaction)
-                        replaced.add(id(transaction.job))
-                        self._learn_limit(connection, transaction)
-                        source.put_back(transaction.job)
-                        continue
-                    yield transaction
+                stream = Stream(connection, source, deadline=deadline, settled=settled)
+                with closing(stream.steps()) as steps:
+                    for step in steps:
+                        if not isinstance(step, Transaction):
+                            yield step
+                            continue
+                        was_used_for_it = was_used
+                        was_used = True
+                        if was_used_for_it and _is_replaceable(step) and id(step.job) not in replaced:
+                            settled.remove(step)
+                            replaced.add(id(step.job))
+                            self._learn_limit(connection, step)
+                            source.put_back(step.job)
+                            continue
+                        yield step
                 if stream.left_over is not None:
                     source.put_back(stream.left_over, is_repeat=False)
             finally:

@@ -8,6 +8,7 @@ server only writes is a deadlock, RFC 2920 §3.1).
 import select
 import socket
 import ssl
+import time
 
 from reliable_email.smtp.failures import FailureKind
 
@@ -85,9 +86,14 @@ class Wire:
         except OSError as error:
             raise _lost(error) from error
 
-    def wait(self, *, writing: bool, seconds: float) -> bool:
+    def waits_for_write(self, *, writing: bool) -> bool:
+        """Whether room for writing is what gets on, beside something to read; `writing` where there is more to say."""
+        return (writing and not self._write_wants_read) or self._read_wants_write
+
+    def wait(self, *, writing: bool, until: float) -> bool:
         """Sleep until a read or, with `writing`, a write may get on; False when the time is up first."""
-        for_write = (writing and not self._write_wants_read) or self._read_wants_write
+        seconds = until - time.monotonic()
+        for_write = self.waits_for_write(writing=writing)
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket, select.POLLIN | (select.POLLOUT if for_write else 0))

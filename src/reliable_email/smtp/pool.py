@@ -19,7 +19,7 @@ from reliable_email.smtp.stages import Stage
 
 IDLE_SECONDS = 60.0  # servers end idle sessions after 10 s (SES) to 300 s (Postfix); a dead one is noticed and replaced
 AGE_SECONDS = 600.0
-MAX_IDLE_PER_SERVER = 8
+MAX_IDLE_PER_SERVER = 32  # as many as a worker of many lines
 GROWTH_SECONDS = 60.0  # a limit that a server has taught us grows by one connection in this time
 FORGET_LIMIT = 64
 

@@ -55,7 +55,7 @@ def resolve(host: str, port: int, *, timeout: float) -> list[AddressInfo]:
         raise _failed(FailureKind.HOST_NOT_FOUND, "no host name is given (the option `host`)")
     try:
         if is_numeric(name):
-            found = _call(name, port)
+            found = _call(name.encode("ascii"), port)  # as text it would be taken for a name, and bring in IDNA
         else:
             found = _lookups.call((name, port), lambda: _call(name, port), timeout=timeout)
     except TooManyCalls as error:
@@ -84,7 +84,7 @@ def reset() -> None:
     _lookups.reset()
 
 
-def _call(name: str, port: int) -> list[AddressInfo]:
+def _call(name: str | bytes, port: int) -> list[AddressInfo]:
     return cast(list[AddressInfo], socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
 
 

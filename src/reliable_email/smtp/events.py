@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from reliable_email.records import record
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.transaction import Content, Job, RecipientResult, Transaction
 
@@ -23,7 +24,7 @@ class Established:
     """Set-up is finished; jobs may begin."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ContentWanted:
     """The server awaits the content: `content()` for each chunk, then `finish()`; or `withhold()`."""
 
@@ -33,7 +34,7 @@ class ContentWanted:
     refused: dict[str, RecipientResult]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Finished:
     """A job's story is told; the times in it are still zero."""
 

@@ -10,10 +10,11 @@ A transport takes a *stream* of jobs, because on a pipelined wire messages overl
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 
+from reliable_email.records import record
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.replies import Reply
@@ -42,7 +43,7 @@ class Content(Protocol):
         """The same message as 7-bit content, or None where that cannot be done."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
     """One message for one transaction. Identity is object identity.
 
@@ -73,7 +74,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # the terminator may have arrived, no well-formed final reply was read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class RecipientResult:
     """One recipient's part of a transaction.
 
@@ -86,7 +87,7 @@ class RecipientResult:
     failure: WireFailure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """The finished story of one job on one connection.
 
@@ -124,7 +125,7 @@ class Transaction:
         return tuple(address for address, result in self.results.items() if result.verdict is verdict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(frozen=True, slots=True, kw_only=True, eq=False)
 class Grant:
     """A request to hand one job's terminator to the server.
 

@@ -5,7 +5,6 @@ Values are given as Python values, or as `Raw` for SQL such as the database's cl
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,19 +12,21 @@ from typing import Any, TypeVar
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from reliable_email.records import record
+
 T = TypeVar("T")
 
 # SQLite allows 32,766 variables in a statement; the other limits are on bytes, hence so few rows.
 MAX_ROWS = 500
 MAX_VARIABLES = 30_000
-_FEW = 20  # rows for which one VALUES list is as quick
+FEW = 20  # rows for which one VALUES list is as quick
 # Types that every driver takes.
 AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
 _column_types: dict[tuple[str, type[models.Model]], dict[str, str]] = {}
 _heads: dict[tuple[str, type[models.Model], tuple[str, ...]], str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Raw:
     """SQL instead of a value; never anything that comes from outside."""
 
@@ -79,10 +80,15 @@ def _insert_chunk(
 
 
 def insert_sql(
-    connection: BaseDatabaseWrapper, model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Value]]
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Value]],
+    *,
+    few: int = FEW,
 ) -> tuple[str, list[Any]]:
-    """The statement and its parameters."""
-    if connection.vendor == "postgresql" and len(rows) >= _FEW:
+    """The statement and its parameters; by arrays from `few` rows on, where the database takes them."""
+    if connection.vendor == "postgresql" and len(rows) >= few:
         arrays = _by_arrays(connection, model, columns, rows)
         if arrays is not None:
             return arrays
@@ -133,7 +139,7 @@ def _by_arrays(
                 words.append(f"%s::{column_types(connection, model)[column]}")
                 scalars.append(adapted(connection, first))
             continue
-        if any(isinstance(value, Raw) for value in values):
+        if Raw in map(type, values):
             return None
         words.append(f"given.c{n}")
         names.append(f"c{n}")
@@ -149,9 +155,10 @@ def _by_arrays(
 
 def _array(connection: BaseDatabaseWrapper, values: Sequence[Value]) -> Any:
     """The parameter for a column; integers as the text of an array, which the driver need not look into."""
-    if all(type(value) is int for value in values):
+    kinds = set(map(type, values))
+    if kinds == {int}:
         return f"{{{','.join(map(str, values))}}}"
-    return [adapted(connection, value) for value in values]
+    return list(values) if kinds <= AS_THEY_ARE else [adapted(connection, value) for value in values]
 
 
 def column_types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> dict[str, str]:
@@ -167,6 +174,8 @@ def column_types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> 
 
 def adapted(connection: BaseDatabaseWrapper, value: Any) -> Any:
     """A value as the driver wants it; dicts and lists are JSON."""
+    if type(value) in AS_THEY_ARE:
+        return value
     if isinstance(value, dict | list):
         return json.dumps(value)
     if isinstance(value, datetime):

@@ -10,7 +10,8 @@ import json
 import re
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from sys import intern
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +23,7 @@ from reliable_email.store.inserts import batched
 from reliable_email.store.states import PriorityRank, State
 
 _RENEWED_AT_ONCE = 500
+_RENEWAL_LOOKS = 3  # at rows that are being written
 
 _COLUMNS = (
     "id",
@@ -66,10 +68,12 @@ class Claim:
 
     Attributes:
         number: no other claim ever had it; every write under this claim names it.
+        is_full: whether it took as many as it might, so that there may be more.
     """
 
     number: int
     rows: list[Claimed] = field(default_factory=list)
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +110,14 @@ def claim(
     number = secrets.randbits(62) + 1
     rows: list[Claimed] = []
     where, parameters = _conditions(wanted, suspects=suspects)
+    most = 1 if suspects else limit
     for rank in PriorityRank:
-        room = (1 if suspects else limit) - len(rows)
+        room = most - len(rows)
         if room <= 0:
             break
         rows += _claim_rank(tables, rank, where, parameters, number, worker, room, lease_seconds)
     point("claim:end")
-    return Claim(number=number, rows=rows)
+    return Claim(number=number, rows=rows, is_full=len(rows) >= most)
 
 
 def _conditions(wanted: Wanted, *, suspects: bool) -> tuple[str, list[Any]]:
@@ -178,42 +183,70 @@ def _claim_rank(
                 ids = [row[0] for row in found]
                 if ids:
                     tables.run("claim:update", f"{change} WHERE id IN ({marks(ids)})", [*change_parameters, *ids])
-    claimed = [_claimed(row, number) for row in found]
+    first = Delivery(state=State.CLAIMED, claim=number)
+    claimed = [_claimed(row, first) for row in found]
     claimed.sort(key=lambda one: (one.message_id, one.position))
     return claimed
 
 
-def _claimed(row: Sequence[Any], number: int) -> Claimed:
+def _claimed(row: Sequence[Any], first: Delivery) -> Claimed:
+    """A row in hand; `first` is what is shared by those without a doubt, which are nearly all."""
     identity, message_id, position, address, mailer, rank, attempts, crashes, unknowns, pinned, refused, is_over = row
     return Claimed(
         id=identity,
         message_id=message_id,
         position=position,
         address=address,
-        mailer=mailer,
+        mailer=intern(mailer),
         priority=PriorityRank(rank),
         attempts=attempts,
         crashes=crashes,
         pinned_route=pinned,
         refused_by=json.loads(refused) if isinstance(refused, str | bytes) else refused,
         is_over=bool(is_over),
-        delivery=Delivery(state=State.CLAIMED, claim=number, unknowns=unknowns),
+        delivery=replace(first, unknowns=unknowns) if unknowns else first,
     )
 
 
 def renew(using: str, ids: Sequence[int], *, worker: str, lease_seconds: float) -> int:
     """Hold on to these rows, as far as this worker still holds them; how many that are.
 
-    They are named by primary key, so that no lock on anybody else's row is waited for.
+    They are named by primary key, so that no lock on anybody else's row is waited for. Those that are being written
+    are passed over and tried again: a commit of several lines holds some rows and wants others, and so would
+    this. What is still locked after the last look keeps the lease that it has until the next renewal.
     """
     tables = Tables(using)
-    in_hand = is_one_of(tuple(state.value for state in State if state.is_in_hand))
-    count = 0
+    renewed = 0
     for chunk in batched(ids, _RENEWED_AT_ONCE):
-        count += tables.run(
-            "renew",
-            f"UPDATE {tables.recipient} SET lease_until = {tables.now(lease_seconds)} "
-            f"WHERE id IN ({marks(chunk)}) AND {in_hand} AND lease_until > {tables.now()} AND claimed_by = %s",
-            [*chunk, worker],
-        )
-    return count
+        left = list(chunk)
+        for _ in range(_RENEWAL_LOOKS if tables.skips_locked else 1):
+            found = _renewed(tables, left, worker, lease_seconds)
+            renewed += len(found)
+            left = [one for one in left if one not in found]
+            if not left:
+                break
+    return renewed
+
+
+def _renewed(tables: Tables, ids: Sequence[int], worker: str, lease_seconds: float) -> Collection[int]:
+    name = tables.recipient
+    in_hand = is_one_of(tuple(state.value for state in State if state.is_in_hand))
+    held = f"id IN ({marks(ids)}) AND {in_hand} AND lease_until > {tables.now()} AND claimed_by = %s"
+    change = f"UPDATE {name} SET lease_until = {tables.now(lease_seconds)}"
+    match tables.vendor:
+        case "postgresql":
+            sql = (
+                f"WITH held AS MATERIALIZED (SELECT id FROM {name} WHERE {held} FOR UPDATE SKIP LOCKED) "
+                f"{change} FROM held WHERE {name}.id = held.id RETURNING {name}.id"
+            )
+            found = tables.rows("renew", sql, [*ids, worker])
+        case "sqlite":
+            found = tables.rows("renew", f"{change} WHERE {held} RETURNING id", [*ids, worker])
+        case _:
+            with transaction.atomic(tables.using):
+                sql = f"SELECT id FROM {name} WHERE {held} FOR UPDATE SKIP LOCKED"
+                found = tables.rows("renew", sql, [*ids, worker])
+                if found:
+                    free = [row[0] for row in found]
+                    tables.run("renew:update", f"{change} WHERE id IN ({marks(free)})", free)
+    return {row[0] for row in found}

@@ -122,6 +122,21 @@ def test_people_get_words(site: str) -> None:
         assert words in text
 
 
+@override_settings(ROOT_URLCONF="no_such_module")
+def test_a_page_that_is_broken_stops_no_mail(site: str) -> None:
+    """The worker looks at the configuration of mail, and at no page of the site."""
+    EmailMessage("Subject", "Body", "from@example.org", ["to@example.net"]).send()
+    call_command("email_worker", "--database", site, "--until-empty", skip_checks=False, stdout=io.StringIO())
+    assert states(site) == [State.ACCEPTED]
+
+
+@override_settings(RELIABLE_EMAIL={"CONECTIONS": 4})
+def test_a_worker_does_not_begin_with_settings_that_nobody_reads(site: str) -> None:
+    """A key that is misspelt would be a wish that nobody hears."""
+    with pytest.raises(CommandError, match="CONECTIONS"):
+        call_command("email_worker", "--database", site, "--until-empty", skip_checks=False)
+
+
 @pytest.mark.parametrize("arguments", [["--connections", "0"], ["--max-messages", "-1"]])
 def test_a_worker_refuses_numbers_that_mean_nothing(site: str, arguments: list[str]) -> None:
     """Usage errors exit with 2."""

@@ -5,22 +5,26 @@ import signal
 import threading
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import outbox_mailers
+from reliable_email.checks import TAG
 from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.screens.terminal import add_plain_option, live_console
-from reliable_email.management.screens.working import worker_screen
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker import Worker, WorkerOptions
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.route_state import DatabaseRouteStateStore
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Command(BaseCommand):
@@ -31,6 +35,8 @@ class Command(BaseCommand):
     """
 
     help = "Deliver queued messages."
+    # No others: they would import every page of the site, and a page that is broken must not stop the mail.
+    requires_system_checks = (TAG,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--connections", type=int, help="connections of this process (CONNECTIONS)")
@@ -77,7 +83,7 @@ class Command(BaseCommand):
         )
         console = live_console(self.stdout, options) if options["verbosity"] > 0 else None
         stages = _Stages(worker, settings.stop_seconds)
-        with stages, worker_screen(console, worker, is_ending=lambda: stages.was_told):
+        with stages, _screen(console, worker, stages):
             if console is None and options["verbosity"] > 0 and not options["json"]:
                 self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
                 self.stdout.flush()  # for whoever reads a pipe: Django before 6.0 leaves it in a buffer
@@ -128,6 +134,15 @@ class _Stages:
         self._timer = threading.Timer(self._stop_seconds, self._worker.stop_now)
         self._timer.daemon = True
         self._timer.start()
+
+
+def _screen(console: "Console | None", worker: Worker, stages: _Stages) -> AbstractContextManager[None]:
+    if console is None:
+        return nullcontext()
+    # What it shows costs memory that a worker without a terminal has no use for.
+    from reliable_email.management.screens.working import worker_screen
+
+    return worker_screen(console, worker, is_ending=lambda: stages.was_told)
 
 
 def _routes_of(mailer: str) -> Sequence[Route]:

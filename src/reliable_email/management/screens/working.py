@@ -22,15 +22,12 @@ _SECONDS = 1.0
 
 
 @contextmanager
-def worker_screen(console: "Console | None", worker: Worker, *, is_ending: Callable[[], bool]) -> Iterator[None]:
-    """A live view while the block runs; nothing where there is no terminal.
+def worker_screen(console: "Console", worker: Worker, *, is_ending: Callable[[], bool]) -> Iterator[None]:
+    """A live view while the block runs.
 
     Args:
         is_ending: whether the worker was told to stop.
     """
-    if console is None:
-        yield
-        return
     is_over = threading.Event()
     arguments = (console, worker, is_ending, is_over)
     thread = threading.Thread(target=_show, args=arguments, name="reliable-email-screen", daemon=True)

@@ -41,6 +41,8 @@ def log_written(
     settled: Sequence[bool],
 ) -> None:
     """Tell of one commit."""
+    if _is_all_well(settlements, attempts) and not logger.isEnabledFor(logging.INFO):
+        return  # the rule; nothing is put together for nobody
     for attempt in attempts:
         _log_attempt(attempt, messages.get(attempt.message_id))
     written = [one for one, is_written in zip(settlements, settled, strict=True) if is_written]
@@ -56,6 +58,13 @@ def log_written(
     for (level, words, *_), group in by_end.items():
         ids = sorted({one.claimed.message_id for one in group})
         _log_end(level, words, [messages[pk] for pk in ids if pk in messages], group[0])
+
+
+def _is_all_well(settlements: Sequence[Settlement], attempts: Sequence[AttemptRow]) -> bool:
+    for settlement in settlements:
+        if settlement.claimed.delivery.state is not State.ACCEPTED:
+            return False
+    return all(outcome is Outcome.ACCEPTED for attempt in attempts for outcome in attempt.outcomes.values())
 
 
 def _log_attempt(attempt: AttemptRow, message: StoredMessage | None) -> None:

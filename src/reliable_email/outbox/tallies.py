@@ -6,10 +6,10 @@ counted since it last wrote, a few seconds' worth; the journal loses nothing.
 
 import threading
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models, transaction
 from django.db.models import F
@@ -21,42 +21,51 @@ from reliable_email.store.shared import LATENCY_BOUNDS, LatencyTotal, OutcomeTot
 
 _Outcome = tuple[str, str, str]  # route, outcome, cause
 _Latency = tuple[str, str, int]  # route, stage, upper bound in milliseconds
+_Key = TypeVar("_Key")
+_BOUNDS = LATENCY_BOUNDS[:-1]  # what is slower than all of them is in the last one
 # A table, the values that name the row, and what is added to it.
 _Addition = tuple[type[models.Model], Mapping[str, Any], Mapping[str, float]]
+
+
+class _Sum:
+    """How often, and how many seconds in all."""
+
+    __slots__ = ("count", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
 
 
 class _Counts:
     """What is not written yet."""
 
     def __init__(self) -> None:
-        self.outcomes: Counter[_Outcome] = Counter()
-        self.outcome_seconds: dict[_Outcome, float] = defaultdict(float)
-        self.latencies: Counter[_Latency] = Counter()
-        self.latency_seconds: dict[_Latency, float] = defaultdict(float)
+        self.outcomes: dict[_Outcome, _Sum] = defaultdict(_Sum)
+        self.latencies: dict[_Latency, _Sum] = defaultdict(_Sum)
 
     def add(self, attempt: AttemptRow, *, is_measured: bool) -> None:
         """One attempt."""
         route = attempt.evidence.route
         for position, outcome in attempt.outcomes.items():
             cause = "" if outcome is Outcome.ACCEPTED else attempt.causes.get(position, attempt.evidence.cause)
-            key = (route, outcome.value, cause)
-            self.outcomes[key] += 1
-            self.outcome_seconds[key] += attempt.seconds
+            same = self.outcomes[route, outcome.value, cause]
+            same.count += 1
+            same.seconds += attempt.seconds
         if is_measured:
-            for stage, seconds in {"": attempt.seconds, **attempt.stage_seconds}.items():
-                bound = LATENCY_BOUNDS[bisect_left(LATENCY_BOUNDS[:-1], seconds * 1000)]
-                self.latencies[route, stage, bound] += 1
-                self.latency_seconds[route, stage, bound] += seconds
+            self._add_latency(route, "", attempt.seconds)
+            for stage, seconds in attempt.stage_seconds.items():
+                self._add_latency(route, stage, seconds)
+
+    def _add_latency(self, route: str, stage: str, seconds: float) -> None:
+        bucket = self.latencies[route, stage, LATENCY_BOUNDS[bisect_left(_BOUNDS, seconds * 1000)]]
+        bucket.count += 1
+        bucket.seconds += seconds
 
     def add_all(self, other: "_Counts") -> None:
         """What could not be written."""
-        self.outcomes.update(other.outcomes)
-        self.latencies.update(other.latencies)
-        for mine, theirs in (
-            (self.outcome_seconds, other.outcome_seconds),
-            (self.latency_seconds, other.latency_seconds),
-        ):
-            _add_seconds(mine, theirs)
+        _add_sums(self.outcomes, other.outcomes)
+        _add_sums(self.latencies, other.latencies)
 
 
 class Tallies:
@@ -97,15 +106,14 @@ def _write(using: str, minute: datetime, counts: _Counts) -> None:
     for key in sorted(counts.outcomes):
         route, outcome, cause = key
         same: dict[str, Any] = {"route": route, "outcome": outcome, "cause": cause}
-        count = counts.outcomes[key]
-        seconds = counts.outcome_seconds[key]
-        additions.append((Tally, {"minute": minute, **same}, {"count": count, "seconds": seconds}))
-        additions.append((OutcomeTotal, same, {"count": count}))
+        total = counts.outcomes[key]
+        additions.append((Tally, {"minute": minute, **same}, {"count": total.count, "seconds": total.seconds}))
+        additions.append((OutcomeTotal, same, {"count": total.count}))
     for bucket in sorted(counts.latencies):
         route, stage, bound = bucket
         same = {"route": route, "stage": stage, "milliseconds": bound}
-        changes = {"count": counts.latencies[bucket], "seconds": counts.latency_seconds[bucket]}
-        additions.append((LatencyTotal, same, changes))
+        total = counts.latencies[bucket]
+        additions.append((LatencyTotal, same, {"count": total.count, "seconds": total.seconds}))
     _make_missing(using, minute, additions)
     with transaction.atomic(using):
         for model, row, amounts in additions:
@@ -133,6 +141,7 @@ def _make_missing(using: str, minute: datetime, additions: Sequence[_Addition]) 
             rows.bulk_create(missing, ignore_conflicts=True)
 
 
-def _add_seconds(mine: dict[Any, float], theirs: Mapping[Any, float]) -> None:
+def _add_sums(mine: dict[_Key, _Sum], theirs: Mapping[_Key, _Sum]) -> None:
     for key, value in theirs.items():
-        mine[key] += value
+        mine[key].count += value.count
+        mine[key].seconds += value.seconds

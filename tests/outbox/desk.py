@@ -10,12 +10,20 @@ from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import DeliveryOptions, Submission
+from reliable_email.outbox.claim import Claimed, Wanted, claim
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.journal import Intent, Request
+from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
+from reliable_email.outbox.transitions import Event
 from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
+from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
+from reliable_email.testing.server import ScriptedServer
 
 
 def submission(body: str = "Hello.", *, to: Sequence[str] = ("ok@example.com",), **wishes: Any) -> Submission:
@@ -39,6 +47,34 @@ def worker(using: str, *routes: Route, store: RouteStateStore | None = None, **o
         routes_of=lambda mailer: list(routes),
         store=store or MemoryRouteStateStore(),
     )
+
+
+def smtp_route(server: ScriptedServer) -> Route:
+    """A route to a server, by the transport that works in steps."""
+    options = ConnectionOptions(host="127.0.0.1", port=server.port, tls=TLSPolicy(mode=TLSMode.NONE))
+    return Route(alias="route", transport=SMTPTransport(options))
+
+
+def claimed(using: str, count: int) -> list[Claimed]:
+    """So many recipients in hand, each of a message of its own."""
+    for number in range(count):
+        queue(using, f"user{number}@example.com")
+    return claim(using, Wanted(environment=""), worker="w", limit=count, lease_seconds=60).rows
+
+
+def asks(*recipients: Claimed) -> Request:
+    """A line that wants to hand a message over to these."""
+    return Request(intents=[Intent(recipients=recipients, route="route")])
+
+
+def settles(one: Claimed, reply: str) -> Request:
+    """A line that has read a final reply."""
+    evidence = Evidence(route="route", stage="final_reply", reply=parse_reply(reply))
+    attempt = AttemptRow(
+        message_id=one.message_id, claim=one.delivery.claim, worker="w", evidence=evidence, seconds=0.1
+    )
+    settlement = Settlement(claimed=one, event=Event.ACCEPT, evidence=evidence, spends_attempt=True)
+    return Request(settlements=[settlement], attempts=[attempt])
 
 
 def rows(using: str) -> list[OutboxRecipient]:

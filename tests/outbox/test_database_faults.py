@@ -10,12 +10,15 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from reliable_email import signals
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.smtp.transaction import Job
 from reliable_email.store.audit import audit
+from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.states import State
-from tests.outbox.desk import let_leases_end, let_time_pass, queue, rows, states, submission, worker
+from reliable_email.testing.server import ScriptedServer
+from tests.outbox.desk import let_leases_end, let_time_pass, queue, rows, smtp_route, states, submission, worker
 from tests.outbox.network import Network
 
 
@@ -101,6 +104,31 @@ def test_a_reply_that_was_read_survives_a_killed_connection(killable: str) -> No
     worker(killable, network.route()).run()
     connections[killable].close()
     assert states(killable) == [State.ACCEPTED]
+
+
+@pytest.mark.parametrize("is_stepped", [True, False], ids=["in steps", "blocking"])
+def test_who_is_told_has_a_good_connection_again_after_it_was_killed(killable: str, is_stepped: bool) -> None:
+    """A receiver that asks the database fails where its connection has just died, and not the next time."""
+    told: list[int] = []
+    found: list[int] = []
+
+    def receive(outbox_id: int, **others: object) -> None:
+        told.append(outbox_id)
+        if len(told) == 1:
+            kill_connections(killable)
+        found.append(OutboxMessage.objects.using(killable).get(pk=outbox_id).pk)
+
+    sent = [queue(killable, f"ok{n}@example.com").pk for n in range(5)]
+    signals.message_delivered.connect(receive)
+    try:
+        with ScriptedServer() as server:
+            worker(killable, smtp_route(server) if is_stepped else Network().route()).run()
+    finally:
+        signals.message_delivered.disconnect(receive)
+    connections[killable].close()
+    assert states(killable) == [State.ACCEPTED] * 5
+    assert told == sent
+    assert found == sent[1:]
 
 
 def test_a_database_that_is_away_for_a_while_is_waited_for(using: str) -> None:

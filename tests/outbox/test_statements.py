@@ -1,31 +1,38 @@
 """How many statements the outbox costs: exact numbers, whatever the machine is doing."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.outbox.claim import Claim, Wanted
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.journal import Written
+from reliable_email.outbox.journal import Written, commit_together
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.together import Together
+from reliable_email.outbox.steps import Steps, Write, run_here
 from reliable_email.store.states import State
-from tests.outbox.desk import states, submission
+from reliable_email.testing.server import ScriptedServer
+from tests.outbox.desk import smtp_route, states, submission, worker
 from tests.outbox.network import Network
+
+T = TypeVar("T")
 
 
 class Foreman:
     """Says yes to everything."""
 
     name = "w"
+    is_heard = False
 
     def may_claim(self) -> bool:
         """See the protocol."""
@@ -66,21 +73,30 @@ def drained(using: str, count: int) -> int:
     """Statements of a claim of so many messages, from the claim to the last outcome."""
     enqueue([submission() for _ in range(count)], QueueOptions(mailer="routes", using=using))
     with statements(using) as seen:
-        assert line_of(using).work() == count
+        assert work(using) == count
     return len(seen)
 
 
-def line_of(using: str) -> Line:
-    """A worker's line to a server that takes everything."""
+def work(using: str) -> int:
+    """A worker's line to a server that takes everything claims once; how many recipients it has claimed."""
     route = Network().route()
-    return Line(
+
+    def write(asked: Write) -> None:
+        [written] = commit_together(using, [asked.request], keyring=Keyring())
+        asked.done(written)
+
+    def here(steps: Steps[T]) -> T:
+        return run_here(steps, write)
+
+    line = Line(
         LineOptions(round=RoundOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: [route],
         store=MemoryRouteStateStore(),
-        journal=Together(using, Keyring()),
+        run_here=here,
         suspects=threading.Lock(),
     )
+    return here(line.work())
 
 
 def test_a_drained_message_costs_one_write(using: str) -> None:
@@ -109,6 +125,27 @@ def test_many_messages_are_queued_by_few_statements(using: str) -> None:
     assert len(states(using)) == 100
 
 
+def test_a_worker_keeps_its_connections_to_the_database(using: str) -> None:
+    """Twenty claims: no thread of it connects twice, though the site keeps none beyond a request (CONN_MAX_AGE)."""
+    assert connections[using].settings_dict["CONN_MAX_AGE"] == 0
+    opened: Counter[int] = Counter()
+
+    def note(connection: BaseDatabaseWrapper, **others: object) -> None:
+        if connection is connections[using]:  # those for commits alone are counted where they are slow
+            opened[threading.get_ident()] += 1
+
+    enqueue([submission(to=(f"user{n}@example.com",)) for n in range(20)], QueueOptions(mailer="routes", using=using))
+    connections[using].close()
+    with ScriptedServer() as server:
+        connection_created.connect(note)
+        try:
+            worker(using, smtp_route(server), connections=2, batch=1).run()
+        finally:
+            connection_created.disconnect(note)
+    assert set(states(using)) == {State.ACCEPTED}
+    assert set(opened.values()) == {1}
+
+
 def test_a_row_in_hand_is_found_by_its_primary_key(using: str) -> None:
     """Whatever the statistics say of rows in hand: they are gathered when there are none."""
     if connections[using].vendor != "postgresql":
@@ -131,6 +168,6 @@ def test_a_row_in_hand_is_found_by_its_primary_key(using: str) -> None:
         return execute(sql, params, many, context)
 
     with connections[using].execute_wrapper(explain):
-        line_of(using).work()
+        work(using)
     assert plans
     assert {plan.split(" on ")[0].strip(" ->").split()[-1] for plan in plans} == {"reliable_email_outboxrecipient_pkey"}

@@ -60,3 +60,31 @@ def test_an_idle_worker_is_woken_by_what_is_queued(using: str, by: str) -> None:
         thread.join(30)
         faultpoints.listen(None)
     assert states(using) == [State.ACCEPTED]
+
+
+def test_only_one_of_many_idle_lines_looks_when_something_is_queued(using: str) -> None:
+    """All have looked at the start, for mail and for suspects; then one takes what is new, and looks once more."""
+    lines, wakings = 8, 5
+    looks, sent = threading.Semaphore(0), threading.Semaphore(0)
+    network = Network(after_send=lambda job: sent.release())
+    one = worker(using, network.route(), connections=lines, until_empty=False, poll_seconds=3600.0, listen=False)
+    thread = threading.Thread(target=one.run)
+
+    def look(name: str) -> None:
+        if name == "claim:end":
+            looks.release()
+
+    faultpoints.listen(look)
+    try:
+        thread.start()
+        assert all(looks.acquire(timeout=30) for _ in range(2 * lines)), "not every line has looked"
+        for _ in range(wakings):
+            queue(using)
+            assert sent.acquire(timeout=30), "nobody has looked"
+            assert all(looks.acquire(timeout=30) for _ in range(3))
+    finally:
+        one.stop()
+        thread.join(30)
+        faultpoints.listen(None)
+    assert not looks.acquire(blocking=False), "more than one has looked"
+    assert states(using) == [State.ACCEPTED] * wakings

@@ -5,12 +5,13 @@ The UPDATE names the claim and demands a live lease by the database's clock; it 
 permission is given. No database transaction is open while anything is on the wire.
 """
 
+import selectors
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.postgres import Reading, Step
 from reliable_email.outbox.settle import (
     AttemptRow,
     Planned,
@@ -23,12 +24,13 @@ from reliable_email.outbox.settle import (
     update,
     update_many,
 )
-from reliable_email.outbox.tables import Changed, Step, Tables, is_one_of, marks
+from reliable_email.outbox.tables import Changed, Tables, is_one_of, marks
 from reliable_email.outbox.transitions import RULES, Event, apply
+from reliable_email.records import record
 from reliable_email.store.states import State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Intent:
     """A request to hand one job's terminator to a route, for these recipients; at least one."""
 
@@ -36,7 +38,7 @@ class Intent:
     route: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Written:
     """What a commit did.
 
@@ -49,7 +51,7 @@ class Written:
     settled: list[bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Request:
     """What one line wants to be written.
 
@@ -80,7 +82,27 @@ def commit(
 
 def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring) -> list[Written]:
     """The same for several lines, in one transaction."""
-    tables = Tables(using)
+    committing = commit_in_steps(Tables(using), requests, keyring=keyring)
+    while True:
+        try:
+            reading = next(committing)
+        except StopIteration as end:
+            written: list[Written] = end.value
+            return written
+        with selectors.DefaultSelector() as selector:
+            selector.register(reading.handle, events(reading))
+            selector.select()
+
+
+def events(reading: Reading) -> int:
+    """What it waits for, as `selectors` call it."""
+    return selectors.EVENT_READ | (selectors.EVENT_WRITE if reading.for_write else 0)
+
+
+def commit_in_steps(
+    tables: Tables, requests: Sequence[Request], *, keyring: Keyring
+) -> Generator[Reading, None, list[Written]]:
+    """The same, for whoever has something else to do while the database works."""
     settlements = [one for request in requests for one in request.settlements]
     intents = [one for request in requests for one in request.intents]
     planned = [plan_settlement(tables, one, keyring) for one in settlements]
@@ -90,7 +112,7 @@ def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring
     settling = _settling(tables, planned)
     appending = plan_attempts(tables, news, keyring)
     permitting = _permitting(tables, intents)
-    changed = tables.run_together("journal", [*(step for step, _ in settling), *appending, *permitting])
+    changed = yield from tables.run_together("journal", [*(step for step, _ in settling), *appending, *permitting])
     settled = _settled(tables, settlements, planned, _written(settling, planned, changed), keyring)
     permitted = _permitted(tables, intents, permitting, changed[len(changed) - len(permitting) :])
     answers = []

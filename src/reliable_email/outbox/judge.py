@@ -5,7 +5,7 @@ is left to ask is `left_over`'s answer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
@@ -21,6 +21,7 @@ from reliable_email.outbox.rescue import MAX_RESENDS
 from reliable_email.outbox.settle import Evidence, Settlement
 from reliable_email.outbox.stored import StoredMessage
 from reliable_email.outbox.transitions import Event
+from reliable_email.records import record
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.transaction import RecipientResult, Verdict
 
@@ -29,9 +30,12 @@ MISCONFIGURED_SECONDS = 60.0
 MAX_SPLITS = 8
 
 
+_NO_EVIDENCE = Evidence()
+
+
 @dataclass(slots=True, eq=False)
 class Way:
-    """One recipient's round.
+    """One recipient's round. There are hundreds at once, so that what most have in common is shared.
 
     Attributes:
         asked: routes that need not be asked again in this round.
@@ -41,15 +45,15 @@ class Way:
 
     claimed: Claimed
     message: StoredMessage
-    asked: set[str] = field(default_factory=set)
+    asked: frozenset[str] = frozenset()
     failure: Failure | None = None
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = _NO_EVIDENCE
     spends_attempt: bool = False
     splits: int = 0
     is_done: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What follows from one result.
 
@@ -146,7 +150,7 @@ def _follow(
         case Step.SPLIT:
             way.splits += 1
             if way.splits < MAX_SPLITS:
-                way.asked.discard(route.alias)
+                way.asked -= {route.alias}
             return _go_on(way), Outcome.DEFERRED
         case Step.ONE_OTHER_ROUTE | Step.ROOMIER_ROUTE:
             refused = {*way.claimed.refused_by, route.alias}

@@ -1,12 +1,10 @@
-"""One connection of a worker: claims, takes the claim over the routes, begins again. Runs in a thread of its own."""
+"""One connection of a worker: claims, takes the claim over the routes, begins again; see `outbox.steps`."""
 
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-from django.db import connections
 
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
@@ -15,8 +13,9 @@ from reliable_email.outbox.journal import Intent, Request, Written
 from reliable_email.outbox.reconnect import AWAY, drop_connection, insist
 from reliable_email.outbox.round import Round, RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
+from reliable_email.outbox.steps import Read, RunHere, Steps, Write
 from reliable_email.outbox.tables import Tables, marks
-from reliable_email.outbox.together import Together
+from reliable_email.smtp.steps import Aside
 from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -47,6 +46,10 @@ class Foreman(Protocol):
     def has_claimed(self, taken: Claim) -> Collection[int]:
         """Renew its lease from now on; the ids of rows that are to be given back at once."""
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether `has_written` calls other people's code."""
+
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
         """Tell and count what was committed."""
 
@@ -56,10 +59,15 @@ class Foreman(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineOptions:
-    """How a line claims."""
+    """How a line claims.
+
+    Attributes:
+        first_batch: what it takes at first; as much as afterwards where that is None.
+    """
 
     round: RoundOptions
     batch: int = 100
+    first_batch: int | None = None
     lease_seconds: float = 60.0
 
 
@@ -67,7 +75,7 @@ class Line:
     """See the module.
 
     Args:
-        journal: shared by the worker's lines.
+        run_here: see `Round`.
         suspects: held while a recipient is in hand that had a worker die on it: one at a time in the process, so that
             the next crash accuses no other.
     """
@@ -79,7 +87,7 @@ class Line:
         *,
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
-        journal: Together,
+        run_here: RunHere,
         suspects: threading.Lock,
     ) -> None:
         self._options = options
@@ -87,36 +95,36 @@ class Line:
         self._foreman = foreman
         self._routes_of = routes_of
         self._store = store
-        self._journal = journal
+        self._run_here = run_here
         self._suspects = suspects
+        self._batch = options.first_batch or options.batch
 
-    def work(self) -> int:
+    def work(self) -> Steps[int]:
         """Claim once and take it as far as it gets; how many recipients were claimed.
 
         Raises:
             OperationalError, InterfaceError: the database is away.
         """
-        taken = self._claim(suspects=False)
+        claiming = Read(lambda: self._claim(suspects=False))
+        yield claiming
+        taken = claiming.result()
         if taken.rows:
-            self._take(taken)
+            self._batch = self._options.batch
+            yield from self._take(taken)
             return len(taken.rows)
-        return self._work_on_suspect()
+        return (yield from self._work_on_suspect())
 
-    def _work_on_suspect(self) -> int:
+    def _work_on_suspect(self) -> Steps[int]:
         if not self._suspects.acquire(blocking=False):
             return 0
         try:
             taken = self._claim(suspects=True)
             if taken.rows:
                 self._note_start(taken)
-                self._take(taken)
+                yield from self._take(taken)
             return len(taken.rows)
         finally:
             self._suspects.release()
-
-    def close(self) -> None:
-        """Leave no database connection behind."""
-        connections.close_all()
 
     def _claim(self, *, suspects: bool) -> Claim:
         if not self._foreman.may_claim():
@@ -125,7 +133,7 @@ class Line:
             self._using,
             self._foreman.wanted(),
             worker=self._foreman.name,
-            limit=self._options.batch,
+            limit=self._batch,
             lease_seconds=self._options.lease_seconds,
             suspects=suspects,
         )
@@ -139,6 +147,11 @@ class Line:
                 [row.id, taken.number],
             )
 
+    def _insist_on_letting_go(self, taken: Claim) -> Steps[None]:
+        letting_go = Aside(lambda: insist(self._using, lambda: self._let_go(taken), seconds=_FINISH_SECONDS))
+        yield letting_go
+        letting_go.result()
+
     def _let_go(self, taken: Claim) -> None:
         """End the claim's lease: rescue does the rest."""
         tables = Tables(self._using)
@@ -149,24 +162,29 @@ class Line:
         )
         tables.run("let_go", sql, [*states, taken.number, self._foreman.name])
 
-    def _take(self, taken: Claim) -> None:
+    def _take(self, taken: Claim) -> Steps[None]:
         give_back = self._foreman.has_claimed(taken)
         is_repeat = False
+        seconds = _AUTHORIZE_SECONDS
 
         def write(
             settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], intents: Sequence[Intent]
-        ) -> Written:
-            def once() -> Written:
-                nonlocal is_repeat
-                again, is_repeat = is_repeat, True
-                written = self._journal.commit(
-                    Request(settlements=settlements, attempts=attempts, intents=intents, is_repeat=again)
-                )
-                is_repeat = False
-                return written
-
-            written = insist(self._using, once, seconds=_AUTHORIZE_SECONDS)
-            self._foreman.has_written(settlements, attempts, written)
+        ) -> Steps[Written]:
+            nonlocal is_repeat
+            writing = Write(
+                Request(settlements=settlements, attempts=attempts, intents=intents, is_repeat=is_repeat), seconds
+            )
+            is_repeat = True  # where it fails, it may have been committed all the same
+            yield writing
+            written = writing.result()
+            is_repeat = False
+            if self._foreman.is_heard:
+                # Receivers may do anything, and take their time.
+                telling = Aside(lambda: self._foreman.has_written(settlements, attempts, written))
+                yield telling
+                telling.result()
+            else:
+                self._foreman.has_written(settlements, attempts, written)
             return written
 
         way = Round(
@@ -175,21 +193,26 @@ class Line:
             routes_of=self._routes_of,
             store=self._store,
             write=write,
+            run_here=self._run_here,
             give_back=give_back,
             may_go_on=self._foreman.may_go_on,
             may_authorize=self._foreman.may_authorize,
         )
         try:
-            way.run()
+            yield from way.run()
         except AWAY as error:
             logger.warning("The database went away during a claim: %s", error)
             drop_connection(self._using)
-            insist(self._using, way.finish, seconds=_FINISH_SECONDS)
+            seconds = _FINISH_SECONDS
+            yield from way.finish()
+            if way.is_in_doubt:
+                yield from self._insist_on_letting_go(taken)
         except Exception:
             # Anything, in code of anybody's, about some message of this claim. It is treated as a crash with the claim
             # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.
             logger.exception("A claim ended with an error")
-            insist(self._using, way.write_known, seconds=_FINISH_SECONDS)
-            insist(self._using, lambda: self._let_go(taken), seconds=_FINISH_SECONDS)
+            seconds = _FINISH_SECONDS
+            yield from way.write_known()
+            yield from self._insist_on_letting_go(taken)
         finally:
             self._foreman.has_finished(taken, way.transactions)

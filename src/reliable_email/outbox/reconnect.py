@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
 
 from reliable_email.delivery.logged import log_fields
@@ -71,7 +72,11 @@ class Outage:
 
 def drop_connection(using: str) -> None:
     """Close this thread's connection, whatever state it is in."""
-    connection = connections[using]
+    drop(connections[using])
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection, whatever state it is in."""
     try:
         connection.close()
     except AWAY:

@@ -1,16 +1,18 @@
 """One claim's way over the routes, on one connection: choose, send, settle, and turn to the next route.
 
-The transport asks `authorize` before each terminator; the answer is one commit that settles what is finished and
-journals what comes next. What the database could not take is kept and written later: a reply that was read is not
+The transport asks before each terminator; the answer is one commit that settles what is finished and journals what
+comes next. What the database could not take is kept and written later: a reply that was read is not
 thrown away while there is a process to remember it.
 """
 
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -32,6 +34,7 @@ from reliable_email.outbox.judge import Way, ended, judge, left_over, misconfigu
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.logged import log_written
 from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
+from reliable_email.outbox.steps import Read, RunHere, Steps
 from reliable_email.outbox.stored import StoredMessage, load_contents, load_messages, load_submission, slices
 from reliable_email.outbox.suppressed import suppressed
 from reliable_email.outbox.transitions import Event
@@ -39,7 +42,9 @@ from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Aside, Ask, WireSteps, is_stepped
 from reliable_email.smtp.transaction import Content, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -87,6 +92,7 @@ class Round:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
         write: commits settlements, attempts and intents; see `journal.commit`.
+        run_here: goes through steps in a thread of its own, for transports that block.
         give_back: ids of rows that are not for this line after all.
         may_go_on: asked before each message; False ends the round, and what was not begun is released.
         may_authorize: asked before each permission.
@@ -99,7 +105,8 @@ class Round:
         *,
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
-        write: Callable[[Sequence[Settlement], Sequence[AttemptRow], Sequence[Intent]], Written],
+        write: Callable[[Sequence[Settlement], Sequence[AttemptRow], Sequence[Intent]], Steps[Written]],
+        run_here: RunHere,
         give_back: Collection[int] = (),
         may_go_on: Callable[[], bool] = lambda: True,
         may_authorize: Callable[[], bool] = lambda: True,
@@ -109,6 +116,7 @@ class Round:
         self._routes_of = routes_of
         self._store = store
         self._write = write
+        self._run_here = run_here
         self._give_back = give_back
         self._may_go_on = may_go_on
         self._may_authorize = may_authorize
@@ -116,41 +124,44 @@ class Round:
         self._attempts: list[AttemptRow] = []
         self._ways: list[Way] = []
         self._messages: dict[int, StoredMessage] = {}
+        self._stored: dict[int, bytes] = {}  # contents as they were read with the messages, until they are needed
         self._routes: dict[str, list[Route]] = {}
         self.transactions = 0
 
-    def write_known(self) -> None:
+    def write_known(self) -> Steps[None]:
         """Write what is known, and leave the rest in hand."""
-        self._flush()
+        yield from self._flush()
 
-    def finish(self) -> None:
+    def finish(self) -> Steps[None]:
         """Write what is known and give back the rest; again, after `run` or this has raised."""
-        self._release()
+        yield from self._release()
 
-    def run(self) -> None:
-        """Take every recipient of the claim as far as it gets now. All that is known is written when it returns."""
-        self._ways = self._load()
-        self._flush()
+    def run(self) -> Steps[None]:
+        """Take every recipient of the claim as far as it gets now. All that is known is written when it ends."""
+        loading = Read(self._load)
+        yield loading
+        self._ways = loading.result()
+        yield from self._flush()
         traceparents = [message.traceparent for message in self._messages.values()]
         with tracing_round(worker=self._options.worker, traceparents=traceparents):
-            self._take_over_the_routes()
-        self._release()
+            yield from self._take_over_the_routes()
+        yield from self._release()
 
-    def _take_over_the_routes(self) -> None:
+    def _take_over_the_routes(self) -> Steps[None]:
         while self._may_go_on():
             plan = self._plan()
             if not plan:
                 break
             for route, works in plan:
-                self._send(route, works)
-            self._flush()
+                yield from self._send(route, works)
+            yield from self._flush()
         if self._may_go_on():
             for way in self._ways:
                 if not way.is_done:
                     self._settlements.append(left_over(way, jitter=random.random()))  # noqa: S311 - no secret
 
     def _load(self) -> list[Way]:
-        messages = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
+        messages, self._stored = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
         self._messages = messages
         ways = [Way(one, messages[one.message_id]) for one in self._claim.rows]
         unwanted = suppressed(self._options.using, [one.address for one in self._claim.rows])
@@ -220,7 +231,7 @@ class Round:
         """A job, where breaker and quota let it through; a closed route counts as asked, and costs no attempt."""
         message = ways[0].message
         for way in ways:
-            way.asked.add(route.alias)
+            way.asked |= {route.alias}
         limit = self._max_message_bytes(route)
         if limit is not None and message.content_size > limit:
             for way in ways:
@@ -255,32 +266,75 @@ class Round:
 
     # Sending.
 
-    def _send(self, route: Route, works: list[_Work]) -> None:
+    def _send(self, route: Route, works: list[_Work]) -> Steps[None]:
         by_job: dict[int, _Work] = {}
-
-        def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
-            for transaction in settled:
-                self._digest(route, by_job[id(transaction.job)], transaction)
-            return self._authorize(route, by_job, grants)
-
-        point("send:begin")
-        jobs = self._jobs(route, works, by_job)
-        for transaction in route.transport.transact(jobs, deadline=Deadline(route.timeout), authorize=authorize):
-            self._digest(route, by_job[id(transaction.job)], transaction)
-            if len(self._attempts) >= _PENDING:
-                self._flush()
-        point("send:end")
-
-    def _jobs(self, route: Route, works: list[_Work], by_job: dict[int, _Work]) -> Iterator[Job]:
-        """Jobs with their contents, read a few megabytes at a time, for as long as the worker goes on."""
         by_message: dict[int, list[_Work]] = {}
         for work in works:
             by_message.setdefault(work.message.id, []).append(work)
-        for chosen in slices(works_[0].message for works_ in by_message.values()):
-            contents = self._contents(chosen, by_message)
-            for message in chosen:
+        parts = slices(works_[0].message for works_ in by_message.values())
+        first = next(parts)
+        if all(message.id in self._stored for message in first):
+            contents = self._contents(first, by_message)
+        else:
+            reading = Read(lambda: self._contents(first, by_message))
+            yield reading
+            contents = reading.result()
+        jobs = self._jobs(route, chain([(first, contents)], self._loaded(parts, by_message)), by_message, by_job)
+        point("send:begin")
+        if is_stepped(route.transport):
+            yield from self._send_in_steps(route, route.transport.steps(jobs, deadline=Deadline(route.timeout)), by_job)
+        else:
+            sending = Aside(lambda: self._send_here(route, jobs, by_job))
+            yield sending
+            sending.result()
+        point("send:end")
+
+    def _send_in_steps(self, route: Route, wire_steps: WireSteps, by_job: dict[int, _Work]) -> Steps[None]:
+        # Closed, whatever happens: what is half said on the wire must not stay there.
+        with closing(wire_steps) as steps:
+            for step in steps:
+                if isinstance(step, Transaction):
+                    self._digest(route, by_job[id(step.job)], step)
+                    if self._has_much_to_write:
+                        yield from self._flush()
+                elif isinstance(step, Ask):
+                    step.allowed = yield from self._authorize(route, by_job, step.grants, step.settled)
+                else:
+                    yield step
+
+    def _send_here(self, route: Route, jobs: Iterator[Job], by_job: dict[int, _Work]) -> None:
+        """For a transport that blocks; in a thread of its own, and with that thread's database connection."""
+
+        def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
+            return self._run_here(self._authorize(route, by_job, grants, settled))
+
+        for transaction in route.transport.transact(jobs, deadline=Deadline(route.timeout), authorize=authorize):
+            self._digest(route, by_job[id(transaction.job)], transaction)
+            if self._has_much_to_write:
+                self._run_here(self._flush())
+
+    @property
+    def _has_much_to_write(self) -> bool:
+        return len(self._attempts) >= _PENDING
+
+    def _loaded(
+        self, parts: Iterable[list[StoredMessage]], by_message: dict[int, list[_Work]]
+    ) -> Iterator[tuple[list[StoredMessage], dict[int, BytesContent]]]:
+        for messages in parts:
+            yield messages, self._contents(messages, by_message)
+
+    def _jobs(
+        self,
+        route: Route,
+        loaded: Iterable[tuple[list[StoredMessage], dict[int, BytesContent]]],
+        by_message: dict[int, list[_Work]],
+        by_job: dict[int, _Work],
+    ) -> Iterator[Job]:
+        """Jobs with their contents, read a few megabytes at a time, for as long as the worker goes on."""
+        for messages, contents in loaded:
+            for message in messages:
+                content = contents.pop(message.id, None)
                 for work in by_message[message.id]:
-                    content = contents.get(message.id)
                     if content is None or not self._may_go_on():
                         self._unreserve(route, work)
                         continue
@@ -289,22 +343,33 @@ class Round:
                         self._unreserve(route, work)
                         _pass_over(list(work.ways.values()), route, Cause.ROUTE_CLOSED, "this route has closed")
                         continue
-                    work.job = self._job(route, work, content)
-                    by_job[id(work.job)] = work
+                    job = self._job(route, work, content)
+                    by_job[id(job)] = work
                     point("send:job")
-                    yield work.job
+                    yield job
 
     def _contents(self, messages: list[StoredMessage], by_message: dict[int, list[_Work]]) -> dict[int, BytesContent]:
-        try:
-            contents = load_contents(self._options.using, messages, self._options.keyring)
-        except KeyMissing as error:
-            logger.error("A message cannot be read: %s", error, extra=log_fields(cause="key_missing"))
-            contents = {}
-            missing = ("key_missing", str(error))
-        else:
-            missing = ("content_gone", "its content was pruned or deleted")
+        stored = {message.id: self._stored.pop(message.id) for message in messages if message.id in self._stored}
+        asked_for = [message for message in messages if message.id not in stored]
+        if asked_for:
+            stored |= load_contents(self._options.using, asked_for)
+        contents: dict[int, BytesContent] = {}
+        unreadable: dict[int, str] = {}
+        for message in messages:
+            if message.id in stored:
+                try:
+                    data = self._options.keyring.open(stored.pop(message.id), message.encryption_key)
+                except KeyMissing as error:
+                    unreadable[message.id] = str(error)
+                else:
+                    contents[message.id] = BytesContent(data)
+        for words in set(unreadable.values()):
+            logger.error("A message cannot be read: %s", words, extra=log_fields(cause="key_missing"))
         for message in messages:
             if message.id not in contents:
+                missing = ("content_gone", "its content was pruned or deleted")
+                if message.id in unreadable:
+                    missing = ("key_missing", unreadable[message.id])
                 for work in by_message[message.id]:
                     self._settlements += [parked(way, *missing) for way in work.ways.values() if not way.is_done]
         return contents
@@ -331,7 +396,11 @@ class Round:
     def _unreserve(self, route: Route, work: _Work) -> None:
         self._store.settle(route, reserved=work.reserved, used=0)
 
-    def _authorize(self, route: Route, by_job: dict[int, _Work], grants: Sequence[Grant]) -> Collection[Job]:
+    def _authorize(
+        self, route: Route, by_job: dict[int, _Work], grants: Sequence[Grant], settled: Sequence[Transaction]
+    ) -> Steps[Collection[Job]]:
+        for transaction in settled:
+            self._digest(route, by_job[id(transaction.job)], transaction)
         if not self._may_authorize():
             return []
         intents = []
@@ -342,7 +411,9 @@ class Round:
                 self._take(route, work, work.ways[address], result, is_early=True)
             open_ways = [work.ways[address] for address in grant.recipients]
             intents.append(Intent(recipients=[way.claimed for way in open_ways], route=route.alias))
-        written = self._flush(intents)
+        written = yield from self._flush(intents)
+        if not self._may_authorize():
+            return []  # the lease ended, or somebody said stop, while this was written
         return [grant.job for grant, may in zip(grants, written.permitted, strict=True) if may]
 
     # Judging.
@@ -446,22 +517,28 @@ class Round:
 
     # Writing.
 
-    def _flush(self, intents: Sequence[Intent] = ()) -> Written:
+    def _flush(self, intents: Sequence[Intent] = ()) -> Steps[Written]:
         """Write what is known. Where that raises, nothing was written, and all of it is kept for the next time."""
         if not (self._settlements or self._attempts or intents):
             return Written(permitted=[], settled=[])
-        written = self._write(self._settlements, self._attempts, intents)
+        written = yield from self._write(self._settlements, self._attempts, intents)
         log_written(self._messages, self._settlements, self._attempts, written.settled)
         self._settlements, self._attempts = [], []
         return written
 
-    def _release(self) -> None:
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether some were handed over, or may have been, and nobody has said what became of them."""
+        return any(not way.is_done and way.claimed.delivery.state is State.AUTHORIZED for way in self._ways)
+
+    def _release(self) -> Steps[None]:
         """Give back what was not begun, and write the rest."""
         for way in self._ways:
-            if not way.is_done and way.claimed.delivery.state.is_in_hand:
+            # A permission that was given and never answered for may have been used: a flight was in the air.
+            if not way.is_done and way.claimed.delivery.state is State.CLAIMED:
                 way.is_done = True
                 self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
-        self._flush()
+        yield from self._flush()
 
 
 def _trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:

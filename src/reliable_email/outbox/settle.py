@@ -6,20 +6,25 @@ which is not what this worker believes is left alone. A final reply that comes a
 the `unknown` that rescue declared, and nothing else.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from functools import lru_cache
 
 from reliable_email.delivery.report import Outcome
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.tables import Step, Tables, is_one_of
+from reliable_email.outbox.postgres import Step
+from reliable_email.outbox.tables import Tables, is_one_of
 from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, apply
+from reliable_email.records import record
 from reliable_email.smtp.replies import Reply
 from reliable_email.store.attempts import Attempt
-from reliable_email.store.inserts import MAX_ROWS, Raw, Value, adapted, batched, insert_sql
+from reliable_email.store.inserts import FEW, MAX_ROWS, Raw, Value, adapted, batched, insert_sql
 from reliable_email.store.states import State
 
 _SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN})
+_STATES = {state: Raw(f"'{state}'") for state in State}
 _REPLY_CHARACTERS = 2048
 _ATTEMPT_COLUMNS = (
     "message_id", "claim", "worker", "route", "peer", "finished_at", "seconds", "stage", "cause", "reply_code",
@@ -27,7 +32,7 @@ _ATTEMPT_COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Why: the last words that were said about a recipient."""
 
@@ -40,7 +45,7 @@ class Evidence:
     encryption_key: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What one recipient in hand becomes.
 
@@ -63,7 +68,7 @@ class Settlement:
     refused_by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
     """One transaction for the journal.
 
@@ -84,7 +89,7 @@ class AttemptRow:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Change:
     """One row's new values, and what it must be for them to be written.
 
@@ -102,11 +107,11 @@ class Change:
     @property
     def shape(self) -> tuple[object, ...]:
         """Changes of one shape can be one statement: the same columns, and the same SQL where a value is SQL."""
-        raw = tuple((column, value.sql if isinstance(value, Raw) else None) for column, value in self.values.items())
-        return self.states, raw
+        raw = [(column, value.sql if type(value) is Raw else None) for column, value in self.values.items()]
+        return self.states, tuple(raw)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Planned:
     """A settlement's change, and what the row is once it has been written."""
 
@@ -152,7 +157,7 @@ def _change(
 ) -> Change:
     claimed, evidence = settlement.claimed, settlement.evidence
     is_due = after.state is State.QUEUED or after.is_resend_due
-    changes: dict[str, Value] = {"state": Raw(f"'{after.state}'")}
+    changes: dict[str, Value] = {"state": _STATES[after.state]}
     if after.unknowns != before.unknowns:
         changes["unknowns"] = after.unknowns
     if event is not Event.RELEASE:
@@ -163,8 +168,10 @@ def _change(
         changes["pinned_route"] = settlement.pinned_route
     if settlement.refused_by:
         changes["refused_by"] = [*claimed.refused_by, settlement.refused_by]
-    due = tables.earlier(tables.now(settlement.in_seconds), "gives_up_at")
-    changes["due_at"] = Raw(due) if is_due else None
+    if is_due:
+        changes["due_at"] = Raw(tables.earlier(tables.now(settlement.in_seconds), "gives_up_at"))
+    else:
+        changes["due_at"] = None
     changes["settled_at"] = Raw(tables.now()) if after.state in _SETTLED else None
     if after.state is State.CLAIMED:
         changes["authorized_at"], changes["authorized_route"] = None, ""
@@ -206,13 +213,13 @@ def update_many(tables: Tables, changes: Sequence[Change]) -> Step:
         if isinstance(first, Raw):
             words.append(f"{column} = {first.sql}")
             continue
-        values = [adapted(tables.connection, one.values[column]) for one in changes]
-        if all(value == values[0] for value in values):
+        values = [one.values[column] for one in changes]
+        if values.count(first) == len(values) and not isinstance(first, dict | list):
             words.append(f"{column} = %s")
-            scalars.append(values[0])
+            scalars.append(adapted(tables.connection, first))
         else:
             words.append(f"{column} = new_{column}")
-            given.append((f"new_{column}", tables.type_of(column), values))
+            given.append((f"new_{column}", tables.type_of(column), [adapted(tables.connection, one) for one in values]))
     arrays = ", ".join(f"%s::{kind}[]" for _, kind, _ in given)
     names = ", ".join(name for name, _, _ in given)
     sql = (
@@ -257,11 +264,22 @@ def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyri
                 attempt.message_id, attempt.claim, attempt.worker, evidence.route, attempt.peer[:100],
                 Raw(tables.now()), attempt.seconds, evidence.stage, evidence.cause, code, enhanced, text,
                 evidence.detail[:_REPLY_CHARACTERS],
-                {str(position): outcome.value for position, outcome in attempt.outcomes.items()},
+                _outcomes(tuple(attempt.outcomes.items())),
                 evidence.provider_message_id[:255],
             ]
         )  # fmt: skip
-    return [Step(*insert_sql(tables.connection, Attempt, _ATTEMPT_COLUMNS, chunk)) for chunk in batched(rows, MAX_ROWS)]
+    # By arrays, however few: as one statement for any number, which stays prepared.
+    few = 2 if tables.takes_arrays else FEW
+    return [
+        Step(*insert_sql(tables.connection, Attempt, _ATTEMPT_COLUMNS, chunk, few=few))
+        for chunk in batched(rows, MAX_ROWS)
+    ]
+
+
+@lru_cache(1024)  # most messages have one recipient, and are accepted
+def _outcomes(outcomes: tuple[tuple[int, Outcome], ...]) -> str:
+    """As JSON."""
+    return json.dumps({str(position): outcome.value for position, outcome in outcomes})
 
 
 def unwritten(tables: Tables, attempts: Sequence[AttemptRow]) -> list[AttemptRow]:

@@ -2,25 +2,28 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from reliable_email.delivery.submission import OnUnknown, Submission
 from reliable_email.outbox.foreign_fields import rebuild_message
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.tables import Tables
+from reliable_email.records import record
 from reliable_email.smtp.content import BytesContent
 from reliable_email.store.messages import OutboxMessage
 
 # At once in memory for one connection, unless a single message is larger.
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_MESSAGES = 100
+_SMALL_BYTES = SLICE_BYTES // SLICE_MESSAGES
 
 
 class ContentGone(Exception):
     """The content was pruned, or the row is not there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
     """A message without its content."""
 
@@ -46,13 +49,26 @@ _COLUMNS = (
 )
 
 
-def load_messages(using: str, ids: Iterable[int]) -> dict[int, StoredMessage]:
-    """The messages with these ids."""
-    rows = OutboxMessage._base_manager.using(using).filter(pk__in=set(ids))
-    return {
-        row["id"]: StoredMessage(**{**row, "on_unknown": OnUnknown(row["on_unknown"]) if row["on_unknown"] else None})
-        for row in rows.values(*_COLUMNS)
-    }
+def load_messages(using: str, ids: Iterable[int]) -> tuple[dict[int, StoredMessage], dict[int, bytes]]:
+    """The messages with these ids; and the contents of small ones as they are stored, which saves asking for them."""
+    tables = Tables(using)
+    among, parameters = tables.among("id", set(ids))
+    rows = tables.rows(
+        "load",
+        f"SELECT {', '.join(_COLUMNS)}, CASE WHEN content_size <= %s THEN content END "  # noqa: S608 - names
+        f"FROM {tables.message} WHERE {among}",
+        [_SMALL_BYTES, *parameters],
+    )
+    messages, contents = {}, {}
+    for *values, content in rows:
+        row = dict(zip(_COLUMNS, values, strict=True))
+        row["on_unknown"] = OnUnknown(row["on_unknown"]) if row["on_unknown"] else None
+        # A site has few of these, and a worker hundreds of messages in hand.
+        row["sender"], row["from_domain"] = intern(row["sender"]), intern(row["from_domain"])
+        messages[row["id"]] = StoredMessage(**row)
+        if content is not None:
+            contents[row["id"]] = bytes(content)
+    return messages, contents
 
 
 def slices(messages: Iterable[StoredMessage]) -> Iterator[list[StoredMessage]]:
@@ -69,17 +85,10 @@ def slices(messages: Iterable[StoredMessage]) -> Iterator[list[StoredMessage]]:
         yield chosen
 
 
-def load_contents(using: str, messages: Sequence[StoredMessage], keyring: Keyring) -> dict[int, BytesContent]:
-    """Contents by the message's id; those that are gone are left out."""
-    by_id = {message.id: message for message in messages}
-    rows = OutboxMessage._base_manager.using(using).filter(pk__in=by_id, content__isnull=False)
-    found = {}
-    for pk, sealed in rows.values_list("id", "content"):
-        message = by_id[pk]
-        assert sealed is not None, "the filter leaves those out"
-        data = keyring.open(bytes(sealed), message.encryption_key)
-        found[pk] = BytesContent(data)
-    return found
+def load_contents(using: str, messages: Sequence[StoredMessage]) -> dict[int, bytes]:
+    """Contents as they are stored, by the message's id; those that are gone are left out."""
+    rows = OutboxMessage._base_manager.using(using).filter(pk__in=[one.id for one in messages], content__isnull=False)
+    return {pk: bytes(content) for pk, content in rows.values_list("id", "content") if content is not None}
 
 
 def load_submission(using: str, message: StoredMessage, content: BytesContent, keyring: Keyring) -> Submission:

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 from django.db import connections, router, transaction
-from django.db.models import Q
 
+from reliable_email.outbox.tables import Tables
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
@@ -23,9 +23,13 @@ _away_until = float("-inf")
 
 def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
     """Those of the addresses, in lower case, that are on the list now."""
-    wanted = {address.lower() for address in addresses}
-    rows = Suppression._base_manager.using(using).filter(address__in=wanted)
-    return set(rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())).values_list("address", flat=True))
+    tables = Tables(using)
+    among, parameters = tables.among("address", {address.lower() for address in addresses})
+    sql = (
+        f"SELECT address FROM {tables.suppression} "  # noqa: S608 - names and clock
+        f"WHERE {among} AND (expires_at IS NULL OR expires_at > {tables.now()})"
+    )
+    return {address for (address,) in tables.rows("suppressed", sql, parameters)}
 
 
 def suppress(

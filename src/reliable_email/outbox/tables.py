@@ -1,6 +1,6 @@
 """The words that the outbox's SQL is made of: one connection's table names, clock and small differences."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,10 +10,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.postgres import Batches, Reading, Step
 from reliable_email.store.clock import age_sql, now_sql
 from reliable_email.store.inserts import column_types
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Suppression
 from reliable_email.store.states import State
 
 # The permission to send must survive the machine, whatever the session's setting is.
@@ -22,14 +24,21 @@ _NO_IDS: frozenset[int] = frozenset()
 
 
 class Tables:
-    """The outbox's tables as this thread's connection to one database sees them; for use in this thread alone."""
+    """The outbox's tables as one connection to a database sees them; for use in this thread alone.
 
-    __slots__ = ("connection", "using")
+    Args:
+        connection: for these tables alone; this thread's own where none is given.
+    """
 
-    def __init__(self, using: str) -> None:
+    __slots__ = ("_batches", "connection", "takes_arrays", "using")
+
+    def __init__(self, using: str, connection: BaseDatabaseWrapper | None = None) -> None:
         self.using = using
         # Django gives each thread its own, and takes a while to find it.
-        self.connection: BaseDatabaseWrapper = connections[using]
+        self.connection: BaseDatabaseWrapper = connection or connections[using]
+        self._batches = Batches(self.connection, prepares=connection is not None)
+        # Whether one statement can change many rows, each in its own way, and say which ones it has changed.
+        self.takes_arrays: bool = _takes_arrays(self.connection)
 
     @property
     def vendor(self) -> str:
@@ -45,6 +54,11 @@ class Tables:
     def message(self) -> str:
         """The quoted name of the messages' table."""
         return self.connection.ops.quote_name(OutboxMessage._meta.db_table)
+
+    @property
+    def suppression(self) -> str:
+        """The quoted name of the suppression list's table."""
+        return self.connection.ops.quote_name(Suppression._meta.db_table)
 
     @property
     def skips_locked(self) -> bool:
@@ -67,6 +81,12 @@ class Tables:
         """The type of a column of the recipients' table."""
         return column_types(self.connection, OutboxRecipient)[column]
 
+    def among(self, column: str, values: Collection[object]) -> tuple[str, list[Any]]:
+        """The condition that a column has one of these values, and its parameters; one, where that can be an array."""
+        if self.vendor == "postgresql":
+            return f"{column} = ANY(%s)", [list(values)]
+        return (f"{column} IN ({marks(values)})", list(values)) if values else ("1 = 0", [])
+
     def run(self, name: str, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Execute; the number of rows that it changed."""
         with self._executed(name, sql, parameters) as cursor:
@@ -77,14 +97,15 @@ class Tables:
         with self._executed(name, sql, parameters) as cursor:
             return list(cursor.fetchall())
 
-    def run_together(self, name: str, steps: Sequence["Step"]) -> list["Changed"]:
+    def run_together(self, name: str, steps: Sequence[Step]) -> Generator[Reading, None, list["Changed"]]:
         """Execute all in one durable transaction; what each has changed.
 
         On PostgreSQL that is one round trip: statements sent together are one transaction, without BEGIN and COMMIT.
+        While the server works, others may have the thread, though not this connection.
         """
         point(f"{name}:begin")
-        if self._sends_together:
-            changed = self._sent_together(name, steps)
+        if self.takes_arrays:
+            changed = yield from self._sent_together(name, steps)
         else:
             with transaction.atomic(self.using, durable=True):
                 if self.vendor == "postgresql":
@@ -94,34 +115,33 @@ class Tables:
         point(f"{name}:end")
         return changed
 
-    @property
-    def takes_arrays(self) -> bool:
-        """Whether one statement can change many rows, each in its own way, and say which ones it has changed."""
-        return self._sends_together
-
-    @property
-    def _sends_together(self) -> bool:
-        if self.vendor != "postgresql":
-            return False
-        from django.db.backends.postgresql.psycopg_any import is_psycopg3
-
-        return bool(is_psycopg3) and not self.connection.settings_dict["OPTIONS"].get("server_side_binding")
-
-    def _sent_together(self, name: str, steps: Sequence["Step"]) -> list["Changed"]:
+    def _sent_together(self, name: str, steps: Sequence[Step]) -> Generator[Reading, None, list["Changed"]]:
         connection = self.connection
         if connection.in_atomic_block:
             raise RuntimeError("the outbox commits by itself; it cannot run inside a transaction")
+        if connection.execute_wrappers or connection.queries_logged:
+            return self._executed_together(name, steps)
+        point(f"{name}:commit")
+        answers = yield from self._batches.send(_DURABLE, steps)
+        changed = []
+        for step, answer in zip(steps, answers, strict=True):
+            rows = range(answer.ntuples) if step.returns_ids else ()
+            ids = frozenset(int(answer.get_value(row, 0)) for row in rows)
+            changed.append(Changed(answer.command_tuples or 0, ids))
+        return changed
+
+    def _executed_together(self, name: str, steps: Sequence[Step]) -> list["Changed"]:
+        """The same, in sight of those who watch what is executed."""
+        sql = "; ".join([_DURABLE, *(step.sql for step in steps)])
         parameters = [value for step in steps for value in step.parameters]
         changed = []
-        with connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             point(f"{name}:commit")
-            cursor.execute("; ".join([_DURABLE, *(step.sql for step in steps)]), parameters)
-            # All answers are here: what reads them needs none of Django's wrapping.
-            answers = cursor.cursor
+            cursor.execute(sql, parameters)
             for step in steps:
-                answers.nextset()
-                ids = frozenset(row[0] for row in answers.fetchall()) if step.returns_ids else _NO_IDS
-                changed.append(Changed(answers.rowcount, ids))
+                cursor.nextset()
+                ids = frozenset(row[0] for row in cursor.fetchall()) if step.returns_ids else _NO_IDS
+                changed.append(Changed(cursor.rowcount, ids))
         return changed
 
     def _executed(self, name: str, sql: str, parameters: Sequence[Any]) -> CursorWrapper:
@@ -135,13 +155,12 @@ class Tables:
         return cursor
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One statement among several; `returns_ids` where it says by RETURNING which rows it has changed."""
+def _takes_arrays(connection: BaseDatabaseWrapper) -> bool:
+    if connection.vendor != "postgresql":
+        return False
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-    sql: str
-    parameters: Sequence[Any] = ()
-    returns_ids: bool = False
+    return bool(is_psycopg3) and not connection.settings_dict["OPTIONS"].get("server_side_binding")
 
 
 @dataclass(frozen=True, slots=True)

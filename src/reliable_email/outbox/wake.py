@@ -1,11 +1,13 @@
 """Tells workers that something was queued: an accelerator, never relied upon, since they poll.
 
 On PostgreSQL by NOTIFY, sent after the commit and at most ten times a second by one process; in the same process by a
-condition that the worker's threads wait on.
+bell for each worker's loop.
 """
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 from django.db import connections
 from django.db.utils import Error as DatabaseError
@@ -15,17 +17,15 @@ from reliable_email.outbox.faultpoints import point
 CHANNEL = "reliable_email_outbox"
 _NOTIFY_SECONDS = 0.1
 
-_condition = threading.Condition()
+_lock = threading.RLock()  # a signal handler may queue mail, too
 _generation = 0
+_bells: list[Callable[[], None]] = []
 _last_notified: dict[str, float] = {}
 
 
 def announce(using: str, *, notify: bool = True) -> None:
     """Wake whoever waits. Raises nothing: the rows are committed, and are found by polling."""
-    global _generation
-    with _condition:
-        _generation += 1
-        _condition.notify_all()
+    nudge()
     connection = connections[using]
     if not notify or connection.vendor != "postgresql":
         return
@@ -46,18 +46,26 @@ def generation() -> int:
     return _generation
 
 
-def wait(known_generation: int, seconds: float) -> None:
-    """Return when something was queued in this process since `known_generation`, or after so many seconds."""
-    with _condition:
-        _condition.wait_for(lambda: _generation != known_generation, timeout=seconds)
+@contextlib.contextmanager
+def woken(ring: Callable[[], None]) -> Iterator[None]:
+    """Within this, `ring` is called from any thread whenever `generation` has changed; it must not block."""
+    with _lock:
+        _bells.append(ring)
+    try:
+        yield
+    finally:
+        with _lock:
+            _bells.remove(ring)
 
 
 def nudge() -> None:
     """Wake this process's own threads."""
     global _generation
-    with _condition:
+    with _lock:
         _generation += 1
-        _condition.notify_all()
+        bells = list(_bells)
+    for ring in bells:
+        ring()
 
 
 def reset() -> None:

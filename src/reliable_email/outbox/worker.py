@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -29,6 +30,7 @@ from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
 from reliable_email.outbox.logged import log_rescued
+from reliable_email.outbox.loop import Loop
 from reliable_email.outbox.provider_events import settle_by_events
 from reliable_email.outbox.prune import prune
 from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
@@ -36,18 +38,22 @@ from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.standby import probe_standby
+from reliable_email.outbox.steps import Rest, Steps, run_here
 from reliable_email.outbox.stored import missing_keys
 from reliable_email.outbox.tallies import Tallies
-from reliable_email.outbox.telling import tell_rescued, tell_settled
-from reliable_email.outbox.together import Together
+from reliable_email.outbox.telling import is_anybody_told, tell_rescued, tell_settled
 
 logger = logging.getLogger("reliable_email.outbox")
+
+T = TypeVar("T")
 
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
 _PRUNE_SECONDS = 3600.0
 _LEAVE_SECONDS = 2.0
 _STANDBY_SECONDS = 15.0
+_LONG_REST_SECONDS = 60.0
+_LOOK_SECONDS = 0.1  # whether a signal handler has said stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,7 @@ class WorkerOptions:
 
     using: str
     environment: str = ""
-    connections: int = 4
+    connections: int = 8
     batch: int = 100
     lease_seconds: float = 60.0
     poll_seconds: float = 1.0
@@ -119,12 +125,16 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
-        self._journal = Together(options.using, options.keyring)
+        self._loop = Loop(options.using, options.keyring, on_error=self.stop)
         self._tallies = Tallies()
         self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
         self._domains = DomainCap(options.domain_connections)
         self._prune_at = 0.0
+        # Of the lines, which share a thread.
+        self._is_watched = False
+        self._is_more = False
+        self._seen = 0
 
     # What lines ask.
 
@@ -157,9 +167,15 @@ class Worker:
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
         """See `Foreman`."""
+        self._is_more = taken.is_full
         with self._lock:
             self._in_hand[taken.number] = [row.id for row in taken.rows]
         return self._domains.enter(taken)
+
+    @property
+    def is_heard(self) -> bool:
+        """See `Foreman`."""
+        return is_anybody_told()
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
         """See `Foreman`."""
@@ -196,13 +212,11 @@ class Worker:
         """
         self._check_keys()
         presence.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
+        connections[self.options.using].close()  # this thread waits from here on
         self._lease_ends_at = time.monotonic() + self._trusted_seconds
-        lines = [
-            threading.Thread(target=self._run_line, name=f"reliable-email-line-{n}", daemon=True)
-            for n in range(self.options.connections)
-        ]
+        lines = threading.Thread(target=self._run_lines, name="reliable-email-lines", daemon=True)
         keeper = threading.Thread(target=self._keep, name="reliable-email-keeper", daemon=True)
-        for thread in (keeper, *lines):
+        for thread in (keeper, lines):
             thread.start()
         if self.options.listen and can_listen(self.options.using):
             arguments = (self.options.using, self._is_done)
@@ -237,14 +251,13 @@ class Worker:
                 f"RELIABLE_EMAIL['ENCRYPTION_KEYS']: {', '.join(missing)}. Add them behind the current one."
             )
 
-    def _await(self, lines: Sequence[threading.Thread]) -> None:
-        while any(line.is_alive() for line in lines):
+    def _await(self, lines: threading.Thread) -> None:
+        while lines.is_alive():
             if self._is_stopping_now.is_set():
                 return
             if self._is_stopping.is_set():
                 wake.nudge()
-            for line in lines:
-                line.join(timeout=0.05)
+            lines.join(timeout=_LOOK_SECONDS)
 
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
@@ -262,7 +275,14 @@ class Worker:
             logger.warning("The database is away; other workers will take back what was in hand: %s", error)
         connections[self.options.using].close()
 
-    def _run_line(self) -> None:
+    def _run_lines(self) -> None:
+        try:
+            self._loop.run([self._line(number) for number in range(1, self.options.connections + 1)])
+        except Exception:
+            logger.exception("The lines of the worker ended with an error; the worker stops")
+            self.stop()
+
+    def _line(self, number: int) -> Steps[None]:
         line = Line(
             LineOptions(
                 round=RoundOptions(
@@ -272,39 +292,49 @@ class Worker:
                     keyring=self.options.keyring,
                 ),
                 batch=self.options.batch,
+                # Lines that had begun with as much as each other would all come back for more at the same moment.
+                first_batch=max(1, self.options.batch * number // self.options.connections),
                 lease_seconds=self.options.lease_seconds,
             ),
             self,
             routes_of=self.routes_of,
             store=self._store,
-            journal=self._journal,
+            run_here=self._run_here,
             suspects=self._suspects,
         )
-        try:
-            while self.may_claim():
-                seen = wake.generation()
-                is_over = False
-                try:
-                    claimed = line.work()
-                    if not claimed and self.options.until_empty and self._nothing_is_left():
-                        # Looked at after the claim, something may have been given back in between: claim once more.
-                        claimed = line.work()
-                        is_over = not claimed
-                except AWAY as error:
-                    self._outage.note(error)
-                    drop_connection(self.options.using)
-                    self._is_stopping.wait(self.options.poll_seconds)
-                    continue
-                if is_over:
-                    return
-                if not claimed:
-                    wake.wait(seen, self.options.poll_seconds)
-        except Exception:
-            # The last net: a line that dies silently would leave a worker that looks alive.
-            logger.exception("A line of the worker ended with an error; the worker stops")
-            self.stop()
-        finally:
-            line.close()
+        while self.may_claim():
+            self._seen = wake.generation()
+            try:
+                claimed = yield from line.work()
+                if not claimed and self.options.until_empty and self._nothing_is_left():
+                    # Looked at after the claim, something may have been given back in between: claim once more.
+                    claimed = yield from line.work()
+                    if not claimed:
+                        self._is_more = True  # the other lines may look now, and end as well
+                        return
+            except AWAY as error:
+                self._outage.note(error)
+                drop_connection(self.options.using)
+                yield Rest(self.options.poll_seconds, is_over=self._is_stopping.is_set)
+                continue
+            if not claimed:
+                yield from self._rest()
+
+    def _rest(self) -> Steps[None]:
+        """One idle line watches for all of them; when it finds more than it can take, the next one looks."""
+        while self._is_watched and not self._is_more:
+            yield Rest(_LONG_REST_SECONDS, is_over=lambda: not self._is_watched or self._is_more)
+        if self._is_more:
+            self._is_more = False
+            return
+        self._is_watched = True
+        # Whatever was queued since the last claim began may have been missed by it.
+        seen = self._seen
+        yield Rest(self.options.poll_seconds, is_over=lambda: wake.generation() != seen)
+        self._is_watched = False
+
+    def _run_here(self, steps: Steps[T]) -> T:
+        return run_here(steps, self._loop.write)
 
     def _nothing_is_left(self) -> bool:
         """Whether nothing is claimed: what another line has in hand may come back, what the dead had is rescued."""

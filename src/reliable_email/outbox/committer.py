@@ -1,0 +1,183 @@
+"""Group commit: writes for all lines that wait at the same moment in one transaction.
+
+Each line still waits until its own permission is committed, so that what a crash leaves unknown stays at one message a
+connection (or one flight). On PostgreSQL the loop goes on meanwhile, by connections that are for commits alone.
+"""
+
+import logging
+import selectors
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from django.db import connections
+
+from reliable_email.delivery.logged import log_fields
+from reliable_email.outbox.journal import commit_in_steps, events
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.postgres import Reading
+from reliable_email.outbox.reconnect import AWAY, drop, drop_connection
+from reliable_email.outbox.steps import Write
+from reliable_email.outbox.tables import Tables
+
+logger = logging.getLogger("reliable_email.outbox")
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+# A database that takes longer is far away, or waits for somebody's lock: another commit may be under way meanwhile.
+_SLOW_SECONDS = 0.01
+_MAX_WRITERS = 4
+
+
+@dataclass(slots=True, eq=False)
+class Writer:
+    """One connection for commits.
+
+    Attributes:
+        steps: of the commit that is under way.
+        group: for whom it is.
+        reading: what it waits for.
+    """
+
+    tables: Tables
+    steps: Generator[Reading, None, None] | None = None
+    group: Sequence[Write] = ()
+    reading: Reading | None = None
+    began_at: float = 0.0
+
+
+class Committer:
+    """See the module; of one loop, in its thread.
+
+    Args:
+        selector: where to be woken; its data is the `Writer` that can go on.
+    """
+
+    def __init__(self, using: str, keyring: Keyring, selector: selectors.BaseSelector) -> None:
+        self._using = using
+        self._keyring = keyring
+        self._selector = selector
+        self._waiting: list[Write] = []
+        self._retry_at = 0.0
+        self._pause = _FIRST_PAUSE_SECONDS
+        tables = Tables(using)
+        self._is_alone = not tables.takes_arrays  # each commit has the thread until it is done
+        self._writers = [Writer(tables if self._is_alone else self._own_tables())]
+
+    @property
+    def waiting_count(self) -> int:
+        """How many wait for the next commit."""
+        return len(self._waiting)
+
+    def enter(self, write: Write) -> None:
+        """Commit this with the next ones."""
+        write.ends_at = time.monotonic() + write.seconds
+        self._waiting.append(write)
+
+    def may_begin(self) -> bool:
+        """Whether somebody waits, and can be written for now."""
+        return bool(self._waiting) and time.monotonic() >= self._retry_at and self._idle_writer() is not None
+
+    def begin(self) -> None:
+        """Write for all that wait; `may_begin` has been asked."""
+        writer = self._idle_writer()
+        assert writer is not None
+        writer.group, self._waiting = self._waiting, []
+        writer.steps = self._steps(writer)
+        writer.began_at = time.monotonic()
+        self.go_on(writer)
+
+    def go_on(self, writer: Writer) -> None:
+        """The database has answered, in part at least."""
+        if writer.reading is not None:
+            self._selector.unregister(writer.reading.handle)
+        assert writer.steps is not None
+        writer.reading = next(writer.steps, None)
+        if writer.reading is None:
+            writer.steps, writer.group = None, ()
+        else:
+            self._selector.register(writer.reading.handle, events(writer.reading), writer)
+
+    def looks_at(self) -> float | None:
+        """When `may_begin` may have changed by itself, on the monotonic clock; None where it will not."""
+        if not self._waiting:
+            return None
+        if self._idle_writer() is not None:
+            return self._retry_at
+        if self._is_alone or len(self._writers) >= _MAX_WRITERS:
+            return None
+        return max(writer.began_at for writer in self._writers) + _SLOW_SECONDS
+
+    def close(self) -> None:
+        """End, without an answer from the database; whoever waits is told."""
+        error = RuntimeError("the worker has ended")
+        for writer in self._writers:
+            if writer.steps is not None:
+                writer.steps.close()
+            for write in writer.group:
+                if not write.is_done:
+                    write.done(None, error)
+            drop(writer.tables.connection)
+        for write in self._waiting:
+            write.done(None, error)
+        self._waiting = []
+
+    def _own_tables(self) -> Tables:
+        return Tables(self._using, connections.create_connection(self._using))
+
+    def _idle_writer(self) -> Writer | None:
+        now = time.monotonic()
+        for writer in self._writers:
+            if writer.steps is None:
+                return writer
+        is_slow = all(now - writer.began_at >= _SLOW_SECONDS for writer in self._writers)
+        if self._is_alone or not is_slow or len(self._writers) >= _MAX_WRITERS:
+            return None
+        self._writers.append(Writer(self._own_tables()))
+        return self._writers[-1]
+
+    def _steps(self, writer: Writer) -> Generator[Reading, None, None]:
+        """Write for the group; where a row of somebody's is to blame that it cannot be, for each by itself."""
+        group, tables = writer.group, writer.tables
+        if len(group) > 1 and not any(write.request.is_repeat for write in group):
+            try:
+                written = yield from commit_in_steps(tables, [one.request for one in group], keyring=self._keyring)
+            except AWAY as error:
+                self._put_off(tables, group, error)
+                return
+            except Exception as error:  # noqa: BLE001 - each finds out about its own
+                logger.debug("A commit for %d lines failed, each tries by itself: %s", len(group), error)
+                for write in group:
+                    write.request = replace(write.request, is_repeat=True)
+            else:
+                self._pause = _FIRST_PAUSE_SECONDS
+                for write, answer in zip(group, written, strict=True):
+                    write.done(answer)
+                return
+        for number, write in enumerate(group):
+            try:
+                [answer] = yield from commit_in_steps(tables, [write.request], keyring=self._keyring)
+            except AWAY as error:
+                # Behind the others: it may be this one alone that the database does not take.
+                self._put_off(tables, [*group[number + 1 :], write], error)
+                return
+            except Exception as error:  # noqa: BLE001 - it is the line's to judge
+                write.done(None, error)
+            else:
+                self._pause = _FIRST_PAUSE_SECONDS
+                write.done(answer)
+
+    def _put_off(self, tables: Tables, writes: Sequence[Write], error: BaseException) -> None:
+        """Try again later; what was sent may have been committed although the answer was lost."""
+        drop(tables.connection)
+        drop_connection(self._using)
+        if self._pause == _FIRST_PAUSE_SECONDS:  # once; the next tries are the same trouble
+            logger.warning("The database %r is away, trying again: %s", self._using, error, extra=log_fields())
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+        for write in writes:
+            write.request = replace(write.request, is_repeat=True)
+            if self._retry_at > write.ends_at:
+                write.done(None, error)
+            else:
+                self._waiting.append(write)

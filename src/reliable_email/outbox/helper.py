@@ -1,0 +1,50 @@
+"""Threads for what blocks: opening connections, other people's backends, receivers of signals, reading rows."""
+
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from queue import SimpleQueue
+from typing import Any
+
+from django.db import connections
+
+from reliable_email.smtp.steps import Aside
+
+
+def make_here(aside: Aside[Any]) -> None:
+    """Make the call in the caller's thread, and leave that thread with connections to the database that work."""
+    aside.make()
+    for connection in connections.all(initialized_only=True):
+        # Also where an error of the database was swallowed. An age of 0 would be a new connection for each call.
+        if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]:
+            connection.close_if_unusable_or_obsolete()
+
+
+class Helper:
+    """One thread, with database connections of its own, as other code expects of a thread."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Aside[Any], Context, Callable[[], None]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="reliable-email-helper", daemon=True)
+        self._thread.start()
+
+    def make(self, aside: Aside[Any], context: Context, on_done: Callable[[], None]) -> None:
+        """Make the call, then this one."""
+        self._calls.put((aside, context, on_done))
+
+    def end(self) -> None:
+        """End when what was asked for is done."""
+        self._calls.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has ended, for so many seconds at most."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            while (given := self._calls.get()) is not None:
+                aside, context, on_done = given
+                context.run(make_here, aside)
+                on_done()
+        finally:
+            connections.close_all()

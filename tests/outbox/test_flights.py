@@ -4,16 +4,17 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from django.db import OperationalError
 
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.outbox import faultpoints
+from reliable_email.outbox import faultpoints, line
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.smtp import habits, pool
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
 from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.store.states import State
-from reliable_email.testing.server import Script, ScriptedServer, accept_then, reset
+from reliable_email.testing.server import Script, ScriptedServer, accept_then, hang, reset
 from tests.outbox.desk import let_time_pass, rows, states, submission, worker
 
 FLIGHT = 5
@@ -77,3 +78,31 @@ def test_a_lost_flight_is_sent_again_and_nothing_else_is(using: str) -> None:
     assert set(states(using)) == {State.ACCEPTED}
     assert set(copies) == {f"user{n}@example.com" for n in range(20)}
     assert {address for address, count in copies.items() if count > 1} <= {one.address for one in unknown}
+
+
+def test_a_flight_in_the_air_is_in_doubt_when_the_next_permission_cannot_be_written(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away for too long; what the server had taken by then is not queued as if nobody had it."""
+    monkeypatch.setattr(line, "_AUTHORIZE_SECONDS", 0.0)
+    queue_many(using, 2 * FLIGHT)
+    begun: list[str] = []
+
+    def act(name: str) -> None:
+        if name == "journal:begin":
+            begun.append(name)
+            if len(begun) == 2:
+                server.wait_for(lambda ledger: len(ledger.messages) == 2)
+                raise OperationalError("the database is away")
+
+    silent = Script(final_reply=[None, accept_then(hang())])
+    with ScriptedServer(silent, Script()) as server:
+        faultpoints.listen(act)
+        worker(using, route(server), final_reply_seconds=0.0, max_transactions=1).run()
+        faultpoints.reset()
+        assert [one.unknowns for one in rows(using)] == [0] + [1] * (FLIGHT - 1) + [0] * FLIGHT
+        let_time_pass(using)
+        worker(using, route(server), final_reply_seconds=0.0).run()
+        copies = Counter(one.recipients[0] for one in server.messages)
+    assert set(states(using)) == {State.ACCEPTED}
+    assert copies == {f"user{n}@example.com": 1 + (n == 1) for n in range(2 * FLIGHT)}

@@ -14,8 +14,14 @@ from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import OnUnknown, Priority
+from reliable_email.outbox import faultpoints
 from reliable_email.outbox.claim import Wanted, claim
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.line import Line, LineOptions
+from reliable_email.outbox.loop import Loop
+from reliable_email.outbox.round import RoundOptions
+from reliable_email.outbox.steps import Steps
 from reliable_email.providers import Quota
 from reliable_email.smtp.transaction import Job
 from reliable_email.store.attempts import Attempt
@@ -24,8 +30,10 @@ from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Suppression, Tally
 from reliable_email.store.shared import Worker as WorkerRow
 from reliable_email.store.states import State
-from tests.outbox.desk import let_leases_end, let_time_pass, queue, row, rows, states, submission, worker
+from reliable_email.testing.server import ScriptedServer
+from tests.outbox.desk import let_leases_end, let_time_pass, queue, row, rows, smtp_route, states, submission, worker
 from tests.outbox.network import Network
+from tests.outbox.test_statements import Foreman
 
 
 def test_a_queued_message_is_accepted_once(using: str) -> None:
@@ -254,7 +262,6 @@ def test_a_worker_that_slept_over_its_lease_sends_nothing(using: str) -> None:
     taken = claim(using, Wanted(environment=""), worker="sleeper", limit=10, lease_seconds=30)
     let_leases_end(using)
     from reliable_email.outbox.journal import Intent, commit
-    from reliable_email.outbox.keyring import Keyring
 
     written = commit(using, intents=[Intent(recipients=taken.rows, route="route")], keyring=Keyring())
     assert written.permitted == [False]
@@ -312,11 +319,121 @@ def test_stop_now_declares_what_waits_for_a_reply_unknown(using: str) -> None:
     assert states(using) == [State.ACCEPTED, State.QUEUED]
 
 
+def assert_nothing_was_handed_over(server: ScriptedServer) -> None:
+    """The content was asked for, and its end was not said."""
+    [record] = server.connections
+    assert record.verbs[-1] == "DATA"
+    assert b"\r\n.\r\n" not in bytes(record.raw)
+    assert server.messages == []
+
+
+def test_a_worker_that_leaves_before_its_line_has_written_leaves_no_doubt_behind(using: str) -> None:
+    """The permission was committed and not given, and the worker's own rescue is a moment faster than the line: what
+    the line knows, that nothing was handed over, resolves what rescue could only suppose.
+    """
+    queue(using)
+    begun: list[str] = []
+    has_left = threading.Event()
+
+    def act(name: str) -> None:
+        if name == "journal:begin":
+            begun.append(name)
+            if len(begun) == 2:
+                assert has_left.wait(30)
+        elif name == "journal:end" and len(begun) == 1:
+            crew.stop_now()
+
+    with ScriptedServer() as server:
+        crew = worker(using, smtp_route(server))
+        faultpoints.listen(act)
+        crew.run()
+        assert row(using).state == State.UNKNOWN
+        has_left.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("reliable-email-line"):
+                thread.join()
+        faultpoints.reset()
+        server.wait_for_end()
+        assert_nothing_was_handed_over(server)
+    assert (row(using).state, row(using).unknowns) == (State.QUEUED, 0)
+
+
+def test_stop_now_while_a_permission_is_committed_sends_nothing(using: str) -> None:
+    """It is committed, and it is not given: the recipient goes back to the queue, and nothing is in doubt."""
+    queue(using)
+    written = threading.Event()
+    committed: list[State] = []
+
+    def act(name: str) -> None:
+        if name == "journal:end":
+            committed.extend(states(using))
+            if len(committed) == 1:
+                crew.stop_now()
+            else:
+                written.set()
+        elif name == "abandon:release":  # the worker leaves; its line is a moment faster
+            assert written.wait(30)
+
+    with ScriptedServer() as server:
+        crew = worker(using, smtp_route(server))
+        faultpoints.listen(act)
+        crew.run()
+        faultpoints.reset()
+        for thread in threading.enumerate():
+            if thread.name.startswith("reliable-email-line"):
+                thread.join()
+        server.wait_for_end()
+        assert_nothing_was_handed_over(server)
+    assert committed == [State.AUTHORIZED, State.QUEUED]
+    one = row(using)
+    assert (one.state, one.unknowns, one.attempts, one.crashes) == (State.QUEUED, 0, 0, 0)
+    assert not Attempt.objects.using(using).exists()
+
+
+def test_a_lease_that_ends_while_a_permission_is_committed_sends_nothing(using: str) -> None:
+    """Somebody else may have the row by now: the permission is not given, and a later claim sends it, once."""
+    queue(using)
+    committed: list[State] = []
+
+    class Watch(Foreman):
+        def may_authorize(self) -> bool:
+            return not committed
+
+    def act(name: str) -> None:
+        if name == "journal:end":
+            committed.extend(states(using))
+
+    with ScriptedServer() as server:
+        line = Line(
+            LineOptions(round=RoundOptions(using=using, worker="w")),
+            Watch(),
+            routes_of=lambda mailer: [smtp_route(server)],
+            store=MemoryRouteStateStore(),
+            run_here=lambda steps: pytest.fail("an SMTP transport does not block"),
+            suspects=threading.Lock(),
+        )
+
+        def work() -> Steps[None]:
+            yield from line.work()
+
+        faultpoints.listen(act)
+        Loop(using, Keyring()).run([work()])
+        faultpoints.reset()
+        server.wait_for_end()
+        assert_nothing_was_handed_over(server)
+        assert committed == [State.AUTHORIZED, State.QUEUED]
+        one = row(using)
+        assert (one.state, one.unknowns, one.attempts) == (State.QUEUED, 0, 0)
+        assert not Attempt.objects.using(using).exists()
+        worker(using, smtp_route(server)).run()
+        assert [message.recipients for message in server.messages] == [("ok@example.com",)]
+    assert states(using) == [State.ACCEPTED]
+
+
 @pytest.mark.parametrize("policy", list(OnUnknown))
 def test_a_dead_workers_rows_are_settled_by_its_journal(using: str, policy: OnUnknown) -> None:
     """Claimed goes back at once; permitted becomes unknown, and is due only where its policy sends again."""
     from reliable_email.outbox.journal import Intent, commit
-    from reliable_email.outbox.keyring import Keyring
 
     network = Network()
     queue(using, "ok1@example.com", on_unknown=policy)

@@ -29,6 +29,7 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 
+from reliable_email.records import record
 from reliable_email.store.states import State
 
 
@@ -151,17 +152,18 @@ RULES: dict[Event, Rule] = {
     Event.REPORT_REFUSED: Rule(sources=_UNKNOWN, target=State.REJECTED, guard=Guard.HAS_ONE_DOUBT),
 }
 
-# What a server's word becomes where it comes after the row was rescued.
+# What a server's word, or our own that it was not asked, becomes where it comes after the row was rescued.
 LATE: dict[Event, Event] = {
     Event.ACCEPT: Event.LATE_ACCEPT,
     Event.REJECT: Event.LATE_REJECT,
     Event.DEFER: Event.LATE_DEFER,
     Event.KEEP: Event.LATE_DEFER,
     Event.PARK: Event.LATE_DEFER,
+    Event.RELEASE: Event.LATE_DEFER,
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """As much of a recipient's row as the rules look at.
 
@@ -221,7 +223,7 @@ def _applied(delivery: Delivery, event: Event, rule: Rule, *, claim: int, resend
     if event in (Event.LATE_REJECT, Event.LATE_DEFER):
         unknowns -= 1  # the declared doubt was about this very attempt, which the server has now answered
     state = rule.doubted if rule.doubted is not None and unknowns else rule.target
-    changed = replace(delivery, state=state, unknowns=unknowns, is_resend_due=False)
+    changed = Delivery(state=state, claim=delivery.claim, unknowns=unknowns)
     match event:
         case Event.CLAIM:
             return replace(changed, claim=claim) if delivery.is_claimable else None

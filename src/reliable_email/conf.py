@@ -224,7 +224,7 @@ class Settings:
     # The worker
     lease_seconds: float = _key(60.0, _at_least_seconds(5), "How long a claim holds without being renewed.")
     poll_seconds: float = _key(1.0, _at_least_seconds(0.05), "How often an idle worker looks for work.")
-    connections: int = _key(4, _count(1), "Connections of one worker process.")
+    connections: int = _key(8, _count(1), "Connections of one worker process.")
     batch: int = _key(100, _count(1), "Recipients that one claim takes at most.")
     domain_connections: int = _key(
         0, _count(), "Connections of one worker process that may deliver to one recipient domain at once; 0 for all."

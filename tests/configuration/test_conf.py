@@ -15,7 +15,7 @@ def test_without_the_dict_the_defaults_hold() -> None:
     with override_settings(RELIABLE_EMAIL={}):
         assert conf.get() == conf.Settings()
     assert conf.Settings().lease_seconds == 60.0
-    assert conf.Settings().connections == 4
+    assert conf.Settings().connections == 8
 
 
 def test_values_are_read_once_and_again_when_they_change() -> None:

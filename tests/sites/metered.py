@@ -28,7 +28,7 @@ MAILERS = {
     },
 }
 EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
-RELIABLE_EMAIL = {"HEALTH_TOKENS": [os.environ["METERED_TOKEN"]], "BATCH": 4}
+RELIABLE_EMAIL = {"HEALTH_TOKENS": [os.environ["METERED_TOKEN"]], "BATCH": 4, "CONNECTIONS": 1}
 
 import django  # noqa: E402
 

@@ -137,16 +137,21 @@ class Committer:
         return self._writers[-1]
 
     def _steps(self, writer: Writer) -> Generator[Reading, None, None]:
-        """Write for the group; where a row of somebody's is to blame that it cannot be, for each by itself."""
+        """Write for the group; where a row of somebody's is to blame that it cannot be, for each by itself.
+
+        A write that fails alone, as if the database were away, may be in the way of a lock, and the others go on. Two
+        in a row are an outage.
+        """
         group, tables = writer.group, writer.tables
+        has_just_failed = False
         if len(group) > 1 and not any(write.request.is_repeat for write in group):
             try:
                 written = yield from commit_in_steps(tables, [one.request for one in group], keyring=self._keyring)
-            except AWAY as error:
-                self._put_off(tables, group, error)
-                return
             except Exception as error:  # noqa: BLE001 - each finds out about its own
                 logger.debug("A commit for %d lines failed, each tries by itself: %s", len(group), error)
+                if isinstance(error, AWAY):
+                    self._drop(tables)
+                    has_just_failed = True
                 for write in group:
                     write.request = replace(write.request, is_repeat=True)
             else:
@@ -154,23 +159,35 @@ class Committer:
                 for write, answer in zip(group, written, strict=True):
                     write.done(answer)
                 return
+        refused: list[Write] = []
         for number, write in enumerate(group):
             try:
                 [answer] = yield from commit_in_steps(tables, [write.request], keyring=self._keyring)
             except AWAY as error:
-                # Behind the others: it may be this one alone that the database does not take.
-                self._put_off(tables, [*group[number + 1 :], write], error)
-                return
+                self._drop(tables)
+                write.request = replace(write.request, is_repeat=True)
+                refused.append(write)
+                is_last = number == len(group) - 1
+                if has_just_failed or is_last:
+                    # Those that were refused go behind the others: it may be these alone.
+                    self._put_off([*group[number + 1 :], *refused], error)
+                    return
+                has_just_failed = True
             except Exception as error:  # noqa: BLE001 - it is the line's to judge
                 write.done(None, error)
+                has_just_failed = False
             else:
                 self._pause = _FIRST_PAUSE_SECONDS
                 write.done(answer)
+                has_just_failed = False
+        self._waiting += refused
 
-    def _put_off(self, tables: Tables, writes: Sequence[Write], error: BaseException) -> None:
-        """Try again later; what was sent may have been committed although the answer was lost."""
+    def _drop(self, tables: Tables) -> None:
         drop(tables.connection)
         drop_connection(self._using)
+
+    def _put_off(self, writes: Sequence[Write], error: BaseException) -> None:
+        """Try again later; what was sent may have been committed although the answer was lost."""
         if self._pause == _FIRST_PAUSE_SECONDS:  # once; the next tries are the same trouble
             logger.warning("The database %r is away, trying again: %s", self._using, error, extra=log_fields())
         self._retry_at = time.monotonic() + self._pause

@@ -283,6 +283,7 @@ class Worker:
             self.stop()
 
     def _line(self, number: int) -> Steps[None]:
+        count = self.options.connections
         line = Line(
             LineOptions(
                 round=RoundOptions(
@@ -293,7 +294,7 @@ class Worker:
                 ),
                 batch=self.options.batch,
                 # Lines that had begun with as much as each other would all come back for more at the same moment.
-                first_batch=max(1, self.options.batch * number // self.options.connections),
+                first_batch=max(1, self.options.batch * (count + number) // (2 * count)),
                 lease_seconds=self.options.lease_seconds,
             ),
             self,
@@ -330,8 +331,8 @@ class Worker:
         self._is_watched = True
         # Whatever was queued since the last claim began may have been missed by it.
         seen = self._seen
-        yield Rest(self.options.poll_seconds, is_over=lambda: wake.generation() != seen)
-        self._is_watched = False
+        yield Rest(self.options.poll_seconds, is_over=lambda: wake.generation() != seen or self._is_more)
+        self._is_watched = self._is_more = False
 
     def _run_here(self, steps: Steps[T]) -> T:
         return run_here(steps, self._loop.write)

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from django.db import OperationalError, connections
@@ -13,12 +14,27 @@ from django.db.backends.signals import connection_created
 from reliable_email import signals
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.journal import commit
+from reliable_email.outbox.keyring import Keyring
 from reliable_email.smtp.transaction import Job
 from reliable_email.store.audit import audit
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.states import State
 from reliable_email.testing.server import ScriptedServer
-from tests.outbox.desk import let_leases_end, let_time_pass, queue, rows, smtp_route, states, submission, worker
+from tests.outbox.desk import (
+    asks,
+    claimed,
+    let_leases_end,
+    let_time_pass,
+    queue,
+    row,
+    rows,
+    settles,
+    smtp_route,
+    states,
+    submission,
+    worker,
+)
 from tests.outbox.network import Network
 
 
@@ -85,10 +101,10 @@ def test_killed_connections_lose_and_double_nothing(
         worker(killable, network.route()).run()
     assert count["kills"] == 12
     assert max(network.taken.values()) == 1
-    for row in rows(killable):
-        assert row.state in (State.ACCEPTED, State.UNKNOWN)
-        if row.state == State.ACCEPTED:
-            assert network.copies(row.address) == 1
+    for one in rows(killable):
+        assert one.state in (State.ACCEPTED, State.UNKNOWN)
+        if one.state == State.ACCEPTED:
+            assert network.copies(one.address) == 1
     assert audit(killable).findings == []
 
 
@@ -229,3 +245,40 @@ def test_a_full_disk_stops_new_sends_and_loses_no_reply(using: str) -> None:
     assert states(using) == [State.ACCEPTED] * 60
     assert set(network.taken.values()) == {1}
     assert audit(using).findings == []
+
+
+def test_an_outage_between_claim_and_reading_accuses_nobody(using: str) -> None:
+    """What was claimed goes back to the queue, as if it had not been; nothing had been begun."""
+    queue(using, "ok@example.com")
+    failures = iter([OperationalError("the database is away")])
+
+    def act(name: str) -> None:
+        if name == "load":
+            for error in failures:
+                raise error
+
+    with ScriptedServer() as server:
+        faultpoints.listen(act)
+        worker(using, smtp_route(server)).run()
+        faultpoints.reset()
+    one = row(using)
+    assert (one.state, one.crashes, one.attempts) == (State.ACCEPTED, 0, 1)
+
+
+@pytest.mark.parametrize("odd", ["\0", "\ud800"], ids=["NUL", "half a character"])
+def test_words_that_no_database_takes_lose_no_outcome(using: str, odd: str) -> None:
+    """Other people's errors may hold anything; what cannot be stored is replaced, and the rest is kept."""
+    [one] = claimed(using, 1)
+    commit(using, intents=asks(one).intents, keyring=Keyring())
+    [settlement], [attempt] = settles(one, f"250 2.0.0 t{odd}ken").settlements, settles(one, "250 ok").attempts
+    evidence = replace(settlement.evidence, detail=f"é{odd}!", provider_message_id=f"id{odd}")
+    commit(
+        using,
+        settlements=[replace(settlement, evidence=evidence)],
+        attempts=[replace(attempt, evidence=evidence)],
+        keyring=Keyring(),
+    )
+    stored = row(using)
+    assert stored.state == State.ACCEPTED
+    assert stored.detail.strip("\ufffd") in ("é\ufffd!", "é\ufffd\ufffd\ufffd!")
+    assert stored.provider_message_id.startswith("id\ufffd")

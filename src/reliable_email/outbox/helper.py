@@ -1,5 +1,6 @@
 """Threads for what blocks: opening connections, other people's backends, receivers of signals, reading rows."""
 
+import logging
 import threading
 from collections.abc import Callable
 from contextvars import Context
@@ -8,7 +9,10 @@ from typing import Any
 
 from django.db import connections
 
+from reliable_email.outbox.reconnect import drop
 from reliable_email.smtp.steps import Aside
+
+logger = logging.getLogger("reliable_email.outbox")
 
 
 def make_here(aside: Aside[Any]) -> None:
@@ -17,7 +21,11 @@ def make_here(aside: Aside[Any]) -> None:
     for connection in connections.all(initialized_only=True):
         # Also where an error of the database was swallowed. An age of 0 would be a new connection for each call.
         if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]:
-            connection.close_if_unusable_or_obsolete()
+            try:
+                connection.close_if_unusable_or_obsolete()
+            except Exception:
+                logger.exception("A connection to the database could not be closed")
+                drop(connection)
 
 
 class Helper:
@@ -44,7 +52,9 @@ class Helper:
         try:
             while (given := self._calls.get()) is not None:
                 aside, context, on_done = given
-                context.run(make_here, aside)
-                on_done()
+                try:
+                    context.run(make_here, aside)
+                finally:
+                    on_done()
         finally:
             connections.close_all()

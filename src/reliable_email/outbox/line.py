@@ -212,7 +212,10 @@ class Line:
             # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.
             logger.exception("A claim ended with an error")
             seconds = _FINISH_SECONDS
-            yield from way.write_known()
+            try:
+                yield from way.write_known()
+            except Exception:
+                logger.exception("What is known of the claim cannot be written")
             yield from self._insist_on_letting_go(taken)
         finally:
             self._foreman.has_finished(taken, way.transactions)

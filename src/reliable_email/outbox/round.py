@@ -126,6 +126,8 @@ class Round:
         self._messages: dict[int, StoredMessage] = {}
         self._stored: dict[int, bytes] = {}  # contents as they were read with the messages, until they are needed
         self._routes: dict[str, list[Route]] = {}
+        self._is_loaded = False
+        self._reading_error: BaseException | None = None
         self.transactions = 0
 
     def write_known(self) -> Steps[None]:
@@ -141,6 +143,7 @@ class Round:
         loading = Read(self._load)
         yield loading
         self._ways = loading.result()
+        self._is_loaded = True
         yield from self._flush()
         traceparents = [message.traceparent for message in self._messages.values()]
         with tracing_round(worker=self._options.worker, traceparents=traceparents):
@@ -288,6 +291,9 @@ class Round:
             yield sending
             sending.result()
         point("send:end")
+        error, self._reading_error = self._reading_error, None
+        if error is not None:
+            raise error
 
     def _send_in_steps(self, route: Route, wire_steps: WireSteps, by_job: dict[int, _Work]) -> Steps[None]:
         # Closed, whatever happens: what is half said on the wire must not stay there.
@@ -320,8 +326,14 @@ class Round:
     def _loaded(
         self, parts: Iterable[list[StoredMessage]], by_message: dict[int, list[_Work]]
     ) -> Iterator[tuple[list[StoredMessage], dict[int, BytesContent]]]:
+        """The rest of the contents. An error is raised when what is on the wire has been answered."""
         for messages in parts:
-            yield messages, self._contents(messages, by_message)
+            try:
+                contents = self._contents(messages, by_message)
+            except Exception as error:  # noqa: BLE001 - `_send` raises it
+                self._reading_error = error
+                return
+            yield messages, contents
 
     def _jobs(
         self,
@@ -532,7 +544,13 @@ class Round:
         return any(not way.is_done and way.claimed.delivery.state is State.AUTHORIZED for way in self._ways)
 
     def _release(self) -> Steps[None]:
-        """Give back what was not begun, and write the rest."""
+        """Write what is known, which says who is still in hand, and give back what was not begun."""
+        if not self._is_loaded:
+            no_evidence = Evidence()
+            self._settlements = [
+                Settlement(claimed=one, event=Event.RELEASE, evidence=no_evidence) for one in self._claim.rows
+            ]
+        yield from self._flush()
         for way in self._ways:
             # A permission that was given and never answered for may have been used: a flight was in the air.
             if not way.is_done and way.claimed.delivery.state is State.CLAIMED:

@@ -239,8 +239,8 @@ def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:
         "reply_code": code,
         "reply_enhanced": enhanced,
         "reply_text": text,
-        "detail": evidence.detail[:_REPLY_CHARACTERS],
-        "provider_message_id": evidence.provider_message_id[:255],
+        "detail": _storable(evidence.detail[:_REPLY_CHARACTERS]),
+        "provider_message_id": _storable(evidence.provider_message_id[:255]),
     }
 
 
@@ -249,8 +249,15 @@ def reply_columns(evidence: Evidence, keyring: Keyring) -> tuple[int | None, str
     reply = evidence.reply
     if reply is None:
         return None, "", ""
-    text = reply.text[:_REPLY_CHARACTERS].replace("\0", "\ufffd")
+    text = _storable(reply.text[:_REPLY_CHARACTERS])
     return reply.code, reply.enhanced[:16], keyring.seal_text(text) if evidence.encryption_key else text
+
+
+def _storable(text: str) -> str:
+    """Without what no database takes as text: other people's errors may hold anything."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyring) -> list[Step]:
@@ -263,9 +270,9 @@ def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyri
             [
                 attempt.message_id, attempt.claim, attempt.worker, evidence.route, attempt.peer[:100],
                 Raw(tables.now()), attempt.seconds, evidence.stage, evidence.cause, code, enhanced, text,
-                evidence.detail[:_REPLY_CHARACTERS],
-                _outcomes(tuple(attempt.outcomes.items())),
-                evidence.provider_message_id[:255],
+                _storable(evidence.detail[:_REPLY_CHARACTERS]),
+                _outcomes(attempt.outcomes),
+                _storable(evidence.provider_message_id[:255]),
             ]
         )  # fmt: skip
     # By arrays, however few: as one statement for any number, which stays prepared.
@@ -276,10 +283,17 @@ def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyri
     ]
 
 
-@lru_cache(1024)  # most messages have one recipient, and are accepted
-def _outcomes(outcomes: tuple[tuple[int, Outcome], ...]) -> str:
+def _outcomes(outcomes: dict[int, Outcome]) -> str:
     """As JSON."""
-    return json.dumps({str(position): outcome.value for position, outcome in outcomes})
+    if len(outcomes) == 1:
+        [(position, outcome)] = outcomes.items()
+        return _one_outcome(position, outcome)
+    return json.dumps({str(position): outcome.value for position, outcome in outcomes.items()})
+
+
+@lru_cache(256)  # most messages have one recipient
+def _one_outcome(position: int, outcome: Outcome) -> str:
+    return json.dumps({str(position): outcome.value})
 
 
 def unwritten(tables: Tables, attempts: Sequence[AttemptRow]) -> list[AttemptRow]:

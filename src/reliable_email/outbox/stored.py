@@ -16,7 +16,6 @@ from reliable_email.store.messages import OutboxMessage
 # At once in memory for one connection, unless a single message is larger.
 SLICE_BYTES = 4 * 1024 * 1024
 SLICE_MESSAGES = 100
-_SMALL_BYTES = SLICE_BYTES // SLICE_MESSAGES
 
 
 class ContentGone(Exception):
@@ -52,12 +51,13 @@ _COLUMNS = (
 def load_messages(using: str, ids: Iterable[int]) -> tuple[dict[int, StoredMessage], dict[int, bytes]]:
     """The messages with these ids; and the contents of small ones as they are stored, which saves asking for them."""
     tables = Tables(using)
-    among, parameters = tables.among("id", set(ids))
+    wanted = set(ids)
+    among, parameters = tables.among("id", wanted)
     rows = tables.rows(
         "load",
         f"SELECT {', '.join(_COLUMNS)}, CASE WHEN content_size <= %s THEN content END "  # noqa: S608 - names
         f"FROM {tables.message} WHERE {among}",
-        [_SMALL_BYTES, *parameters],
+        [SLICE_BYTES // max(SLICE_MESSAGES, len(wanted)), *parameters],
     )
     messages, contents = {}, {}
     for *values, content in rows:

@@ -247,8 +247,8 @@ def test_a_full_disk_stops_new_sends_and_loses_no_reply(using: str) -> None:
     assert audit(using).findings == []
 
 
-def test_an_outage_between_claim_and_reading_accuses_nobody(using: str) -> None:
-    """What was claimed goes back to the queue, as if it had not been; nothing had been begun."""
+def test_an_outage_between_claim_and_reading_accuses_nobody(using: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What was claimed goes back to the queue, as if it had not been; the line rests before it claims again."""
     queue(using, "ok@example.com")
     failures = iter([OperationalError("the database is away")])
 
@@ -263,6 +263,7 @@ def test_an_outage_between_claim_and_reading_accuses_nobody(using: str) -> None:
         faultpoints.reset()
     one = row(using)
     assert (one.state, one.crashes, one.attempts) == (State.ACCEPTED, 0, 1)
+    assert "the worker goes on when it answers" in caplog.text
 
 
 @pytest.mark.parametrize("odd", ["\0", "\ud800"], ids=["NUL", "half a character"])

@@ -207,6 +207,8 @@ class Line:
             yield from way.finish()
             if way.is_in_doubt:
                 yield from self._insist_on_letting_go(taken)
+            if not way.is_loaded:
+                raise  # the same rows would be claimed again at once, and again without an end
         except Exception:
             # Anything, in code of anybody's, about some message of this claim. It is treated as a crash with the claim
             # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.

@@ -126,7 +126,7 @@ class Round:
         self._messages: dict[int, StoredMessage] = {}
         self._stored: dict[int, bytes] = {}  # contents as they were read with the messages, until they are needed
         self._routes: dict[str, list[Route]] = {}
-        self._is_loaded = False
+        self.is_loaded = False
         self._reading_error: BaseException | None = None
         self.transactions = 0
 
@@ -143,7 +143,7 @@ class Round:
         loading = Read(self._load)
         yield loading
         self._ways = loading.result()
-        self._is_loaded = True
+        self.is_loaded = True
         yield from self._flush()
         traceparents = [message.traceparent for message in self._messages.values()]
         with tracing_round(worker=self._options.worker, traceparents=traceparents):
@@ -545,7 +545,7 @@ class Round:
 
     def _release(self) -> Steps[None]:
         """Write what is known, which says who is still in hand, and give back what was not begun."""
-        if not self._is_loaded:
+        if not self.is_loaded:
             no_evidence = Evidence()
             self._settlements = [
                 Settlement(claimed=one, event=Event.RELEASE, evidence=no_evidence) for one in self._claim.rows

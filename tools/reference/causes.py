@@ -76,6 +76,8 @@ def _step(step: Step, cause: Cause) -> str:
             return "the same route at once, in a transaction of its own"
         case Step.HOLD:
             return "held as `unknown`, or sent again by the same route where that was allowed; never another route"
+        case Step.PARK:
+            return "parks the message in the queue"
         case Step.STOP:
             return "stopped: our own journal said no"
         case _:

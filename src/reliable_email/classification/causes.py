@@ -62,6 +62,9 @@ class Cause(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     OUTCOME_UNKNOWN = "outcome_unknown"  # the connection died in the window of RFC 1047
     WITHHELD = "withheld"  # our own journal did not allow the terminator
+    CANNOT_BE_BUILT = "cannot_be_built"  # the route's backend raised while it was made or opened; nothing was sent
+    INVALID_CONTENT = "invalid_content"  # stored bytes that are no content
+    CODE_RAISED = "code_raised"  # an exception before `authorize`, about this message on this route
     ROUTE_CLOSED = "route_closed"  # breaker, quota or an operator; nothing was tried
     UNCLASSIFIED = "unclassified"
 

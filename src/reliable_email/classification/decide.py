@@ -29,6 +29,9 @@ _CAUSE_OF_KIND: dict[FailureKind, Cause] = {
     FailureKind.TOKEN: Cause.AUTH_FAILED,
     FailureKind.TOO_LARGE: Cause.MESSAGE_TOO_LARGE,
     FailureKind.UNSUPPORTED: Cause.SYNTAX_OR_UNSUPPORTED,
+    FailureKind.INVALID_CONTENT: Cause.INVALID_CONTENT,
+    FailureKind.CANNOT_BE_BUILT: Cause.CANNOT_BE_BUILT,
+    FailureKind.RAISED: Cause.CODE_RAISED,
     FailureKind.SUPPRESSED: Cause.SUPPRESSED,
     FailureKind.WITHHELD: Cause.WITHHELD,
     FailureKind.FOREIGN: Cause.OUTCOME_UNKNOWN,
@@ -88,7 +91,8 @@ def _of_wire(failure: WireFailure, *, provider: str | None, sender_domain: str |
     kind, stage = failure.kind, failure.stage
     if kind is FailureKind.REFUSED and failure.reply is not None:
         return classify_reply(failure.reply, stage=stage, provider=provider, sender_domain=sender_domain, now=now)
-    if failure.error is not None:
+    # What raised before `authorize` was certainly not sent, whatever the exception would mean behind it.
+    if failure.error is not None and kind not in (FailureKind.CANNOT_BE_BUILT, FailureKind.RAISED):
         return classify_exception(failure.error, provider=provider, sender_domain=sender_domain, now=now)
     if stage is Stage.FINAL_REPLY and kind in (FailureKind.TIMEOUT, FailureKind.DISCONNECTED, FailureKind.PROTOCOL):
         cause = Cause.OUTCOME_UNKNOWN

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure, classify
-from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery import breaker, filters
 from reliable_email.delivery.breaker import Permission
 from reliable_email.delivery.failures import closed_failure, interrupted, local_failure, not_told_of, unknown_failure
@@ -389,10 +388,6 @@ class Delivery:
             return unknown_failure(result)
         evidence = result.failure
         assert evidence is not None, "every result but an accepted one has its failure"
-        if evidence.error is not None:
-            return classify_exception(
-                evidence.error, provider=route.provider, sender_domain=submission.from_domain, now=self._now()
-            )
         return classify(evidence, provider=route.provider, sender_domain=submission.from_domain, now=self._now())
 
     def _follow(
@@ -402,7 +397,7 @@ class Delivery:
         match decision.step:
             case Step.REJECT:
                 recipient.outcome = Outcome.REJECTED
-            case Step.STOP:
+            case Step.STOP | Step.PARK:
                 recipient.outcome = Outcome.DEFERRED
             case Step.HOLD:
                 recipient.may_have_it = True

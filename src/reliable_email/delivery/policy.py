@@ -23,6 +23,7 @@ class Step(StrEnum):
     ANY_ROUTE = "any_route"  # another one at once; the same one again only after a while
     OTHER_ROUTE = "other_route"  # never this one again as things are
     ONE_OTHER_ROUTE = "one_other_route"  # ask one other route, then reject
+    PARK = "park"  # no route can help; a person looks at the message
     ROOMIER_ROUTE = "roomier_route"  # one that takes larger messages, else reject
     SPLIT = "split"  # the same route at once, in a transaction of its own
     HOLD = "hold"  # unknown: a person, a provider's event, or the message's own policy decides
@@ -105,6 +106,9 @@ _TABLE: Final[dict[Cause, Decision]] = {
     Cause.UNCLASSIFIED: Decision(step=Step.ONE_OTHER_ROUTE, effect=Effect.COUNT),
     Cause.OUTCOME_UNKNOWN: Decision(step=Step.HOLD, effect=Effect.COUNT),
     Cause.WITHHELD: Decision(step=Step.STOP, spends_attempt=False),
+    Cause.CANNOT_BE_BUILT: Decision(step=Step.OTHER_ROUTE, spends_attempt=False),
+    Cause.INVALID_CONTENT: Decision(step=Step.PARK),
+    Cause.CODE_RAISED: Decision(step=Step.OTHER_ROUTE),
     Cause.ROUTE_CLOSED: Decision(step=Step.ANY_ROUTE, spends_attempt=False),
 }
 

@@ -29,6 +29,8 @@ class Route:
         delivers: False for a console or the like: what it takes is never counted as delivered.
         is_foreign: a backend of somebody else's, behind an adapter.
         is_full: whether all the connections that may be open at once are at work in this process.
+        build_error: why it cannot be built here, with the setting and the remedy; "" where it can. Its transport is
+            never asked then.
         probe: connects and logs in without a message, and says what went wrong; None where only a message can tell.
     """
 
@@ -46,4 +48,5 @@ class Route:
     delivers: bool = True
     is_foreign: bool = False
     is_full: Callable[[], bool] = lambda: False
+    build_error: str = ""
     probe: Callable[[Deadline], WireFailure | None] | None = None

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import assert_never
 
 from reliable_email.classification import Cause, Failure, classify
-from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.failures import unknown_failure
 from reliable_email.delivery.policy import Decision, Step, decide, queue_delay
 from reliable_email.delivery.report import Outcome
@@ -129,6 +128,8 @@ def _follow(
             return _end(way, Event.REJECT, spends_attempt=True), Outcome.REJECTED
         case Step.STOP:
             return _end(way, Event.RELEASE), Outcome.DEFERRED
+        case Step.PARK:
+            return _end(way, Event.PARK, spends_attempt=True), Outcome.DEFERRED
         case Step.HOLD:
             is_exact = route.idempotency_header is not None
             wish = way.message.on_unknown or route.on_unknown or OnUnknown.HOLD
@@ -205,8 +206,6 @@ def _failure_of(way: Way, result: RecipientResult, route: Route, now: datetime) 
     wire = result.failure
     assert wire is not None, "every result but an accepted one has its failure"
     domain = way.message.from_domain
-    if wire.error is not None:
-        return classify_exception(wire.error, provider=route.provider, sender_domain=domain, now=now)
     return classify(wire, provider=route.provider, sender_domain=domain, now=now)
 
 

@@ -34,6 +34,9 @@ class FailureKind(StrEnum):
     TOO_LARGE = "too_large"  # over the announced SIZE; nothing was sent
     UNSUPPORTED = "unsupported"  # needs SMTPUTF8 (or another extension) that is not offered
     INVALID = "invalid"  # an address or content that may not go on the wire at all
+    INVALID_CONTENT = "invalid_content"  # stored bytes that no message may have: bare CR or LF, NUL, no final CRLF
+    CANNOT_BE_BUILT = "cannot_be_built"  # a foreign backend raised while it was made or opened; nothing was sent
+    RAISED = "raised"  # code raised before `authorize` about this one message; nothing was sent
     SUPPRESSED = "suppressed"  # this site sends nothing to the address
     WITHHELD = "withheld"  # `authorize` did not allow the terminator
     FOREIGN = "foreign"  # a backend of somebody else's raised; `error` is what

@@ -19,8 +19,18 @@ from reliable_email.backends.logged import log_report
 from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.letters import letter_digest
 from reliable_email.delivery.logged import log_fields
-from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients, address_key
+from reliable_email.delivery.report import (
+    Attempt,
+    DeliveryReport,
+    Outcome,
+    RecipientOutcome,
+    Recipients,
+    address_key,
+    attach_report,
+    report_of,
+)
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import choose_store
 from reliable_email.delivery.submission import OnUnknown, Submission
@@ -32,10 +42,11 @@ logger = logging.getLogger("reliable_email.delivery")
 
 @dataclass(slots=True)
 class _Entry:
-    """One message of the batch: what is submitted of it, and what was known before."""
+    """One message of the batch: what is submitted of it, which letter it is, and what was known of that before."""
 
     message: EmailMessage
     submission: Submission
+    letter: str
     before: dict[str, RecipientOutcome]
 
 
@@ -96,7 +107,7 @@ def send_directly(
         # Also where it was interrupted: whoever sends the same objects again must not make second copies.
         by_entry = {id(entry): report for entry, report in zip(to_send, delivery.reports, strict=False)}
         for entry in entries:
-            entry.message.delivery = _merged(entry, by_entry.get(id(entry)))  # type: ignore[attr-defined]
+            attach_report(entry.message, _merged(entry, by_entry.get(id(entry))))
     failed: list[DeliveryReport] = []
     sent = 0
     for entry in entries:
@@ -144,8 +155,10 @@ def _trace_of(submission: Submission, attempt: Attempt) -> AttemptTrace:
 
 
 def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:
-    previous = getattr(message, "delivery", None)
-    known: DeliveryReport | None = previous if isinstance(previous, DeliveryReport) else None
+    letter = letter_digest(message)
+    known = report_of(message)
+    if known is not None and known.letter != letter:
+        known = None  # the same object, and another letter
     submission = build_submission(message, message_id=known.message_id if known is not None else "")
     options = submission.options
     for name in ("send_at", "idempotency_key"):
@@ -158,11 +171,11 @@ def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:
     if before:
         left = tuple(one for one in submission.recipients if address_key(one) not in before)
         submission = replace(submission, recipients=left)
-    return _Entry(message, submission, before)
+    return _Entry(message, submission, letter, before)
 
 
 def _settled_before(known: DeliveryReport | None, *, resend: bool) -> dict[str, RecipientOutcome]:
-    """Recipients that an earlier send of the same object has served, or may have served.
+    """Recipients that an earlier send of the same letter has served, or may have served.
 
     A task queue that sends again whatever raised must not make second copies.
     """
@@ -174,10 +187,9 @@ def _settled_before(known: DeliveryReport | None, *, resend: bool) -> dict[str, 
 
 def _merged(entry: _Entry, report: DeliveryReport | None) -> DeliveryReport:
     if report is None:
-        return DeliveryReport(recipients=Recipients(entry.before), message_id=entry.submission.message_id)
-    if not entry.before:
-        return report
-    return replace(report, recipients=Recipients({**entry.before, **dict(report.recipients)}))
+        report = DeliveryReport(recipients=Recipients({}), message_id=entry.submission.message_id)
+    recipients = Recipients({**entry.before, **report.recipients}) if entry.before else report.recipients
+    return replace(report, recipients=recipients, letter=entry.letter)
 
 
 def _announce(report: DeliveryReport, sender_class: type, mailer: str | None) -> None:

@@ -12,7 +12,7 @@ from reliable_email.backends.base import Door
 from reliable_email.backends.doors import OutboxOptions, outbox_options
 from reliable_email.backends.routes import MailerKind, delivering_alias, routes_of
 from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
+from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients, attach_report
 from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Submission
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
@@ -69,7 +69,7 @@ class OutboxBackend(Door):
         if submissions:
             self._enqueue([submission for _, submission in submissions], gives_rows=False)
         for message, submission in submissions:
-            message.delivery = queued_report(submission)  # type: ignore[attr-defined]
+            attach_report(message, queued_report(submission))
         if invalid is not None:
             raise invalid
         return len(submissions)
@@ -157,5 +157,5 @@ def submit(message: EmailMessage, using: str | None = None, **options: Any) -> "
         )
     backend._check(submission)
     (row,) = backend.queue([submission])
-    message.delivery = queued_report(submission)  # type: ignore[attr-defined]
+    attach_report(message, queued_report(submission))
     return row

@@ -1,17 +1,29 @@
 """What became of a message, for every recipient: the value that callers find at `message.delivery`."""
 
 import re
+import weakref
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parseaddr
+from typing import Any
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.words import Outcome
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
-__all__ = ["Attempt", "DeliveryReport", "Outcome", "RecipientOutcome", "Recipients", "address_key", "bare_address"]
+__all__ = [
+    "Attempt",
+    "DeliveryReport",
+    "Outcome",
+    "RecipientOutcome",
+    "Recipients",
+    "address_key",
+    "attach_report",
+    "bare_address",
+    "report_of",
+]
 
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 
@@ -106,6 +118,40 @@ class Recipients(Mapping[str, RecipientOutcome]):
         return f"Recipients({self._outcomes!r})"
 
 
+class _Bond:
+    """Whose report it is. A copy of a message is another message, and Python copies attributes with it.
+
+    What was unpickled belongs to the message that it came with, which is the first to ask.
+    """
+
+    __slots__ = ("_is_free", "_owner")
+
+    def __init__(self, *, is_free: bool = True) -> None:
+        self._owner: weakref.ReferenceType[Any] | None = None
+        self._is_free = is_free
+
+    def tie(self, message: object) -> None:
+        self._owner, self._is_free = weakref.ref(message), False
+
+    def holds(self, message: object) -> bool:
+        if self._is_free:
+            self.tie(message)
+        return self._owner is not None and self._owner() is message
+
+    def is_copied_with_owner(self, memo: dict[int, Any]) -> bool:
+        owner = self._owner() if self._owner is not None else None
+        return owner is not None and id(owner) in memo
+
+    def __reduce__(self) -> tuple[type["_Bond"], tuple[()]]:
+        return _Bond, ()
+
+    def __copy__(self) -> "_Bond":
+        return _Bond(is_free=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Bond":
+        return _Bond(is_free=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
     """What became of one message.
@@ -114,11 +160,19 @@ class DeliveryReport:
         recipients: an outcome for each recipient.
         attempts: each transaction that was tried, in order.
         message_id: the Message-ID of the content that was sent.
+        letter: a digest of what was sent, by which a changed message is told from a repetition.
     """
 
     recipients: Recipients
     attempts: tuple[Attempt, ...] = field(default=())
     message_id: str = ""
+    letter: str = field(default="", repr=False, compare=False)
+    _bond: _Bond = field(default_factory=_Bond, init=False, repr=False, compare=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DeliveryReport | None":
+        if self._bond.is_copied_with_owner(memo):
+            return None  # the copy of a message was not sent
+        return replace(self, recipients=Recipients(dict(self.recipients)))
 
     def _with(self, outcome: Outcome) -> list[str]:
         return [address for address, one in self.recipients.items() if one.outcome is outcome]
@@ -142,3 +196,15 @@ class DeliveryReport:
     def unknown(self) -> list[str]:
         """Addresses that may or may not have been taken."""
         return self._with(Outcome.UNKNOWN)
+
+
+def attach_report(message: object, report: DeliveryReport) -> None:
+    """Hang a report on the message that it is about: all that is ever written on a caller's message."""
+    report._bond.tie(message)
+    message.delivery = report  # type: ignore[attr-defined]
+
+
+def report_of(message: object) -> DeliveryReport | None:
+    """The report of this very message, or of the one that it was pickled from; None for a copy of one that was sent."""
+    report = getattr(message, "delivery", None)
+    return report if isinstance(report, DeliveryReport) and report._bond.holds(message) else None

@@ -1,9 +1,8 @@
 """The report of a message, also where nothing of this package has sent it."""
 
-from reliable_email.delivery.report import DeliveryReport, Recipients
+from reliable_email.delivery.report import DeliveryReport, Recipients, report_of
 
 
 def delivery_of(message: object) -> DeliveryReport:
     """The message's report; an empty one where another backend took it, as Django's locmem does in tests."""
-    report = getattr(message, "delivery", None)
-    return report if isinstance(report, DeliveryReport) else DeliveryReport(recipients=Recipients({}))
+    return report_of(message) or DeliveryReport(recipients=Recipients({}))

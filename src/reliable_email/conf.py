@@ -3,6 +3,7 @@
 Only this module and `env` read settings or the environment; everything else is given values.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -107,10 +108,14 @@ def mailers() -> Mapping[str, Mapping[str, Any]] | None:
 
 
 def is_in_tests() -> bool:
-    """Whether Django's test environment is set up and the mailers are still the project's, not a test's override."""
-    from django.core import mail
+    """Whether Django's test environment is set up and the mailers are still the project's, not a test's override.
 
-    if not hasattr(mail, "outbox"):
+    Its own note of that decides. `mail.outbox` is there as soon as anybody has made a locmem backend, as a preview does
+    in production.
+    """
+    # Not imported: whoever has set it up has done so, and it costs every start of a site.
+    test_utils = sys.modules.get("django.test.utils")
+    if not hasattr(getattr(test_utils, "_TestState", None), "saved_data"):
         return False
     layer = _lazy._wrapped
     while isinstance(layer, UserSettingsHolder) and isinstance(

@@ -208,6 +208,34 @@ def test_in_a_project_s_tests_every_alias_is_locmem() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_a_locmem_backend_that_somebody_makes_does_not_take_the_mail_of_the_site() -> None:
+    """A preview or an alias of its own may; before Django 6.1 all later mail of the process stayed in memory."""
+    code = (
+        "import tempfile; where = tempfile.mkdtemp()\n"
+        "from django.conf import settings\n"
+        "FILES = 'django.core.mail.backends.filebased.EmailBackend'\n"
+        f"LOCMEM = {LOCMEM!r}\n"
+        "settings.configure(MAILERS={'default': {'BACKEND': FILES, 'OPTIONS': {'file_path': where}},\n"
+        "    'preview': {'BACKEND': LOCMEM}})\n"
+        "import django\n"
+        "if django.VERSION < (6, 1): settings.EMAIL_BACKEND = 'reliable_email.backends.DefaultMailer'\n"
+        "django.setup()\n"
+        "from pathlib import Path\n"
+        "from django.core import mail\n"
+        "import django.test.utils\n"  # importing it is not setting it up
+        "from reliable_email import conf\n"
+        "from reliable_email.mailers import mailers\n"
+        "message = lambda: mail.EmailMessage('s', 'b', 'a@example.com', ['b@example.com'])\n"
+        "assert mailers['preview'].send_messages([message()]) == 1\n"
+        "assert len(mail.outbox) == 1\n"
+        "assert not conf.is_in_tests()\n"
+        "assert message().send() == 1\n"
+        "assert mailers['default'].send_messages([message()]) == 1\n"
+        "assert len(list(Path(where).iterdir())) == 2 and len(mail.outbox) == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_default_mailer_cannot_be_a_mailer_itself(mailers_setting: UseMailers, handler: Any) -> None:
     """It would open itself for ever."""
     mailers_setting({"default": {"BACKEND": "reliable_email.backends.DefaultMailer"}})

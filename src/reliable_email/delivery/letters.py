@@ -120,7 +120,8 @@ def _name_of(value: Any) -> str:
     """What tells an object that is no data from others of its class, and is the same in every process."""
     if hasattr(value, "pk") and hasattr(value, "_meta"):  # a row of a table
         return f"{value._meta.label} {value.pk}"
-    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+    cls: Any = type(value)
+    if cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__:
         return ""  # Python would name its place in memory
     return str(value)
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from reliable_email.classification import Cause
 from reliable_email.classification.meanings import MEANINGS
+from reliable_email.delivery.consequences import package_does, typical
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome
 
 SIGNS = {Outcome.ACCEPTED: "✓", Outcome.REJECTED: "✗", Outcome.DEFERRED: "…", Outcome.UNKNOWN: "?"}
@@ -44,7 +45,7 @@ class Hop:
         if self.cause is None:
             return ""
         meaning = MEANINGS[self.cause]
-        return _WHY.get(self.cause) or f"{meaning.says} {meaning.package}"
+        return _WHY.get(self.cause) or f"{meaning.says} {package_does(typical(self.cause))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

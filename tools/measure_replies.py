@@ -2,7 +2,9 @@
 
 FILE is tab-separated with a header line; the columns code, enhanced, text, our_label and, where there is one, provider
 are used. The stage is not given, as in most logs. The label "other" means that nobody could tell: right is whatever
-claims no cause. An action is right when it is the one that the label's cause has for a reply of that class.
+claims no cause. Labels may be older than two causes: `sender_not_authenticated` is right where the label names the
+sender, `helo_refused` where it is what the code alone gives. An action is right when it is the one that the label's
+cause has for a reply of that class, or for a lasting one; for the form of commands, leaving the route is right, too.
 """
 
 import argparse
@@ -10,14 +12,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reliable_email.classification import Action, Cause, Failure, action_for, classify
-from reliable_email.classification.meanings import is_permanent
+from reliable_email.classification import Cause, Failure, Scope, classify
+from reliable_email.classification.codes import cause_of_code, cause_of_status
+from reliable_email.classification.meanings import MEANINGS, is_permanent
+from reliable_email.delivery.policy import Action, action_of
 from reliable_email.smtp.replies import Reply, ReplyError, parse_reply
 
 NOBODY_KNOWS = "other"
+EMPTY = Failure(cause=Cause.UNCLASSIFIED, scope=Scope.MESSAGE, permanent=True, certain=True)
+SENDERS = ("sender_rejected", "sender_not_verified")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +54,31 @@ def is_right(label: str, failure: Failure) -> bool:
     """Whether the cause is the labelled one."""
     if label == NOBODY_KNOWS:
         return failure.cause is Cause.UNCLASSIFIED
+    match failure.cause:
+        case Cause.SENDER_NOT_AUTHENTICATED if label in SENDERS:
+            return True
+        case Cause.HELO_REFUSED if failure.reply is not None:
+            reply = failure.reply
+            by_code = cause_of_status(reply.code, reply.enhanced, None) or cause_of_code(reply.code, None)[0]
+            return label in (by_code.value, failure.cause.value)
     return failure.cause.value == label
 
 
-def right_action(label: str, reply: Reply) -> Action | None:
-    """What has to be done about a label; None where it does not matter."""
+def right_actions(label: str, failure: Failure) -> frozenset[Action]:
+    """What may be done about a label; all where it does not matter."""
     if label == NOBODY_KNOWS:
-        return None
-    cause = Cause(label)
-    # For most causes the class changes nothing: a mailbox that is dead is dead, also where the server says 4yz.
-    permanent = is_permanent(cause, reply.code) if cause is Cause.DNS_OR_ROUTING else True
-    return action_for(cause, permanent=permanent)
+        return frozenset(Action)
+    # A cause that is right by another name than the label's has its own action.
+    cause = failure.cause if is_right(label, failure) else Cause(label)
+    code = 550 if failure.reply is None else failure.reply.code
+    lasting = {is_permanent(cause, code), is_permanent(cause, 550)}
+    right = {
+        action_of(replace(EMPTY, cause=cause, scope=MEANINGS[cause].scope, permanent=permanent, reply=failure.reply))
+        for permanent in lasting
+    }
+    if cause is Cause.SYNTAX_OR_UNSUPPORTED:
+        right.add(Action.LEAVE_ROUTE)
+    return frozenset(right)
 
 
 def share(part: int, whole: int) -> str:
@@ -86,9 +106,8 @@ def main() -> int:
     causes_right = actions_right = false_unknown = 0
     for row, failure in zip(rows, failures, strict=True):
         confusion[row.label, failure.cause.value] += 1
-        wanted = right_action(row.label, row.reply)
         cause_ok = is_right(row.label, failure)
-        action_ok = wanted is None or failure.action is wanted
+        action_ok = action_of(failure) in right_actions(row.label, failure)
         causes_right += cause_ok
         actions_right += action_ok
         false_unknown += failure.cause is Cause.MAILBOX_UNKNOWN and row.label != Cause.MAILBOX_UNKNOWN

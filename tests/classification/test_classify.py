@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.classification import Action, Cause, Scope, action_for, classify
-from reliable_email.classification.meanings import MEANINGS, is_permanent, package_does
+from reliable_email.classification import Cause, Scope, classify
+from reliable_email.classification.meanings import MEANINGS
 from reliable_email.classification.rulebook import loose_rulebook, rulebook
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply, parse_reply
@@ -43,7 +43,6 @@ def test_nothing_said_before_rcpt_is_about_a_mailbox(stage, code, enhanced, phra
     failure = classify(Reply(code, (" ".join(phrases),), enhanced), stage=stage)
     assert failure.cause not in ABOUT_MAILBOXES
     assert failure.scope is not Scope.RECIPIENT
-    assert failure.action is not Action.FAIL_RECIPIENT
 
 
 @pytest.mark.parametrize("stage", [None, Stage.DATA, Stage.FINAL_REPLY])
@@ -52,7 +51,7 @@ def test_a_bare_refusal_is_no_dead_mailbox(text, stage):
     """Without words that say so, a 5yz about the whole message costs the message, not the address."""
     failure = explain(text, stage=stage)
     assert failure.cause not in ABOUT_MAILBOXES
-    assert failure.action is Action.FAIL_MESSAGE
+    assert failure.scope is Scope.MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -117,28 +116,23 @@ def test_status_then_code_then_class_decide_where_words_fail():
     assert explain("550 5.1.1 x").rule == "status.5.1.1"
     assert explain("535 x").rule == "code.535"
     temporary, permanent = explain("441 x"), explain("571 x")
-    assert (temporary.cause, temporary.certain, temporary.action) == (
-        Cause.SYSTEM_TEMPORARY,
-        False,
-        Action.RETRY_LATER,
-    )
-    assert (permanent.cause, permanent.certain, permanent.action) == (Cause.UNCLASSIFIED, False, Action.FAIL_MESSAGE)
+    assert (temporary.cause, temporary.certain) == (Cause.SYSTEM_TEMPORARY, False)
+    assert (permanent.cause, permanent.certain) == (Cause.UNCLASSIFIED, False)
 
 
 @pytest.mark.parametrize(
-    ("stage", "scope", "action"),
+    ("stage", "scope"),
     [
-        (Stage.GREETING, Scope.ROUTE, Action.LEAVE_ROUTE),
-        (Stage.EHLO, Scope.ROUTE, Action.LEAVE_ROUTE),
-        (Stage.MAIL, Scope.MESSAGE, Action.FAIL_MESSAGE),
-        (Stage.RCPT, Scope.RECIPIENT, Action.FAIL_RECIPIENT),
-        (Stage.FINAL_REPLY, Scope.MESSAGE, Action.FAIL_MESSAGE),
+        (Stage.GREETING, Scope.ROUTE),
+        (Stage.EHLO, Scope.ROUTE),
+        (Stage.MAIL, Scope.MESSAGE),
+        (Stage.RCPT, Scope.RECIPIENT),
+        (Stage.FINAL_REPLY, Scope.MESSAGE),
     ],
 )
-def test_an_unknown_refusal_is_about_what_was_asked(stage, scope, action):
+def test_an_unknown_refusal_is_about_what_was_asked(stage, scope):
     """Where no rule helps, the stage says at least what was refused."""
-    failure = explain("571 xyzzy", stage=stage)
-    assert (failure.scope, failure.action) == (scope, action) or failure.rule.startswith("stage.")
+    assert explain("571 xyzzy", stage=stage).scope is scope
 
 
 def test_the_providers_name_may_be_any_spelling_or_unknown():
@@ -147,6 +141,63 @@ def test_the_providers_name_may_be_any_spelling_or_unknown():
     assert {explain(text, provider=name).rule for name in ("gmail", "Google", "mx.example.org", "")} == {
         "google.daily-limit"
     }
+
+
+# --- replies about the conversation ---
+
+
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL_REPLY, None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "503 Bad sequence of commands - pipelined after end of DATA",
+        "503 sender already given",
+        "503 5.5.1 Error: nested MAIL command",
+        "502 5.5.2 Error: command not recognized",
+        "500 xyzzy",
+        "504 5.5.4 xyzzy",
+        "555 5.5.4 Unsupported option: SIZE=7",
+        "550 5.5.1 xyzzy",
+        "554 5.5.0 xyzzy",
+        "554 SMTP synchronization error",
+        "550 Protocol error",
+        "451 4.5.0 SMTP protocol violation, see RFC 2821",
+    ],
+)
+def test_a_reply_about_commands_and_their_order_is_about_the_conversation(text, stage):
+    """Whatever command it answers, it says nothing final of a recipient or a message."""
+    failure = explain(text, stage=stage)
+    assert failure.is_about_conversation
+    assert failure.scope is Scope.MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "stage"),
+    [
+        ("504 5.5.2 <bob@intranet>: Recipient address rejected", Stage.RCPT),
+        ("504 5.5.2 <bob@intranet>: Recipient address rejected: need fully-qualified address", Stage.RCPT),
+        ("503 5.5.1 <ada@example.com>: User unknown", Stage.RCPT),
+        ("503 5.7.0 Authentication required", Stage.MAIL),
+        ("503 5.5.1 Must issue a STARTTLS command first", Stage.MAIL),
+        ("554 5.5.0 Message rejected as spam", Stage.FINAL_REPLY),
+        ("500 Line too long", Stage.FINAL_REPLY),
+        ("550 5.7.1 Message is not RFC 5322 compliant: duplicate header", Stage.FINAL_REPLY),
+        ("550 5.6.0 xyzzy", Stage.FINAL_REPLY),
+        ("550 5.7.1 xyzzy", Stage.FINAL_REPLY),
+        ("452 4.5.3 Too many recipients", Stage.RCPT),
+    ],
+)
+def test_words_about_anything_else_decide_before_the_numbers(text, stage):
+    """A reply that names recipient, sender, content, login or policy is no reply about the conversation."""
+    assert not explain(text, stage=stage).is_about_conversation
+
+
+@pytest.mark.parametrize("stage", [Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH])
+def test_before_mail_there_is_no_conversation_about_a_message(stage):
+    """There the reply is the route's matter anyway."""
+    failure = explain("503 5.5.1 Bad sequence of commands", stage=stage)
+    assert not failure.is_about_conversation
+    assert failure.scope is Scope.ROUTE
 
 
 # --- details ---
@@ -169,24 +220,19 @@ def test_a_sandbox_that_refuses_the_recipient_is_not_about_the_sender():
         "554 Message rejected: Email address is not verified. The following identities failed the check: b@example.org"
     )
     assert explain(text, sender_domain="example.org").scope is Scope.SENDER_ON_ROUTE
-    other = explain(text, sender_domain="example.com")
-    assert (other.scope, other.action) == (Scope.RECIPIENT, Action.FAIL_RECIPIENT)
+    assert explain(text, sender_domain="example.com").scope is Scope.RECIPIENT
 
 
 def test_a_recipient_with_too_much_mail_slows_nobody_else():
     """A limit of one mailbox is no reason to throttle the route."""
     failure = explain("450 4.2.1 The user you are trying to contact is receiving mail too quickly", provider="gmail")
-    assert (failure.cause, failure.scope, failure.action) == (
-        Cause.RATE_LIMITED,
-        Scope.RECIPIENT,
-        Action.RETRY_LATER,
-    )
+    assert (failure.cause, failure.scope) == (Cause.RATE_LIMITED, Scope.RECIPIENT)
 
 
 def test_a_four_hundred_about_a_mailbox_is_tried_again():
     """A user database that is down says 450 user unknown; rejecting would lose the mail."""
     failure = explain("450 4.1.1 user unknown", stage=Stage.RCPT)
-    assert (failure.cause, failure.permanent, failure.action) == (Cause.MAILBOX_UNKNOWN, False, Action.RETRY_LATER)
+    assert (failure.cause, failure.permanent) == (Cause.MAILBOX_UNKNOWN, False)
 
 
 def test_four_hundreds_that_do_not_pass_are_permanent():
@@ -261,53 +307,5 @@ def test_a_foreign_exception_is_read():
 
 
 def test_every_cause_has_a_meaning():
-    """A cause without a row would have no action and no words."""
+    """A cause without a row would have no scope and no words."""
     assert set(MEANINGS) == set(Cause)
-
-
-@pytest.mark.parametrize(
-    ("causes", "action"),
-    [
-        ("mailbox_unknown mailbox_inactive address_invalid suppressed dns_or_routing", Action.FAIL_RECIPIENT),
-        (
-            "content_rejected syntax_or_unsupported message_too_large sender_rejected system_permanent",
-            Action.FAIL_MESSAGE,
-        ),
-        ("mailbox_full greylisted system_temporary withheld", Action.RETRY_LATER),
-        ("auth_throttled connection_limit rate_limited too_many_recipients", Action.THROTTLE_ROUTE),
-        (
-            "sender_not_verified auth_failed relay_denied tls_required tls_failed quota_exceeded reputation_blocked",
-            Action.LEAVE_ROUTE,
-        ),
-        ("host_not_found connect_failed timeout disconnected protocol_error route_closed", Action.LEAVE_ROUTE),
-        ("unclassified outcome_unknown", Action.FAIL_MESSAGE),
-    ],
-)
-def test_actions_of_permanent_failures(causes, action):
-    """Each cause belongs to one of five groups."""
-    for cause in causes.split():
-        assert action_for(Cause(cause), permanent=True) is action, cause
-
-
-@pytest.mark.parametrize("cause", list(Cause))
-def test_waiting_helps_only_where_time_heals(cause):
-    """Whatever is tried again later is not called permanent."""
-    for code in (450, 550):
-        permanent = is_permanent(cause, code)
-        if action_for(cause, permanent=permanent) in (Action.RETRY_LATER, Action.THROTTLE_ROUTE):
-            assert not permanent
-
-
-@pytest.mark.parametrize("scope", list(Scope))
-@pytest.mark.parametrize("permanent", [True, False])
-@pytest.mark.parametrize("cause", list(Cause))
-def test_what_is_said_is_what_is_done(cause, permanent, scope):
-    """The sentence about a failure never promises a rejection where the action is to wait, nor the other way."""
-    said = package_does(cause, permanent=permanent, scope=scope)
-    match action_for(cause, permanent=permanent, scope=scope):
-        case Action.RETRY_LATER:
-            assert not said.startswith("Rejects")
-        case Action.FAIL_RECIPIENT | Action.FAIL_MESSAGE:
-            assert "later" not in said or "rejects" in said
-        case _:
-            assert not said.startswith("Rejects")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from reliable_email.classification import Action, Cause, Failure, Scope
+from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.exceptions import (
     AuthenticationFailed,
@@ -38,7 +38,6 @@ def failure(cause: Cause, stage: Stage, reply: str = "", detail: str = "", help_
         scope=Scope.ROUTE,
         permanent=True,
         certain=True,
-        action=Action.LEAVE_ROUTE,
         stage=stage,
         reply=parse_reply(reply) if reply else None,
         detail=detail,

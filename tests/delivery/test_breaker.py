@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.classification import Action, Cause, Failure, Scope
+from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.breaker import (
     LEARNED_SECONDS,
     MAX_OPEN_SECONDS,
@@ -38,7 +38,6 @@ def failure(
         scope=Scope.ROUTE,
         permanent=False,
         certain=True,
-        action=Action.LEAVE_ROUTE,
         retry_after=retry_after,
         retry_at=retry_at,
         detail="in its own words",

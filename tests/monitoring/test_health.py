@@ -9,7 +9,7 @@ from django.core import mail
 from django.db import connections, transaction
 from pytest_django import DjangoDbBlocker
 
-from reliable_email.classification import Action, Cause, Failure, Scope
+from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.diagnosis.verdict import Health
@@ -50,7 +50,6 @@ def fail(using: str, alias: str, effect: Effect, cause: Cause, **changes: Any) -
         scope=Scope.ROUTE,
         permanent=False,
         certain=True,
-        action=Action.LEAVE_ROUTE,
         detail="535 not for ada@example.com",
         **changes,
     )

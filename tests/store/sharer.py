@@ -32,7 +32,7 @@ django.setup()
 
 from django.db import transaction  # noqa: E402
 
-from reliable_email.classification import Action, Cause, Failure, Scope  # noqa: E402
+from reliable_email.classification import Cause, Failure, Scope  # noqa: E402
 from reliable_email.delivery.policy import Effect  # noqa: E402
 from reliable_email.delivery.state import RouteEvent  # noqa: E402
 from reliable_email.delivery.submission import Priority  # noqa: E402
@@ -63,7 +63,6 @@ def fail(seconds: int) -> None:
         scope=Scope.ROUTE,
         permanent=True,
         certain=True,
-        action=Action.LEAVE_ROUTE,
         retry_after=float(seconds),
         detail="listed",
     )

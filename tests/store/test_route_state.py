@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from django.test import override_settings
 
 from reliable_email import signals
-from reliable_email.classification import Action, Cause, Failure, Scope
+from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery import breaker
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase
 from reliable_email.delivery.memory import MemoryRouteStateStore
@@ -40,7 +40,6 @@ def failure(cause: Cause = Cause.CONNECT_FAILED, *, retry_after: float | None = 
         scope=Scope.ROUTE,
         permanent=False,
         certain=True,
-        action=Action.LEAVE_ROUTE,
         retry_after=retry_after,
         detail="connection refused",
     )

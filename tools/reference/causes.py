@@ -2,10 +2,9 @@
 
 from typing import assert_never
 
-from reliable_email.classification import Cause, Failure
-from reliable_email.classification.meanings import MEANINGS, action_for, is_permanent
-from reliable_email.classification.table import causes_table
+from reliable_email.classification import Cause
 from reliable_email.delivery import breaker, policy
+from reliable_email.delivery.consequences import causes_table, typical
 from reliable_email.delivery.policy import Decision, Effect, Step
 from tools.reference.markdown import code, span, table
 
@@ -50,10 +49,7 @@ def _policy() -> str:
 
 
 def _decision(cause: Cause, reply_code: int) -> Decision:
-    meaning = MEANINGS[cause]
-    permanent = is_permanent(cause, reply_code)
-    action = action_for(cause, permanent=permanent, scope=meaning.scope)
-    return policy.decide(Failure(cause=cause, scope=meaning.scope, permanent=permanent, certain=True, action=action))
+    return policy.decide(typical(cause, reply_code))
 
 
 def _step(step: Step, cause: Cause) -> str:
@@ -65,8 +61,8 @@ def _step(step: Step, cause: Cause) -> str:
         case Step.ANY_ROUTE:
             return "another route at once, or this one after a while"
         case Step.OTHER_ROUTE:
-            # The outbox's judge knows this one cause.
-            parks = cause is Cause.SENDER_NOT_VERIFIED
+            # The outbox knows these two causes.
+            parks = cause in (Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTICATED)
             return f"another route; where there is none it {'is parked' if parks else 'waits'}"
         case Step.ONE_OTHER_ROUTE:
             return "one other route is asked, then rejected"

@@ -1,8 +1,7 @@
-"""What a reply or an I/O error means: cause, scope, and what to do. Rules are data; nothing here does I/O."""
+"""What a reply or an I/O error means: cause and scope. Rules are data; nothing here does I/O, nor says what is done."""
 
-from reliable_email.classification.causes import Action, Cause, Failure, Scope
+from reliable_email.classification.causes import Cause, Failure, Scope
 from reliable_email.classification.decide import classify
 from reliable_email.classification.foreign import classify_exception
-from reliable_email.classification.meanings import action_for
 
-__all__ = ["Action", "Cause", "Failure", "Scope", "action_for", "classify", "classify_exception"]
+__all__ = ["Cause", "Failure", "Scope", "classify", "classify_exception"]

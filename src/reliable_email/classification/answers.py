@@ -2,36 +2,34 @@
 
 In this order: rules for the stage, the named provider's rules, the other providers' rules, generic rules on the text,
 enhanced status, words that go together, code, class digit. Text beats codes because servers share codes and not words
-(RFC 5321 §4.2, RFC 3463, read against real replies): the first digit alone is right in three of five. What may never
-happen is that a dead route is taken for a dead mailbox, so nothing that was said before RCPT is about a recipient.
+(RFC 5321 §4.2, RFC 3463, read against real replies): the first digit alone is right in three of five.
+
+The stage is a floor that no rule passes: what is refused before MAIL is the route's matter, whatever its words, and
+nothing that is said before RCPT is about a recipient. So a dead route is never taken for a bad message or mailbox.
 """
 
 from datetime import datetime
 from functools import cache, lru_cache
 
-from reliable_email.classification.causes import Action, Cause, Failure, Scope
+from reliable_email.classification.causes import Cause, Failure, Scope
 from reliable_email.classification.codes import cause_of_code, cause_of_status
 from reliable_email.classification.hints import retry_hint, window_hint
-from reliable_email.classification.meanings import action_for, help_for, is_permanent, scope_for
+from reliable_email.classification.meanings import BEFORE_MAIL, MEANINGS, help_for, is_permanent, scope_for
 from reliable_email.classification.rulebook import Rule, RuleBook, loose_rulebook, rulebook
 from reliable_email.classification.words import MAX_CHARACTERS, embedded_status, told_stage, with_marks, words
 from reliable_email.providers import canonical_name
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
-_BEFORE_RCPT = frozenset(
-    {
-        Stage.RESOLVE,
-        Stage.CONNECT,
-        Stage.TLS,
-        Stage.GREETING,
-        Stage.EHLO,
-        Stage.STARTTLS,
-        Stage.AUTH,
-        Stage.MAIL,
-    }
-)
+_BEFORE_RCPT = BEFORE_MAIL | {Stage.MAIL}
 _ABOUT_RECIPIENT = frozenset({Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Cause.MAILBOX_FULL, Cause.DNS_OR_ROUTING})
+# Causes that name neither recipient nor sender, content, login or policy.
+_SAYS_LITTLE = frozenset(
+    {Cause.SYNTAX_OR_UNSUPPORTED, Cause.SYSTEM_TEMPORARY, Cause.SYSTEM_PERMANENT, Cause.UNCLASSIFIED}
+)
+_CONVERSATION_CODES = frozenset({500, 502, 503, 504, 555})
+_CONVERSATION_STATUSES = frozenset({".5.0", ".5.1", ".5.2", ".5.4"})
+_CONVERSATION_WORDS = (" protocol ", " synchronization ", " synchronisation ")
 _HAS_WINDOW = frozenset({Cause.RATE_LIMITED, Cause.QUOTA_EXCEEDED})
 _COMES_BACK = _HAS_WINDOW | {
     Cause.GREYLISTED,
@@ -59,16 +57,20 @@ def classify_reply(
     rule, cause, name, certain = _decision(reply.code, text[:MAX_CHARACTERS], reply.enhanced, stage, known_provider)
     help_text = ""
     retry_after: float | None = None
-    if rule is None:
-        permanent, scope, action = _consequences(cause, reply.code >= 500, stage)
+    if stage in BEFORE_MAIL and MEANINGS[cause].scope is not Scope.ROUTE:
+        rule, cause, name = None, _route_cause(stage, reply.code), f"stage.{stage}"
+    conversation = stage not in BEFORE_MAIL and _is_about_conversation(reply, rule, cause, name, stage)
+    if conversation:
+        permanent, scope = _consequences(cause, reply.code >= 500, stage, scope=Scope.MESSAGE)
+    elif rule is None:
+        permanent, scope = _consequences(cause, reply.code >= 500, stage)
     else:
-        permanent, scope, action = _consequences(cause, reply.code >= 500, stage, rule.permanent, rule.scope)
+        permanent, scope = _consequences(cause, reply.code >= 500, stage, rule.permanent, rule.scope)
         help_text = rule.help
         retry_after = rule.retry_after
     if cause is Cause.SENDER_NOT_VERIFIED and sender_domain and _names_only_others(text, sender_domain):
         # Amazon SES in its sandbox: the identity that failed is the recipient.
         scope = Scope.RECIPIENT
-        action = action_for(cause, permanent=permanent, scope=scope)
     retry_at: datetime | None = None
     if cause in _COMES_BACK:
         seconds, retry_at = retry_hint(text, now=now)
@@ -80,24 +82,48 @@ def classify_reply(
         scope=scope,
         permanent=permanent,
         certain=certain,
-        action=action,
         retry_after=retry_after,
         retry_at=retry_at,
         help=help_text or help_for(cause),
         rule=name,
         stage=stage,
         reply=reply,
+        is_about_conversation=conversation,
     )
+
+
+def _route_cause(stage: Stage | None, code: int) -> Cause:
+    """What a refusal before MAIL means that no rule explains as the route's own trouble."""
+    if code < 500:
+        return Cause.SYSTEM_TEMPORARY
+    if stage is Stage.AUTH:
+        return Cause.AUTH_FAILED
+    return Cause.HELO_REFUSED if stage is Stage.EHLO else Cause.SYSTEM_PERMANENT
+
+
+def _is_about_conversation(reply: Reply, rule: Rule | None, cause: Cause, name: str, stage: Stage | None) -> bool:
+    """Whether a reply speaks of commands and their order; words about anything else decide first."""
+    if rule is not None and (rule.conversation or cause is Cause.SYNTAX_OR_UNSUPPORTED):
+        return rule.conversation
+    if cause not in _SAYS_LITTLE:
+        return False
+    if reply.code in _CONVERSATION_CODES or reply.enhanced[1:] in _CONVERSATION_STATUSES:
+        return True
+    if cause is Cause.SYNTAX_OR_UNSUPPORTED and name.startswith("code.") and stage is not Stage.RCPT:
+        return True
+    read = words(reply.text)
+    return any(word in read for word in _CONVERSATION_WORDS)
 
 
 @cache
 def _consequences(
     cause: Cause, is_5yz: bool, stage: Stage | None, permanent: bool | None = None, scope: Scope | None = None
-) -> tuple[bool, Scope, Action]:
-    """(permanent, scope, action) of a cause; what a rule says of the first two comes before what the cause says."""
+) -> tuple[bool, Scope]:
+    """(permanent, scope) of a cause; what a rule says of the first two comes before what the cause says."""
+    if stage in BEFORE_MAIL:
+        scope = Scope.ROUTE
     permanent = is_permanent(cause, 550 if is_5yz else 450) if permanent is None else permanent
-    scope = scope or scope_for(cause, stage)
-    return permanent, scope, action_for(cause, permanent=permanent, scope=scope)
+    return permanent, scope or scope_for(cause, stage)
 
 
 # Servers repeat themselves: a list with dead addresses or an open block brings the same words again and again.

@@ -1,4 +1,4 @@
-"""The words of classification: cause, scope, action, and `Failure`, which holds them together."""
+"""The words of classification: cause, scope, and `Failure`, which holds them together."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,16 +18,6 @@ class Scope(StrEnum):
     ROUTE = "route"
 
 
-class Action(StrEnum):
-    """What is done about a failure, in five groups."""
-
-    FAIL_RECIPIENT = "fail_recipient"
-    FAIL_MESSAGE = "fail_message"
-    RETRY_LATER = "retry_later"
-    THROTTLE_ROUTE = "throttle_route"
-    LEAVE_ROUTE = "leave_route"
-
-
 class Cause(StrEnum):
     """What a failure means."""
 
@@ -42,9 +32,11 @@ class Cause(StrEnum):
     MESSAGE_TOO_LARGE = "message_too_large"
     SENDER_REJECTED = "sender_rejected"
     SENDER_NOT_VERIFIED = "sender_not_verified"
+    SENDER_NOT_AUTHENTICATED = "sender_not_authenticated"  # SPF, DKIM or DMARC of the From domain
     TOO_MANY_RECIPIENTS = "too_many_recipients"
     AUTH_FAILED = "auth_failed"
     AUTH_THROTTLED = "auth_throttled"
+    HELO_REFUSED = "helo_refused"
     RELAY_DENIED = "relay_denied"
     TLS_REQUIRED = "tls_required"
     TLS_FAILED = "tls_failed"
@@ -85,13 +77,14 @@ class Failure:
         stage: where it happened, where known.
         reply: the server's words, where there are any.
         detail: our own words for an I/O failure.
+        is_about_conversation: whether the reply speaks of the commands and their order rather than of this message: the
+            server may not have taken a command as ours, so it is worth asking again alone, and final for nobody.
     """
 
     cause: Cause
     scope: Scope
     permanent: bool
     certain: bool
-    action: Action
     retry_after: float | None = None
     retry_at: datetime | None = None
     help: str = ""
@@ -99,3 +92,4 @@ class Failure:
     stage: Stage | None = None
     reply: Reply | None = None
     detail: str = ""
+    is_about_conversation: bool = False

@@ -5,7 +5,7 @@ from datetime import datetime
 from reliable_email.classification.answers import classify_reply
 from reliable_email.classification.causes import Cause, Failure
 from reliable_email.classification.foreign import classify_exception
-from reliable_email.classification.meanings import action_for, help_for, is_permanent, scope_for
+from reliable_email.classification.meanings import help_for, is_permanent, scope_for
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
@@ -107,7 +107,6 @@ def _of_wire(failure: WireFailure, *, provider: str | None, sender_domain: str |
         scope=scope,
         permanent=permanent,
         certain=cause is not Cause.UNCLASSIFIED,
-        action=action_for(cause, permanent=permanent, scope=scope),
         help=_HELP_OF_KIND.get(kind) or help_for(cause),
         rule=f"wire.{kind.value}",
         stage=stage,

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from reliable_email.classification.answers import classify_reply
-from reliable_email.classification.causes import Action, Cause, Failure, Scope
-from reliable_email.classification.meanings import action_for, help_for, is_permanent, scope_for
+from reliable_email.classification.causes import Cause, Failure, Scope
+from reliable_email.classification.meanings import help_for, is_permanent, scope_for
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
@@ -312,12 +312,12 @@ def _with_detail(failure: Failure, detail: str, *, retry_after: float | None = N
         scope=failure.scope,
         permanent=failure.permanent,
         certain=failure.certain,
-        action=failure.action,
         retry_after=retry_after if retry_after is not None else failure.retry_after,
         retry_at=failure.retry_at,
         help=failure.help,
         rule=failure.rule,
         detail=_without_secrets(detail),
+        is_about_conversation=failure.is_about_conversation,
     )
 
 
@@ -332,13 +332,11 @@ def _failure(
 ) -> Failure:
     permanent = is_permanent(cause, code)
     scope: Scope = scope_for(cause)
-    action: Action = action_for(cause, permanent=permanent, scope=scope)
     return Failure(
         cause=cause,
         scope=scope,
         permanent=permanent,
         certain=certain,
-        action=action,
         retry_after=retry_after,
         help=help_for(cause),
         rule=rule,

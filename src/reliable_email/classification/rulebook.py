@@ -37,6 +37,7 @@ _KEYS = frozenset(
         "provider_only",
         "cause",
         "scope",
+        "conversation",
         "permanent",
         "help",
         "retry_after",
@@ -66,6 +67,7 @@ class Rule:
         provider: whose words these are; "" for nobody's.
         provider_only: matches only where that provider is named.
         permanent: None leaves it to the cause and the code.
+        conversation: the words speak of commands and their order, not of this message.
         retry_after: seconds, where the text names none.
     """
 
@@ -85,6 +87,7 @@ class Rule:
     provider_only: bool = False
     scope: Scope | None = None
     permanent: bool | None = None
+    conversation: bool = False
     retry_after: float | None = None
     help: str = ""
     must_match: tuple[str, ...] = ()
@@ -227,6 +230,7 @@ def _rule(entry: dict[str, Any], section: str, order: int) -> Rule:
             provider_only=entry.get("provider_only", False),
             scope=Scope(entry["scope"]) if "scope" in entry else None,
             permanent=entry.get("permanent"),
+            conversation=entry.get("conversation", False),
             retry_after=float(entry["retry_after"]) if "retry_after" in entry else None,
             help=entry.get("help", ""),
             must_match=tuple(entry["must_match"]),

@@ -1,7 +1,7 @@
 """Failures that no server has spoken of: what is known here without asking, and what a lost connection means."""
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.classification.meanings import MEANINGS, action_for
+from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery.breaker import BreakerState
 from reliable_email.delivery.route import Route
 from reliable_email.smtp.failures import FailureKind, WireFailure
@@ -17,7 +17,6 @@ def unknown_failure(result: RecipientResult) -> Failure:
         scope=meaning.scope,
         permanent=False,
         certain=True,
-        action=action_for(Cause.OUTCOME_UNKNOWN, permanent=False, scope=meaning.scope),
         help=f"{meaning.says} {meaning.person}".strip(),
         stage=result.failure.stage if result.failure is not None else Stage.FINAL_REPLY,
         reply=result.reply,
@@ -33,7 +32,6 @@ def local_failure(cause: Cause, detail: str) -> Failure:
         scope=meaning.scope,
         permanent=False,
         certain=True,
-        action=action_for(cause, permanent=False, scope=meaning.scope),
         help=f"{meaning.says} {meaning.person}".strip(),
         detail=detail,
     )

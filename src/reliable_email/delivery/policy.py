@@ -9,7 +9,7 @@ The table is DESIGN in code, one row per cause. Three rules stand above it:
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.smtp.stages import Stage
@@ -64,6 +64,7 @@ class Decision:
 
 _REJECT: Final = Decision(step=Step.REJECT)
 _TROUBLE: Final = Decision(step=Step.ANY_ROUTE, effect=Effect.COUNT, retries_directly=True)
+_ROUTE_REFUSES: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.COUNT, spends_attempt=False)
 _NEEDS_PERSON: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.OPEN, spends_attempt=False)
 _RECIPIENT_LATER: Final = Decision(step=Step.SAME_ROUTE_LATER, retries_directly=True)
 
@@ -79,8 +80,10 @@ _TABLE: Final[dict[Cause, Decision]] = {
     Cause.MESSAGE_TOO_LARGE: Decision(step=Step.ROOMIER_ROUTE, effect=Effect.LEARN_SIZE),
     Cause.SENDER_REJECTED: Decision(step=Step.ONE_OTHER_ROUTE),
     Cause.SENDER_NOT_VERIFIED: Decision(step=Step.OTHER_ROUTE, effect=Effect.CLOSE_SENDER, spends_attempt=False),
+    Cause.SENDER_NOT_AUTHENTICATED: Decision(step=Step.OTHER_ROUTE, effect=Effect.CLOSE_SENDER, spends_attempt=False),
     Cause.TOO_MANY_RECIPIENTS: Decision(step=Step.SPLIT, effect=Effect.LEARN_RECIPIENTS, spends_attempt=False),
     Cause.AUTH_FAILED: _NEEDS_PERSON,
+    Cause.HELO_REFUSED: _NEEDS_PERSON,
     Cause.RELAY_DENIED: _NEEDS_PERSON,
     Cause.TLS_REQUIRED: _NEEDS_PERSON,
     Cause.TLS_FAILED: _NEEDS_PERSON,
@@ -131,6 +134,9 @@ def decide(failure: Failure) -> Decision:
             # A 4yz about the message: this server may change its mind.
             return decision if failure.permanent else Decision(step=Step.ANY_ROUTE, retries_directly=True)
         case Cause.UNCLASSIFIED | Cause.SYSTEM_PERMANENT:
+            if failure.scope is Scope.ROUTE:
+                # Before MAIL: nothing was said of the message, so it costs the message nothing.
+                return _ROUTE_REFUSES
             if not failure.permanent:
                 return _RECIPIENT_LATER if is_one_recipients else _TROUBLE
             # At RCPT an unknown 5yz is about this recipient; another route would only be told the same.
@@ -144,11 +150,45 @@ def decide(failure: Failure) -> Decision:
         case Cause.RATE_LIMITED if failure.scope is Scope.RECIPIENT:
             # "This user is receiving mail too quickly": the route is fine.
             return _RECIPIENT_LATER
+        case Cause.SENDER_NOT_AUTHENTICATED if not failure.permanent:
+            # The receiver's words for a look-up that failed, or for mail that it slows down at first.
+            return Decision(step=Step.ANY_ROUTE, retries_directly=True)
         case Cause.SENDER_NOT_VERIFIED if failure.scope is Scope.RECIPIENT:
             # Amazon SES in its sandbox names the recipient.
             return Decision(step=Step.OTHER_ROUTE, spends_attempt=False)
         case _:
             return decision
+
+
+class Action(StrEnum):
+    """What is done about a failure, in five groups: for whoever reads `explain_reply --json`."""
+
+    FAIL_RECIPIENT = "fail_recipient"
+    FAIL_MESSAGE = "fail_message"
+    RETRY_LATER = "retry_later"
+    THROTTLE_ROUTE = "throttle_route"
+    LEAVE_ROUTE = "leave_route"
+
+
+def action_of(failure: Failure) -> Action:
+    """The group of what `decide` says of a failure."""
+    decision = decide(failure)
+    match decision.step:
+        case Step.REJECT:
+            return Action.FAIL_RECIPIENT if failure.scope is Scope.RECIPIENT else Action.FAIL_MESSAGE
+        case Step.ONE_OTHER_ROUTE | Step.ROOMIER_ROUTE | Step.HOLD | Step.PARK:
+            return Action.FAIL_MESSAGE
+        case Step.SAME_ROUTE_LATER | Step.STOP:
+            return Action.RETRY_LATER
+        case Step.SPLIT:
+            return Action.THROTTLE_ROUTE
+        case Step.OTHER_ROUTE:
+            return Action.LEAVE_ROUTE
+        case Step.ANY_ROUTE:
+            slower = decision.effect in (Effect.SLOW_DOWN, Effect.FEWER_CONNECTIONS)
+            return Action.THROTTLE_ROUTE if slower else Action.RETRY_LATER
+        case _:
+            assert_never(decision.step)
 
 
 _LATER_SECONDS: Final = (30.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0)

@@ -25,6 +25,7 @@ _PROVIDERS_BUSINESS = frozenset(
         Cause.AUTH_THROTTLED,
         Cause.RELAY_DENIED,
         Cause.SENDER_NOT_VERIFIED,
+        Cause.SENDER_NOT_AUTHENTICATED,
         Cause.SENDER_REJECTED,
         Cause.CONTENT_REJECTED,
         Cause.QUOTA_EXCEEDED,

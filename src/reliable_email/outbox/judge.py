@@ -172,8 +172,8 @@ def left_over(way: Way, *, jitter: float, closed_seconds: float = CLOSED_SECONDS
     if failure is None:
         # Every route is closed: waiting spends nothing.
         return _end(way, Event.DEFER, in_seconds=closed_seconds * (1.0 + jitter))
-    if failure.cause is Cause.SENDER_NOT_VERIFIED:
-        return _end(way, Event.PARK)  # only a person can verify a sender, and the message is worth keeping
+    if failure.permanent and failure.cause in (Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTICATED):
+        return _end(way, Event.PARK)  # only a person can mend that, and the message is worth keeping
     if not way.spends_attempt:
         wait = max(closed_seconds, failure.retry_after or 0.0)
         return _end(way, Event.DEFER, in_seconds=wait * (1.0 + jitter))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from reliable_email import conf
 from reliable_email.classification import Cause, classify
 from reliable_email.classification.meanings import MEANINGS
+from reliable_email.delivery.consequences import package_does, typical
 from reliable_email.smtp.replies import ReplyError, parse_reply
 from reliable_email.smtp.stages import Stage
 from reliable_email.store.states import State
@@ -71,7 +72,7 @@ def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | N
     except ValueError:  # a row of another version
         return Explained()
     meaning = MEANINGS[known]
-    remedy = _advice(known, stage, reply, provider) or meaning.person or meaning.package
+    remedy = _advice(known, stage, reply, provider) or meaning.person or package_does(typical(known))
     if known is Cause.OUTCOME_UNKNOWN:
         remedy = "Look whether it arrived, then resolve it."
     return Explained(meaning=meaning.says, remedy=remedy)

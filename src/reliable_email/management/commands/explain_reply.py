@@ -12,8 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email import providers
 from reliable_email.classification import Failure, classify
-from reliable_email.classification.meanings import MEANINGS, package_does
+from reliable_email.classification.meanings import MEANINGS
 from reliable_email.classification.pasted import read_reply
+from reliable_email.delivery.consequences import package_does
+from reliable_email.delivery.policy import action_of
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.smtp.replies import Reply, ReplyError
 from reliable_email.smtp.stages import Stage
@@ -133,7 +135,7 @@ def _as_json(failure: Failure) -> dict[str, object]:
     return {
         "cause": failure.cause.value,
         "scope": failure.scope.value,
-        "action": failure.action.value,
+        "action": action_of(failure).value,
         "permanent": failure.permanent,
         "certain": failure.certain,
         "retry_after": failure.retry_after,
@@ -150,7 +152,7 @@ def _explanation(failure: Failure, reply: Reply) -> dict[str, object]:
         "text": reply.text,
         "stage": None if failure.stage is None else failure.stage.value,
         "meaning": meaning.says,
-        "package": package_does(failure.cause, permanent=failure.permanent, scope=failure.scope),
+        "package": package_does(failure),
         "help": failure.help,
     }
 
@@ -167,7 +169,7 @@ def _as_text(failure: Failure, reply: Reply) -> Iterator[str]:
         yield f"Not before {failure.retry_at.isoformat()}"
     elif failure.retry_after is not None:
         yield f"Wait       {_duration(failure.retry_after)}"
-    yield f"Package    {package_does(failure.cause, permanent=failure.permanent, scope=failure.scope)}"
+    yield f"Package    {package_does(failure)}"
     yield f"You        {person or 'Nothing to do.'}"
     yield f"Decided by {failure.rule}{'' if failure.certain else ' (a guess from the code alone)'}"
 

@@ -1,0 +1,1 @@
+"""Real mail servers, both doors, and whose books say what."""

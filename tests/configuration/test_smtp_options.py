@@ -166,6 +166,7 @@ def test_text_is_read_as_the_option_s_type() -> None:
         ("use_tls", "maybe"),
         ("ssl_verify", "ture"),
         ("ssl_strict", "sometimes"),
+        ("chaining", "often"),
         ("ssl_pin", "abc"),
         ("auth", "plian"),
         ("quota", "lots"),
@@ -264,6 +265,13 @@ def test_a_pin_may_be_written_in_every_usual_way() -> None:
 def test_strictness_is_auto_true_or_false(written: object, expected: object) -> None:
     """As the documentation has it."""
     assert route(host="h", ssl_strict=written).connection.tls.strict == expected
+
+
+@pytest.mark.parametrize(("written", "expected"), [("auto", "auto"), (True, True), ("yes", True), (False, False)])
+def test_chaining_is_auto_true_or_false(written: object, expected: object) -> None:
+    """Auto where nothing is said."""
+    assert route(host="h").connection.chaining == "auto"
+    assert route(host="h", chaining=written).connection.chaining == expected
 
 
 def test_a_key_without_its_certificate_is_an_error(tmp_path: Path) -> None:

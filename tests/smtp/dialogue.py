@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from reliable_email.smtp.content import BytesContent, stuffed
-from reliable_email.smtp.events import Broken, ContentWanted, Event, Finished
+from reliable_email.smtp.events import Broken, ContentWanted, Event, Finished, NotAsked
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode
 from reliable_email.smtp.session import Session
@@ -121,6 +121,11 @@ class Dialogue:
     def transactions(self) -> list[Transaction]:
         """Finished jobs, in order."""
         return [event.transaction for event in self.events if isinstance(event, Finished)]
+
+    @property
+    def not_asked(self) -> list[NotAsked]:
+        """Chained jobs that came to nothing, in order."""
+        return [event for event in self.events if isinstance(event, NotAsked)]
 
     @property
     def results(self) -> dict[str, RecipientResult]:

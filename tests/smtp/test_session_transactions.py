@@ -408,16 +408,16 @@ def test_the_next_envelope_goes_out_behind_the_terminator() -> None:
 
 
 def test_scenario_94_death_behind_a_chained_terminator_is_one_unknown() -> None:
-    """Message n may have been taken; of n+1 the server has no content."""
+    """Message n may have been taken; n+1 was not asked, and that counts against chaining."""
     dialogue = Dialogue().ready().begin(job(B))
     dialogue.flush()
     dialogue.server("250 ok", "250 ok", "354 go").give_content(following=job(C)).flush()
     dialogue.lost()
-    first, second = dialogue.transactions
+    (first,) = dialogue.transactions
     assert first.results[B].verdict is UNKNOWN
-    assert second.results[C].verdict is NOT_SENT
-    assert second.failure is not None
-    assert second.failure.stage is Stage.MAIL
+    (event,) = dialogue.not_asked
+    assert event.counts_at_once
+    assert event.failure.stage is Stage.MAIL
 
 
 def test_a_final_refusal_does_not_touch_the_chained_message() -> None:
@@ -436,11 +436,24 @@ def test_scenario_95_a_refused_bdat_keeps_the_count() -> None:
     for one in (job(B), job(C)):
         dialogue.events += dialogue.session.fly(one, [b"Subject: x\r\n\r\nx\r\n"])
     dialogue.flush()
-    dialogue.server("250 ok", "550 no", "554 no valid recipients", "250 ok", "250 ok", "250 queued")
+    dialogue.server("250 ok", "550 no", "554 no valid recipients", "250 reset", "250 ok", "250 ok", "250 queued")
     first, second = dialogue.transactions
     assert first.results[B].verdict is REFUSED
     assert second.results[C].verdict is ACCEPTED
-    assert b"BDAT 17 LAST\r\nSubject: x\r\n\r\nx\r\nMAIL" in dialogue.written
+    assert b"BDAT 17 LAST\r\nSubject: x\r\n\r\nx\r\nRSET\r\nMAIL" in dialogue.written
+
+
+def test_a_server_that_keeps_a_refused_flight_open_is_reset_before_the_next() -> None:
+    """RFC 3030 §2: Exim keeps the sender where every recipient was refused; a server without RSET is taken as it is."""
+    for answer, then in (("250 reset", "250 ok"), ("502 no RSET", "250 ok")):
+        dialogue = Dialogue().ready(EHLO.replace("250 SMTPUTF8", "250 CHUNKING"))
+        dialogue.events += dialogue.session.fly(job(B), [b"Subject: x\r\n\r\nx\r\n"])
+        dialogue.flush()
+        dialogue.server("250 ok", "550 no", "503 no valid recipients")
+        dialogue.events += dialogue.session.fly(job(C), [b"Subject: x\r\n\r\nx\r\n"])
+        assert dialogue.client()[0] == "RSET"
+        dialogue.server(answer, then, "250 ok", "250 queued")
+        assert dialogue.transactions[1].results[C].verdict is ACCEPTED
 
 
 def test_a_flight_that_is_cut_off_is_unknown_as_far_as_it_was_out() -> None:

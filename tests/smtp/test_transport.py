@@ -23,7 +23,6 @@ from reliable_email.smtp.transaction import Content, Grant, Job, Transaction, Ve
 from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import (
-    Conversation,
     ScriptedServer,
     accept_then,
     after,
@@ -388,24 +387,6 @@ def test_scenario_96_a_server_that_loses_pipelined_commands_gets_them_one_by_one
     with ScriptedServer(Script(swallows_pipelined=True)) as server:
         assert only(send(server, timeout=SHORT))[0] is NOT_SENT
         assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
-
-
-def test_a_server_that_loses_what_stands_behind_the_dot_costs_one_wait_and_no_message() -> None:
-    """It is asked again, one command at a time from then on; what it took is not sent a second time."""
-
-    def forgetful(talk: Conversation) -> None:
-        talk.link.discard_input()
-        talk.behave()
-
-    with ScriptedServer(Script(final_reply=[forgetful] * 9)) as server:
-        jobs = [job(f"user{number}@example.net") for number in range(3)]
-        first, second, third = send(server, *jobs, timeout=SHORT)
-        assert only([first]) == only([third]) == (ACCEPTED, Stage.FINAL_REPLY)
-        assert only([second])[0] is NOT_SENT
-        assert habits.of("127.0.0.1", server.port).mishandles_pipelining
-        again = send(server, jobs[1], job("user3@example.net"), timeout=SHORT)
-        assert [only([one]) for one in again] == [(ACCEPTED, Stage.FINAL_REPLY)] * 2
-    assert sorted(one.recipients[0] for one in server.messages) == [f"user{number}@example.net" for number in range(4)]
 
 
 def test_the_off_switch_for_pipelining_is_obeyed() -> None:

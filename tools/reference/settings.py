@@ -66,6 +66,7 @@ _WHERE: Mapping[str, Callable[[options.SMTPOptions], object]] = {
     "allow_plaintext_auth": lambda one: one.connection.allow_plaintext_auth,
     "final_reply_timeout": lambda one: one.connection.final_reply_timeout,
     "pipelining": lambda one: one.connection.pipelining,
+    "chaining": lambda one: one.connection.chaining,
     "flight": lambda one: one.connection.flight,
     "timeout": lambda one: one.timeout,
     "max_attempts": lambda one: one.max_attempts,

@@ -29,6 +29,7 @@ SMTP_OPTIONS: Final[Mapping[str, str]] = {
     "connections": "Connections that one process keeps open at once.",
     "messages_per_connection": "After so many messages a fresh connection is used.",
     "pipelining": "Whether commands are sent without waiting for each answer, where the server offers it.",
+    "chaining": 'Whether the next message\'s envelope stands behind a final dot. "auto" learns where it must not.',
     "flight": "Messages in flight at once by BDAT, for mail that may be sent twice (`on_unknown`). Experimental.",
     "quota": 'Limits per window: "500/day, 30 messages/minute", {"day": 500}, or False for none.',
     "idempotency_header": "A header by which this provider recognises a second copy; False for none.",

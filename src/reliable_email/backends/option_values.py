@@ -47,8 +47,8 @@ def header_name(value: object) -> str | None:
     return name
 
 
-def strictness(value: object) -> bool | Literal["auto"]:
-    """The option `ssl_strict`."""
+def auto_or_boolean(value: object) -> bool | Literal["auto"]:
+    """The options `ssl_strict` and `chaining`."""
     if isinstance(value, str) and value.strip().lower() == "auto":
         return "auto"
     try:

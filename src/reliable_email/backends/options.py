@@ -13,13 +13,13 @@ from reliable_email.backends.option_names import SMTP_OPTIONS
 from reliable_email.backends.option_values import (
     address,
     address_patterns,
+    auto_or_boolean,
     ehlo_name,
     header_name,
     host_name,
     on_unknown,
     pins,
     positive,
-    strictness,
 )
 from reliable_email.backends.quotas import quotas
 from reliable_email.backends.reader import OptionReader, Problem, ProblemKind, option_place
@@ -212,6 +212,7 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         local_hostname=reader.take("local_hostname", ehlo_name, None),
         final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
         pipelining=reader.take("pipelining", boolean, True),
+        chaining=reader.take("chaining", auto_or_boolean, "auto"),
         connections=reader.take("connections", positive, named.max_connections if named else None),
         messages_per_connection=reader.take(
             "messages_per_connection", positive, named.messages_per_connection if named else None
@@ -277,7 +278,7 @@ def _tls_and_port(reader: OptionReader, named: Provider | None) -> tuple[TLSPoli
     policy = TLSPolicy(
         mode=mode,
         verify=reader.take("ssl_verify", boolean, True),
-        strict=reader.take("ssl_strict", strictness, "auto"),
+        strict=reader.take("ssl_strict", auto_or_boolean, "auto"),
         cafile=reader.take("ssl_cafile", existing_file, None),
         certfile=certfile,
         keyfile=keyfile,

@@ -42,15 +42,17 @@ class Channel:
         expected: outstanding replies, the next one first.
         queued_bytes, sent_bytes: offsets in the client's stream.
         stage: of the last reply that was taken.
+        turn: a number that is another one whenever another reply is waited for.
     """
 
-    __slots__ = ("_out", "_parser", "_transcript", "expected", "queued_bytes", "sent_bytes", "stage")
+    __slots__ = ("_out", "_parser", "_transcript", "expected", "queued_bytes", "sent_bytes", "stage", "turn")
 
     def __init__(self, transcript: Transcript | None = None) -> None:
         self.expected: deque[Expectation] = deque([Expectation(Command(Verb.GREETING, b""))])
         self.queued_bytes = 0
         self.sent_bytes = 0
         self.stage = Stage.GREETING
+        self.turn = 0
         self._out: deque[bytes] = deque()
         self._parser = ReplyParser()
         self._transcript = transcript
@@ -83,6 +85,8 @@ class Channel:
 
     def write(self, command: Command, owner: Exchange | None = None, *, shown: str | None = None) -> None:
         """Queue a command and expect its reply. `shown` replaces it in the transcript, where it holds a secret."""
+        if not self.expected:
+            self.turn += 1
         self.expected.append(Expectation(command, owner))
         self.queue(command.line)
         if self._transcript is not None:
@@ -124,6 +128,7 @@ class Channel:
     def take(self) -> Expectation:
         """What the reply in hand answers."""
         expectation = self.expected.popleft()
+        self.turn += 1
         self.stage = STAGE_OF[expectation.command.verb]
         return expectation
 

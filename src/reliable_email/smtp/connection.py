@@ -29,6 +29,7 @@ from reliable_email.smtp.events import (
     Established,
     Event,
     Finished,
+    NotAsked,
     TokenWanted,
     UpgradeWanted,
 )
@@ -43,7 +44,7 @@ from reliable_email.smtp.wire import Wire, WireLost
 logger = logging.getLogger("reliable_email.smtp")
 
 CONTENT_STALL_SECONDS = 30.0  # without any progress; RFC 5321 §4.5.3.2.5 allows three minutes a block
-MAX_CONTENT_QUEUE = 256 * 1024
+SILENCE_SECONDS = 1.0  # behind a final reply, or four round trips; what is chained there may be lost
 
 
 class Connection:
@@ -67,11 +68,14 @@ class Connection:
         self._token_wanted: TokenWanted | None = None
         self._is_established = False
         self._finished: dict[int, Transaction] = {}
+        self._not_asked: dict[int, NotAsked] = {}
         self._began_at: dict[int, float] = {}
         self._stage: Stage | None = None
+        self._turn = -1
         self._stage_began_at = 0.0
         self._stage_ends_at = 0.0
         self._spent: dict[Stage, float] = {}
+        self._round_trip = float("inf")  # as EHLO took, at its quickest
 
     # Opening.
 
@@ -215,8 +219,12 @@ class Connection:
         return self._wanted
 
     def has_finished(self, job: Job) -> bool:
-        """Whether the job's transaction waits to be taken."""
-        return id(job) in self._finished
+        """Whether the job's transaction waits to be taken, or it turned out that it was not asked."""
+        return id(job) in self._finished or id(job) in self._not_asked
+
+    def take_not_asked(self, job: Job) -> NotAsked | None:
+        """Why the chained job counts as not begun; None where it is finished."""
+        return self._not_asked.pop(id(job), None)
 
     def take(self, job: Job) -> Transaction:
         """The finished job's transaction."""
@@ -335,7 +343,7 @@ class Connection:
 
     def _time_out(self) -> None:
         stage = self._session.stage
-        if self._session.has_group_out:
+        if self._session.has_group_out:  # a chained one is `NotAsked`
             habits.learn_pipelining_is_mishandled(self.options.host, self.options.port)
         waited = time.monotonic() - self._stage_began_at
         detail = f"nothing more came from the server for {waited:.1f} s"
@@ -350,6 +358,9 @@ class Connection:
                     self._finish(transaction)
                 case ContentWanted():
                     self._wanted = event
+                case NotAsked(job=job):
+                    self._began_at.pop(id(job), None)
+                    self._not_asked[id(job)] = event
                 case Broken(failure):
                     self._broken = failure
                     self._wanted = None
@@ -375,14 +386,16 @@ class Connection:
     # Time.
 
     def _watch_stage(self, deadline: Deadline) -> None:
-        stage = self._session.stage
-        if stage is self._stage:
+        stage, turn = self._session.stage, self._session.turn
+        if stage is self._stage and turn == self._turn:
             return
         now = time.monotonic()
         if self._stage in (Stage.CONTENT, Stage.FINAL_REPLY):
             deadline.extend(now - self._stage_began_at)
+        elif self._stage is Stage.EHLO:
+            self._round_trip = min(self._round_trip, now - self._stage_began_at)
         self._note_stage(now)
-        self._stage = stage
+        self._stage, self._turn = stage, turn
         self._stage_began_at = now
         match stage:
             case Stage.CONTENT:
@@ -390,7 +403,11 @@ class Connection:
             case Stage.FINAL_REPLY:
                 self._stage_ends_at = now + self.options.final_reply_timeout
             case _:
-                self._stage_ends_at = now + deadline.stage_seconds()
+                seconds = deadline.stage_seconds()
+                if self._session.is_on_trial:
+                    # Half of what is left at most: the job is asked again in the other half.
+                    seconds = min(seconds, max(SILENCE_SECONDS, 4 * self._round_trip), deadline.left() / 2)
+                self._stage_ends_at = now + seconds
 
     def _note_stage(self, now: float) -> None:
         if self._stage is not None:

@@ -41,6 +41,23 @@ class Finished:
     transaction: Transaction
 
 
+@record(frozen=True, slots=True, kw_only=True)
+class NotAsked:
+    """A chained envelope came to nothing that counts: the job is as if it had never been begun, and may be again.
+
+    Attributes:
+        failure: what was said, or how the connection ended.
+        counts_at_once: the connection was lost between the terminator in front of it and the final reply.
+        is_telling: whether success by itself, afterwards, would be chaining's fault: not where the server took chained
+            envelopes on this connection before and then left, as servers do for many reasons.
+    """
+
+    job: Job
+    failure: WireFailure
+    counts_at_once: bool
+    is_telling: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     """The connection must be closed now; the exchanges on it were finished before."""
@@ -48,4 +65,4 @@ class Broken:
     failure: WireFailure
 
 
-Event = UpgradeWanted | TokenWanted | Established | ContentWanted | Finished | Broken
+Event = UpgradeWanted | TokenWanted | Established | ContentWanted | Finished | NotAsked | Broken

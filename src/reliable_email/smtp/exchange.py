@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from reliable_email.smtp.capabilities import Capabilities
+from reliable_email.smtp.conversation import is_about_conversation
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import InvalidPath, deduplicate, forward_path, reverse_path
 from reliable_email.smtp.replies import Reply
@@ -72,7 +73,10 @@ class Exchange:
         "content_start",
         "envelope_only",
         "failure",
+        "is_behind_terminator",
         "is_chained",
+        "is_cut_off",
+        "is_flown",
         "is_mail_accepted",
         "job",
         "pending",
@@ -93,7 +97,10 @@ class Exchange:
         self.accepted: list[str] = []  # taken at RCPT
         self.pending: deque[Command] = deque()
         self.stage = Stage.MAIL
-        self.is_chained = False  # its envelope went out behind the last one's terminator
+        self.is_chained = False  # its envelope went out behind the last one's terminator, and has no 354 yet
+        self.is_flown = False
+        self.is_cut_off = False
+        self.is_behind_terminator = False  # cut off while the last one's final reply was awaited
         self.is_mail_accepted = False
         self.reply: Reply | None = None
         self.failure: WireFailure | None = None
@@ -226,6 +233,16 @@ class Exchange:
             verdict=Verdict.REFUSED if said_so else Verdict.NOT_SENT, reply=failure.reply, failure=failure
         )
 
+    @property
+    def has_odd_refusal(self) -> bool:
+        """Whether a refusal may be about the conversation instead of what was asked."""
+        return any(one.reply is not None and is_about_conversation(one.reply) for one in self.results.values())
+
+    def first_failure(self) -> WireFailure:
+        """What was said first of what went wrong."""
+        failures = (self.failure, *(one.failure for one in self.results.values()))
+        return next(failure for failure in failures if failure is not None)
+
     # How it ends.
 
     def is_terminator_sent(self, sent: int) -> bool:
@@ -235,6 +252,7 @@ class Exchange:
     def cut_off(self, failure: WireFailure, sent: int) -> None:
         """The connection ended under it. What was said stays said; the rest is not sent, or unknown."""
         verdict = Verdict.UNKNOWN if self.is_terminator_sent(sent) else Verdict.NOT_SENT
+        self.is_cut_off = True
         self.stage = failure.stage
         self.failure = self.failure or failure
         for recipient in (*self.accepted, *self.waiting):

@@ -1,11 +1,71 @@
-"""What was learned of a server while talking to it, for as long as this process lives and at most an hour."""
+"""What was learned of a server while talking to it, by host and port.
+
+Facts live in this process unless `keep_in` names another place for them; each is believed for a time of its own.
+Whether a chained envelope may go out is asked here too: while one stream of jobs finds out, the others do without.
+"""
 
 import os
 import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
 
-KEPT_SECONDS = 3600.0
+Server = tuple[str, int]
+
+
+class Fact(StrEnum):
+    """The kinds of what can be learned. The value of a yes-or-no fact is 1."""
+
+    NO_CHAINING = "no_chaining"  # an envelope behind a terminator is lost or refused
+    NO_PIPELINING = "no_pipelining"  # commands of a group are lost, although PIPELINING is announced
+    MESSAGES_PER_CONNECTION = "messages_per_connection"  # the server ends or refuses after so many
+
+
+KEPT_SECONDS: Mapping[Fact, float] = {
+    Fact.NO_CHAINING: 7 * 86400.0,
+    Fact.NO_PIPELINING: 3600.0,
+    Fact.MESSAGES_PER_CONNECTION: 86400.0,
+}
+
+
+class Memory(Protocol):
+    """Where facts are kept. Both calls stand between two bytes on the wire: they must not block, nor raise."""
+
+    def read(self, server: Server) -> Mapping[Fact, int]:
+        """The facts about this server that are still to be believed."""
+
+    def learn(self, server: Server, fact: Fact, value: int, *, seconds: float) -> None:
+        """Believe this for so many seconds from now."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
+class ProcessMemory:
+    """Facts of this process alone."""
+
+    def __init__(self) -> None:
+        self._facts: dict[Server, dict[Fact, tuple[int, float]]] = {}
+
+    def read(self, server: Server) -> Mapping[Fact, int]:
+        """See `Memory`."""
+        facts = self._facts.get(server)
+        if not facts:
+            return {}
+        now = time.monotonic()
+        return {fact: value for fact, (value, until) in list(facts.items()) if now < until}
+
+    def learn(self, server: Server, fact: Fact, value: int, *, seconds: float) -> None:
+        """See `Memory`."""
+        known = dict(self._facts.get(server, ()))
+        known[fact] = (value, time.monotonic() + seconds)
+        self._facts[server] = known
+
+    def clear(self) -> None:
+        """See `Memory`."""
+        self._facts.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,49 +73,123 @@ class Habits:
     """One server's.
 
     Attributes:
+        mishandles_chaining: what stands behind a terminator is lost or refused there.
         mishandles_pipelining: it announced PIPELINING and lost commands of a group.
-        messages_per_connection: it ended the connection after so many messages.
+        messages_per_connection: it ended the connection, or refused to go on, after so many messages.
     """
 
+    mishandles_chaining: bool = False
     mishandles_pipelining: bool = False
     messages_per_connection: int | None = None
-    learned_at: float = 0.0
 
 
 _NONE = Habits()
-_known: dict[tuple[str, int], Habits] = {}
+_memory: Memory = ProcessMemory()
 _lock = threading.Lock()
+_chained: set[Server] = set()  # took a chained envelope since this process began, which proves nothing for good
+_askers: dict[Server, set[object]] = {}  # who is finding out
+
+
+def keep_in(memory: Memory) -> None:
+    """Keep facts there from now on."""
+    global _memory
+    _memory = memory
 
 
 def of(host: str, port: int) -> Habits:
     """What is known of this server now."""
-    habits = _known.get((host, port), _NONE)
-    if habits is not _NONE and time.monotonic() - habits.learned_at > KEPT_SECONDS:
+    facts = _memory.read((host, port))
+    if not facts:
         return _NONE
-    return habits
+    return Habits(
+        mishandles_chaining=Fact.NO_CHAINING in facts,
+        mishandles_pipelining=Fact.NO_PIPELINING in facts,
+        messages_per_connection=facts.get(Fact.MESSAGES_PER_CONNECTION),
+    )
 
 
 def learn_pipelining_is_mishandled(host: str, port: int) -> None:
     """Commands go one by one from now on."""
-    with _lock:
-        _known[host, port] = replace(of(host, port), mishandles_pipelining=True, learned_at=time.monotonic())
+    _learn((host, port), Fact.NO_PIPELINING, 1)
+
+
+def learn_chaining_is_mishandled(host: str, port: int) -> None:
+    """Nothing goes out behind a terminator from now on."""
+    _learn((host, port), Fact.NO_CHAINING, 1)
 
 
 def learn_messages_per_connection(host: str, port: int, count: int) -> None:
-    """Connections are replaced before the server does it."""
+    """Connections are replaced before the server does it; of two numbers the smaller one counts."""
+    known = of(host, port).messages_per_connection
+    _learn((host, port), Fact.MESSAGES_PER_CONNECTION, min(count, known or count))
+
+
+def _learn(server: Server, fact: Fact, value: int) -> None:
     with _lock:
-        _known[host, port] = replace(of(host, port), messages_per_connection=count, learned_at=time.monotonic())
+        _memory.learn(server, fact, value, seconds=KEPT_SECONDS[fact])
+
+
+# Who may chain.
+
+
+def may_chain(host: str, port: int, asker: object) -> bool:
+    """Whether this asker may send an envelope behind a terminator now.
+
+    The first one that may is finding out until it says `chaining_passed` or `withdraw`.
+    """
+    server = host, port
+    if server in _chained and not _askers.get(server):
+        return not of(host, port).mishandles_chaining
+    if of(host, port).mishandles_chaining:
+        return False
+    with _lock:
+        askers = _askers.setdefault(server, set())
+        if askers - {asker}:
+            return False
+        if server not in _chained:
+            askers.add(asker)
+        return True
+
+
+def chaining_passed(host: str, port: int, asker: object) -> None:
+    """A chained envelope was taken as it should be."""
+    with _lock:
+        _chained.add((host, port))
+        _forget_asker((host, port), asker)
+
+
+def question_chaining(host: str, port: int, asker: object) -> None:
+    """The asker finds out again: nobody else chains until he has."""
+    with _lock:
+        _askers.setdefault((host, port), set()).add(asker)
+
+
+def withdraw(host: str, port: int, asker: object) -> None:
+    """The asker finds nothing out any more."""
+    with _lock:
+        _forget_asker((host, port), asker)
+
+
+def _forget_asker(server: Server, asker: object) -> None:
+    askers = _askers.get(server)
+    if askers is not None:
+        askers.discard(asker)
+        if not askers:
+            del _askers[server]
 
 
 def reset() -> None:
     """Forget everything."""
     with _lock:
-        _known.clear()
+        _memory.clear()
+        _chained.clear()
+        _askers.clear()
 
 
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
+    _askers.clear()  # they are the parent's
 
 
 if hasattr(os, "register_at_fork"):

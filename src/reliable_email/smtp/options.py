@@ -75,6 +75,8 @@ class ConnectionOptions:
         local_hostname: what EHLO says; None for the machine's own name.
         final_reply_timeout: seconds to wait after the terminator (RFC 5321 §4.5.3.2.6 wants ten minutes).
         pipelining: False is the off switch for servers that announce it and mishandle it.
+        chaining: whether the next message's envelope goes out behind a terminator: "auto" where nothing speaks against
+            it, True even where something was learned to, False never.
         connections: how many may be open at once in this process; None for no limit.
         messages_per_connection: after so many messages a fresh connection is used; None for no limit.
         flight: messages in flight at once by BDAT; 0 for none.
@@ -89,6 +91,7 @@ class ConnectionOptions:
     local_hostname: str | None = None
     final_reply_timeout: float = 60.0
     pipelining: bool = True
+    chaining: bool | Literal["auto"] = "auto"
     connections: int | None = None
     messages_per_connection: int | None = None
     flight: int = 0

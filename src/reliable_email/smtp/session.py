@@ -15,6 +15,10 @@ Rule 2: a command is pipelined only where RFC 2920 §3.1 allows it: RSET, MAIL, 
         a group of at most 100 RCPT; and the content with its terminator may stand first in the next group.
 Rule 3: a positive reply before the terminator is out is never acceptance; a refusal is believed at any time.
 
+Rule 4: a chained envelope (behind a terminator in the same flight) is refused only where an earlier one on this
+        connection got MAIL 2yz, RCPT and DATA 354, and the words are not about the conversation. Anything else that
+        comes to it, or nothing, is `NotAsked`: the server may have lost, or refused unread, what stood there.
+
 One message ends and the next begins in one flight (`content . MAIL RCPT* DATA`): `finish()`, then `begin()`. So at
 most two exchanges are open at once, and at most one of them can have its terminator out: one `unknown` per connection.
 With BDAT (`fly()`, RFC 3030) there may be as many as the caller lets fly, each of which may become unknown.
@@ -22,10 +26,12 @@ With BDAT (`fly()`, RFC 3030) there may be as many as the caller lets fly, each 
 
 from collections import deque
 from enum import Enum, auto
+from itertools import pairwise
 
 from reliable_email.smtp.capabilities import Capabilities
 from reliable_email.smtp.channel import Channel, Expectation, Trouble, refusal
-from reliable_email.smtp.events import Broken, ContentWanted, Established, Event, Finished, UpgradeWanted
+from reliable_email.smtp.conversation import is_about_conversation
+from reliable_email.smtp.events import Broken, ContentWanted, Established, Event, Finished, NotAsked, UpgradeWanted
 from reliable_email.smtp.exchange import STAGE_OF, Command, Exchange, Verb
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode, Transcript
@@ -87,6 +93,8 @@ class Session:
         self._exchanges: deque[Exchange] = deque()  # begun and not finished, oldest first
         self._wanted: Exchange | None = None  # the one whose content is awaited
         self._needs_reset = False
+        self._has_begun = False
+        self._has_chained = False  # a chained envelope got its 354
 
     # What the driver asks.
 
@@ -126,15 +134,25 @@ class Session:
 
     @property
     def has_group_out(self) -> bool:
-        """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest.
-
-        Behind a terminator that first reply is the last message's.
-        """
+        """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest."""
         expected = self._channel.expected
-        if len(expected) < 2:
+        if len(expected) < 2 or self._exchanges[0].is_chained:
             return False
-        verb = expected[0].command.verb
-        return verb in (Verb.RCPT, Verb.DATA) or (verb is Verb.MAIL and self._exchanges[0].is_chained)
+        return expected[0].command.verb in (Verb.RCPT, Verb.DATA)
+
+    @property
+    def turn(self) -> int:
+        """A number that is another one whenever another reply is waited for."""
+        return self._channel.turn
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether what comes next is the first word to a chained envelope, or the rest of what does not count."""
+        expected = self._channel.expected
+        owner = expected[0].owner if expected else None
+        if owner is None or not owner.is_chained or owner is not self._exchanges[0]:
+            return False
+        return expected[0].command.verb in (Verb.RSET, Verb.MAIL) or owner.failure is not None
 
     @property
     def open_exchanges(self) -> int:
@@ -212,9 +230,12 @@ class Session:
     def fly(self, job: Job, chunks: list[bytes]) -> list[Event]:
         """Start a job whose envelope and content go out in one flight by BDAT LAST (RFC 3030 §2)."""
         events: list[Event] = []
+        # A server may keep the transaction of a flight whose recipients were all refused (RFC 3030 §2).
+        self._needs_reset |= self._has_begun
         exchange = self._planned(job, events)
         if exchange is None:
             return events
+        exchange.is_flown = True
         exchange.pending.pop()  # DATA
         while exchange.pending:
             self._channel.write(exchange.pending.popleft(), exchange)
@@ -299,7 +320,8 @@ class Session:
     def _on_exchange_reply(self, command: Command, owner: Exchange, reply: Reply, events: list[Event]) -> None:
         match command.verb:
             case Verb.RSET:
-                if not reply.is_positive:
+                # In a flight the answer to MAIL tells what a server without RSET makes of it.
+                if not reply.is_positive and not (owner.is_flown and reply.is_refusal):
                     raise self._channel.refused(reply)
             case Verb.MAIL | Verb.RCPT | Verb.END if 300 <= reply.code < 400:
                 # After a terminator, too, this answers nothing: what became of the message is unknown then.
@@ -320,7 +342,11 @@ class Session:
                 raise AssertionError(command.verb)
 
     def _on_data_reply(self, owner: Exchange, reply: Reply, events: list[Event]) -> None:
+        if reply.code == 354 and owner.is_chained and (not owner.is_mail_accepted or owner.has_odd_refusal):
+            raise self._channel.desync(reply)
         if reply.code == 354 and owner.is_mail_accepted and owner.accepted:
+            self._has_chained |= owner.is_chained
+            owner.is_chained = False
             self._wanted = owner
             events.append(ContentWanted(owner.job, owner.content, tuple(owner.accepted), dict(owner.results)))
         elif reply.code == 354 and owner.is_mail_accepted:
@@ -357,6 +383,7 @@ class Session:
             events.append(Finished(exchange.transaction(self._channel.sent_bytes)))
             return None
         self._needs_reset = False
+        self._has_begun = True
         self._exchanges.append(exchange)
         return exchange
 
@@ -396,7 +423,27 @@ class Session:
         self._exchanges.remove(exchange)
         if self._wanted is exchange:
             self._wanted = None
-        events.append(Finished(exchange.transaction(self._channel.sent_bytes)))
+        if exchange.is_chained and not self._counts(exchange):
+            self._needs_reset = True
+            events.append(self._not_asked(exchange))
+        else:
+            events.append(Finished(exchange.transaction(self._channel.sent_bytes)))
+
+    def _counts(self, exchange: Exchange) -> bool:
+        """Whether what was said to a chained envelope is an answer (rule 4)."""
+        return self._has_chained and not exchange.is_cut_off and not exchange.has_odd_refusal
+
+    def _not_asked(self, exchange: Exchange) -> NotAsked:
+        failure = exchange.first_failure()
+        reply = failure.reply
+        if reply is not None and reply.code == 421:
+            is_telling = is_about_conversation(reply)  # else the service is closing, or a limit is reached
+        else:
+            # A server that took chained envelopes and leaves has other reasons.
+            is_telling = not (self._has_chained and failure.kind is FailureKind.DISCONNECTED)
+        return NotAsked(
+            job=exchange.job, failure=failure, counts_at_once=exchange.is_behind_terminator, is_telling=is_telling
+        )
 
     def _expecting_content(self) -> Exchange:
         if self._wanted is None:  # pragma: no cover - a driver's bug
@@ -410,6 +457,8 @@ class Session:
         self.phase = Phase.CLOSED
         self._wanted = None
         seen = [(exchange, self._as_seen_by(exchange, failure)) for exchange in self._exchanges]
+        for before, exchange in pairwise(self._exchanges):
+            exchange.is_behind_terminator = before.is_terminator_sent(self._channel.sent_bytes)
         for exchange, its_failure in seen:
             exchange.cut_off(its_failure, self._channel.sent_bytes)
             self._conclude(exchange, events)

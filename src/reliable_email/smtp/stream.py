@@ -1,7 +1,8 @@
 """How a stream of jobs goes over one connection: chained, or in flights.
 
 Chained, which is the rule: permission is asked for before each terminator, and the next job's envelope goes out behind
-the terminator. At most one job's outcome is open at a time.
+the terminator. At most one job's outcome is open at a time. What is chained and gets no answer that counts goes back,
+first in its source, and is asked by itself (see `smtp.chaining`).
 
 In flights (RFC 3030, only where the options ask for it): up to `flight` jobs whose policy allows a second copy are on
 their way at once, envelope and content in one piece. The window is refilled after every reply: one that is refilled
@@ -13,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable
 
+from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.content import stuffed
+from reliable_email.smtp.conversation import is_about_conversation
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import deduplicate
@@ -33,6 +36,7 @@ class Stream:
         connection: established and idle.
         jobs: pulled one ahead of the wire; what was pulled is always answered.
         settled: finished transactions that no `Ask` has told yet; the stream adds its own.
+        trial: what is found out about chaining.
     """
 
     def __init__(
@@ -42,15 +46,19 @@ class Stream:
         *,
         deadline: Deadline,
         settled: list[Transaction],
+        trial: Trial,
     ) -> None:
         self._connection = connection
         self._source = iter(jobs)
         self._deadline = deadline
         self._settled = settled
+        self._trial = trial
         self._order: deque[Job] = deque()  # begun, oldest first
         self._cleared: deque[Job] = deque()  # authorized and not yet flying
         self._unbegun: dict[int, Transaction] = {}
         self._set_aside: Job | None = None  # pulled, and of another kind than those before it
+        self._not_asked: Job | None = None  # the last one
+        self._chained: Job | None = None  # its envelope is out behind a terminator, or it was
         self._has_begun = False
 
     def steps(self) -> Generator[Wait | Ask | Transaction, None, None]:
@@ -65,7 +73,9 @@ class Stream:
                 is_due = lambda: connection.wanted is not None or self._is_over(head)  # noqa: B023, E731
                 yield from connection.steps(is_due, self._deadline)
                 while self._order and self._is_over(self._order[0]):
-                    yield self._land()
+                    transaction = self._land()
+                    if transaction is not None:
+                        yield transaction
                 if connection.wanted is not None:
                     yield from self._complete()
                 elif self._cleared or self._flies_now():
@@ -78,8 +88,13 @@ class Stream:
 
     @property
     def left_over(self) -> Job | None:
-        """A job that was pulled and not begun, where the connection ended first."""
+        """A job that was pulled and not begun, or not asked, where the connection ended first."""
         return self._set_aside
+
+    @property
+    def left_over_was_begun(self) -> bool:
+        """Whether the job that is left over was not asked, although it was begun."""
+        return self._set_aside is not None and self._set_aside is self._not_asked
 
     # Pulling.
 
@@ -90,15 +105,22 @@ class Stream:
         job, self._set_aside = self._set_aside, None
         return job if job is not None else next(self._source, None)
 
+    def _follows(self, job: Job) -> bool:
+        """Whether the job may go over this connection, behind others; it is set aside where not."""
+        if job.is_repeat and self._has_begun and job is not self._not_asked:
+            self._set_aside = job
+            return False
+        return True
+
     def _launch(self) -> Generator[Ask, None, bool]:
         """Begin with the next job, as it can go; False where there is none."""
         if self._cleared:
             yield from self._refill()
             return True
         job = self._next()
-        if job is None:
+        if job is None or not self._follows(job):
             return False
-        if self._has_begun:
+        if self._has_begun and job is not self._not_asked:
             self._deadline.renew()
         self._has_begun = True
         if self._can_fly(job):
@@ -112,11 +134,23 @@ class Stream:
     def _is_over(self, job: Job) -> bool:
         return id(job) in self._unbegun or self._connection.has_finished(job)
 
-    def _land(self) -> Transaction:
+    def _land(self) -> Transaction | None:
+        """The oldest job's transaction; None where it turned out that it was not asked."""
         job = self._order.popleft()
+        event = self._connection.take_not_asked(job)
+        if event is not None:
+            self._trial.not_asked(job, event)
+            self._set_aside = self._not_asked = job  # nothing was pulled behind it
+            self._chained = None
+            return None
         transaction = self._unbegun.pop(id(job), None) or self._connection.take(job)
+        self._trial.concluded(transaction)
         if self._order:
             self._deadline.renew()
+        if self._chained is job:
+            self._chained = None
+        elif self._chained is not None and _is_odd(transaction):
+            self._trial.blame()
         self._settled.append(transaction)
         return transaction
 
@@ -127,6 +161,10 @@ class Stream:
         connection = self._connection
         wanted = connection.wanted
         assert wanted is not None
+        if self._chained is wanted.job:
+            self._trial.passed()
+        self._chained = None
+        self._trial.is_wanted(wanted.job)
         last_piece = yield from connection.stream(stuffed(wanted.content.chunks()), self._deadline)
         if last_piece is None:
             return
@@ -136,21 +174,22 @@ class Stream:
         if wanted.job not in ask.allowed:
             connection.withhold()
             return
-        if connection.complete(last_piece):
+        if connection.complete(last_piece) and not wanted.job.is_repeat:
             self._chain()
 
     def _chain(self) -> None:
         connection = self._connection
-        while self._may_pull() and connection.session.is_pipelining:
+        while self._may_pull() and connection.session.is_pipelining and self._trial.may_chain():
             job = self._next()
-            if job is None:
+            if job is None or not self._follows(job):
                 return
-            if self._can_fly(job):
-                self._set_aside = job  # a flight begins when what is on its way has landed
+            if self._can_fly(job) or self._trial.goes_alone(job):
+                self._set_aside = job  # it begins when what is on its way has landed
                 return
             self._order.append(job)
             connection.begin(job)
             if not connection.has_finished(job):  # else it was refused here, and the next one may go
+                self._chained = job
                 return
 
     def _seen(self) -> list[Transaction]:
@@ -165,6 +204,7 @@ class Stream:
         return (
             self._connection.options.flight > 1
             and job.may_resend
+            and not self._trial.goes_alone(job)
             and session.is_pipelining
             and session.capabilities.chunking
             and job.content.size <= MAX_FLYING_BYTES
@@ -219,6 +259,11 @@ class Stream:
                     job, FailureKind.WITHHELD, "the permission to hand the message over was not given"
                 )
         return True
+
+
+def _is_odd(transaction: Transaction) -> bool:
+    """Whether the final reply complains about what stood behind the terminator."""
+    return transaction.reply is not None and is_about_conversation(transaction.reply)
 
 
 def _not_begun(job: Job, kind: FailureKind, detail: str) -> Transaction:

@@ -2,7 +2,8 @@
 
 A connection that had been in use and turns out to be gone before a job's terminator was even asked for (idle close,
 `421` waiting in the buffer, a limit of messages per connection, a refused RSET) is replaced once for that job, unseen
-by the caller: the server has nothing of the message, and no attempt is lost.
+by the caller: the server has nothing of the message, and no attempt is lost. So is one on which a chained envelope got
+no answer that counts (see `smtp.chaining`).
 """
 
 import time
@@ -11,6 +12,7 @@ from contextlib import closing
 from functools import partial
 
 from reliable_email.smtp import habits
+from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
@@ -37,7 +39,10 @@ class SMTPTransport:
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """See `SteppedTransport.steps`."""
-        source = _Source(jobs)
+        with closing(Trial(self.options)) as trial:
+            yield from self._steps(_Source(jobs), trial, deadline=deadline)
+
+    def _steps(self, source: "_Source", trial: Trial, *, deadline: Deadline) -> WireSteps:
         settled: list[Transaction] = []
         replaced: set[int] = set()
         login_refused: WireError | None = None
@@ -64,7 +69,7 @@ class SMTPTransport:
                 yield transaction
                 continue
             try:
-                stream = Stream(connection, source, deadline=deadline, settled=settled)
+                stream = Stream(connection, source, deadline=deadline, settled=settled, trial=trial)
                 with closing(stream.steps()) as steps:
                     for step in steps:
                         if not isinstance(step, Transaction):
@@ -80,7 +85,7 @@ class SMTPTransport:
                             continue
                         yield step
                 if stream.left_over is not None:
-                    source.put_back(stream.left_over, is_repeat=False)
+                    source.put_back(stream.left_over, is_repeat=stream.left_over_was_begun)
             finally:
                 pool.release(connection)
 

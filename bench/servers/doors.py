@@ -177,7 +177,7 @@ class Queue:
 def main(door: str) -> None:
     """Send by this door."""
     until = time.monotonic() + float(os.environ["SERVERS_SECONDS"])
-    post = list(letters(int(os.environ["SERVERS_COUNT"]), json.loads(os.environ["SERVERS_FATES"])))
+    post = list(letters(**json.loads(os.environ["SERVERS_LETTERS"])))
     resends = json.loads(os.environ["SERVERS_OPTIONS"]).get("on_unknown") == "resend"
     import django
 

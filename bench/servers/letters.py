@@ -27,16 +27,22 @@ class Letter:
     recipients: tuple[str, ...]
 
 
-def letters(count: int, fates: Sequence[str] = ("",)) -> Iterator[Letter]:
-    """Yield so many; a letter's fate is in front of its sender's address."""
+def letters(count: int, fates: Sequence[str] = ("",), *, has_busy: bool = True) -> Iterator[Letter]:
+    """Yield so many; a letter's fate is in front of its sender's address.
+
+    Args:
+        has_busy: whether the server can refuse recipients for now.
+    """
     for number in range(count):
         # 7 and 20 have no common factor: the shapes come mixed, and fates meet all of them.
         shape = _SHAPES[number * 7 % len(_SHAPES)]
+        if not has_busy:
+            shape = ["taken" if word == "busy" else word for word in shape]
         fate = fates[number * 11 % len(fates)]
         yield Letter(
             message_id=f"{number}@letters.example",
             sender=f"{f'{fate}.' if fate else ''}{number}@example.org",
-            recipients=tuple(f"{word}{number}-{place}@{DOMAIN}" for place, word in enumerate(shape)),
+            recipients=tuple(f"{word}-{number}-{place}@{DOMAIN}" for place, word in enumerate(shape)),
         )
 
 

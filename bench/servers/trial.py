@@ -87,7 +87,7 @@ def run(server_class: type[MailServer], door: str, *, count: int, seconds: float
         finally:
             server.kill()
         verdict = compare(
-            list(letters(count, server.fates)),
+            list(letters(count, server.fates, has_busy=server.has_busy)),
             {(one[0], one[1]): Told(outcome=one[2], was_unknown=one[3], evidence=one[4]) for one in said["told"]},
             books,
         )
@@ -97,14 +97,14 @@ def run(server_class: type[MailServer], door: str, *, count: int, seconds: float
 
 
 def _send(server: MailServer, door: str, site: Path, *, count: int, seconds: float, kills: bool) -> dict[str, Any]:
+    wanted = {"count": count, "fates": list(server.fates), "has_busy": server.has_busy}
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "bench.servers.settings",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
         "SERVERS_FOLDER": str(site),
         "SERVERS_PORT": str(server.port),
         "SERVERS_OPTIONS": json.dumps(dict(server.route_options)),
-        "SERVERS_COUNT": str(count),
-        "SERVERS_FATES": json.dumps(list(server.fates)),
+        "SERVERS_LETTERS": json.dumps(wanted),
         "SERVERS_SECONDS": str(seconds),
     }
     recipients = sum(len(one.recipients) for one in letters(count))

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,11 @@ class Cell:
         self._ids = 700
         for name in ("passwd", "group"):
             shutil.copy(f"/etc/{name}", folder / "upper" / "etc" / name)
+        # Names are looked up in its files alone; a server that asks for its own name waits for nobody.
+        host = socket.gethostname().partition(".")[0]
+        self.write("/etc/hosts", f"127.0.0.1 localhost.localdomain localhost {host}.localdomain {host}\n")
+        self.write("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
+        self.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
 
     def file(self, path: str) -> Path:
         """Return where the cell's absolute path is kept; files of /usr and /etc must not change while it runs."""

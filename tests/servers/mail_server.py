@@ -49,11 +49,13 @@ class MailServer(ABC):
     Attributes:
         name: what `make servers` calls it.
         route_options: OPTIONS that its route needs beside host and port.
+        has_busy: whether it can refuse recipients for now.
         fates: what becomes of some messages, by a word in front of the sender's address; "" is no fate.
     """
 
     name: ClassVar[str]
     route_options: ClassVar[Mapping[str, Any]] = {}
+    has_busy: ClassVar[bool] = True
     fates: ClassVar[Sequence[str]] = ("",)
 
     def __init__(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ from reliable_email.models import (
 )
 from reliable_email.outbox.operate import Act, note, perform
 from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.queries import Filter, message_ids
+from reliable_email.store.queries import Filter, message_ids, stored_spellings
 from reliable_email.values import masked, printable
 
 _ACT = "reliable_email.act_on_outbox"
@@ -151,7 +151,8 @@ class OutboxMessageAdmin(_ReadOnly):
         term = search_term.strip()
         if not term:
             return queryset, False
-        rows = OutboxRecipient._base_manager.using(queryset.db).filter(address=address_key(term)).order_by("-pk")
+        rows = OutboxRecipient._base_manager.using(queryset.db).filter(address__in=stored_spellings(term))
+        rows = rows.order_by("-pk")
         ids = [*message_ids(term, queryset.db), *rows.values_list("message_id", flat=True)[:_FOUND]]
         return queryset.filter(pk__in=ids), False
 
@@ -235,11 +236,11 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_address(self) -> str:
         """The address that is stored."""
-        address = str(self.cleaned_data["address"]).strip().lower()
+        address = str(self.cleaned_data["address"]).strip()
         local, _, domain = address.rpartition("@")
         if not local or not domain or any(character.isspace() for character in address):
             raise forms.ValidationError("That is no address: write it as name@example.com.")
-        return address
+        return address_key(address)
 
 
 @admin.register(Suppression)

@@ -230,7 +230,7 @@ class TestInvalidMessages:
         [
             {"to": ["a@example.net>\r\nRCPT TO:<evil@example.net"]},
             {"to": ["b@example.net> NOTIFY=NEVER"]},
-            {"to": ["no-at-sign"]},
+            {"to": ["no at sign"]},
             {"subject": "a\nBcc: evil@example.net"},
             {"subject": "a\x0bb"},
             {"headers": {"X-A": "1\r\nX-B: 2"}},

@@ -35,10 +35,10 @@ def test_wheel_holds_every_file_of_the_package_and_no_other(wheel: zipfile.ZipFi
     assert "reliable_email/py.typed" in packed
 
 
-def test_wheel_carries_licence_and_requires_django_alone(wheel: zipfile.ZipFile) -> None:
-    """Everything but Django is asked for by an extra."""
+def test_wheel_carries_licence_and_requires_django_and_idna_alone(wheel: zipfile.ZipFile) -> None:
+    """Everything else is asked for by an extra."""
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     message = email.message_from_bytes(wheel.read(metadata))
     core = [need for need in message.get_all("Requires-Dist", []) if "extra ==" not in need]
-    assert [need.partition(">")[0].lower() for need in core] == ["django"]
+    assert [need.partition(">")[0].lower() for need in core] == ["django", "idna"]
     assert any(name.endswith("LICENSE") for name in wheel.namelist())

@@ -169,7 +169,8 @@ def _prepare(message: EmailMessage, on_unknown: OnUnknown | None) -> _Entry:
             )
     before = _settled_before(known, resend=(options.on_unknown or on_unknown) is OnUnknown.RESEND)
     if before:
-        left = tuple(one for one in submission.recipients if address_key(one) not in before)
+        settled = set(map(address_key, before))
+        left = tuple(one for one in submission.recipients if address_key(one) not in settled)
         submission = replace(submission, recipients=left)
     return _Entry(message, submission, letter, before)
 

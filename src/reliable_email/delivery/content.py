@@ -25,7 +25,7 @@ from reliable_email import conf
 from reliable_email.delivery.serializer import serialized
 from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.smtp.content import BytesContent
-from reliable_email.smtp.paths import deduplicate, forward_path, reverse_path
+from reliable_email.smtp.paths import deduplicate, domain_identity, forward_path, reverse_path, with_ascii_domain
 
 # What could end a header line for some reader, and what no header may hold (RFC 5322 §2.2). Django 5.2 looks for CR
 # and LF alone. A tab is white space.
@@ -35,7 +35,11 @@ _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _NAMED = re.compile(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
 # Django allows a mailbox of the machine; RFC 6532 allows more than ASCII. Python's text has that stray bracket.
-_ALLOWED_DEFECTS = frozenset({"addr-spec local part with no domain", "local-part contains non-ASCII characters)"})
+_NO_DOMAIN = "addr-spec local part with no domain"
+_ALLOWED_DEFECTS = frozenset({_NO_DOMAIN, "local-part contains non-ASCII characters)"})
+_ADDRESS_HEADERS = frozenset(
+    ("from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender")
+)
 _BLIND_COPY = re.compile(rb"^(?:Resent-)?Bcc:.*\r?\n(?:[ \t].*\r?\n)*", re.IGNORECASE | re.MULTILINE)
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _message_ids = count()
@@ -112,9 +116,11 @@ def _mailboxes(text: str) -> list[str]:
         raise ValueError(f"not an e-mail address: {text!r}") from error
     defects = [one for one in parsed.all_defects if not isinstance(one, ObsoleteHeaderDefect)]
     unexpected = {str(one) for one in defects} - _ALLOWED_DEFECTS
-    if unexpected or len(parsed.mailboxes) != len(parsed.all_mailboxes):
+    # A bare name is no valid mailbox for Python, and one of the machine for SMTP (RFC 5321 §4.5.1).
+    is_readable = len(parsed.mailboxes) == len(parsed.all_mailboxes) or _NO_DOMAIN in map(str, defects)
+    if unexpected or not is_readable:
         raise ValueError(f"not an e-mail address: {text!r} ({'; '.join(sorted(unexpected)) or 'it cannot be read'})")
-    return [str(mailbox.addr_spec) for mailbox in parsed.mailboxes]
+    return [str(mailbox.addr_spec) for mailbox in parsed.all_mailboxes]
 
 
 def _first_domain(address: object) -> str:
@@ -125,7 +131,7 @@ def _first_domain(address: object) -> str:
         found = _addr_spec(text)
     except ValueError:
         found = next(iter(_mailboxes(text)), "")
-    return found.rpartition("@")[2].lower()
+    return domain_identity(found.rpartition("@")[2]) if "@" in found else ""
 
 
 def _check(message: EmailMessage) -> None:
@@ -190,10 +196,29 @@ def _prepared(message: EmailMessage, message_id: str) -> EmailMessage:
     prepared.extra_headers = {
         name: str(value) if isinstance(value, int | float) else value for name, value in message.extra_headers.items()
     }
+    for name, value in prepared.extra_headers.items():
+        if str(name).lower() in _ADDRESS_HEADERS:
+            prepared.extra_headers[name] = _with_ascii_domains(str(value))
     if not any(name.lower() == "message-id" for name in prepared.extra_headers):
         prepared.extra_headers["Message-ID"] = message_id
+    prepared.from_email = _with_ascii_domains(str(message.from_email))
+    for field in ("to", "cc", "reply_to"):
+        setattr(prepared, field, [_with_ascii_domains(str(one)) for one in getattr(message, field)])
     prepared.attachments = [copy.deepcopy(one) if _holds_mime(one) else one for one in message.attachments]
     return prepared
+
+
+def _with_ascii_domains(text: str) -> str:
+    """Addresses of a header as they go on the wire. Django would write them by IDNA 2003, where ß is ss."""
+    if text.isascii() or _NAMED.fullmatch(text):
+        return text
+    try:
+        named = _mailboxes(text) if any(char in text for char in "<(,;") else [text.strip()]
+    except ValueError:
+        return text  # what that may mean is Django's question
+    for address in named:
+        text = with_ascii_domain(text, address)
+    return text
 
 
 def _holds_mime(attachment: object) -> bool:

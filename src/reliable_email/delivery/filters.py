@@ -13,6 +13,7 @@ from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import address_key
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.paths import domain_identity
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Transport, Verdict
 
@@ -25,9 +26,9 @@ def suppressed(addresses: Sequence[str]) -> Collection[str]:
 
 def is_allowed(address: str, only_to: Collection[str]) -> bool:
     """Whether an allow-list of addresses and domains names the address; local parts are compared without case."""
-    key = address_key(address).lower()
+    key = address_key(address)
     domain = key.rpartition("@")[2]
-    return any(key == entry.lower() if "@" in entry else domain == entry.lower() for entry in only_to)
+    return any(key == address_key(entry) if "@" in entry else domain == domain_identity(entry) for entry in only_to)
 
 
 def restricted(transport: Transport, *, only_to: Collection[str], redirect_to: str | None = None) -> Transport:

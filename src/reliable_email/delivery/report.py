@@ -1,6 +1,5 @@
 """What became of a message, for every recipient: the value that callers find at `message.delivery`."""
 
-import re
 import weakref
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.words import Outcome
+from reliable_email.smtp.paths import identity
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
@@ -24,8 +24,6 @@ __all__ = [
     "bare_address",
     "report_of",
 ]
-
-_PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,28 +73,38 @@ class Attempt:
 
 
 def address_key(address: str) -> str:
-    """An address in the spelling under which reports are keyed: the addr-spec, its domain in lower case."""
-    local, at, domain = bare_address(address).rpartition("@")
-    return f"{local}{at}{domain.lower()}"
+    """What is the same for every spelling of an address, also with a display name; see `smtp.paths.identity`."""
+    return identity(bare_address(address))
 
 
 def bare_address(address: str) -> str:
     """The addr-spec of an address that may carry a display name."""
-    if _PLAIN.fullmatch(address):
-        return address  # nearly all are; parsing one costs more than all the rest of a report
+    if "<" not in address and "(" not in address:
+        return address.strip()  # nearly all are; parsing one costs more than all the rest of a report
     return parseaddr(address)[1] or address.strip()
 
 
-class Recipients(Mapping[str, RecipientOutcome]):
-    """Outcomes by address; found by any spelling that `message.recipients()` has."""
+def _shown(address: str) -> str:
+    """An address as reports name it: the addr-spec as the caller wrote it, its domain in lower case."""
+    bare = bare_address(address)
+    local, at, domain = bare.rpartition("@")
+    return f"{local}@{domain.lower()}" if at else bare
 
-    __slots__ = ("_outcomes",)
+
+class Recipients(Mapping[str, RecipientOutcome]):
+    """Outcomes by address; found by any spelling of it."""
+
+    __slots__ = ("_outcomes", "_shown")
 
     def __init__(self, outcomes: Mapping[str, RecipientOutcome]) -> None:
-        self._outcomes = {address_key(address): outcome for address, outcome in outcomes.items()}
+        self._shown: dict[str, str] = {}  # by identity
+        self._outcomes: dict[str, RecipientOutcome] = {}
+        for address, outcome in outcomes.items():
+            self._outcomes[self._shown.setdefault(address_key(address), _shown(address))] = outcome
 
     def __getitem__(self, address: str) -> RecipientOutcome:
-        return self._outcomes[address_key(address)]
+        found = self._outcomes.get(address)
+        return found if found is not None else self._outcomes[self._shown[address_key(address)]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._outcomes)

@@ -14,7 +14,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from reliable_email import signals
 from reliable_email.delivery.logged import log_fields
-from reliable_email.delivery.report import address_key
 from reliable_email.delivery.submission import OnUnknown, Priority, Submission
 from reliable_email.delivery.tracing import tracing_enqueue
 from reliable_email.outbox import wake
@@ -23,6 +22,7 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.foreign_fields import foreign_fields
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.side_door import outside_of_transactions
+from reliable_email.smtp.paths import forward_path
 from reliable_email.store import copying
 from reliable_email.store.clock import now_sql
 from reliable_email.store.inserts import Raw, Value, insert, insert_sql
@@ -127,8 +127,10 @@ def enqueue(
 
 def _draft(submission: Submission, options: QueueOptions) -> _Draft:
     for address in submission.recipients:
-        if len(address) > 320:
+        if len(forward_path(address)[0]) > 320:
             raise ValueError(f"an address is longer than 320 characters: {address[:40]}…")
+    if len(submission.sender) > 320:
+        raise ValueError(f"the sender's address is longer than 320 characters: {submission.sender[:40]}…")
     if not submission.recipients:
         raise ValueError("the message has no recipients")
     key = submission.options.idempotency_key
@@ -260,7 +262,7 @@ def _recipient_rows(
     rank = PriorityRank.of(submission.options.priority or options.priority).value
     for position, address in enumerate(submission.recipients):
         yield [
-            message_id, position, address_key(address), options.mailer, options.environment, Raw(str(rank)), due_at,
+            message_id, position, forward_path(address)[0], options.mailer, options.environment, Raw(str(rank)), due_at,
             gives_up_at, *_FRESH,
         ]  # fmt: skip
 

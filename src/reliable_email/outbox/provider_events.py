@@ -14,6 +14,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 
+from reliable_email.delivery.report import address_key
 from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.store.attempts import Attempt
@@ -54,7 +55,7 @@ class Report:
     def digest(self) -> str:
         """The same for the same event, however often it is delivered; one event may be about several recipients."""
         told = self.event_id or f"{self.at} {self.detail} {' '.join(self.names)}"
-        parts = (self.source, self.kind.value, self.recipient.lower(), told)
+        parts = (self.source, self.kind.value, address_key(self.recipient), told)
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -140,7 +141,10 @@ def _find(report: Report, using: str) -> tuple[int, OutboxRecipient | None] | No
         ids = {pk for name in spelled for pk in message_ids(name, using)}
     if not ids:
         return None
-    rows = OutboxRecipient._base_manager.using(using).filter(message__in=ids, address__iexact=report.recipient)
+    # Rows hold paths, whose domains are as they go on the wire; an index finds the message's own.
+    rows = OutboxRecipient._base_manager.using(using).filter(
+        message__in=ids, address__iexact=address_key(report.recipient)
+    )
     found = list(rows.order_by("-id")[:2])
     # A Message-ID that the caller has set twice names two messages: then it is noted, and nothing is concluded.
     if len(found) == 1 and report.is_certain:

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connections, router, transaction
 
 from reliable_email.outbox.tables import Tables
+from reliable_email.smtp.paths import identity, older_spellings
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
@@ -18,18 +19,22 @@ from reliable_email.store.shared import Suppression
 logger = logging.getLogger("reliable_email.outbox")
 
 _AWAY_SECONDS = 10.0
+# Lists that were written before addresses had one identity may hold letters beyond ASCII, quotes, or the root's dot.
+_MAY_BE_NO_IDENTITY = r"[^ -~]|^\"|[.]$"
 _away_until = float("-inf")
 
 
 def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
-    """Those of the addresses, in lower case, that are on the list now."""
+    """Those of the addresses, in lower case, that are on the list now, in whatever spelling."""
     tables = Tables(using)
-    among, parameters = tables.among("address", {address.lower() for address in addresses})
+    spelled = {address: older_spellings(address) for address in addresses}
+    among, parameters = tables.among("address", {one for spellings in spelled.values() for one in spellings})
     sql = (
         f"SELECT address FROM {tables.suppression} "  # noqa: S608 - names and clock
         f"WHERE {among} AND (expires_at IS NULL OR expires_at > {tables.now()})"
     )
-    return {address for (address,) in tables.rows("suppressed", sql, parameters)}
+    found = {identity(address) for (address,) in tables.rows("suppressed", sql, parameters)}
+    return {address.lower() for address in addresses if identity(address) in found}
 
 
 def suppress(
@@ -46,7 +51,7 @@ def suppress(
     Returns how many lines are new or changed.
 
     Args:
-        addresses: plain addresses; compared without case.
+        addresses: plain addresses; every spelling of one is the same.
         reason: for people, such as "complained".
         source: who says so, such as "by hand" or "SendGrid".
         lifetime: for how long; None for ever.
@@ -74,7 +79,12 @@ def suppress_all(entries: Iterable[SuppressedAddress], *, using: str) -> int:
 
 def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: bool) -> int:
     now = database_now(using)
-    wanted = {one.address.strip().lower(): one for one in entries}
+    wanted: dict[str, SuppressedAddress] = {}
+    for one in entries:
+        key = identity(one.address)
+        if key not in wanted or _lasts_longer(one.until, wanted[key].until):
+            wanted[key] = one
+    unify_suppressions(using, among=wanted)
     if not may_shorten:
         known = Suppression._base_manager.using(using).filter(address__in=wanted)
         for address, expires_at in known.values_list("address", "expires_at"):
@@ -103,15 +113,50 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
     return len(rows)
 
 
+def _lasts_longer(one: datetime | None, other: datetime | None) -> bool:
+    return other is not None and (one is None or one > other)
+
+
+def unify_suppressions(using: str, *, among: Iterable[str] | None = None) -> int:
+    """Write what was stored in other spellings as identities; of those that become one, the longest stays.
+
+    Returns how many lines were changed.
+
+    Args:
+        among: only the older spellings of these identities; None for the whole list.
+    """
+    rows = Suppression._base_manager.using(using)
+    if among is None:
+        odd = rows.filter(address__regex=_MAY_BE_NO_IDENTITY)
+    else:
+        spellings = {spelling for address in among for spelling in older_spellings(address) - {address}}
+        odd = rows.filter(address__in=spellings) if spellings else rows.none()
+    count = 0
+    for row in list(odd):
+        key = identity(row.address)
+        if key == row.address:
+            continue
+        with transaction.atomic(using, savepoint=False):
+            same = rows.filter(address=key).exclude(pk=row.pk).first()
+            if same is None:
+                count += rows.filter(pk=row.pk).update(address=key)
+                continue
+            if _lasts_longer(row.expires_at, same.expires_at):
+                rows.filter(pk=same.pk).update(expires_at=row.expires_at, reason=row.reason, source=row.source)
+            count += rows.filter(pk=row.pk).delete()[0]
+    return count
+
+
 def prune_suppressions(using: str) -> int:
     """Forget what has expired; how many that were."""
+    unify_suppressions(using)
     rows = Suppression._base_manager.using(using).filter(expires_at__lt=DatabaseNow())
     return rows.delete()[0]
 
 
 def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
     """Send to these addresses again. Returns how many were on the list."""
-    wanted = {address.strip().lower() for address in addresses}
+    wanted = {spelling for address in addresses for spelling in older_spellings(address)}
     rows = Suppression._base_manager.using(using or router.db_for_write(Suppression))
     return rows.filter(address__in=wanted).delete()[0]
 

@@ -11,6 +11,8 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Count, Min, Q, QuerySet
 
+from reliable_email.delivery.report import address_key, bare_address
+from reliable_email.smtp.paths import InvalidPath, domain_identity, forward_path, older_spellings
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.events import ProviderEvent
@@ -120,7 +122,7 @@ class Filter:
         recipient_ids: single rows.
         up_to: rows with this id or a lower one: none that came later.
         states, causes, routes, mailers, environments: any of these.
-        recipient: an address in any case, or a domain with its @.
+        recipient: an address in any spelling, or a domain with its @.
         older_than, newer_than: by the time of queueing.
     """
 
@@ -142,6 +144,16 @@ class Filter:
         return self == Filter()
 
 
+def stored_spellings(address: str) -> set[str]:
+    """How rows may hold this address: its path, in these capitals and in small letters, and as it was stored once."""
+    bare = bare_address(address)
+    try:
+        path, _ = forward_path(bare)
+    except InvalidPath:
+        path = bare
+    return {path, *older_spellings(bare)}
+
+
 def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxRecipient]":
     """The rows that a filter means, for layers that may touch the models."""
     rows = OutboxRecipient._base_manager.using(outbox_database(using))
@@ -159,9 +171,11 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     if chosen.up_to is not None:
         rows = rows.filter(pk__lte=chosen.up_to)
     if chosen.recipient.startswith("@"):
-        rows = rows.filter(address__iendswith=chosen.recipient)
+        domain = f"@{domain_identity(chosen.recipient[1:])}"
+        rows = rows.filter(Q(address__iendswith=chosen.recipient) | Q(address__iendswith=domain))
     elif chosen.recipient:
-        rows = rows.filter(address__iexact=chosen.recipient)
+        spelled = stored_spellings(chosen.recipient)
+        rows = rows.filter(Q(address__iexact=address_key(chosen.recipient)) | Q(address__in=spelled))
     if chosen.older_than is not None:
         rows = rows.filter(message__created_at__lt=chosen.older_than)
     if chosen.newer_than is not None:

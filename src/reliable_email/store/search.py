@@ -12,10 +12,10 @@ from enum import StrEnum
 
 from django.db.models import Max, QuerySet
 
-from reliable_email.delivery.report import address_key
+from reliable_email.delivery.report import address_key, bare_address
 from reliable_email.store.inserts import batched
 from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
-from reliable_email.store.queries import Filter, message_ids, outbox_database, recipients, reply_words
+from reliable_email.store.queries import Filter, message_ids, outbox_database, recipients, reply_words, stored_spellings
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
 
@@ -180,8 +180,7 @@ def _understood(wanted: Search, alias: str) -> tuple[Field, Filter, str]:
             name = text if text.startswith("<") else f"<{text}>"
             return field, replace(chosen, ids=tuple(message_ids(name[:MESSAGE_ID_LENGTH], alias)) or (0,)), ""
         case Field.RECIPIENT:
-            address = text if text.startswith("@") else address_key(text)
-            return field, replace(chosen, recipient=address), ""
+            return field, replace(chosen, recipient=text if text.startswith("@") else bare_address(text)), ""
         case _:
             return Field.SUBJECT, chosen, text
 
@@ -202,9 +201,12 @@ def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[Out
     is_address = bool(chosen.recipient) and not chosen.recipient.startswith("@")
     rows = recipients(replace(chosen, recipient="") if is_address else chosen, alias)
     if is_address:
-        spellings = {chosen.recipient, chosen.recipient.lower()}
-        # One is a range of the index; two, where the local part has capitals, are two short ones.
-        rows = rows.filter(address__in=spellings) if len(spellings) > 1 else rows.filter(address=chosen.recipient)
+        # Each is a short range of the index, and most addresses have one.
+        exact = rows.filter(address__in=stored_spellings(chosen.recipient))
+        if exact.exists():
+            rows = exact
+        else:  # in other capitals, which no index knows
+            rows, is_address = rows.filter(address__iexact=address_key(chosen.recipient)), False
     if _states_at_rest(chosen):
         rows = rows.filter(lease_until=None)  # the index (state, lease_until, id) is then in order of id
     has_loose_end = bool(
@@ -213,7 +215,7 @@ def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[Out
         or chosen.mailers
         or chosen.environments
         or len(chosen.states) > 1
-        or chosen.recipient.startswith("@")
+        or (chosen.recipient and not is_address)
         or subject
     )
     return rows, has_loose_end and not chosen.ids and not is_address

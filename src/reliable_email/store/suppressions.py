@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Q
+
+from reliable_email.smtp.paths import domain_identity, older_spellings
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.shared import Suppression
 
@@ -34,9 +37,9 @@ def suppressions(using: str | None = None, *, text: str = "", before: int | None
     rows = Suppression._base_manager.using(outbox_database(using)).order_by("-id")
     wanted = text.strip().lower()
     if wanted.startswith("@"):
-        rows = rows.filter(address__endswith=wanted)
+        rows = rows.filter(Q(address__endswith=wanted) | Q(address__endswith=f"@{domain_identity(wanted[1:])}"))
     elif wanted:
-        rows = rows.filter(address__startswith=wanted)
+        rows = rows.filter(Q(address__startswith=wanted) | Q(address__in=older_spellings(text)))
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = [

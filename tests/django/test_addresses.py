@@ -1,0 +1,81 @@
+"""Addresses at the door that sends at once: one identity, names of the machine, domains as DNS has them."""
+
+import pytest
+from django.core.mail import EmailMessage
+
+from reliable_email.classification import Cause
+from reliable_email.delivery.report import Outcome
+from reliable_email.exceptions import DeliveryError
+from reliable_email.outbox.suppressed import suppress
+from reliable_email.testing import delivery_of
+from reliable_email.testing.script import Script
+from reliable_email.testing.server import ScriptedServer
+from tests.django.post import A, backend_for, message, received
+
+SPELLINGS = [
+    "victim@ｅxample.net",
+    "victim@exam\u00adple.net",
+    "victim@e\u200dxample.net",
+    '"victim"@example.net',
+    "VICTIM@EXAMPLE.NET",
+    "Vic <victim@example.net>",
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("spelled", SPELLINGS)
+def test_no_spelling_passes_the_suppression_list(server: ScriptedServer, spelled: str) -> None:
+    """Django's own field takes each of them for an address."""
+    suppress(["victim@example.net"], source="by hand")
+    one = message(spelled)
+    with pytest.raises(DeliveryError):
+        backend_for(server).send_messages([one])
+    assert server.messages == []
+    found = delivery_of(one).recipients["victim@example.net"]
+    assert (found.outcome, found.cause) == (Outcome.REJECTED, Cause.SUPPRESSED)
+
+
+def test_of_two_spellings_the_first_goes_out_and_both_find_the_outcome(server: ScriptedServer) -> None:
+    """One copy, by one path."""
+    one = message("Victim@Bücher.example", '"victim"@xn--bcher-kva.example', *SPELLINGS[:2])
+    assert backend_for(server).send_messages([one]) == 1
+    assert received(server) == [("Victim@xn--bcher-kva.example", "victim@example.net")]
+    report = delivery_of(one)
+    assert list(report.recipients) == ["Victim@bücher.example", "victim@ｅxample.net"]
+    assert len({report.recipients[spelled] for spelled in one.recipients()[:2]}) == 1
+    assert report.recipients["VICTIM@xn--bcher-kva.example"].outcome is Outcome.ACCEPTED
+    assert "nobody@example.net" not in report.recipients
+
+
+@pytest.mark.parametrize(
+    ("spelled", "path"),
+    [
+        ("u@faß.test", "u@xn--fa-hia.test"),
+        ("Max Groß <u@faß.test>", "u@xn--fa-hia.test"),
+        ('"Groß, Max" <u@FAß.test>', "u@xn--fa-hia.test"),
+        ("u@under_score.test", "u@under_score.test"),
+        ("u@-a--b-.test", "u@-a--b-.test"),
+        ("postmaster", "postmaster"),
+        ("Boss <root>", "root"),
+        (f"{'token-' * 30}@example.net", f"{'token-' * 30}@example.net"),
+    ],
+)
+def test_envelope_and_headers_name_the_same_mailbox(server: ScriptedServer, spelled: str, path: str) -> None:
+    """As sender, as recipient and as the address for answers, however Django itself would write the domain."""
+    one = EmailMessage("Hello", "Text.", spelled, [spelled], cc=[A], reply_to=[spelled], headers={"Sender": spelled})
+    assert backend_for(server).send_messages([one]) == 1
+    (got,) = server.messages
+    assert (got.sender, got.recipients) == (path, (path, A))
+    for header in ("From", "To", "Reply-To", "Sender"):
+        assert path in "".join((got.header(header) or "").split()), header
+    assert one.from_email == spelled
+    assert delivery_of(one).recipients[spelled].outcome is Outcome.ACCEPTED
+
+
+def test_a_refusal_is_told_under_the_callers_spelling(server: ScriptedServer) -> None:
+    """Whatever the server called it."""
+    server.behave(Script(rcpt={"u@xn--fa-hia.test": "550 5.1.1 no such user"}))
+    one = message("u@faß.test", A)
+    assert backend_for(server).send_messages([one]) == 1
+    assert delivery_of(one).rejected == ["u@faß.test"]
+    assert delivery_of(one).recipients["U@xn--fa-hia.test"].cause is Cause.MAILBOX_UNKNOWN

@@ -80,6 +80,31 @@ def setting(name: str, default: Any = None) -> Any:
     return getattr(_lazy._wrapped, name) if is_set(name) else default
 
 
+def settings_of(backend: str) -> dict[str, Any]:
+    """The project's settings from which somebody else's backend may read its credentials, by their names.
+
+    Those are named after the package or the service: ANYMAIL and MAILGUN_API_KEY for "anymail.backends.mailgun.…".
+    """
+    stems = {part.upper() for part in backend.split(".") if part.lower() not in _COMMON_PARTS}
+    if any("SES" in stem.split("_") for stem in stems):
+        stems.add("AWS")
+    found = {}
+    for name in dir(_lazy._wrapped):
+        if name.isupper() and any(name.startswith(stem) or _is_stem(name, stem) for stem in stems) and is_set(name):
+            found[name] = getattr(_lazy._wrapped, name)
+    return found
+
+
+_COMMON_PARTS = frozenset({"backend", "backends", "core", "django", "mail"})
+_SHORTEST_STEM = 5
+
+
+def _is_stem(name: str, stem: str) -> bool:
+    """Whether a setting's first word is what a name begins with: POSTMARK of "postmarker"."""
+    first = name.partition("_")[0]
+    return len(first) >= _SHORTEST_STEM and first != "DJANGO" and stem.startswith(first)
+
+
 def is_debug() -> bool:
     """Whether this is a development site."""
     return bool(settings.DEBUG)

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
+from reliable_email import conf
 from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.doors import FailoverOptions, failover_options
-from reliable_email.backends.fingerprint import keyed
+from reliable_email.backends.fingerprint import described, keyed
 from reliable_email.backends.routes import MailerKind, delivering_alias, mailer, routes_of
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.foreign import ForeignTransport
@@ -112,7 +113,7 @@ def make_route(alias: str, *, final_reply_timeout: float | None = None) -> Route
         alias=alias,
         transport=ForeignTransport(lambda: mailers[alias], alias=alias),
         provider=provider_of(entry.backend),
-        fingerprint=keyed(f"{alias}\0{entry.backend}"),
+        fingerprint=keyed(f"{alias}\0{entry.backend}\0{described([entry.options, conf.settings_of(entry.backend)])}"),
         max_attempts=1,
         delivers=entry.kind not in _SHOW_ONLY,
         is_foreign=True,

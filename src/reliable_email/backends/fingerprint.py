@@ -1,9 +1,14 @@
 """A route's fingerprint: it changes with its configuration and tells nothing of the secrets in it."""
 
 import secrets
+from collections.abc import Mapping, Set
+from dataclasses import fields, is_dataclass
+from functools import partial
+from os import PathLike
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
+from django.utils.functional import LazyObject, Promise
 
 # Where there is no SECRET_KEY there is no shared state either; what only this process knows needs its own key alone.
 _own_key = secrets.token_bytes(32)
@@ -16,3 +21,31 @@ def keyed(told: str) -> str:
     except ImproperlyConfigured:
         made = salted_hmac("reliable_email.route", told, secret=_own_key, algorithm="sha256")
     return made.hexdigest()[:32]
+
+
+def described(value: object) -> str:
+    """The same words for the same configuration in every process, secrets included: for `keyed` alone.
+
+    An object says its class and, of a dataclass, what it was made with. Its address in memory, and what it has learned
+    since, would differ from one process to the next.
+    """
+    match value:
+        case Promise() | LazyObject():
+            return repr(str(value))
+        case None | bool() | int() | float() | complex() | str() | bytes():
+            return repr(value)
+        case PathLike():
+            return repr(str(value))
+        case Mapping():
+            return f"{{{', '.join(sorted(f'{described(name)}: {described(one)}' for name, one in value.items()))}}}"
+        case Set():
+            return f"{{{', '.join(sorted(map(described, value)))}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(described, value))}]"
+        case partial():
+            return f"{described(value.func)}({described(value.args)}, {described(value.keywords)})"
+    of = value if hasattr(value, "__qualname__") else type(value)
+    name = f"{getattr(of, '__module__', '')}.{getattr(of, '__qualname__', '')}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return f"{name}({described({one.name: getattr(value, one.name, None) for one in fields(value) if one.init})})"
+    return name

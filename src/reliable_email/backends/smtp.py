@@ -9,7 +9,7 @@ from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 
 from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
-from reliable_email.backends.fingerprint import keyed
+from reliable_email.backends.fingerprint import described, keyed
 from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.classification import classify
 from reliable_email.delivery.filters import restricted
@@ -142,7 +142,9 @@ def fingerprint(options: ConnectionOptions) -> str:
     """Changes with whatever could make a failed login or connection work; tells nothing of the secrets."""
     credentials = options.credentials
     login = (
-        "" if credentials is None else f"{credentials.username}\0{credentials.password}\0{credentials.token_provider!r}"
+        ""
+        if credentials is None
+        else f"{credentials.username}\0{credentials.password}\0{described(credentials.token_provider)}"
     )
     told = f"{options.host}\0{options.port}\0{options.tls.mode}\0{login}"
     return keyed(told)

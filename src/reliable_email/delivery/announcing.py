@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from reliable_email import signals
-from reliable_email.delivery.breaker import BreakerState, Phase
+from reliable_email.delivery.breaker import LONGEST_SECONDS, BreakerState, Phase
 
 
 def announce(alias: str, before: BreakerState, after: BreakerState, *, sender: type) -> None:
@@ -29,4 +29,5 @@ def announce(alias: str, before: BreakerState, after: BreakerState, *, sender: t
 def _until(state: BreakerState) -> datetime | None:
     if state.needs_person or state.phase is Phase.PAUSED:
         return None
-    return datetime.fromtimestamp(max(state.until, time.time()), tz=UTC)
+    now = time.time()
+    return datetime.fromtimestamp(min(max(state.until, now), now + LONGEST_SECONDS), tz=UTC)

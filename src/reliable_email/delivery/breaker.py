@@ -2,8 +2,12 @@
 
 closed --three failures in a row, or one that needs no second--> open --its time is over--> half-open (one probe)
 half-open --success--> closed        half-open --failure--> open, for longer         paused: by an operator, alone
+
+Openings are numbered, so that one outage is one opening: a transaction that began before the last one says nothing
+about the route as it is now, however many of them fail and however late they do.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -12,11 +16,15 @@ from typing import Final
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.policy import Effect
+from reliable_email.smtp.stages import Stage
 
 FAILURES_TO_OPEN: Final = 3
 FIRST_OPEN_SECONDS: Final = 15.0
 MAX_OPEN_SECONDS: Final = 900.0
+WAITED_FOR_SECONDS: Final = 60.0  # the longest pause between two probes while mail waits for the route
 PERSON_PROBE_SECONDS: Final = 900.0  # what a person has to mend is probed now and then all the same
+LOGIN_PROBE_SECONDS: Final = 3600.0  # providers lock accounts out whose login fails too often
+LONGEST_SECONDS: Final = 7 * 86400.0  # whatever a reply says
 BLOCKED_SECONDS: Final = 7200.0
 EXHAUSTED_SECONDS: Final = 3600.0  # the provider named no time: look again every hour
 SENDER_SECONDS: Final = 3600.0
@@ -26,18 +34,24 @@ MAX_SLOW_SECONDS: Final = 60.0
 LOGIN_SECONDS: Final = 60.0  # "too many logins" passes in minutes, not in seconds
 MAX_LOGIN_SECONDS: Final = 900.0
 PROBE_SECONDS: Final = 60.0  # how long one process may hold the only probe
+_CLOCK_SECONDS: Final = 60.0  # how far the clocks of two processes may be apart
 STANDBY_DOUBT_SECONDS: Final = 60.0  # how soon a standby route is looked at again that failed once
-# What a login without a message can refute; the other reasons only a message can.
-_SEEN_BY_LOGIN: Final = frozenset(
+_BEFORE_ENVELOPE: Final = frozenset(
+    {Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
+)
+# What went wrong with the connection shows in the next one, at whatever stage it was noticed.
+_OF_CONNECTIONS: Final = frozenset(
+    {Cause.CONNECT_FAILED, Cause.TIMEOUT, Cause.DISCONNECTED, Cause.PROTOCOL_ERROR, Cause.OUTCOME_UNKNOWN}
+)
+# What only a message can refute, where nobody knows at which stage it was said.
+_OF_MESSAGES: Final = frozenset(
     {
-        Cause.AUTH_FAILED,
-        Cause.AUTH_THROTTLED,
-        Cause.TLS_FAILED,
-        Cause.HOST_NOT_FOUND,
-        Cause.CONNECT_FAILED,
-        Cause.TIMEOUT,
-        Cause.DISCONNECTED,
-        Cause.PROTOCOL_ERROR,
+        Cause.QUOTA_EXCEEDED,
+        Cause.REPUTATION_BLOCKED,
+        Cause.RELAY_DENIED,
+        Cause.TLS_REQUIRED,
+        Cause.SYSTEM_PERMANENT,
+        Cause.UNCLASSIFIED,
     }
 )
 
@@ -56,10 +70,15 @@ class BreakerState:
     """One route's. Instants are seconds of the wall clock, since several processes share it.
 
     Attributes:
+        number: how often it has opened so far.
         failures: in a row.
-        openings: in a row; each doubles the time.
+        failed_probes: since it opened; each doubles the time.
         reason, evidence: why it is open, and in whose words.
+        failed_at: when the failure was told that set `until`.
         until: when it may be probed.
+        asked_until: until when the server's own words keep probes away.
+        is_trouble: whether it opened for trouble that passes by itself, so that waiting mail may hurry the probe.
+        is_seen_by_login: whether a login without a message can show that the reason is gone.
         probe_until: while somebody probes.
         needs_person: whether only a change of the configuration helps.
         paused_by: who paused it, and why.
@@ -72,12 +91,17 @@ class BreakerState:
     """
 
     phase: Phase = Phase.CLOSED
+    number: int = 0
     failures: int = 0
-    openings: int = 0
+    failed_probes: int = 0
     reason: Cause | None = None
     evidence: str = ""
     opened_at: float = 0.0
+    failed_at: float = 0.0
     until: float = 0.0
+    asked_until: float = 0.0
+    is_trouble: bool = False
+    is_seen_by_login: bool = False
     probe_until: float = 0.0
     needs_person: bool = False
     paused_by: str = ""
@@ -102,17 +126,19 @@ class Permission(StrEnum):
 
 def permission(state: BreakerState, *, now: float, sender_domain: str = "") -> Permission:
     """Whether a message from this domain may go by the route."""
-    if state.closed_senders.get(sender_domain, 0.0) > now:
+    if _is_ahead(state.closed_senders.get(sender_domain, 0.0), now):
         return Permission.NO
     match state.phase:
         case Phase.CLOSED:
-            return Permission.NO if state.slow_until > now else Permission.YES
+            return Permission.NO if _is_ahead(state.slow_until, now) else Permission.YES
         case Phase.PAUSED:
             return Permission.NO
         case Phase.OPEN:
-            return Permission.PROBE if now >= state.until else Permission.NO
+            return Permission.NO if _is_ahead(state.until, now) else Permission.PROBE
         case Phase.HALF_OPEN:
-            return Permission.PROBE if now >= state.probe_until else Permission.NO
+            return (
+                Permission.NO if _is_ahead(state.probe_until, now, longest=PERSON_PROBE_SECONDS) else Permission.PROBE
+            )
 
 
 def with_configuration(state: BreakerState, fingerprint: str) -> BreakerState:
@@ -121,12 +147,14 @@ def with_configuration(state: BreakerState, fingerprint: str) -> BreakerState:
         return state
     if state.phase is Phase.PAUSED:
         return replace(state, fingerprint=fingerprint)
-    return BreakerState(fingerprint=fingerprint)
+    return BreakerState(fingerprint=fingerprint, number=state.number)
 
 
 def begin_probe(state: BreakerState, *, now: float) -> BreakerState:
     """Take the only probe."""
-    return replace(state, phase=Phase.HALF_OPEN, probe_until=now + PROBE_SECONDS)
+    # A login that nobody reports on may have been refused, too.
+    seconds = PERSON_PROBE_SECONDS if state.reason is Cause.AUTH_FAILED else PROBE_SECONDS
+    return replace(state, phase=Phase.HALF_OPEN, probe_until=now + seconds)
 
 
 def begin_standby_probe(state: BreakerState, *, now: float, every_seconds: float) -> BreakerState | None:
@@ -135,17 +163,36 @@ def begin_standby_probe(state: BreakerState, *, now: float, every_seconds: float
         case Phase.PAUSED:
             return None
         case Phase.CLOSED:
-            if now < state.standby_at:
+            if _is_ahead(state.standby_at, now, longest=every_seconds):
                 return None
             wait = every_seconds if not state.failures else min(every_seconds, STANDBY_DOUBT_SECONDS)
             return replace(state, standby_at=now + wait)
         case Phase.OPEN | Phase.HALF_OPEN:
             is_due = permission(state, now=now) is Permission.PROBE
-            return begin_probe(state, now=now) if is_due and state.reason in _SEEN_BY_LOGIN else None
+            return begin_probe(state, now=now) if is_due and state.is_seen_by_login else None
 
 
-def after_success(state: BreakerState, *, sender_domain: str = "") -> BreakerState:
-    """It took a message, or a probe came through."""
+def hurried(state: BreakerState) -> BreakerState:
+    """The state where mail waits for the route: a minute after the last failure is soon enough, and not too late.
+
+    Never sooner than the server asked for, and never where a login was refused, a quota is used up or the site is
+    blocked: asking more often makes those worse.
+    """
+    if state.phase is not Phase.OPEN or not state.is_trouble:
+        return state
+    until = max(min(state.until, state.failed_at + WAITED_FOR_SECONDS), state.asked_until)
+    return replace(state, until=until) if until < state.until else state
+
+
+def after_success(state: BreakerState, *, opening: int | None = None, sender_domain: str = "") -> BreakerState:
+    """The state after it took a message, or a probe came through.
+
+    Args:
+        opening: the number that the state had when the transaction began; None for the one that it has now.
+        sender_domain: of the message.
+    """
+    if _is_older(state, opening):
+        return state
     senders = {domain: until for domain, until in state.closed_senders.items() if domain != sender_domain}
     if state.phase is Phase.PAUSED:
         return replace(state, closed_senders=MappingProxyType(senders))
@@ -164,6 +211,7 @@ def after_failure(
     failure: Failure,
     *,
     now: float,
+    opening: int | None = None,
     sender_domain: str = "",
     recipients: int = 0,
     message_bytes: int = 0,
@@ -173,11 +221,16 @@ def after_failure(
     Args:
         effect: the policy's word on it.
         failure: for its words, and the time that they name.
+        opening: the number that the state had when the transaction began; None for the one that it has now.
         sender_domain: of the message.
         recipients: how many the transaction had taken, for `LEARN_RECIPIENTS`.
         message_bytes: of the message that was too large, for `LEARN_SIZE`.
     """
     asked_for = _asked_for(failure, now)
+    if _is_older(state, opening):
+        return _lengthened(state, asked_for, now) if effect in _OPENS else state
+    if state.phase is Phase.HALF_OPEN and effect in _ORDERLY:
+        state = after_success(state)  # it speaks of this message alone, and of the route that it answers
     match effect:
         case Effect.NONE:
             return state
@@ -196,18 +249,10 @@ def after_failure(
         case Effect.CLOSE_SENDER:
             senders = dict(state.closed_senders) | {sender_domain: now + SENDER_SECONDS}
             return replace(state, closed_senders=MappingProxyType(senders))
-        case Effect.COUNT:
-            failures = state.failures + 1
-            if state.phase is not Phase.HALF_OPEN and failures < FAILURES_TO_OPEN:
-                return replace(state, failures=failures)
-            seconds = min(FIRST_OPEN_SECONDS * 2.0**state.openings, MAX_OPEN_SECONDS)
-            return _open(replace(state, failures=failures), failure, now=now, seconds=seconds)
-        case Effect.OPEN:
-            return replace(_open(state, failure, now=now, seconds=PERSON_PROBE_SECONDS), needs_person=True)
-        case Effect.BLOCKED:
-            return _open(state, failure, now=now, seconds=asked_for or BLOCKED_SECONDS)
-        case Effect.EXHAUSTED:
-            return _open(state, failure, now=now, seconds=asked_for or EXHAUSTED_SECONDS)
+        case Effect.COUNT if state.phase is Phase.CLOSED and state.failures + 1 < FAILURES_TO_OPEN:
+            return replace(state, failures=state.failures + 1)
+        case Effect.COUNT | Effect.OPEN | Effect.BLOCKED | Effect.EXHAUSTED:
+            return _failed(state, effect, failure, asked_for, now)
 
 
 def pause(state: BreakerState, *, by: str, now: float) -> BreakerState:
@@ -222,17 +267,18 @@ def resume(state: BreakerState) -> BreakerState:
 
 def max_message_bytes(state: BreakerState, *, now: float) -> int | None:
     """The learned limit of a message's size, while it holds."""
-    return state.max_message_bytes if state.max_message_bytes_until > now else None
+    return state.max_message_bytes if _is_ahead(state.max_message_bytes_until, now) else None
 
 
 def max_recipients(state: BreakerState, *, now: float) -> int | None:
     """The learned limit of recipients in one transaction, while it holds."""
-    return state.max_recipients if state.max_recipients_until > now else None
+    return state.max_recipients if _is_ahead(state.max_recipients_until, now) else None
 
 
 def _with_limits_of(state: BreakerState) -> BreakerState:
     """A clean record that keeps what was learned about limits."""
     return BreakerState(
+        number=state.number,
         fingerprint=state.fingerprint,
         max_message_bytes=state.max_message_bytes,
         max_message_bytes_until=state.max_message_bytes_until,
@@ -247,29 +293,108 @@ def _slowed(state: BreakerState, failure: Failure, asked_for: float | None, now:
     if failure.cause is Cause.AUTH_THROTTLED:
         first, most = LOGIN_SECONDS, MAX_LOGIN_SECONDS
     seconds = min(max(first, state.slow_seconds * 2), most)
-    until = now + (asked_for if asked_for is not None else seconds)
-    return replace(state, slow_seconds=seconds, slow_until=max(until, state.slow_until))
+    until = max(now + (asked_for if asked_for is not None else seconds), state.slow_until)
+    slowed = replace(state, slow_seconds=seconds, slow_until=until)
+    if state.phase is not Phase.HALF_OPEN:
+        return slowed
+    # The probe has learned nothing of the reason, and is over.
+    rest = now + LOGIN_PROBE_SECONDS if state.reason is Cause.AUTH_FAILED else until
+    return replace(slowed, phase=Phase.OPEN, until=max(until, rest), probe_until=0.0)
 
 
-def _open(state: BreakerState, failure: Failure, *, now: float, seconds: float) -> BreakerState:
-    if state.phase is Phase.PAUSED:
-        return state
-    return replace(
+_ORDERLY: Final = frozenset({Effect.LEARN_SIZE, Effect.LEARN_RECIPIENTS, Effect.CLOSE_SENDER})
+_NAMES_A_TIME: Final = frozenset({Effect.BLOCKED, Effect.EXHAUSTED})
+_OPENS: Final = frozenset({Effect.COUNT, Effect.OPEN, Effect.BLOCKED, Effect.EXHAUSTED})
+
+
+def _failed(state: BreakerState, effect: Effect, failure: Failure, asked_for: float | None, now: float) -> BreakerState:
+    """Open, or stay open: by the phase in which a failure is told that speaks of the route as it is now."""
+    match state.phase:
+        case Phase.PAUSED:
+            return state
+        case Phase.CLOSED:
+            opened = replace(state, number=state.number + 1, failures=state.failures + 1, opened_at=now)
+            return _open(opened, effect, failure, asked_for, now)
+        case Phase.OPEN:
+            # No probe: somebody who had no other way. It may be told more than was known.
+            if effect in _NAMES_A_TIME and not state.is_trouble and not state.needs_person and asked_for is not None:
+                return _open(replace(state, asked_until=0.0), effect, failure, asked_for, now)
+            is_worse = not state.needs_person if effect is Effect.OPEN else state.is_trouble
+            if effect is Effect.COUNT or not is_worse:
+                return _lengthened(state, asked_for, now)
+            worse = _open(state, effect, failure, asked_for, now)
+            return replace(worse, until=max(worse.until, state.until))
+        case Phase.HALF_OPEN:
+            if effect is Effect.COUNT and state.reason is Cause.AUTH_FAILED:
+                # It did not come as far as the login, whose refusal stands.
+                still = replace(
+                    state, phase=Phase.OPEN, failed_at=now, until=now + LOGIN_PROBE_SECONDS, probe_until=0.0
+                )
+                return _lengthened(still, asked_for, now)
+            return _open(replace(state, failed_probes=state.failed_probes + 1), effect, failure, asked_for, now)
+
+
+def _open(state: BreakerState, effect: Effect, failure: Failure, asked_for: float | None, now: float) -> BreakerState:
+    match effect:
+        case Effect.OPEN if failure.cause is Cause.AUTH_FAILED and state.reason is Cause.AUTH_FAILED:
+            seconds = LOGIN_PROBE_SECONDS
+        case Effect.OPEN:
+            seconds = PERSON_PROBE_SECONDS
+        case Effect.BLOCKED:
+            seconds = BLOCKED_SECONDS if asked_for is None else asked_for
+        case Effect.EXHAUSTED:
+            seconds = EXHAUSTED_SECONDS if asked_for is None else asked_for
+        case _:
+            seconds = min(FIRST_OPEN_SECONDS * 2.0 ** min(state.failed_probes, 10), MAX_OPEN_SECONDS)
+    opened = replace(
         state,
         phase=Phase.OPEN,
-        openings=state.openings + 1,
         reason=failure.cause,
         evidence=_evidence(failure),
-        opened_at=now,
+        failed_at=now,
         until=now + seconds,
         probe_until=0.0,
+        needs_person=effect is Effect.OPEN,
+        is_trouble=effect is Effect.COUNT,
+        is_seen_by_login=_is_seen_by_login(failure),
     )
+    return _lengthened(opened, asked_for, now)
+
+
+def _lengthened(state: BreakerState, asked_for: float | None, now: float) -> BreakerState:
+    """Keep away for as long as the server's words ask; while a probe is under way that counts if it fails."""
+    if asked_for is None or state.phase not in (Phase.OPEN, Phase.HALF_OPEN):
+        return state
+    asked_until = max(state.asked_until, now + asked_for)
+    return replace(state, asked_until=asked_until, until=max(state.until, asked_until))
+
+
+def _is_older(state: BreakerState, opening: int | None) -> bool:
+    """Whether a transaction began before the route's last opening."""
+    return opening is not None and opening < state.number
+
+
+def _is_ahead(until: float, now: float, *, longest: float = LONGEST_SECONDS) -> bool:
+    """Whether an instant is still to come. One further away than any can be was written by a clock that was wrong."""
+    return now < until <= now + longest + _CLOCK_SECONDS
+
+
+def _is_seen_by_login(failure: Failure) -> bool:
+    if failure.stage in _BEFORE_ENVELOPE or failure.cause in _OF_CONNECTIONS:
+        return True
+    if failure.reply is not None and failure.reply.code == 421:  # the server is going away (RFC 5321 section 3.8)
+        return failure.cause not in _OF_MESSAGES
+    return failure.stage is None and failure.cause not in _OF_MESSAGES
 
 
 def _asked_for(failure: Failure, now: float) -> float | None:
+    """The seconds that the words ask for, seven days at most."""
+    seconds = failure.retry_after
     if failure.retry_at is not None:
-        return max(failure.retry_at.timestamp() - now, 1.0)
-    return failure.retry_after
+        seconds = max(failure.retry_at.timestamp() - now, 1.0)
+    if seconds is None or math.isnan(seconds):
+        return None
+    return max(min(seconds, LONGEST_SECONDS), -LONGEST_SECONDS)
 
 
 def _evidence(failure: Failure) -> str:

@@ -54,13 +54,17 @@ class MemoryRouteStateStore:
                 self._states[route.alias] = begun
             return begun is not None
 
+    def hurry(self, route: Route) -> None:
+        """See `RouteStateStore`."""
+        with self._lock:
+            self._states[route.alias] = breaker.hurried(self.read(route))
+
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
         with self._lock:
             before, after = self._change(route, apply_event(self.read(route), event, now=self._clock()))
-            if event.effect is Effect.EXHAUSTED:
-                ledger = self.ledger(route)
-                self._ledgers[route.alias] = quota.lowered(ledger, route.quotas, now=self._clock())
+            ledger = apply_to_ledger(self.ledger(route), event, route, before, after, now=self._clock())
+            self._ledgers[route.alias] = ledger
         # Whoever listens may take its time, or ask this store: not under its lock.
         announce(route.alias, before, after, sender=type(self))
 
@@ -77,6 +81,12 @@ class MemoryRouteStateStore:
                 return False
             self._ledgers[route.alias] = taken
             return True
+
+    def room(self, route: Route, *, priority: Priority) -> int | None:
+        """See `RouteStateStore`."""
+        if not route.quotas:
+            return None
+        return quota.room(self.ledger(route), route.quotas, now=self._clock(), priority=priority, shares=quota_shares())
 
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """See `RouteStateStore`."""
@@ -115,15 +125,25 @@ class MemoryRouteStateStore:
         self._ledgers.clear()
 
 
+def apply_to_ledger(
+    ledger: quota.Ledger, event: RouteEvent, route: Route, before: BreakerState, after: BreakerState, *, now: float
+) -> quota.Ledger:
+    """The ledger after an event: the provider may say that its quota is used up, of the account as it is now."""
+    if event.effect is not Effect.EXHAUSTED or (event.opening is not None and event.opening < before.number):
+        return ledger
+    return quota.lowered(ledger, route.quotas, now=now, until=after.until if after.until > now else None)
+
+
 def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> BreakerState:
     """The breaker's next state; shared by every store."""
     if event.failure is None:
-        return breaker.after_success(state, sender_domain=event.sender_domain)
+        return breaker.after_success(state, opening=event.opening, sender_domain=event.sender_domain)
     return breaker.after_failure(
         state,
         event.effect,
         event.failure,
         now=now,
+        opening=event.opening,
         sender_domain=event.sender_domain,
         recipients=event.recipients,
         message_bytes=event.message_bytes,

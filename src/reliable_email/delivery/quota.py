@@ -70,6 +70,23 @@ def left(
     return max(0, allowed - used(ledger, quota, now=now))
 
 
+def room(
+    ledger: Ledger,
+    quotas: Sequence[Quota],
+    *,
+    now: float,
+    priority: Priority = Priority.NORMAL,
+    shares: Mapping[Priority, float] = SHARES,
+) -> int | None:
+    """How many recipients of one envelope still fit; None where no window limits that."""
+    rooms = []
+    for quota in quotas:
+        rest = left(ledger, quota, now=now, priority=priority, shares=shares)
+        if quota.unit == "recipients" or not rest:
+            rooms.append(rest)
+    return min(rooms, default=None)
+
+
 def reserve(
     ledger: Ledger,
     quotas: Sequence[Quota],
@@ -96,16 +113,21 @@ def refund(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: flo
     return _add(ledger, [quota for quota in quotas if quota.unit == "recipients"], -recipients, now)
 
 
-def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float) -> Ledger:
-    """The provider says that the quota is used up: what was used is its limit for the longest window."""
+def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float, until: float | None = None) -> Ledger:
+    """The provider says that the quota is used up: what was used is its limit for the longest window.
+
+    Args:
+        until: when the provider is asked again, so that its word holds no longer than it said; None for the window.
+    """
     if not quotas:
         return ledger
     longest = max(quotas, key=lambda quota: quota.window_seconds)
     window = longest.window_seconds
+    until = now + window if until is None else min(until, now + window)
     return replace(
         ledger,
         limits=MappingProxyType(dict(ledger.limits) | {window: used(ledger, longest, now=now)}),
-        limits_until=MappingProxyType(dict(ledger.limits_until) | {window: now + window}),
+        limits_until=MappingProxyType(dict(ledger.limits_until) | {window: until}),
     )
 
 

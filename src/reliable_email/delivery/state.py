@@ -26,6 +26,7 @@ class RouteEvent:
         sender_domain: of the message.
         recipients: how many of the transaction were accepted.
         message_bytes: size of the message, for `LEARN_SIZE`.
+        opening: the `number` of the route's state when the transaction began; None for the one that it has now.
     """
 
     failure: Failure | None
@@ -33,6 +34,7 @@ class RouteEvent:
     sender_domain: str = ""
     recipients: int = 0
     message_bytes: int = 0
+    opening: int | None = None
 
 
 class RouteStateStore(Protocol):
@@ -50,11 +52,17 @@ class RouteStateStore(Protocol):
     def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
         """Take the turn to probe the route without a message; True for one caller alone, who then does and tells."""
 
+    def hurry(self, route: Route) -> None:
+        """Mail waits for the route, which nothing else could take: let it be probed within a minute, where it may."""
+
     def tell(self, route: Route, event: RouteEvent) -> None:
         """Note what happened."""
 
     def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
         """Take so many recipients from the route's quotas; False, and nothing is taken, where they do not fit."""
+
+    def room(self, route: Route, *, priority: Priority) -> int | None:
+        """How many recipients still fit into the route's quotas, so that envelopes can be cut; None for no limit."""
 
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """Give back what was reserved and not used."""

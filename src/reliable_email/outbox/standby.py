@@ -6,6 +6,7 @@ together look at a route once in a while; which of them does is the route's stat
 
 import logging
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from reliable_email.classification import classify
 from reliable_email.delivery.policy import decide
@@ -23,11 +24,13 @@ def probe_standby(routes: Iterable[Route], *, store: RouteStateStore, every_seco
         if route.probe is None or not store.begin_standby_probe(route, every_seconds=every_seconds):
             continue
         count += 1
+        opening = store.read(route).number
         wire = route.probe(Deadline(route.timeout))
         if wire is None:
-            store.tell(route, RouteEvent(failure=None))
+            store.tell(route, RouteEvent(failure=None, opening=opening))
             continue
-        failure = classify(wire, provider=route.provider)
+        now = datetime.fromtimestamp(store.now(), tz=UTC)
+        failure = classify(wire, provider=route.provider, now=now)
         logger.warning("Route %s would not take a message now: %s, at %s", route.alias, failure.cause, wire.stage)
-        store.tell(route, RouteEvent(failure=failure, effect=decide(failure).effect))
+        store.tell(route, RouteEvent(failure=failure, effect=decide(failure).effect, opening=opening))
     return count

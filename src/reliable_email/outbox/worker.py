@@ -156,6 +156,9 @@ class Worker:
         seen = dict(self._seen_mailers)
         closed_routes = {route.alias for routes in seen.values() for route in routes if not self._is_open(route)}
         closed_mailers = [alias for alias, routes in seen.items() if routes and not _has_room(routes, closed_routes)]
+        for alias in closed_mailers:
+            for route in seen[alias]:
+                self._store.hurry(route)  # it is the only way, or the others are closed too
         return Wanted(
             environment=self.options.environment,
             closed_mailers=closed_mailers,

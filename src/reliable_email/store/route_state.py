@@ -23,8 +23,7 @@ from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase
 from reliable_email.delivery.logged import log_breaker, log_fields
-from reliable_email.delivery.memory import apply_event
-from reliable_email.delivery.policy import Effect
+from reliable_email.delivery.memory import apply_event, apply_to_ledger
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent
@@ -125,14 +124,23 @@ class DatabaseRouteStateStore:
         self._change(route, take_turn)
         return is_mine
 
+    def hurry(self, route: Route) -> None:
+        """See `RouteStateStore`."""
+
+        def bring_forward(known: _Known, now: float) -> _Known | None:
+            state = breaker.hurried(known.breaker)
+            return None if state is known.breaker else replace(known, breaker=state)
+
+        state = self.read(route)
+        if breaker.hurried(state) is not state:
+            self._change(route, bring_forward)
+
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
 
         def note(known: _Known, now: float) -> _Known | None:
             state = apply_event(known.breaker, event, now=now)
-            ledger = known.ledger
-            if event.effect is Effect.EXHAUSTED:
-                ledger = quota.lowered(ledger, route.quotas, now=now)
+            ledger = apply_to_ledger(known.ledger, event, route, known.breaker, state, now=now)
             is_same = state == known.breaker and ledger == known.ledger
             return None if is_same else replace(known, breaker=state, ledger=ledger)
 
@@ -165,6 +173,12 @@ class DatabaseRouteStateStore:
 
         self._change(route, take, later=note)
         return fits
+
+    def room(self, route: Route, *, priority: Priority) -> int | None:
+        """See `RouteStateStore`."""
+        if not route.quotas:
+            return None
+        return quota.room(self.ledger(route), route.quotas, now=self._now(), priority=priority, shares=quota_shares())
 
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """See `RouteStateStore`."""

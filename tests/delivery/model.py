@@ -1,6 +1,6 @@
 """A model of routes and servers for delivery's tests: what each server really has, whatever we were told."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Ask, WireSteps, run
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
 
 START = 1_800_000_000.0
@@ -126,18 +127,24 @@ class Server:
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """See `Transport.transact`."""
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `SteppedTransport.steps`."""
         for number, job in enumerate(jobs):
             if number:
                 deadline.renew()
-            yield self._one(job, deadline, authorize)
+            yield (yield from self._one(job, deadline))
 
-    def _one(self, job: Job, deadline: Deadline, authorize: Authorize) -> Transaction:
+    def _one(self, job: Job, deadline: Deadline) -> Generator[Ask, None, Transaction]:
         answers = self._answer(job)
         results = {address: answers[address].result for address in job.recipients}
         completed = tuple(address for address in job.recipients if answers[address].terminator)
         if completed:
             refused = {address: result for address, result in results.items() if address not in completed}
-            assert job in authorize([Grant(job=job, recipients=completed, refused=refused)], [])
+            ask = Ask([Grant(job=job, recipients=completed, refused=refused)], [])
+            yield ask
+            assert job in ask.allowed
         seconds = min(self._seconds(), deadline.seconds)
         assert isinstance(job.key, Submission)
         self._log.append(

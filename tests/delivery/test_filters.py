@@ -1,5 +1,6 @@
 """Who may get mail by a route that has an allow-list, and how everybody else is told."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import pytest
@@ -8,8 +9,13 @@ from hypothesis import strategies as st
 
 from reliable_email.classification import Cause, classify
 from reliable_email.delivery.filters import RestrictedTransport, is_allowed, restricted
+from reliable_email.smtp import pool
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
+from reliable_email.smtp.steps import Aside, Ask, Wait, block
 from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict, allow_all
+from reliable_email.smtp.transport import SMTPTransport
+from reliable_email.testing.server import ScriptedServer
 from tests.delivery.model import NO_SUCH_USER, TAKEN, Answer, Asked, Clock, Server, submission
 
 OURS, THEIRS, OTHER = "dev@example.org", "customer@example.net", "second@example.net"
@@ -128,6 +134,27 @@ def test_the_journal_is_asked_about_the_callers_own_jobs_and_recipients() -> Non
     list(transport.transact(jobs, deadline=Deadline(10.0), authorize=authorize))
     assert asked == [(jobs[1], (OURS,), {THEIRS})]
     assert settled_jobs == [jobs[0]]
+
+
+def test_what_the_wire_waits_for_is_waited_for_by_whoever_drives_it() -> None:
+    """Staging goes the same way as production: each wait and each call comes through."""
+    with ScriptedServer() as real:
+        link = ConnectionOptions(host="127.0.0.1", port=real.port, tls=TLSPolicy(mode=TLSMode.NONE))
+        transport = restricted(SMTPTransport(link), only_to=("example.org",))
+        seen, jobs = Counter[type](), [job(OURS, THEIRS), job(THEIRS), job(OURS)]
+        for step in transport.steps(jobs, deadline=Deadline(5)):
+            seen[type(step)] += 1
+            if isinstance(step, Wait):
+                block(step)
+            elif isinstance(step, Aside):
+                step.make()
+            elif isinstance(step, Ask):
+                step.allowed = [grant.job for grant in step.grants]
+        assert len(real.messages) == 2
+    pool.reset()
+    assert seen[Transaction] == 3
+    assert (seen[Ask], seen[Aside]) == (2, 1)
+    assert seen[Wait] >= 2
 
 
 addresses = st.sampled_from([OURS, THEIRS, OTHER, "nobody@example.org", "catch@example.org"])

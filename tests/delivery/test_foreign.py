@@ -1,16 +1,19 @@
 """Backends of somebody else's as routes: who gets a copy, and what their answers mean."""
 
 import smtplib
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends import locmem
 from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 
-from reliable_email.classification import Cause
+from reliable_email.classification import Cause, classify
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.deliver import Delivery
 from reliable_email.delivery.foreign import ForeignTransport
@@ -18,7 +21,12 @@ from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.delivery.route import Route
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Aside, Ask
 from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict
+from reliable_email.testing.script import Script
+from reliable_email.testing.server import ScriptedServer
 from tests.delivery.model import TAKEN, World
 
 A, B, C = "a@example.net", "b@example.net", "c@example.net"
@@ -194,6 +202,201 @@ def test_a_backend_that_cannot_be_built_takes_nothing_and_raises_nothing() -> No
     first = Route(alias="first", transport=ForeignTransport(broken, alias="first"), max_attempts=1)
     report = deliver(message(), first, route(Backend(lambda message: None), "second"))
     assert sorted(report.accepted) == [A, B, C]
+
+
+class Asked:
+    """An `authorize` that counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def __call__(self, grants: Sequence[Grant], settled: Sequence[Transaction]) -> list[Job]:
+        self.jobs += [grant.job for grant in grants]
+        return [grant.job for grant in grants]
+
+
+def transact(
+    make_backend: Callable[[], BaseEmailBackend], *messages: EmailMessage, asked: Asked | None = None
+) -> list[Transaction]:
+    """What becomes of each by this transport alone."""
+    built = map(build_submission, messages)
+    jobs = [Job(sender=one.sender, recipients=one.recipients, content=one.content, key=one) for one in built]
+    transport = ForeignTransport(make_backend, alias="foreign")
+    return list(transport.transact(jobs, deadline=Deadline(5.0), authorize=asked or Asked()))
+
+
+def only_kind(transaction: Transaction) -> FailureKind:
+    """The kind of failure of all its recipients, who were surely not sent to."""
+    assert {one.verdict for one in transaction.results.values()} == {Verdict.NOT_SENT}
+    assert transaction.failure is not None
+    assert not transaction.terminator_sent
+    return transaction.failure.kind
+
+
+class AnymailConfigurationError(Exception):
+    """As django-anymail names it."""
+
+
+BROKEN = [
+    ImproperlyConfigured("EMAIL_KEY is missing"),
+    RuntimeError("broken"),
+    TypeError("an integer is required"),
+    AnymailConfigurationError("no key"),
+    FileNotFoundError("client.pem"),
+    ModuleNotFoundError("no module named provider"),
+    RecursionError(),
+]
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["constructor", "open"])
+def test_a_backend_that_cannot_be_made_or_opened_sent_nothing_and_was_permitted_nothing(
+    place: str, error: Exception
+) -> None:
+    """It is the route's matter, told for each message, with the error's own words."""
+    asked = Asked()
+    backend = Backend(lambda message: None)
+
+    def fail(*args: object) -> BaseEmailBackend:
+        raise error
+
+    def make() -> BaseEmailBackend:
+        if place == "constructor":
+            fail()
+        backend.open = fail  # type: ignore[method-assign]
+        return backend
+
+    transactions = transact(make, message(), message(), asked=asked)
+    assert [only_kind(one) for one in transactions] == [FailureKind.CANNOT_BE_BUILT] * 2
+    assert {one.stage for one in transactions} == {Stage.CONNECT}
+    assert asked.jobs == []
+    assert backend.seen == []
+    assert all(type(error).__name__ in one.failure.detail for one in transactions if one.failure)
+
+
+def test_what_cannot_be_made_is_not_made_again_for_each_message() -> None:
+    """One look is enough for a batch."""
+    calls: list[int] = []
+
+    def make() -> BaseEmailBackend:
+        calls.append(1)
+        raise ImproperlyConfigured("no key")
+
+    assert len(transact(make, message(), message(), message())) == 3
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ConnectionRefusedError("no"), Cause.CONNECT_FAILED),
+        (TimeoutError("timed out"), Cause.TIMEOUT),
+        (ReadTimeout("read"), Cause.TIMEOUT),
+        (smtplib.SMTPServerDisconnected("Connection unexpectedly closed"), None),
+        (ConnectionResetError("reset"), None),
+        (OSError("something"), None),
+        (smtplib.SMTPAuthenticationError(535, b"5.7.8 no"), Cause.AUTH_FAILED),
+        (ssl.SSLCertVerificationError("certificate verify failed"), Cause.TLS_FAILED),
+    ],
+)
+def test_a_network_that_fails_while_the_backend_opens_is_never_unknown(error: Exception, cause: Cause | None) -> None:
+    """Nothing was handed over, whatever such an error would mean later."""
+    backend = Backend(lambda message: None)
+
+    def fail() -> None:
+        raise error
+
+    backend.open = fail  # type: ignore[method-assign,assignment]
+    (transaction,) = transact(lambda: backend, message())
+    only_kind(transaction)
+    found = classify(transaction.failure).cause  # type: ignore[arg-type]
+    assert found is not Cause.OUTCOME_UNKNOWN
+    assert cause is None or found is cause
+
+
+def test_code_that_raises_about_one_message_before_it_is_sent_stops_no_other() -> None:
+    """The copy cannot be made; no permission was asked for it."""
+
+    class Odd(EmailMessage):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "extra_headers" and getattr(Odd, "is_armed", False):
+                raise LookupError("odd")
+            return super().__getattribute__(name)
+
+    odd, asked = Odd("Subject", "Text", "site@example.org", [A]), Asked()
+    submissions = [build_submission(one) for one in (message(), odd, message())]
+    jobs = [Job(sender=one.sender, recipients=one.recipients, content=one.content, key=one) for one in submissions]
+    Odd.is_armed = True  # type: ignore[attr-defined]
+    transport = ForeignTransport(lambda: Backend(lambda message: None), alias="foreign")
+    first, second, third = transport.transact(jobs, deadline=Deadline(5.0), authorize=asked)
+    assert only_kind(second) is FailureKind.RAISED
+    assert first.with_verdict(Verdict.ACCEPTED) == third.with_verdict(Verdict.ACCEPTED) == (A, B, C)
+    assert asked.jobs == [jobs[0], jobs[2]]
+
+
+def test_each_message_is_sent_over_an_open_backend_that_is_closed_again() -> None:
+    """As Django does it; also where it was not permitted, or raised."""
+    log: list[str] = []
+
+    class Counting(Backend):
+        def open(self) -> bool:
+            log.append("open")
+            return True
+
+        def close(self) -> None:
+            log.append("close")
+            raise OSError("nobody cares")
+
+    assert len(transact(lambda: Counting(lambda message: log.append("send")), message(), message())) == 2
+    assert log == ["open", "send", "close"] * 2
+
+
+@pytest.mark.parametrize(
+    ("refused", "verdicts"),
+    [
+        ({A: (550, b"5.1.1 no such user"), B: (450, b"4.2.0 later"), C: (550, b"5.2.1 disabled")}, "RRR"),
+        ({B: (421, b"4.3.2 closing")}, "NRN"),
+        ({"A@EXAMPLE.NET".lower(): (550, b"5.1.1 no\n5.1.1 really")}, "RNN"),
+        ({A: (-1, b"nonsense")}, "NNN"),
+    ],
+)
+def test_smtplibs_refusals_by_name_are_those_recipients_own(
+    refused: dict[str, tuple[int, bytes]], verdicts: str
+) -> None:
+    """Nobody else was sent to, and nobody else was refused."""
+    (transaction,) = transact(lambda: fails_with(smtplib.SMTPRecipientsRefused(refused)), message())
+    found = "".join("R" if one.verdict is Verdict.REFUSED else "N" for one in transaction.results.values())
+    assert found == verdicts
+    for address, (code, _) in refused.items():
+        reply = transaction.results[address].reply
+        assert reply is None or reply.code == code
+
+
+def test_who_is_refused_by_djangos_backend_while_others_are_taken_is_known() -> None:
+    """Django drops what smtplib returns; it is heard all the same, in the server's own words."""
+    script = Script(rcpt={B: "550 5.1.1 no such user"})
+    with ScriptedServer(script, Script()) as server:
+        make = lambda: SMTPBackend(alias="x", host="127.0.0.1", port=server.port, timeout=5)  # noqa: E731
+        first, second = transact(make, message(), message())
+        assert [one.recipients for one in server.messages] == [(A, C), (A, B, C)]
+    assert first.with_verdict(Verdict.ACCEPTED) == (A, C)
+    assert first.with_verdict(Verdict.REFUSED) == (B,)
+    assert str(first.results[B].reply) == "550 5.1.1 no such user"
+    assert second.with_verdict(Verdict.ACCEPTED) == (A, B, C)
+
+
+def test_a_foreign_backend_is_called_in_calls_of_its_own() -> None:
+    """So that a worker's thread that drives many connections never waits for it."""
+    one = build_submission(message())
+    job = Job(sender=one.sender, recipients=one.recipients, content=one.content, key=one)
+    seen = []
+    for step in ForeignTransport(lambda: Backend(lambda message: None), alias="f").steps([job], deadline=Deadline(5)):
+        seen.append(type(step))
+        if isinstance(step, Aside):
+            step.make()
+        elif isinstance(step, Ask):
+            step.allowed = [job]
+    assert seen == [Aside, Ask, Aside, Transaction]
 
 
 def test_without_permission_nothing_is_handed_over() -> None:

@@ -6,6 +6,7 @@ for direct sends and for the outbox alike and nobody who owns the route can forg
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from reliable_email.delivery import lent
@@ -15,7 +16,8 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import domain_identity
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Transport, Verdict
+from reliable_email.smtp.steps import Ask, SteppedTransport, WireSteps, run
+from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
 
 
 def suppressed(addresses: Sequence[str]) -> Collection[str]:
@@ -31,7 +33,9 @@ def is_allowed(address: str, only_to: Collection[str]) -> bool:
     return any(key == address_key(entry) if "@" in entry else domain == domain_identity(entry) for entry in only_to)
 
 
-def restricted(transport: Transport, *, only_to: Collection[str], redirect_to: str | None = None) -> Transport:
+def restricted(
+    transport: SteppedTransport, *, only_to: Collection[str], redirect_to: str | None = None
+) -> SteppedTransport:
     """The transport behind an allow-list; the transport itself where the list is empty."""
     return RestrictedTransport(transport, only_to=only_to, redirect_to=redirect_to) if only_to else transport
 
@@ -81,13 +85,19 @@ class RestrictedTransport:
     A redirected message says in a header for whom it was: `X-Redirected-For`.
     """
 
-    def __init__(self, transport: Transport, *, only_to: Collection[str], redirect_to: str | None = None) -> None:
+    def __init__(
+        self, transport: SteppedTransport, *, only_to: Collection[str], redirect_to: str | None = None
+    ) -> None:
         self._transport = transport
         self._only_to = tuple(only_to)
         self._redirect_to = redirect_to
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """See `Transport.transact`."""
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `SteppedTransport.steps`."""
         book = _Book()
         unsettled: list[Transaction] = []  # of jobs that never reached the transport
 
@@ -110,16 +120,20 @@ class RestrictedTransport:
                 book.told[id(transaction)] = known
             return known[1]
 
-        def ask(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
-            asked = [self._grant(book.turn_of(grant.job), grant) for grant in grants]
-            finished = [*unsettled, *map(outer, settled)]
-            unsettled.clear()
-            allowed = {id(job) for job in authorize(asked, finished)}
-            return [grant.job for grant in grants if id(book.turn_of(grant.job).outer) in allowed]
-
-        for transaction in self._transport.transact(passed_on(), deadline=deadline, authorize=ask):
-            yield from book.refused_before(transaction.job)
-            yield outer(transaction)
+        with closing(self._transport.steps(passed_on(), deadline=deadline)) as steps:
+            for step in steps:
+                if isinstance(step, Transaction):
+                    yield from book.refused_before(step.job)
+                    yield outer(step)
+                elif isinstance(step, Ask):
+                    grants = [self._grant(book.turn_of(grant.job), grant) for grant in step.grants]
+                    asking = Ask(grants, [*unsettled, *map(outer, step.settled)])
+                    unsettled.clear()
+                    yield asking
+                    allowed = {id(job) for job in asking.allowed}
+                    step.allowed = [one.job for one in step.grants if id(book.turn_of(one.job).outer) in allowed]
+                else:
+                    yield step
         yield from book.refused_before(None)
 
     def _turn(self, job: Job) -> _Turn:

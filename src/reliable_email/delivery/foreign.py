@@ -1,29 +1,42 @@
 """A backend of somebody else's as a transport: django-anymail's, django-ses's, Django's own.
 
-It is asked for permission first, then handed a copy of the message for those recipients alone, and then its answer is
-read: django-anymail's status for each recipient, a count, or an exception. What an exception says about "did the
-provider take it?" is `classification.foreign`'s question.
+It is made and opened, then permission is asked for, then it is handed a copy of the message for those recipients alone,
+and then its answer is read: django-anymail's status for each recipient, a count, or an exception. What raises before
+the permission was certainly not sent; what a later exception says about "did the provider take it?" is
+`classification.foreign`'s question.
 """
 
 import copy
+import logging
+import smtplib
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from reliable_email.classification import Cause
-from reliable_email.classification.foreign import classify_exception
+from reliable_email.delivery.foreign_answers import (
+    CannotBeBuilt,
+    by_recipient,
+    by_status,
+    for_all,
+    not_ready,
+    raised_before,
+    refused_by_name,
+    sending_raised,
+    trouble,
+)
 from reliable_email.delivery.report import address_key
 from reliable_email.delivery.submission import Submission
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.steps import Aside, Ask, WireSteps, run
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
 
-# https://anymail.dev/en/stable/sending/anymail_additions/#esp-send-status
-_REFUSED_STATUSES = frozenset({"rejected", "invalid"})
+logger = logging.getLogger("reliable_email.delivery")
 
 
 class ForeignTransport:
@@ -40,39 +53,151 @@ class ForeignTransport:
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """See `Transport.transact`."""
-        backend: BaseEmailBackend | None = None
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `SteppedTransport.steps`."""
+        line = _Line(self._make_backend)
         settled: list[Transaction] = []
         for number, job in enumerate(jobs):
             if number:
                 deadline.renew()
-            allowed = authorize([Grant(job=job, recipients=job.recipients)], settled)
-            settled = []
-            if job not in allowed:
-                failure = _failure(FailureKind.WITHHELD, "the permission to hand the message over was not given")
-                transaction = _all(job, Verdict.NOT_SENT, failure, time.monotonic())
-            else:
-                began_at = time.monotonic()
-                try:
-                    backend = backend or self._make_backend()
-                    transaction = self._send(backend, job, began_at)
-                except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
-                    transaction = _raised(job, error, began_at)
+            transaction = yield from self._one(job, line, settled)
             settled.append(transaction)
             yield transaction
 
-    def _send(self, backend: BaseEmailBackend, job: Job, began_at: float) -> Transaction:
+    def _one(
+        self, job: Job, line: "_Line", settled: list[Transaction]
+    ) -> Generator[Aside[Any] | Ask, None, Transaction]:
+        """Open, copy, ask, send: what raises before the question was certainly not sent."""
+        began_at = time.monotonic()
+        opening = Aside(line.open)
+        try:
+            yield opening
+        except GeneratorExit:
+            opening.abandon(lambda backend: line.close_aside())
+            raise
+        try:
+            backend = opening.result()
+        except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
+            return for_all(job, Verdict.NOT_SENT, not_ready(error, self._alias), began_at)
+        is_sending = False
+        try:
+            message = self._copy(job, backend)
+            ask = Ask([Grant(job=job, recipients=job.recipients)], list(settled))
+            settled.clear()
+            yield ask
+            if job not in ask.allowed:
+                failure = trouble(FailureKind.WITHHELD, "the permission to hand the message over was not given")
+                return for_all(job, Verdict.NOT_SENT, failure, began_at)
+            is_sending = True
+        except Exception as error:  # noqa: BLE001 - here, too
+            return for_all(job, Verdict.NOT_SENT, raised_before(error), began_at)
+        finally:
+            if not is_sending:
+                line.close_aside()
+        sending = Aside(partial(line.send, message))
+        yield sending
+        try:
+            count = sending.result()
+        except Exception as error:  # noqa: BLE001 - here, too
+            return sending_raised(job, message, error, line.refused, began_at)
+        return self._answered(job, message, count, line.refused, began_at)
+
+    def _copy(self, job: Job, backend: BaseEmailBackend) -> EmailMessage:
         submission = job.key
         if not isinstance(submission, Submission) or submission.message is None:
             raise TypeError(f"{self._alias} needs the message itself, not only its bytes")
-        message = message_for(submission, job.recipients, backend)
-        count = backend.send_messages([message])
+        return message_for(submission, job.recipients, backend)
+
+    def _answered(
+        self, job: Job, message: EmailMessage, count: int | None, refused: Mapping[str, Any], began_at: float
+    ) -> Transaction:
         status = getattr(message, "anymail_status", None)
         if getattr(status, "recipients", None):
-            return _by_status(job, status, began_at)
+            return by_status(job, status, began_at)
         if count:
-            return _all(job, Verdict.ACCEPTED, None, began_at, provider_id=getattr(status, "message_id", None))
-        failure = _failure(FailureKind.PROTOCOL, f"{self._alias} took no message and did not say why")
-        return _all(job, Verdict.NOT_SENT, failure, began_at)
+            results = refused_by_name(job, refused) if refused else {}
+            taken = RecipientResult(verdict=Verdict.ACCEPTED)
+            message_id = getattr(status, "message_id", None)
+            results = {address: results.get(address, taken) for address in job.recipients}
+            return by_recipient(job, results, began_at, provider_id=message_id)
+        failure = trouble(FailureKind.PROTOCOL, f"{self._alias} took no message and did not say why")
+        return for_all(job, Verdict.NOT_SENT, failure, began_at)
+
+
+class _Line:
+    """One stream's backend: made once, and opened and closed for each message, as Django does it.
+
+    An open connection that waits for the next message may be gone by then, and nobody could tell that from one that
+    died over the message.
+    """
+
+    def __init__(self, make_backend: Callable[[], BaseEmailBackend]) -> None:
+        self._make_backend = make_backend
+        self._backend: BaseEmailBackend | None = None
+        self._build_error: Exception | None = None
+        self._is_open = False
+        self.refused: dict[str, Any] = {}
+
+    def open(self) -> BaseEmailBackend:
+        """The backend, ready to send. Raises whatever it raises; what cannot be made is not made again."""
+        self.refused = {}
+        if self._build_error is not None:
+            raise self._build_error
+        if self._backend is None:
+            try:
+                self._backend = self._make_backend()
+            except Exception as error:
+                if not isinstance(error, OSError):
+                    self._build_error = CannotBeBuilt(error)
+                    raise self._build_error from error
+                raise
+        self._is_open = True  # also where it raises: it may be half open
+        try:
+            self._backend.open()
+        except BaseException:
+            self.close()
+            raise
+        self._hear_refusals(self._backend)
+        return self._backend
+
+    def send(self, message: EmailMessage) -> int | None:
+        """Hand it over, and close."""
+        assert self._backend is not None, "it was opened"
+        try:
+            return self._backend.send_messages([message])
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close what was opened; what that raises is nobody's business any more."""
+        backend, is_open, self._is_open = self._backend, self._is_open, False
+        if backend is not None and is_open:
+            try:
+                backend.close()
+            except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
+                logger.debug("A backend could not be closed: %s", type(error).__name__)
+
+    def close_aside(self) -> None:
+        """Close without waiting: nobody is there who could wait."""
+        if self._is_open and getattr(type(self._backend), "close", None) is not BaseEmailBackend.close:
+            threading.Thread(target=self.close, name="reliable-email-close", daemon=True).start()
+
+    def _hear_refusals(self, backend: BaseEmailBackend) -> None:
+        """Django drops what `sendmail` returns: who was refused while others were taken."""
+        connection = getattr(backend, "connection", None)
+        if not isinstance(connection, smtplib.SMTP) or not hasattr(connection, "sendmail"):
+            return
+        sendmail = connection.sendmail
+
+        def heard(*args: Any, **options: Any) -> Any:
+            refused = sendmail(*args, **options)
+            if isinstance(refused, dict):
+                self.refused.update(refused)
+            return refused
+
+        connection.sendmail = heard  # type: ignore[method-assign]
 
 
 def message_for(submission: Submission, recipients: Iterable[str], backend: BaseEmailBackend) -> EmailMessage:
@@ -104,62 +229,3 @@ def message_for(submission: Submission, recipients: Iterable[str], backend: Base
 
 def _is_anymail(backend: BaseEmailBackend) -> bool:
     return any(base.__module__.partition(".")[0] == "anymail" for base in type(backend).__mro__)
-
-
-def _by_status(job: Job, status: Any, began_at: float) -> Transaction:
-    by_key: Mapping[str, Any] = {address_key(address): one for address, one in status.recipients.items()}
-    results = {}
-    for address in job.recipients:
-        one = by_key.get(address_key(address))
-        said = getattr(one, "status", None)
-        if said in _REFUSED_STATUSES:
-            detail = f"the provider answered “{said}” for this address (it may be on its suppression list)"
-            failure = _failure(FailureKind.INVALID, detail, stage=Stage.RCPT)
-            results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
-        elif said == "failed":
-            failure = _failure(FailureKind.PROTOCOL, "the provider answered “failed” for this address")
-            results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
-        else:
-            results[address] = RecipientResult(verdict=Verdict.ACCEPTED)
-    message_id = status.message_id if isinstance(status.message_id, str) else None
-    return _transaction(job, results, began_at, provider_id=message_id)
-
-
-def _raised(job: Job, error: Exception, began_at: float) -> Transaction:
-    failure = WireFailure(
-        stage=Stage.FINAL_REPLY, kind=FailureKind.FOREIGN, detail=f"{type(error).__name__}: {error}", error=error
-    )
-    is_unknown = classify_exception(error).cause is Cause.OUTCOME_UNKNOWN
-    return _all(job, Verdict.UNKNOWN if is_unknown else Verdict.NOT_SENT, failure, began_at)
-
-
-def _failure(kind: FailureKind, detail: str, *, stage: Stage = Stage.DATA) -> WireFailure:
-    # Not at the final reply: what fails there without an answer may have been taken, and these surely were not.
-    return WireFailure(stage=stage, kind=kind, detail=detail)
-
-
-def _all(
-    job: Job, verdict: Verdict, failure: WireFailure | None, began_at: float, *, provider_id: str | None = None
-) -> Transaction:
-    results = dict.fromkeys(job.recipients, RecipientResult(verdict=verdict, failure=failure))
-    return _transaction(job, results, began_at, failure=failure, provider_id=provider_id)
-
-
-def _transaction(
-    job: Job,
-    results: Mapping[str, RecipientResult],
-    began_at: float,
-    *,
-    failure: WireFailure | None = None,
-    provider_id: str | None = None,
-) -> Transaction:
-    return Transaction(
-        job=job,
-        results=results,
-        stage=Stage.FINAL_REPLY,
-        failure=failure,
-        started_at=began_at,
-        seconds=time.monotonic() - began_at,
-        terminator_sent=failure is None or failure.kind is FailureKind.FOREIGN,
-        provider_message_id=provider_id,
-    )

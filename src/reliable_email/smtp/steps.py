@@ -95,7 +95,10 @@ WireSteps = Generator[WireStep, None, None]
 
 
 class SteppedTransport(Protocol):
-    """A transport that can be driven step by step."""
+    """A transport that can be driven step by step, as all of this package can."""
+
+    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
+        """See `Transport.transact`; it is `run` over the steps."""
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """As `Transport.transact`. A driver that stops early closes the generator."""

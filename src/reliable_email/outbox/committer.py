@@ -10,15 +10,16 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from django.db import connections
+from django.db import OperationalError, connections
 
 from reliable_email.delivery.logged import log_fields
 from reliable_email.outbox.journal import commit_in_steps, events
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.postgres import Reading
-from reliable_email.outbox.reconnect import AWAY, drop, drop_connection
+from reliable_email.outbox.reconnect import drop, drop_connection
 from reliable_email.outbox.steps import Write
 from reliable_email.outbox.tables import Tables
+from reliable_email.store.outages import is_outage, trouble
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -26,6 +27,8 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 # A database that takes longer is far away, or waits for somebody's lock: another commit may be under way meanwhile.
 _SLOW_SECONDS = 0.01
+# One that has not answered for so long never will: its machine, or the network, is gone.
+_SILENT_SECONDS = 60.0
 _MAX_WRITERS = 4
 
 
@@ -37,6 +40,7 @@ class Writer:
         steps: of the commit that is under way.
         group: for whom it is.
         reading: what it waits for.
+        asked_at: since when, on the monotonic clock.
     """
 
     tables: Tables
@@ -44,6 +48,7 @@ class Writer:
     group: Sequence[Write] = ()
     reading: Reading | None = None
     began_at: float = 0.0
+    asked_at: float = 0.0
 
 
 class Committer:
@@ -89,24 +94,40 @@ class Committer:
 
     def go_on(self, writer: Writer) -> None:
         """The database has answered, in part at least."""
+        self._resume(writer, None)
+
+    def end_silence(self) -> None:
+        """Take a commit that the database does not answer for one whose connection is lost."""
+        now = time.monotonic()
+        for writer in self._writers:
+            if writer.reading is not None and now - writer.asked_at >= _SILENT_SECONDS:
+                words = f"the connection has been silent for {now - writer.asked_at:.0f} s"
+                self._resume(writer, OperationalError(words))
+
+    def _resume(self, writer: Writer, error: Exception | None) -> None:
         if writer.reading is not None:
             self._selector.unregister(writer.reading.handle)
+            writer.reading = None
         assert writer.steps is not None
-        writer.reading = next(writer.steps, None)
+        try:
+            writer.reading = next(writer.steps, None) if error is None else writer.steps.throw(error)
+        except StopIteration:
+            writer.reading = None
         if writer.reading is None:
             writer.steps, writer.group = None, ()
         else:
+            writer.asked_at = time.monotonic()
             self._selector.register(writer.reading.handle, events(writer.reading), writer)
 
     def looks_at(self) -> float | None:
-        """When `may_begin` may have changed by itself, on the monotonic clock; None where it will not."""
-        if not self._waiting:
-            return None
-        if self._idle_writer() is not None:
-            return self._retry_at
-        if self._is_alone or len(self._writers) >= _MAX_WRITERS:
-            return None
-        return max(writer.began_at for writer in self._writers) + _SLOW_SECONDS
+        """When there may be something to do by itself, on the monotonic clock; None where there will not."""
+        looks = [writer.asked_at + _SILENT_SECONDS for writer in self._writers if writer.reading is not None]
+        if self._waiting:
+            if self._idle_writer() is not None:
+                looks.append(self._retry_at)
+            elif not self._is_alone and len(self._writers) < _MAX_WRITERS:
+                looks.append(max(writer.began_at for writer in self._writers) + _SLOW_SECONDS)
+        return min(looks, default=None)
 
     def close(self) -> None:
         """End, without an answer from the database; whoever waits is told."""
@@ -149,7 +170,7 @@ class Committer:
                 written = yield from commit_in_steps(tables, [one.request for one in group], keyring=self._keyring)
             except Exception as error:  # noqa: BLE001 - each finds out about its own
                 logger.debug("A commit for %d lines failed, each tries by itself: %s", len(group), error)
-                if isinstance(error, AWAY):
+                if is_outage(error):
                     self._drop(tables)
                     has_just_failed = True
                 for write in group:
@@ -163,7 +184,11 @@ class Committer:
         for number, write in enumerate(group):
             try:
                 [answer] = yield from commit_in_steps(tables, [write.request], keyring=self._keyring)
-            except AWAY as error:
+            except Exception as error:  # noqa: BLE001 - it is the line's to judge
+                if not is_outage(error):
+                    write.done(None, error)
+                    has_just_failed = False
+                    continue
                 self._drop(tables)
                 write.request = replace(write.request, is_repeat=True)
                 refused.append(write)
@@ -173,9 +198,6 @@ class Committer:
                     self._put_off([*group[number + 1 :], *refused], error)
                     return
                 has_just_failed = True
-            except Exception as error:  # noqa: BLE001 - it is the line's to judge
-                write.done(None, error)
-                has_just_failed = False
             else:
                 self._pause = _FIRST_PAUSE_SECONDS
                 write.done(answer)
@@ -189,7 +211,7 @@ class Committer:
     def _put_off(self, writes: Sequence[Write], error: BaseException) -> None:
         """Try again later; what was sent may have been committed although the answer was lost."""
         if self._pause == _FIRST_PAUSE_SECONDS:  # once; the next tries are the same trouble
-            logger.warning("The database %r is away, trying again: %s", self._using, error, extra=log_fields())
+            logger.warning("%s, trying again: %s", trouble(self._using, error), error, extra=log_fields())
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
         for write in writes:

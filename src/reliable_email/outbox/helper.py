@@ -1,7 +1,6 @@
 """Threads for what blocks: opening connections, other people's backends, receivers of signals, reading rows."""
 
 import logging
-import threading
 from collections.abc import Callable
 from contextvars import Context
 from queue import SimpleQueue
@@ -10,6 +9,7 @@ from typing import Any
 from django.db import connections
 
 from reliable_email.outbox.reconnect import drop
+from reliable_email.outbox.threads import Crew
 from reliable_email.smtp.steps import Aside
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -20,7 +20,11 @@ def make_here(aside: Aside[Any]) -> None:
     aside.make()
     for connection in connections.all(initialized_only=True):
         # Also where an error of the database was swallowed. An age of 0 would be a new connection for each call.
-        if connection.errors_occurred or connection.settings_dict["CONN_MAX_AGE"]:
+        if connection.errors_occurred:
+            # It may still answer, and refuse all the same: a session that began read-only stays so.
+            drop(connection)
+            connection.errors_occurred = False
+        elif connection.settings_dict["CONN_MAX_AGE"]:
             try:
                 connection.close_if_unusable_or_obsolete()
             except Exception:
@@ -29,12 +33,18 @@ def make_here(aside: Aside[Any]) -> None:
 
 
 class Helper:
-    """One thread, with database connections of its own, as other code expects of a thread."""
+    """One thread, with database connections of its own, as other code expects of a thread.
 
-    def __init__(self) -> None:
+    Args:
+        crew: watches it.
+        hangs_after: seconds after which a call counts as hanging; None for never.
+    """
+
+    def __init__(self, crew: Crew, *, name: str = "helper", hangs_after: float | None = None) -> None:
         self._calls: SimpleQueue[tuple[Aside[Any], Context, Callable[[], None]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="reliable-email-helper", daemon=True)
-        self._thread.start()
+        self._crew = crew
+        self._thread = crew.make(name, self._run, hangs_after=hangs_after)
+        self._thread.thread.start()
 
     def make(self, aside: Aside[Any], context: Context, on_done: Callable[[], None]) -> None:
         """Make the call, then this one."""
@@ -42,18 +52,20 @@ class Helper:
 
     def end(self) -> None:
         """End when what was asked for is done."""
+        self._crew.dismiss(self._thread)
         self._calls.put(None)
 
     def join(self, seconds: float) -> None:
         """Wait until it has ended, for so many seconds at most."""
-        self._thread.join(seconds)
+        self._thread.thread.join(seconds)
 
     def _run(self) -> None:
         try:
             while (given := self._calls.get()) is not None:
                 aside, context, on_done = given
                 try:
-                    context.run(make_here, aside)
+                    with self._thread:
+                        context.run(make_here, aside)
                 finally:
                     on_done()
         finally:

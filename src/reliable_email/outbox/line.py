@@ -6,16 +6,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.outbox.claim import Claim, Wanted, claim
 from reliable_email.outbox.journal import Intent, Request, Written
-from reliable_email.outbox.reconnect import AWAY, drop_connection, insist
+from reliable_email.outbox.reconnect import drop_connection, insist
 from reliable_email.outbox.round import Round, RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.steps import Read, RunHere, Steps, Write
 from reliable_email.outbox.tables import Tables, marks
 from reliable_email.smtp.steps import Aside
+from reliable_email.store.outages import is_outage, sentence
 from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -24,6 +26,8 @@ logger = logging.getLogger("reliable_email.outbox")
 _AUTHORIZE_SECONDS = 5.0
 # Outcomes that were read are worth waiting for: a restart of the database takes a while.
 _FINISH_SECONDS = 300.0
+# So many permissions that are refused in a row are no accident, such as messages that were cancelled in hand.
+_MAX_REFUSALS = 3
 
 
 class Foreman(Protocol):
@@ -98,13 +102,17 @@ class Line:
         self._run_here = run_here
         self._suspects = suspects
         self._batch = options.first_batch or options.batch
+        # Whether the last claim failed as a whole, or was permitted nothing: claimed again at once, it would only make
+        # connections.
+        self.is_in_trouble = False
 
     def work(self) -> Steps[int]:
         """Claim once and take it as far as it gets; how many recipients were claimed.
 
         Raises:
-            OperationalError, InterfaceError: the database is away.
+            django.db.Error: the database is away.
         """
+        self.is_in_trouble = False
         claiming = Read(lambda: self._claim(suspects=False))
         yield claiming
         taken = claiming.result()
@@ -118,9 +126,10 @@ class Line:
         if not self._suspects.acquire(blocking=False):
             return 0
         try:
-            taken = self._claim(suspects=True)
+            claiming = Read(self._claim_suspect)
+            yield claiming
+            taken = claiming.result()
             if taken.rows:
-                self._note_start(taken)
                 yield from self._take(taken)
             return len(taken.rows)
         finally:
@@ -137,6 +146,11 @@ class Line:
             lease_seconds=self._options.lease_seconds,
             suspects=suspects,
         )
+
+    def _claim_suspect(self) -> Claim:
+        taken = self._claim(suspects=True)
+        self._note_start(taken)
+        return taken
 
     def _note_start(self, taken: Claim) -> None:
         tables = Tables(self._using)
@@ -166,11 +180,21 @@ class Line:
         give_back = self._foreman.has_claimed(taken)
         is_repeat = False
         seconds = _AUTHORIZE_SECONDS
+        refusals = 0  # in a row: each has cost a connection
+
+        def may_authorize() -> bool:
+            nonlocal refusals
+            may = self._foreman.may_authorize()
+            refusals += not may
+            return may
+
+        def may_go_on() -> bool:
+            return refusals < _MAX_REFUSALS and self._foreman.may_go_on()
 
         def write(
             settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], intents: Sequence[Intent]
         ) -> Steps[Written]:
-            nonlocal is_repeat
+            nonlocal is_repeat, refusals
             writing = Write(
                 Request(settlements=settlements, attempts=attempts, intents=intents, is_repeat=is_repeat), seconds
             )
@@ -178,6 +202,8 @@ class Line:
             yield writing
             written = writing.result()
             is_repeat = False
+            if written.permitted:
+                refusals = 0 if any(written.permitted) else refusals + 1
             if self._foreman.is_heard:
                 # Receivers may do anything, and take their time.
                 telling = Aside(lambda: self._foreman.has_written(settlements, attempts, written))
@@ -195,29 +221,31 @@ class Line:
             write=write,
             run_here=self._run_here,
             give_back=give_back,
-            may_go_on=self._foreman.may_go_on,
-            may_authorize=self._foreman.may_authorize,
+            may_go_on=may_go_on,
+            may_authorize=may_authorize,
         )
         try:
             yield from way.run()
-        except AWAY as error:
-            logger.warning("The database went away during a claim: %s", error)
-            drop_connection(self._using)
+            self.is_in_trouble = bool(refusals)
+        except Exception as error:
+            self.is_in_trouble = True
             seconds = _FINISH_SECONDS
-            yield from way.finish()
-            if way.is_in_doubt:
-                yield from self._insist_on_letting_go(taken)
-            if not way.is_loaded:
-                raise  # the same rows would be claimed again at once, and again without an end
-        except Exception:
+            if is_outage(error):
+                logger.warning("A claim was interrupted: %s", sentence(self._using, error), extra=log_fields())
+                drop_connection(self._using)
+                yield from way.finish()
+                if way.is_in_doubt:
+                    yield from self._insist_on_letting_go(taken)
+                if not way.is_loaded:
+                    raise  # told by whoever knows how long it lasts
+                return
             # Anything, in code of anybody's, about some message of this claim. It is treated as a crash with the claim
             # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.
-            logger.exception("A claim ended with an error")
-            seconds = _FINISH_SECONDS
+            logger.exception("A claim ended with an error", extra=log_fields())
             try:
                 yield from way.write_known()
             except Exception:
-                logger.exception("What is known of the claim cannot be written")
+                logger.exception("What is known of the claim cannot be written", extra=log_fields())
             yield from self._insist_on_letting_go(taken)
         finally:
             self._foreman.has_finished(taken, way.transactions)

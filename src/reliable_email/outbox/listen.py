@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connections
 
 from reliable_email.outbox import wake
+from reliable_email.outbox.faultpoints import point
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -35,6 +36,7 @@ def listen(using: str, is_over: threading.Event) -> None:
 
 
 def _listen_once(using: str, is_over: threading.Event) -> None:
+    point("listen")
     connection = connections.create_connection(using)
     with closing(connection):
         with connection.cursor() as cursor:

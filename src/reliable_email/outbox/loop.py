@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ from reliable_email.outbox.committer import Committer, Writer
 from reliable_email.outbox.helper import Helper
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.steps import Read, Rest, Step, Steps, Write
+from reliable_email.outbox.threads import Crew
 from reliable_email.smtp.steps import Aside, Wait
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -58,13 +60,30 @@ class Loop:
 
     Args:
         using: alias of the database.
-        on_error: called where a line has ended with an error.
+        on_error: called where a line has ended with an error; `failure` says which.
+        crew: watches the threads.
+        read_seconds: after so long a question to the database counts as hanging; None for never.
+        call_seconds: the same for every other call.
     """
 
-    def __init__(self, using: str, keyring: Keyring, *, on_error: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        using: str,
+        keyring: Keyring,
+        *,
+        on_error: Callable[[], None] = lambda: None,
+        crew: Crew | None = None,
+        read_seconds: float | None = None,
+        call_seconds: float | None = None,
+    ) -> None:
         self._using = using
         self._keyring = keyring
         self._on_error = on_error
+        self.failure = ""
+        self._crew = crew or Crew()
+        self._read_seconds = read_seconds
+        self._call_seconds = call_seconds
+        self._busy: AbstractContextManager[None] = contextlib.nullcontext()
         self._tasks: list[_Task] = []
         self._ready: deque[_Task] = deque()
         self._inbox: deque[Write | _Task] = deque()  # from other threads
@@ -100,11 +119,21 @@ class Loop:
 
     # The loop.
 
-    def run(self, lines: Iterable[Steps[None]]) -> None:
-        """Drive these until they have ended."""
+    def run(
+        self,
+        lines: Iterable[Steps[None]],
+        *,
+        busy: AbstractContextManager[None] | None = None,
+    ) -> None:
+        """Drive these until they have ended.
+
+        Args:
+            busy: entered while this thread works; left where it waits.
+        """
+        self._busy = busy or self._busy
         self._tasks = [_Task(steps) for steps in lines]
         self._ready.extend(self._tasks)
-        self._reader = self._helper()
+        self._reader = self._helper("reader", self._read_seconds)
         bell, rope = socket.socketpair()
         with bell, rope, selectors.DefaultSelector() as self._selector, wake.woken(self.ring):
             for end in (bell, rope):
@@ -139,6 +168,12 @@ class Loop:
         connections.close_all()
 
     def _turn(self) -> None:
+        with self._busy:
+            self._advance()
+        if self._tasks:
+            self._look(0.0 if self._ready else self._seconds_left())
+
+    def _advance(self) -> None:
         # Those that are ready now, and no others: in between the wires are looked at.
         for _ in range(len(self._ready)):
             if self._is_half_waiting():
@@ -150,8 +185,6 @@ class Loop:
             self._look(0.0)
             if not self._ready:
                 self._committer.begin()
-        if self._tasks:
-            self._look(0.0 if self._ready else self._seconds_left())
 
     def _is_half_waiting(self) -> bool:
         """One half of the lines works while the database writes for the other."""
@@ -163,9 +196,10 @@ class Loop:
             if step is not None:
                 self._begin(task, step)
                 return
-        except BaseException:
+        except BaseException as error:
             # The last net: a line that dies silently would leave a worker that looks alive.
             logger.exception("A line of the worker ended with an error; the worker stops", extra=log_fields())
+            self.failure = f"a line of the worker has ended with an error ({type(error).__name__}: {error})"
             self._on_error()
         self._tasks.remove(task)
 
@@ -191,11 +225,11 @@ class Loop:
         if isinstance(step, Read):
             return self._reader
         if task.helper is None:
-            task.helper = self._helper()
+            task.helper = self._helper("helper", self._call_seconds)
         return task.helper
 
-    def _helper(self) -> Helper:
-        helper = Helper()
+    def _helper(self, name: str, hangs_after: float | None) -> Helper:
+        helper = Helper(self._crew, name=name, hangs_after=hangs_after)
         self._helpers.append(helper)
         return helper
 
@@ -208,6 +242,10 @@ class Loop:
     def _look(self, seconds: float | None) -> None:
         """See who can go on, after so many seconds at most; None for however long it takes."""
         found = self._selector.select(seconds)
+        with self._busy:
+            self._see(found)
+
+    def _see(self, found: Iterable[tuple[selectors.SelectorKey, int]]) -> None:
         now = time.monotonic()
         # Some selectors name one twice, once for reading and once for writing.
         for one in dict.fromkeys(key.data for key, _ in found):
@@ -223,6 +261,7 @@ class Loop:
             elif task.rest is not None and (now >= task.until or task.rest.is_over()):
                 task.rest = None
                 self._ready.append(task)
+        self._committer.end_silence()
 
     def _wake(self, task: _Task, *, is_ready: bool) -> None:
         assert task.wait is not None

@@ -8,16 +8,19 @@ from typing import TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import InterfaceError, OperationalError
+from django.db.utils import Error as DatabaseError
+from django.db.utils import InterfaceError, InternalError, NotSupportedError, OperationalError, ProgrammingError
 
 from reliable_email.delivery.logged import log_fields
+from reliable_email.store.outages import is_outage, trouble
 
 logger = logging.getLogger("reliable_email.outbox")
 
 T = TypeVar("T")
 
-# What a database says when it is away, too busy, or chose this transaction as the victim of a deadlock.
-AWAY = (OperationalError, InterfaceError)
+# The classes of what a database says when it is away, read-only, too busy, without tables or rights, or chose this
+# transaction as the victim of a deadlock. `is_outage` knows which of these errors are about a value instead.
+AWAY = (OperationalError, InterfaceError, InternalError, ProgrammingError, NotSupportedError)
 _FIRST_SECONDS = 0.05
 _LONGEST_SECONDS = 2.0
 
@@ -28,7 +31,7 @@ def insist(using: str, work: Callable[[], T], *, seconds: float, sleep: Callable
     `work` must be safe to repeat after a commit of which only the answer was lost.
 
     Raises:
-        OperationalError, InterfaceError: it was away for longer than `seconds`.
+        django.db.Error: one of `AWAY`, where it was away for longer than `seconds`; at once, where it is no outage.
     """
     ends_at = time.monotonic() + seconds
     pause = _FIRST_SECONDS
@@ -36,18 +39,20 @@ def insist(using: str, work: Callable[[], T], *, seconds: float, sleep: Callable
     while True:
         try:
             return work()
-        except AWAY as error:
+        except Exception as error:
+            if not is_outage(error):
+                raise
             drop_connection(using)
             if time.monotonic() + pause > ends_at:
                 raise
-            logger.log(level, "The database %r is away, trying again: %s", using, error, extra=log_fields())
+            logger.log(level, "%s, trying again: %s", trouble(using, error), error, extra=log_fields())
             level = logging.DEBUG
         sleep(pause)
         pause = min(pause * 2, _LONGEST_SECONDS)
 
 
 class Outage:
-    """Tells once that a worker's database is away, whichever of its threads finds out, and once that it is back."""
+    """Tells once that a worker's database cannot be used, whichever of its threads finds out, and once that it can."""
 
     def __init__(self, using: str) -> None:
         self._using = using
@@ -59,8 +64,8 @@ class Outage:
         with self._lock:
             level = logging.DEBUG if self._is_told else logging.WARNING
             self._is_told = True
-        words = "The database %r is away; the worker goes on when it answers: %s"
-        logger.log(level, words, self._using, error, extra=log_fields())
+        words = "%s; the worker goes on when it answers: %s"
+        logger.log(level, words, trouble(self._using, error), error, extra=log_fields())
 
     def end(self) -> None:
         """It answers."""
@@ -79,7 +84,7 @@ def drop(connection: BaseDatabaseWrapper) -> None:
     """Close a connection, whatever state it is in."""
     try:
         connection.close()
-    except AWAY:
+    except DatabaseError:
         connection.connection = None
     # Left over where a transaction ended with its connection.
     connection.in_atomic_block = False

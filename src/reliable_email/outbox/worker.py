@@ -11,37 +11,39 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from reliable_email.delivery.breaker import Permission, permission
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
-from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
 from reliable_email.outbox.domains import DomainCap
+from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.hardship import Hardship
 from reliable_email.outbox.journal import Written
-from reliable_email.outbox.keyring import KeyMissing, Keyring
+from reliable_email.outbox.keeper import Duty, keep, stands_still
+from reliable_email.outbox.keyring import KeyMissing
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
-from reliable_email.outbox.logged import log_rescued
 from reliable_email.outbox.loop import Loop
-from reliable_email.outbox.provider_events import settle_by_events
-from reliable_email.outbox.prune import prune
 from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
-from reliable_email.outbox.rescue import RescuePolicy, rescue
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.standby import probe_standby
-from reliable_email.outbox.steps import Rest, Steps, run_here
+from reliable_email.outbox.steps import Read, Rest, Steps, run_here
 from reliable_email.outbox.stored import missing_keys
 from reliable_email.outbox.tallies import Tallies
-from reliable_email.outbox.telling import is_anybody_told, tell_rescued, tell_settled
+from reliable_email.outbox.telling import is_anybody_told, tell_settled
+from reliable_email.outbox.threads import Crew, WorkerFailed, WorkerThread
+from reliable_email.outbox.upkeep import Upkeep
+from reliable_email.outbox.worker_options import WorkerOptions
+from reliable_email.store.outages import is_outage, sentence
+
+__all__ = ["Worker", "WorkerFailed", "WorkerOptions"]
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -49,52 +51,15 @@ T = TypeVar("T")
 
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
-_PRUNE_SECONDS = 3600.0
 _LEAVE_SECONDS = 2.0
 _STANDBY_SECONDS = 15.0
 _LONG_REST_SECONDS = 60.0
 _LOOK_SECONDS = 0.1  # whether a signal handler has said stop
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """How a worker works; see `RELIABLE_EMAIL` for the settings of the same names.
-
-    Attributes:
-        content_days: prune content so long after a message is finished; None prunes nothing.
-        journal_days: prune the rest of it so long after.
-        only_mailers: deliver for these mailers alone; None for all.
-        only_routes: use these routes alone; None for all.
-        only_messages: deliver these alone, by id; None for all.
-        domain_connections: lines that may deliver to one recipient domain at once; 0 for any number.
-        until_empty: end when nothing is due or claimed.
-        max_transactions: end after about so many; None for no limit.
-        listen: be woken by NOTIFY where there is one.
-        standby_mailers: mailers whose routes are probed though nothing goes by them.
-        probe_seconds: how often; None for never.
-    """
-
-    using: str
-    environment: str = ""
-    connections: int = 8
-    batch: int = 100
-    lease_seconds: float = 60.0
-    poll_seconds: float = 1.0
-    final_reply_seconds: float = 600.0
-    stop_seconds: float = 30.0
-    crash_limit: int = 5
-    content_days: float | None = None
-    journal_days: float = 90.0
-    only_mailers: Collection[str] | None = None
-    only_routes: Collection[str] | None = None
-    only_messages: Collection[int] | None = None
-    domain_connections: int = 0
-    until_empty: bool = False
-    max_transactions: int | None = None
-    listen: bool = True
-    standby_mailers: Collection[str] = ()
-    probe_seconds: float | None = None
-    keyring: Keyring = field(default_factory=Keyring)
+_ARRIVE_SECONDS = 2.0  # a database that is locked at the start
+_JOIN_SECONDS = 5.0
+_LEASE_SECONDS = 0.25
+_HANG_SECONDS = 5.0
+_RENEWAL_TRIES = 10
 
 
 class Worker:
@@ -125,31 +90,50 @@ class Worker:
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._suspects = threading.Lock()
-        self._loop = Loop(options.using, options.keyring, on_error=self.stop)
+        self._crew = Crew(self._fail)
+        # Two leases that were not renewed: whatever this worker holds is somebody else's by then.
+        self._hang_seconds = max(_HANG_SECONDS, 2 * options.lease_seconds)
+        self._loop = Loop(
+            options.using,
+            options.keyring,
+            on_error=lambda: self._fail(self._loop.failure),
+            crew=self._crew,
+            read_seconds=self._hang_seconds,
+            call_seconds=self._hang_seconds + options.final_reply_seconds,
+        )
         self._tallies = Tallies()
         self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
         self._domains = DomainCap(options.domain_connections)
-        self._prune_at = 0.0
+        self._upkeep = Upkeep(self, store, self._tallies, self._seen_mailers)
         # Of the lines, which share a thread.
         self._is_watched = False
         self._is_more = False
         self._seen = 0
+        self._hardship = Hardship()
+        self._failure = ""
+        self._failed_at = 0.0
 
     # What lines ask.
 
     def may_claim(self) -> bool:
-        """See `Foreman`."""
-        limit = self.options.max_transactions
-        return not self._is_stopping.is_set() and (limit is None or self.transactions < limit)
+        """See `Foreman`: not without a lease that could be trusted, for nothing would be permitted."""
+        return self._goes_on() and self._has_lease()
 
     def may_go_on(self) -> bool:
-        """See `Foreman`."""
-        return not self._is_stopping.is_set()
+        """See `Foreman`: not without a lease, either, for each message would open a connection and be refused."""
+        return not self._is_stopping.is_set() and self._has_lease()
 
     def may_authorize(self) -> bool:
         """See `Foreman`."""
-        return not self._is_stopping_now.is_set() and time.monotonic() < self._lease_ends_at
+        return not self._is_stopping_now.is_set() and self._has_lease()
+
+    def _goes_on(self) -> bool:
+        limit = self.options.max_transactions
+        return not self._is_stopping.is_set() and (limit is None or self.transactions < limit)
+
+    def _has_lease(self) -> bool:
+        return time.monotonic() < self._lease_ends_at
 
     def wanted(self) -> Wanted:
         """See `Foreman`: mailers and routes that are closed or full now are passed over."""
@@ -182,6 +166,8 @@ class Worker:
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
         """See `Foreman`."""
+        if attempts and any(written.settled):
+            self._hardship.end()  # the others need not wait until the whole claim is done
         self._tallies.add(attempts)
         tell_settled(self.options.using, Worker, settlements, attempts, written.settled)
 
@@ -212,26 +198,47 @@ class Worker:
 
         Raises:
             KeyMissing: a pending row was written with an encryption key that is not here.
+            WorkerFailed: the worker cannot work here, or had to end since one of its threads did.
         """
-        self._check_keys()
-        presence.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
-        connections[self.options.using].close()  # this thread waits from here on
+        if stands_still():
+            raise WorkerFailed("The clock of this process stands still (freezegun, time-machine): a worker needs one.")
+        using = self.options.using
+        try:
+            insist(using, self._arrive, seconds=_ARRIVE_SECONDS)
+        except AWAY as error:
+            raise WorkerFailed(sentence(using, error)) from error
+        finally:
+            connections[using].close()  # this thread waits from here on
         self._lease_ends_at = time.monotonic() + self._trusted_seconds
-        lines = threading.Thread(target=self._run_lines, name="reliable-email-lines", daemon=True)
-        keeper = threading.Thread(target=self._keep, name="reliable-email-keeper", daemon=True)
-        for thread in (keeper, lines):
-            thread.start()
-        if self.options.listen and can_listen(self.options.using):
-            arguments = (self.options.using, self._is_done)
-            threading.Thread(target=listen, args=arguments, name="reliable-email-listener", daemon=True).start()
-        standby = threading.Thread(target=self._stand_by, name="reliable-email-standby", daemon=True)
+        lines = self._crew.make("lines", lambda: self._run_lines(lines), hangs_after=self._hang_seconds)
+        threads = [self._keeping("renewals", self._renewals), self._keeping("keeper", self._keeper), lines]
+        if self.options.listen and can_listen(using):
+            work = partial(listen, using, self._is_done)
+            threads.append(self._crew.make("listener", work, is_vital=False))
         if self.options.probe_seconds is not None:
-            standby.start()
+            threads.append(self._keeping("standby", self._standby, is_vital=False))
+        for one in threads:
+            one.thread.start()
         self._await(lines)
         self._is_done.set()
-        keeper.join()
+        self._crew.end()
+        for one in threads[:2]:
+            one.thread.join(_JOIN_SECONDS)
         self._leave()
+        if self._failure:
+            raise WorkerFailed(self._failure)
         return self.transactions
+
+    def _arrive(self) -> None:
+        self._check_keys()
+        presence.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
+
+    def _fail(self, words: str) -> None:
+        """End, and say why."""
+        if not self._failure:
+            self._failed_at = time.monotonic()
+            self._failure = words
+        self.stop()
 
     def stop(self) -> None:
         """Finish what is in hand, give back the rest, end. Safe to call from a signal handler."""
@@ -254,36 +261,41 @@ class Worker:
                 f"RELIABLE_EMAIL['ENCRYPTION_KEYS']: {', '.join(missing)}. Add them behind the current one."
             )
 
-    def _await(self, lines: threading.Thread) -> None:
-        while lines.is_alive():
+    def _await(self, lines: WorkerThread) -> None:
+        while lines.thread.is_alive():
+            self._crew.look()
             if self._is_stopping_now.is_set():
                 return
+            if self._failure and time.monotonic() - self._failed_at > self.options.stop_seconds:
+                return  # what hangs does not hear that it is to stop
             if self._is_stopping.is_set():
                 wake.nudge()
-            lines.join(timeout=_LOOK_SECONDS)
+            lines.thread.join(timeout=_LOOK_SECONDS)
+        self._crew.look()
 
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
         using = self.options.using
         steps: tuple[Callable[[], object], ...] = (
             lambda: presence.abandon(using, self.name),
-            self._rescue,
+            self._upkeep.rescue,
             lambda: self._tallies.write(using),
             lambda: presence.leave(using, self.name, self.transactions),
         )
         try:
             for step in steps:
                 insist(using, step, seconds=_LEAVE_SECONDS)  # a deadlock with other workers passes
-        except AWAY as error:
-            logger.warning("The database is away; other workers will take back what was in hand: %s", error)
+        except Exception as error:
+            words = "Other workers will take back what this one had in hand: %s"
+            if is_outage(error):
+                logger.warning(words, sentence(using, error), extra=log_fields())
+            else:
+                logger.exception(words, error, extra=log_fields())
         connections[self.options.using].close()
 
-    def _run_lines(self) -> None:
-        try:
-            self._loop.run([self._line(number) for number in range(1, self.options.connections + 1)])
-        except Exception:
-            logger.exception("The lines of the worker ended with an error; the worker stops")
-            self.stop()
+    def _run_lines(self, thread: WorkerThread) -> None:
+        self._loop.run([self._line(number) for number in range(1, self.options.connections + 1)], busy=thread)
+        self._crew.dismiss(thread)
 
     def _line(self, number: int) -> Steps[None]:
         count = self.options.connections
@@ -306,21 +318,37 @@ class Worker:
             run_here=self._run_here,
             suspects=self._suspects,
         )
-        while self.may_claim():
+        yield from self._claims(line, number)
+        self._hardship.leave(number)
+
+    def _claims(self, line: Line, number: int) -> Steps[None]:
+        while self._goes_on():
+            yield from self._hardship.wait(number)
+            if not self._has_lease():
+                yield Rest(_LEASE_SECONDS, is_over=lambda: self._is_stopping.is_set() or self._has_lease())
+                continue
             self._seen = wake.generation()
             try:
                 claimed = yield from line.work()
-                if not claimed and self.options.until_empty and self._nothing_is_left():
+                if not claimed and self.options.until_empty and (yield from self._nothing_is_left()):
                     # Looked at after the claim, something may have been given back in between: claim once more.
                     claimed = yield from line.work()
-                    if not claimed:
+                    if not claimed and self._has_lease():
                         self._is_more = True  # the other lines may look now, and end as well
                         return
-            except AWAY as error:
-                self._outage.note(error)
+            except Exception as error:
+                if is_outage(error):
+                    self._outage.note(error)
+                else:
+                    # Once; the next tries are the same trouble.
+                    level = logging.DEBUG if self._hardship.seconds else logging.ERROR
+                    logger.log(level, "A claim failed: %s", error, exc_info=True, extra=log_fields())
                 drop_connection(self.options.using)
-                yield Rest(self.options.poll_seconds, is_over=self._is_stopping.is_set)
+                line.is_in_trouble = True
+            if line.is_in_trouble:
+                yield from self._hardship.meet(number, self.options.poll_seconds)
                 continue
+            self._hardship.end()
             if not claimed:
                 yield from self._rest()
 
@@ -340,100 +368,69 @@ class Worker:
     def _run_here(self, steps: Steps[T]) -> T:
         return run_here(steps, self._loop.write)
 
-    def _nothing_is_left(self) -> bool:
+    def _nothing_is_left(self) -> Steps[bool]:
         """Whether nothing is claimed: what another line has in hand may come back, what the dead had is rescued."""
-        return not presence.anything_in_hand(self.options.using, self.options.environment, self.options.only_messages)
+        options = self.options
+        looking = Read(
+            lambda: presence.anything_in_hand(options.using, options.environment, options.only_messages),
+        )
+        yield looking
+        return not looking.result()
 
     # Keeping.
 
-    def _keep(self) -> None:
-        """Renew leases and look after what others left, until the lines have ended."""
-        period = self.options.lease_seconds / 4
-        try:
-            # At once, too: what an earlier worker left behind is the first thing to look after.
-            while not self._is_done.is_set():
-                began_at = time.monotonic()
-                try:
-                    self._renew()
-                    self._lease_ends_at = began_at + self._trusted_seconds
-                    self._rescue()
-                    self._tallies.write(self.options.using)
-                    presence.note(self.options.using, self.name, self.transactions)
-                    self._outage.end()
-                    self._prune()
-                except AWAY as error:
-                    # Not renewed: permissions end by themselves when the lease does.
-                    self._outage.note(error)
-                    drop_connection(self.options.using)
-                self._is_done.wait(period)
-        finally:
-            connections.close_all()
+    def _keeping(self, name: str, work: Callable[[WorkerThread], None], *, is_vital: bool = True) -> WorkerThread:
+        one = self._crew.make(name, lambda: work(one), hangs_after=self._hang_seconds, is_vital=is_vital)
+        return one
 
-    def _stand_by(self) -> None:
-        """Probe what carries no mail, in a thread of its own: a hanging server must not delay the keeper's leases."""
+    def _keep(self, thread: WorkerThread, duties: Sequence[Duty], period: float) -> None:
+        """See `keep`; the period is the same for all but the probes."""
+        keep(
+            thread,
+            duties,
+            using=self.options.using,
+            outage=self._outage,
+            period=period,
+            is_over=self._is_done,
+        )
+        self._crew.dismiss(thread)
+
+    def _renewals(self, thread: WorkerThread) -> None:
+        duties = [
+            Duty(name="renew its leases", do=self._renew, limit=_RENEWAL_TRIES),
+            Duty(name="note that it is there", do=self._note_presence),
+        ]
+        self._keep(thread, duties, self.options.lease_seconds / 4)
+
+    def _keeper(self, thread: WorkerThread) -> None:
+        duties = [
+            # At once, too: what an earlier worker left behind is the first thing to look after.
+            Duty(name="take back what was lost", do=self._upkeep.rescue),
+            Duty(name="write its counts", do=lambda: self._tallies.write(self.options.using)),
+            Duty(name="prune", do=self._upkeep.prune),
+        ]
+        self._keep(thread, duties, self.options.lease_seconds / 4)
+
+    def _standby(self, thread: WorkerThread) -> None:
+        """Probe what carries no mail, in a thread of its own: a hanging server must delay nothing else."""
         every_seconds = self.options.probe_seconds
         assert every_seconds is not None
-        try:
-            while not self._is_done.is_set():
-                try:
-                    self._probe_standby(every_seconds)
-                except Exception:
-                    # A route's own code may raise anything; delivering goes on without probes.
-                    logger.exception("Standby routes could not be probed")
-                self._is_done.wait(min(every_seconds, _STANDBY_SECONDS))
-        finally:
-            connections.close_all()
+        duties = [Duty(name="probe standby routes", do=lambda: self._upkeep.probe_standby(every_seconds))]
+        self._keep(thread, duties, min(every_seconds, _STANDBY_SECONDS))
 
-    def _probe_standby(self, every_seconds: float) -> None:
-        for mailer in {*self.options.standby_mailers, *self._seen_mailers}:
-            try:
-                routes = self.routes_of(mailer)
-            except (LookupError, ImproperlyConfigured):
-                continue  # told where a message needs it
-            probe_standby(routes, store=self._store, every_seconds=every_seconds)
+    def _note_presence(self) -> None:
+        """Say that it is there, unless nothing works: whoever watches must not take that for a worker."""
+        self._outage.end()
+        if self._hardship.seconds < self.options.lease_seconds:
+            presence.note(self.options.using, self.name, self.transactions)
 
     def _renew(self) -> None:
+        point("renewals")
+        began_at = time.monotonic()
         with self._lock:
             ids = [one for held in self._in_hand.values() for one in held]
         renew(self.options.using, ids, worker=self.name, lease_seconds=self.options.lease_seconds)
-
-    def _rescue(self) -> None:
-        rescued = rescue(self.options.using, self._rescue_policy())
-        if rescued.requeued:
-            wake.nudge()
-        self._tallies.add(rescued.attempts, is_measured=False)
-        log_rescued(rescued)
-        if rescued.messages:
-            tell_rescued(self.options.using, Worker, rescued.messages)
-        settle_by_events(self.options.using, environment=self.options.environment)
-
-    def _prune(self) -> None:
-        days = self.options.content_days
-        if days is None or time.monotonic() < self._prune_at:
-            return
-        self._prune_at = time.monotonic() + _PRUNE_SECONDS
-        prune(
-            using=self.options.using,
-            content_after=timedelta(days=days),
-            journal_after=timedelta(days=self.options.journal_days),
-        )
-
-    def _rescue_policy(self) -> RescuePolicy:
-        return RescuePolicy(
-            environment=self.options.environment,
-            worker=self.name,
-            final_reply_seconds=self.options.final_reply_seconds,
-            crash_limit=self.options.crash_limit,
-            route_on_unknown=self._route_on_unknown,
-        )
-
-    def _route_on_unknown(self, alias: str) -> OnUnknown:
-        for routes in self._seen_mailers.values():
-            for route in routes:
-                if route.alias == alias:
-                    exact = OnUnknown.RESEND if route.idempotency_header is not None else None
-                    return exact or route.on_unknown or OnUnknown.HOLD
-        return OnUnknown.HOLD
+        self._lease_ends_at = began_at + self._trusted_seconds
 
 
 def _has_room(routes: Sequence[Route], closed: Collection[str]) -> bool:

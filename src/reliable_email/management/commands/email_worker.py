@@ -19,7 +19,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.screens.terminal import add_plain_option, live_console
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
-from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.outbox.worker import Worker, WorkerFailed, WorkerOptions
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.route_state import DatabaseRouteStateStore
 
@@ -89,7 +89,7 @@ class Command(BaseCommand):
                 self.stdout.flush()  # for whoever reads a pipe: Django before 6.0 leaves it in a buffer
             try:
                 transactions = worker.run()
-            except KeyMissing as error:
+            except (KeyMissing, WorkerFailed) as error:
                 raise CommandError(str(error), returncode=ExitCode.UNHEALTHY) from error
         if options["json"]:
             told = {"worker": worker.name, "transactions": transactions, "stopped_by": stages.signal_name}

@@ -1,0 +1,61 @@
+"""What the lines of a worker do while nothing works: one of them tries now and then, and the others wait for it.
+
+Eight lines that each try for themselves would open connections to the provider without an end, and be told nothing
+new.
+"""
+
+import logging
+import time
+
+from reliable_email.delivery.logged import log_fields
+from reliable_email.outbox.steps import Rest, Steps
+
+logger = logging.getLogger("reliable_email.outbox")
+
+_FIRST_SECONDS = 0.5  # at most two connections a second
+_LONGEST_SECONDS = 5.0
+_OTHERS_SECONDS = 60.0  # they are woken
+
+
+class Hardship:
+    """See the module; of the lines of one worker, in their thread."""
+
+    def __init__(self) -> None:
+        self._began_at: float | None = None
+        self._trier: int | None = None
+        self._pause = _FIRST_SECONDS
+        self.is_over_for_all = False
+
+    @property
+    def seconds(self) -> float:
+        """How long nothing has worked; 0.0 where something does."""
+        return 0.0 if self._began_at is None else time.monotonic() - self._began_at
+
+    def meet(self, line: int, longest_seconds: float) -> Steps[None]:
+        """This line's claim has failed: wait, as the only one that tries, or until another one's has not."""
+        if self._began_at is None:
+            self._began_at = time.monotonic()
+        if self._trier is None:
+            self._trier = line
+        if self._trier == line:
+            pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_SECONDS, max(longest_seconds, 0.5))
+            yield Rest(pause, is_over=lambda: self.is_over_for_all)
+        else:
+            yield from self.wait(line)
+
+    def wait(self, line: int) -> Steps[None]:
+        """Where another line tries, wait for it."""
+        while self._trier is not None and self._trier != line and not self.is_over_for_all:
+            yield Rest(_OTHERS_SECONDS, is_over=lambda: self._trier is None or self.is_over_for_all)
+
+    def end(self) -> None:
+        """Something works."""
+        if self._began_at is not None:
+            logger.info("The worker's claims work again, after %.1f s", self.seconds, extra=log_fields())
+        self._began_at = self._trier = None
+        self._pause = _FIRST_SECONDS
+
+    def leave(self, line: int) -> None:
+        """This line ends."""
+        if self._trier == line:
+            self._trier = None

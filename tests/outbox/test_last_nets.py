@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import InternalError, IntegrityError, connections
-from django.db.utils import Error as DatabaseError
+from django.db import IntegrityError, InternalError, connections
 
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.worker import WorkerFailed
@@ -29,11 +28,15 @@ _OPTIONS = {"lease_seconds": 2.0, "stop_seconds": 0.2, "connections": 4, "probe_
 
 
 @pytest.fixture
-def at_point() -> Iterator[Callable[[str, Callable[[], None]], None]]:
+def at_point() -> Iterator[Callable[[str, Callable[[], object]], None]]:
     """Call something whenever a thread passes a point of this name."""
 
-    def listen(name: str, act: Callable[[], None]) -> None:
-        faultpoints.listen(lambda passed: act() if passed in (name, f"{name}:select") else None)
+    def listen(name: str, act: Callable[[], object]) -> None:
+        def pass_by(passed: str) -> None:
+            if passed in (name, f"{name}:select"):
+                act()
+
+        faultpoints.listen(pass_by)
 
     yield listen
     faultpoints.reset()
@@ -50,7 +53,7 @@ def deliver_the_rest(using: str, server: ScriptedServer) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("boom"), IntegrityError("boom"), InternalError("boom")], ids=type)
 @pytest.mark.parametrize("name", POINTS)
 def test_an_exception_in_any_thread_is_survived(
-    using: str, at_point: Callable[[str, Callable[[], None]], None], name: str, error: Exception
+    using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, error: Exception
 ) -> None:
     """The thread pauses and goes on; the worker delivers everything, and is well at its end."""
     for number in range(6):
@@ -72,7 +75,7 @@ def test_an_exception_in_any_thread_is_survived(
 
 @pytest.mark.parametrize("name", [name for name in POINTS if name != "standby"])
 def test_the_death_of_any_thread_ends_the_worker_loudly(
-    using: str, at_point: Callable[[str, Callable[[], None]], None], name: str, caplog: pytest.LogCaptureFixture
+    using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What ends a thread without an exception that anybody catches is named, and the next worker delivers."""
     queue(using)
@@ -96,7 +99,7 @@ def test_the_death_of_any_thread_ends_the_worker_loudly(
 
 @pytest.mark.parametrize("name", [name for name in POINTS if name != "standby"])
 def test_a_thread_that_hangs_ends_the_worker_loudly(
-    using: str, at_point: Callable[[str, Callable[[], None]], None], name: str, caplog: pytest.LogCaptureFixture
+    using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing can end it: the worker says where it hangs and leaves, and the next one delivers."""
     if connections[using].vendor != "sqlite":
@@ -127,12 +130,12 @@ def test_a_thread_that_hangs_ends_the_worker_loudly(
 
 
 def test_a_standby_thread_that_hangs_holds_up_nobody(
-    using: str, at_point: Callable[[str, Callable[[], None]], None]
+    using: str, at_point: Callable[[str, Callable[[], object]], None]
 ) -> None:
     """Probes are not needed to deliver."""
     queue(using)
     is_over = threading.Event()
-    at_point("standby", lambda: None if is_over.wait() else None)
+    at_point("standby", is_over.wait)
     try:
         with ScriptedServer() as server:
             worker(using, smtp_route(server), **_OPTIONS).run()
@@ -151,7 +154,7 @@ def test_a_standby_thread_that_hangs_holds_up_nobody(
 )
 @pytest.mark.parametrize("name", ["renewals", "journal:begin", "claim", "load"])
 def test_trouble_that_lasts_opens_few_connections(
-    using: str, at_point: Callable[[str, Callable[[], None]], None], name: str, error: Callable[[], Exception]
+    using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, error: Callable[[], Exception]
 ) -> None:
     """Eight lines, a hundred messages, three seconds in which nothing can be written: then all is delivered."""
     for number in range(100):

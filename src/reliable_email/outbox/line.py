@@ -123,14 +123,13 @@ class Line:
         return (yield from self._work_on_suspect())
 
     def _work_on_suspect(self) -> Steps[int]:
-        if not self._suspects.acquire(blocking=False):
+        claiming = Read(self._claim_suspect)
+        yield claiming
+        taken = claiming.result()
+        if not taken.rows:
             return 0
         try:
-            claiming = Read(self._claim_suspect)
-            yield claiming
-            taken = claiming.result()
-            if taken.rows:
-                yield from self._take(taken)
+            yield from self._take(taken)
             return len(taken.rows)
         finally:
             self._suspects.release()
@@ -148,8 +147,17 @@ class Line:
         )
 
     def _claim_suspect(self) -> Claim:
-        taken = self._claim(suspects=True)
-        self._note_start(taken)
+        """Claim one, and hold on to `suspects` where there was one."""
+        if not self._suspects.acquire(blocking=False):
+            return Claim(number=0)
+        try:
+            taken = self._claim(suspects=True)
+            self._note_start(taken)
+        except BaseException:
+            self._suspects.release()
+            raise
+        if not taken.rows:
+            self._suspects.release()
         return taken
 
     def _note_start(self, taken: Claim) -> None:

@@ -15,7 +15,7 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.logged import log_rescued
 from reliable_email.outbox.provider_events import settle_by_events
 from reliable_email.outbox.prune import prune
-from reliable_email.outbox.rescue import RescuePolicy, rescue
+from reliable_email.outbox.rescue import Rescued, RescuePolicy, rescue
 from reliable_email.outbox.standby import probe_standby
 from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.telling import tell_rescued
@@ -51,7 +51,7 @@ class Upkeep:
         self._seen_mailers = seen_mailers
         self._prune_at = 0.0
 
-    def rescue(self) -> None:
+    def rescue(self) -> Rescued:
         """Take back what dead workers held, and settle what providers have reported."""
         using = self._options.using
         policy = RescuePolicy(
@@ -69,6 +69,7 @@ class Upkeep:
         if rescued.messages:
             tell_rescued(using, type(self._kept), rescued.messages)
         settle_by_events(using, environment=self._options.environment)
+        return rescued
 
     def prune(self) -> None:
         """Prune once an hour, where the settings say so."""

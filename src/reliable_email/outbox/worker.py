@@ -81,6 +81,7 @@ class Worker:
         # Unique, so that a name seen in a row is this process and no earlier one.
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
         self.transactions = 0
+        self.left_unknown = 0  # recipients whose replies were not waited for
         self._routes_of = routes_of
         self._store = store
         self._lock = threading.Lock()
@@ -168,13 +169,14 @@ class Worker:
         """See `Foreman`."""
         if attempts and any(written.settled):
             self._hardship.end()  # the others need not wait until the whole claim is done
+        with self._lock:
+            self.transactions += len(attempts)
         self._tallies.add(attempts)
         tell_settled(self.options.using, Worker, settlements, attempts, written.settled)
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
         """See `Foreman`."""
         with self._lock:
-            self.transactions += transactions
             self._in_hand.pop(taken.number, None)
         if self._domains.leave(taken):
             wake.nudge()
@@ -278,7 +280,7 @@ class Worker:
         using = self.options.using
         steps: tuple[Callable[[], object], ...] = (
             lambda: presence.abandon(using, self.name),
-            self._upkeep.rescue,
+            self._take_back,
             lambda: self._tallies.write(using),
             lambda: presence.leave(using, self.name, self.transactions),
         )
@@ -292,6 +294,13 @@ class Worker:
             else:
                 logger.exception(words, error, extra=log_fields())
         connections[self.options.using].close()
+
+    def _take_back(self) -> None:
+        """Settle by the journal what was in hand; it counts as done here."""
+        attempts = self._upkeep.rescue().attempts
+        self.left_unknown += sum(len(one.outcomes) for one in attempts)
+        with self._lock:
+            self.transactions += len(attempts)
 
     def _run_lines(self, thread: WorkerThread) -> None:
         self._loop.run([self._line(number) for number in range(1, self.options.connections + 1)], busy=thread)

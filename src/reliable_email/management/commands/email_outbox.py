@@ -9,13 +9,14 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.utils import Error as DatabaseError
 from django.utils import timezone
 
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
+from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.looking import Looker
 from reliable_email.management.screens.outbox_view import health_lines, lines
@@ -43,7 +44,7 @@ _AGE = re.compile(r"(\d+)\s*([smhd])\Z")
 _AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Subcommands, each with `--json`. Exit code 0 healthy or done, 1 unhealthy or failed, 2 usage, 3 degraded."""
 
     help = "Show the outbox, and requeue, cancel, hold, resolve, prune or audit what is in it."

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.outbox.suppressed import allow, prune_suppressions, suppress, suppress_all
 from reliable_email.store.queries import SuppressedAddress, outbox_database, suppressions
 from reliable_email.values import printable
@@ -25,7 +26,7 @@ _COLUMNS = ("address", "reason", "source", "since", "until")
 _SHOWN_LINES = 5
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Exit code 0 done, 2 usage."""
 
     help = "Show, extend or shorten the list of addresses to which nothing is sent."

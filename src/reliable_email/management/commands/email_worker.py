@@ -4,34 +4,39 @@ import json
 import signal
 import threading
 from argparse import ArgumentParser
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
-from reliable_email.backends.routes import outbox_mailers
+from reliable_email.backends.routes import all_mailers, delivering_alias, outbox_mailers
 from reliable_email.checks import TAG
 from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.exceptions import InvalidMailer
+from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.screens.terminal import add_plain_option, live_console
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker import Worker, WorkerFailed, WorkerOptions
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.route_state import DatabaseRouteStateStore
+from reliable_email.values import closest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
-class Command(BaseCommand):
+
+class Command(DatabaseCommand):
     """One worker process with several connections; run as many as you like, on as many machines.
 
-    SIGTERM and SIGINT end it in two stages: the first finishes the messages in hand, a second one (or the end of
-    STOP_SECONDS) does not wait for replies any more.
+    SIGTERM, SIGINT and SIGHUP end it in two stages: the first finishes the messages in hand, a second one (or the end
+    of STOP_SECONDS) does not wait for replies any more. SIGHUP stays ignored where `nohup` has made it so.
     """
 
     help = "Deliver queued messages."
@@ -54,6 +59,9 @@ class Command(BaseCommand):
         for name in ("connections", "batch", "max_messages"):
             if options[name] is not None and options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1.", returncode=ExitCode.USAGE)
+        mailers, routes = _names(options["mailers"]), _names(options["routes"])
+        _refuse_unknown("--mailers", mailers, all_mailers())
+        _refuse_unknown("--routes", routes, all_mailers())
         using = outbox_database(options["database"])
         worker = Worker(
             WorkerOptions(
@@ -69,8 +77,8 @@ class Command(BaseCommand):
                 crash_limit=settings.crash_limit,
                 content_days=settings.content_days,
                 journal_days=settings.journal_days,
-                only_mailers=_names(options["mailers"]),
-                only_routes=_names(options["routes"]),
+                only_mailers=None if mailers is None else _delivering(mailers),
+                only_routes=routes,
                 until_empty=options["until_empty"],
                 max_transactions=options["max_messages"],
                 listen=settings.notify,
@@ -82,7 +90,9 @@ class Command(BaseCommand):
             store=DatabaseRouteStateStore(using),
         )
         console = live_console(self.stdout, options) if options["verbosity"] > 0 else None
-        stages = _Stages(worker, settings.stop_seconds)
+        # In a screen its title says it.
+        tell = self._tell if console is None and options["verbosity"] > 0 else None
+        stages = _Stages(worker, settings.stop_seconds, tell)
         with stages, _screen(console, worker, stages):
             if console is None and options["verbosity"] > 0 and not options["json"]:
                 self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
@@ -92,17 +102,29 @@ class Command(BaseCommand):
             except (KeyMissing, WorkerFailed) as error:
                 raise CommandError(str(error), returncode=ExitCode.UNHEALTHY) from error
         if options["json"]:
-            told = {"worker": worker.name, "transactions": transactions, "stopped_by": stages.signal_name}
+            told = {
+                "worker": worker.name,
+                "transactions": transactions,
+                "unknown": worker.left_unknown,
+                "stopped_by": stages.signal_name,
+            }
             self.stdout.write(json.dumps(told))
         elif options["verbosity"] > 0:
-            self.stdout.write(f"{transactions} transactions, ended{f' by {stages.signal_name}' * stages.was_told}")
+            words = f"{transactions} transactions, ended{f' by {stages.signal_name}' * stages.was_told}"
+            if worker.left_unknown:
+                words += f"; {worker.left_unknown} recipients are unknown, since their replies were not waited for"
+            self.stdout.write(words)
+
+    def _tell(self, words: str) -> None:
+        self.stderr.write(words)
 
 
 class _Stages:
     """The two stages of stopping, while the worker runs in the main thread."""
 
-    def __init__(self, worker: Worker, stop_seconds: float) -> None:
+    def __init__(self, worker: Worker, stop_seconds: float, tell: Callable[[str], None] | None) -> None:
         self._worker = worker
+        self._tell = tell
         self._stop_seconds = stop_seconds
         self._before: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
@@ -115,8 +137,10 @@ class _Stages:
 
     def __enter__(self) -> "_Stages":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._told)
+            for number in _SIGNALS:
+                # Who has it ignored, as nohup does, wants the worker to outlive its terminal.
+                if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._told)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -134,6 +158,16 @@ class _Stages:
         self._timer = threading.Timer(self._stop_seconds, self._worker.stop_now)
         self._timer.daemon = True
         self._timer.start()
+        if self._tell is not None:
+            # Not here: whoever was interrupted may be writing to the same stream.
+            threading.Thread(target=self._tell, args=(self._warning(),), daemon=True).start()
+
+    def _warning(self) -> str:
+        return (
+            f"{self.signal_name}: the messages in hand are finished, which takes {self._stop_seconds:g} s at most. "
+            "Once more ends at once: a message that was handed over and whose reply is still awaited, at most one "
+            "for each connection, is unknown then."
+        )
 
 
 def _screen(console: "Console | None", worker: Worker, stages: _Stages) -> AbstractContextManager[None]:
@@ -147,6 +181,28 @@ def _screen(console: "Console | None", worker: Worker, stages: _Stages) -> Abstr
 
 def _routes_of(mailer: str) -> Sequence[Route]:
     return routes_for(mailer)
+
+
+def _refuse_unknown(option: str, given: Sequence[str] | None, known: Collection[str]) -> None:
+    """A worker for what does not exist would idle without a word."""
+    for name in given or ():
+        if name not in known:
+            meant = closest(name, known)
+            hint = f" Did you mean {meant!r}?" if meant else f" There are: {', '.join(sorted(known))}."
+            words = f"{option}: there is no mailer {name!r}.{hint}"
+            raise CommandError(words, returncode=ExitCode.USAGE)
+    if given is not None and not given:
+        raise CommandError(f"{option} names nothing.", returncode=ExitCode.USAGE)
+
+
+def _delivering(mailers: Sequence[str]) -> tuple[str, ...]:
+    """The mailers that deliver: an outbox's own name, which the application uses, is as good."""
+    found: dict[str, None] = {}
+    for name in mailers:
+        found[name] = None
+        with suppress(InvalidMailer):  # a check says what is wrong with it
+            found[delivering_alias(name)] = None
+    return tuple(found)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

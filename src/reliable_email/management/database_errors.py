@@ -1,0 +1,24 @@
+"""What a command says where the database cannot be used: one line, and exit code 1."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.utils import Error as DatabaseError
+
+from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.store.outages import is_outage, sentence
+from reliable_email.store.queries import outbox_database
+
+
+class DatabaseCommand(BaseCommand):
+    """A command that reads or writes the outbox's tables."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """See `BaseCommand`; an outage is a `CommandError`, whose traceback `--traceback` shows."""
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            using = options.get("database") or outbox_database()
+            raise CommandError(sentence(using, error), returncode=ExitCode.UNHEALTHY) from error

@@ -16,7 +16,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from reliable_email.values import ValueProblem, boolean, choice, closest, integer, seconds, secret, shown, text
+from reliable_email.values import (
+    ValueProblem,
+    boolean,
+    choice,
+    closest,
+    integer,
+    is_empty,
+    seconds,
+    secret,
+    shown,
+    text,
+)
 
 NAME = "RELIABLE_EMAIL"
 _lazy: Any = settings  # what is behind Django's lazy object has no public name
@@ -164,7 +175,7 @@ def email_options(prefix: str = PREFIX) -> dict[str, object]:
     found = {}
     for option in SETTING_OPTIONS:
         value = setting(email_setting_name(option, prefix))
-        if value is not None:
+        if not is_empty(value):
             found[option] = value
     if str(found.get("max_attempts")) == "0":
         found["max_attempts"] = 1  # who wants no retries has counted retries, as the setting's name says
@@ -186,8 +197,10 @@ def email_names_beside_mailers() -> list[str]:
 
 def email_fallback_is_enabled() -> bool:
     """The setting EMAIL_FALLBACK_ENABLED; a second provider that is configured counts as enabled unless it says no."""
-    default = bool(email_options(FALLBACK_PREFIX))
-    return not is_set("MAILERS") and boolean(setting(FALLBACK_SWITCH, default))
+    if is_set("MAILERS"):
+        return False
+    value = setting(FALLBACK_SWITCH)
+    return bool(email_options(FALLBACK_PREFIX)) if is_empty(value) else boolean(value)
 
 
 def _key(default: Any, read: Callable[[Any], Any], help_text: str) -> Any:
@@ -343,6 +356,8 @@ def _read_settings() -> tuple[Settings, list[KeyProblem]]:
             problems.append(
                 KeyProblem(key=str(key), text=f"{NAME} has an unknown key {key!r}.", hint=hint, is_unknown=True)
             )
+            continue
+        if is_empty(value):
             continue
         try:
             values[key.lower()] = readers[key](value)

@@ -45,12 +45,14 @@ __all__ = [
     "Disconnected",
     "HostNotFound",
     "InvalidMailer",
+    "InvalidMessage",
     "MailerDoesNotExist",
     "OutcomeUnknown",
     "RecipientsRefused",
     "SenderRefused",
     "TimedOut",
     "error_for",
+    "invalid_message",
 ]
 
 _NO_CODE = -1  # smtplib's own number for "there was no reply code"
@@ -144,6 +146,45 @@ class HostNotFound(DeliveryError, socket.gaierror):
 
 class TimedOut(DeliveryError, TimeoutError):
     """The message's time was used up."""
+
+
+class InvalidSettings(InvalidMailer, ValueError):
+    """`EMAIL_*` settings that contradict each other, for which Django's own backend raises a ValueError."""
+
+
+class InvalidMessage(ValueError):
+    """Some messages of a batch could not be made or read; the others were tried.
+
+    It is also of the class that was raised for the first of them (`KeyError`, `BadHeaderError`, …), which is its cause.
+    """
+
+    def __init__(self, text: str) -> None:
+        # Other classes of which an instance may be want other arguments.
+        BaseException.__init__(self, text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        kind = next((base for base in type(self).__bases__ if base is not InvalidMessage), ValueError)
+        return _invalid_of_kind, (self.text, kind)
+
+
+def invalid_message(text: str, error: Exception) -> InvalidMessage:
+    """The error for a message that raised `error`, which becomes its cause."""
+    made = _invalid_of_kind(text, type(error))
+    made.__cause__ = error
+    return made
+
+
+def _invalid_of_kind(text: str, kind: type[Exception]) -> InvalidMessage:
+    if issubclass(InvalidMessage, kind):
+        return InvalidMessage(text)
+    try:
+        return type("InvalidMessage", (InvalidMessage, kind), {"__module__": __name__})(text)  # type: ignore[no-any-return]
+    except Exception:  # noqa: BLE001 - a class of anybody's may not want to be derived from
+        return InvalidMessage(text)
 
 
 def error_for(reports: Sequence[DeliveryReport], *, sender: str = "") -> DeliveryError:

@@ -20,6 +20,11 @@ class ValueProblem(ValueError):
     """Why a value cannot be used, as the end of a sentence that begins with its name: "must be a whole number …"."""
 
 
+def is_empty(value: object) -> bool:
+    """Whether a value says nothing: None, or text of white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def boolean(value: object) -> bool:
     """True, False, or a usual word for one of them."""
     if isinstance(value, bool):

@@ -117,9 +117,11 @@ def test_the_fallback_can_be_switched_off(email_settings: UseSettings) -> None:
 
 
 def test_errors_of_the_fallback_name_its_setting(email_settings: UseSettings) -> None:
-    """With its own prefix."""
+    """With its own prefix; the first provider is used all the same."""
     email_settings(EMAIL_HOST="h", EMAIL_FALLBACK_HOST="other", EMAIL_FALLBACK_PORT="x")
-    with pytest.raises(InvalidMailer, match="EMAIL_FALLBACK_PORT must be"):
+    assert "EMAIL_FALLBACK_PORT must be" in route().fallback_error
+    email_settings(EMAIL_HOST="h", EMAIL_PORT="x", EMAIL_FALLBACK_HOST="other", EMAIL_FALLBACK_PORT="x")
+    with pytest.raises(InvalidMailer, match="EMAIL_PORT must be"):
         route()
 
 

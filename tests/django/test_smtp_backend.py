@@ -297,7 +297,7 @@ def test_open_raises_what_health_checks_catch(serve: Serve) -> None:
     server = serve(login={"user": "right"})
     with pytest.raises(smtplib.SMTPException):
         backend_for(server, password="wrong").open()
-    assert backend_for(server, password="wrong", fail_silently=True).open() is False
+    assert backend_for(server, password="wrong", fail_silently=True).open() is None
     server.close()
     pool.reset()
     with pytest.raises(ConnectionRefusedError):

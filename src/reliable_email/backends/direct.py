@@ -15,10 +15,14 @@ from django.core.mail import EmailMessage
 from django.db import connections
 
 from reliable_email import signals
-from reliable_email.backends.logged import log_report
+from reliable_email.backends.logged import log_report, nothing_raised
+from reliable_email.backends.misfits import Misfit, error_of_misfits, report_misfit
 from reliable_email.backends.routes import DEFAULT_ALIAS
+from reliable_email.backends.unbuilt import none_can_be_built
+from reliable_email.classification import Cause
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.letters import letter_digest
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.report import (
@@ -35,7 +39,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import choose_store
 from reliable_email.delivery.submission import OnUnknown, Submission
 from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_send
-from reliable_email.exceptions import error_for
+from reliable_email.exceptions import InvalidMailer, error_for
 
 logger = logging.getLogger("reliable_email.delivery")
 
@@ -72,40 +76,46 @@ def send_directly(
 
     Raises:
         ValueError: a message is invalid; the others were tried first.
+        InvalidMailer: no route can be built.
         DeliveryError: no recipient of some message took it.
     """
     entries: list[_Entry] = []
-    invalid: ValueError | TypeError | None = None
-    for message in messages:
-        if not message.recipients():
-            continue
+    misfits: list[Misfit] = []
+    for number, message in enumerate(messages, 1):
         try:
-            entries.append(_prepare(message, on_unknown))
-        except (ValueError, TypeError) as error:
-            invalid = invalid or error
+            if message.recipients():
+                entries.append(_prepare(message, on_unknown))
+        except Exception as error:  # noqa: BLE001 - messages run anybody's code, and one stops no other
+            misfits.append(Misfit(number=number, count=len(messages), message=message, error=error))
+            report_misfit(message, error)
     to_send = [entry for entry in entries if entry.submission.recipients]
 
     def tell(submission: Submission, attempt: Attempt) -> None:
-        _send(
-            signals.attempt_finished,
-            sender_class,
-            message_id=submission.message_id,
-            mailer=mailer,
-            attempt=attempt,
-            outbox_id=None,
-        )
-        if is_traced():
-            trace_attempt(_trace_of(submission, attempt))
+        with nothing_raised("tell of an attempt"):
+            _send(
+                signals.attempt_finished,
+                sender_class,
+                message_id=submission.message_id,
+                mailer=mailer,
+                attempt=attempt,
+                outbox_id=None,
+            )
+            if is_traced():
+                trace_attempt(_trace_of(submission, attempt))
 
+    trouble = none_can_be_built(routes)
+    reports: Sequence[DeliveryReport] = ()
     delivery = Delivery(routes, store=choose_store(), timeout=timeout, on_attempt=tell)
     try:
-        if to_send:
+        if trouble:
+            reports = [_not_built(entry.submission, trouble) for entry in to_send]
+        elif to_send:
             message_ids = [entry.submission.message_id for entry in to_send]
             with _databases_left_as_found(), tracing_send(mailer=mailer or DEFAULT_ALIAS, message_ids=message_ids):
                 delivery.deliver([entry.submission for entry in to_send])
     finally:
         # Also where it was interrupted: whoever sends the same objects again must not make second copies.
-        by_entry = {id(entry): report for entry, report in zip(to_send, delivery.reports, strict=False)}
+        by_entry = {id(entry): one for entry, one in zip(to_send, reports or delivery.reports, strict=False)}
         for entry in entries:
             attach_report(entry.message, _merged(entry, by_entry.get(id(entry))))
     failed: list[DeliveryReport] = []
@@ -117,13 +127,28 @@ def send_directly(
         else:
             failed.append(report)
         if id(entry) in by_entry:
-            _announce(report, sender_class, mailer)
-    if invalid is not None:
-        raise invalid
-    if failed and not fail_silently:
+            with nothing_raised("tell of a message"):
+                _announce(report, sender_class, mailer)
+    failure: Exception | None = None
+    if trouble and to_send:
+        failure = InvalidMailer(trouble, alias=mailer)
+    elif failed:
         sender = next((entry.submission.sender for entry in entries if entry.message.delivery is failed[0]), "")  # type: ignore[attr-defined]
-        raise error_for(failed, sender=sender)
+        failure = error_for(failed, sender=sender)
+    if misfits:
+        raise error_of_misfits(misfits, beside=failure)
+    if failure is not None and not fail_silently:
+        raise failure
     return sent
+
+
+def _not_built(submission: Submission, trouble: str) -> DeliveryReport:
+    outcome = RecipientOutcome(
+        outcome=Outcome.DEFERRED, cause=Cause.CANNOT_BE_BUILT, failure=local_failure(Cause.CANNOT_BE_BUILT, trouble)
+    )
+    return DeliveryReport(
+        recipients=Recipients(dict.fromkeys(submission.recipients, outcome)), message_id=submission.message_id
+    )
 
 
 @contextmanager
@@ -138,7 +163,9 @@ def _databases_left_as_found() -> Iterator[None]:
     finally:
         for one in connections.all(initialized_only=True):
             if one.alias not in open_before:
-                one.close_if_unusable_or_obsolete()
+                # The mail is out: an old connection that cannot be closed is no reason to say that it is not.
+                with nothing_raised("close a database connection"):
+                    one.close_if_unusable_or_obsolete()
 
 
 def _trace_of(submission: Submission, attempt: Attempt) -> AttemptTrace:

@@ -1,6 +1,8 @@
 """What a direct send says in the log; see `delivery.logged` for fields and levels."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from reliable_email import conf
 from reliable_email.delivery.logged import log_fields, words_of
@@ -82,3 +84,14 @@ def _log_recipients(report: DeliveryReport) -> None:
         shown = printable(address)
         known = log_fields(message_id=report.message_id, route=one.route, cause=one.cause, outcome=one.outcome)
         logger.debug("%s: %s", masked(shown) if is_masked else shown, one.outcome, extra=known)
+
+
+@contextlib.contextmanager
+def nothing_raised(what: str) -> Iterator[None]:
+    """Log what is raised, and go on: for what is done when messages are out and their outcomes are known."""
+    try:
+        yield
+    except Exception:
+        # The caller must not be told that delivered mail was not sent.
+        with contextlib.suppress(Exception):  # a handler or filter of anybody's may be what raised
+            logger.warning("Messages were handed over, but the attempt to %s failed.", what, exc_info=True)

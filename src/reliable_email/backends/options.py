@@ -5,7 +5,7 @@ before any connection, and named with its place and its remedy. Nothing here res
 """
 
 import ipaddress
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reliable_email import conf, providers
@@ -33,11 +33,24 @@ from reliable_email.values import (
     choice,
     existing_file,
     integer,
+    is_empty,
     seconds,
     secret,
     text,
 )
 
+# Which server, and as whom: whoever gives one of these means a server of his own.
+SERVER_OPTIONS = (
+    "host",
+    "port",
+    "username",
+    "password",
+    "use_tls",
+    "use_ssl",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "provider",
+)
 DEFAULT_PORTS = {TLSMode.NONE: 25, TLSMode.STARTTLS: 587, TLSMode.IMPLICIT: 465}
 MECHANISMS = ("auto", "plain", "login", "xoauth2")
 DEFAULT_MAX_ATTEMPTS = 3
@@ -64,6 +77,8 @@ class SMTPOptions:
         redirect_to: where mail for all others goes; None: they are refused.
         fallback: the second provider of the `EMAIL_FALLBACK_*` settings.
         fallback_to_console: `EMAIL_FALLBACK_ENABLED` under DEBUG without a second provider.
+        main_error: why there is no route by the `EMAIL_*` settings, so that this is the one of `EMAIL_FALLBACK_*`.
+        fallback_error: why there is none by the `EMAIL_FALLBACK_*` settings.
         given: the options that were given, with the place of each.
     """
 
@@ -81,6 +96,8 @@ class SMTPOptions:
     redirect_to: str | None = None
     fallback: "SMTPOptions | None" = None
     fallback_to_console: bool = False
+    main_error: str = ""
+    fallback_error: str = ""
     given: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -129,18 +146,19 @@ def smtp_options(
         ignore_unknown: names that may be unknown (Django's `_ignore_unknown_kwargs`).
 
     Raises:
-        InvalidMailer: naming every problem.
+        InvalidMailer: naming every problem. Of the `EMAIL_*` settings one provider is enough that has none.
     """
-    reader, options = _read(values, alias=alias, ignore_unknown=ignore_unknown or ())
-    reader.raise_problems(alias)
+    reader, options, _ = _read(values, alias=alias, ignore_unknown=ignore_unknown or ())
+    if options is None:
+        reader.raise_problems(alias)
     assert options is not None
     return options
 
 
 def read_smtp_options(values: Mapping[str, object], *, alias: str | None) -> SMTPReading:
     """As `smtp_options`, with the problems as values."""
-    reader, options = _read(values, alias=alias, ignore_unknown=())
-    return SMTPReading(options=options, problems=tuple(reader.problems))
+    reader, options, beside = _read(values, alias=alias, ignore_unknown=())
+    return SMTPReading(options=options, problems=(*reader.problems, *beside))
 
 
 def is_loopback_name(host: str) -> bool:
@@ -153,24 +171,33 @@ def is_loopback_name(host: str) -> bool:
 
 def _read(
     values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str]
-) -> tuple[OptionReader, SMTPOptions | None]:
+) -> tuple[OptionReader, SMTPOptions | None, Sequence[Problem]]:
+    """The reader, the route, and the problems of a second provider."""
     wanted = {name: value for name, value in values.items() if name in SMTP_OPTIONS or name not in ignore_unknown}
     if alias is not None:
         reader = OptionReader(values=wanted)
-        return reader, read_route(reader, alias=alias)
+        return reader, read_route(reader, alias=alias), ()
     own = conf.email_options()
-    reader = OptionReader(values={**own, **_given(wanted)}, place=_settings_place(wanted))
+    given = _given(wanted)
+    reader = OptionReader(values={**own, **given}, place=_settings_place(wanted))
     main = read_route(reader, alias=None)
+    if any(name in SERVER_OPTIONS and str(own.get(name, "")) != str(value) for name, value in given.items()):
+        return reader, main, ()  # a server of the caller's own: the site's second provider has no part in it
     try:
         is_enabled = conf.email_fallback_is_enabled()
     except ValueProblem as problem:
         reader.report(ProblemKind.BAD_VALUE, conf.FALLBACK_SWITCH, f"{conf.FALLBACK_SWITCH} {problem}.")
-        return reader, None
-    return reader, _with_fallback(reader, main) if main is not None and is_enabled else main
+        return reader, None, ()
+    return (reader, *_with_fallback(reader, main)) if is_enabled else (reader, main, ())
 
 
 def _given(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
+    """What was given; an empty user name or password is Django's way to ask for no login."""
+    return {
+        name: value
+        for name, value in values.items()
+        if not is_empty(value) or (value is not None and name in ("username", "password"))
+    }
 
 
 def _settings_place(arguments: Mapping[str, object]) -> Callable[[str], str]:
@@ -180,16 +207,23 @@ def _settings_place(arguments: Mapping[str, object]) -> Callable[[str], str]:
     return place
 
 
-def _with_fallback(reader: OptionReader, main: SMTPOptions) -> SMTPOptions | None:
+def _with_fallback(reader: OptionReader, main: SMTPOptions | None) -> tuple[SMTPOptions | None, Sequence[Problem]]:
+    """The route with its second provider; one of the two is enough."""
     second = conf.email_options(conf.FALLBACK_PREFIX)
     if not second:
-        return replace(main, fallback_to_console=conf.is_debug())
+        return (None if main is None else replace(main, fallback_to_console=conf.is_debug())), ()
     fallback_reader = OptionReader(
         values=second, place=lambda name: conf.email_setting_name(name, conf.FALLBACK_PREFIX)
     )
     fallback = read_route(fallback_reader, alias=None)
-    reader.problems += fallback_reader.problems
-    return None if fallback is None else replace(main, fallback=fallback)
+    if main is None:
+        is_misspelt = any(problem.kind is ProblemKind.UNKNOWN_OPTION for problem in reader.problems)
+        if fallback is None or is_misspelt:
+            return None, fallback_reader.problems
+        return replace(fallback, main_error=reader.told), ()
+    if fallback is None:
+        return replace(main, fallback_error=fallback_reader.told), fallback_reader.problems
+    return replace(main, fallback=fallback), ()
 
 
 def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:

@@ -1,6 +1,7 @@
 """`OutboxBackend`: queues messages in the caller's database and transaction; a worker delivers them."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,17 @@ from django.core.mail import EmailMessage
 from reliable_email import conf
 from reliable_email.backends.base import Door
 from reliable_email.backends.doors import OutboxOptions, outbox_options
+from reliable_email.backends.misfits import Misfit, error_of_misfits, report_misfit
+from reliable_email.backends.option_names import OUTBOX_OPTIONS
 from reliable_email.backends.routes import MailerKind, delivering_alias, routes_of
 from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients, attach_report
 from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Submission
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
+
+logger = logging.getLogger("reliable_email.outbox")
 
 if TYPE_CHECKING:
     from reliable_email.outbox.enqueue import QueueOptions
@@ -39,10 +45,17 @@ class OutboxBackend(Door):
         super().__init__(alias=alias)
         self.options: OutboxOptions = outbox_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
+        self._given = None
+        if _ignore_unknown_kwargs:
+            # Only then, since most processes that queue need nothing of SMTP.
+            from reliable_email.backends.given import given_backend
 
-    def open(self) -> bool:
+            own = {name: value for name, value in options.items() if name not in OUTBOX_OPTIONS}
+            self._given = given_backend(own, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently)
+
+    def open(self) -> bool | None:
         """Nothing to open: the database connection is the caller's."""
-        return False
+        return self._given.open() if self._given is not None else False
 
     def close(self) -> None:
         """Nothing to close."""
@@ -54,34 +67,91 @@ class OutboxBackend(Door):
             ValueError: a message is invalid; the others were queued.
             TransactionManagementError: the caller's transaction is broken.
         """
-        submissions: list[tuple[EmailMessage, Submission]] = []
-        invalid: ValueError | TypeError | None = None
-        for message in email_messages or ():
-            if not message.recipients():
-                continue
+        messages = list(email_messages or ())
+        if self._given is not None and messages:
+            return self._send_as_given(messages)
+        drafts: list[tuple[int, EmailMessage, Submission]] = []
+        misfits: list[Misfit] = []
+
+        def put_aside(number: int, message: EmailMessage, error: Exception) -> None:
+            misfits.append(Misfit(number=number, count=len(messages), message=message, error=error))
+            report_misfit(message, error)
+
+        for number, message in enumerate(messages, 1):
             try:
-                submission = build_submission(message)
-                self._check(submission)
-            except (ValueError, TypeError) as error:
-                invalid = invalid or error
-                continue
-            submissions.append((message, submission))
-        if submissions:
-            self._enqueue([submission for _, submission in submissions], gives_rows=False)
-        for message, submission in submissions:
+                if message.recipients():
+                    submission = build_submission(message)
+                    self._check(submission)
+                    drafts.append((number, message, submission))
+            except Exception as error:  # noqa: BLE001 - messages run anybody's code, and one stops no other
+                put_aside(number, message, error)
+        queued = self._queue_drafts(drafts, put_aside) if drafts else []
+        for message, submission in queued:
             attach_report(message, queued_report(submission))
-        if invalid is not None:
-            raise invalid
-        return len(submissions)
+        if misfits:
+            raise error_of_misfits(sorted(misfits, key=lambda one: one.number))
+        return len(queued)
+
+    def _send_as_given(self, messages: Sequence[EmailMessage]) -> int:
+        """Send by the server that the caller gave, whose login the queue could not keep."""
+        assert self._given is not None
+        beside = ""
+        if _is_in_transaction(self.options.database):
+            beside = " The caller is inside a transaction: a rollback will not call it back."
+        logger.warning(
+            "Mail is sent directly and not queued, since the caller gave a server or login of its own (%s).%s",
+            self._given.options.connection.host,
+            beside,
+            extra=log_fields(),
+        )
+        return self._given.send_messages(messages)
+
+    def _queue_drafts(
+        self,
+        drafts: Sequence[tuple[int, EmailMessage, Submission]],
+        put_aside: Callable[[int, EmailMessage, Exception], None],
+    ) -> list[tuple[EmailMessage, Submission]]:
+        """Queue all at once; where one of them cannot be stored, each by itself."""
+        from django.db import DataError
+        from django.db.utils import Error as AnyDatabaseError
+
+        options = self._queue_options()  # what is wrong with the settings is no message's fault
+        try:
+            self._enqueue([submission for _, _, submission in drafts], options, gives_rows=False)
+        except AnyDatabaseError as error:
+            # What the database refused in a transaction of the caller's has broken that: the caller's matter.
+            if len(drafts) == 1 or not isinstance(error, DataError) or _is_in_transaction(options.database):
+                raise
+        except Exception as error:  # noqa: BLE001 - raised before anything was written
+            if len(drafts) == 1:
+                put_aside(*drafts[0][:2], error)
+                return []
+        else:
+            return [(message, submission) for _, message, submission in drafts]
+        queued = []
+        for number, message, submission in drafts:
+            try:
+                self._enqueue([submission], options, gives_rows=False)
+            except AnyDatabaseError as error:
+                if not isinstance(error, DataError):
+                    raise
+                put_aside(number, message, error)
+            except Exception as error:  # noqa: BLE001 - as above
+                put_aside(number, message, error)
+            else:
+                queued.append((message, submission))
+        return queued
 
     def queue(self, submissions: Sequence[Submission]) -> "list[OutboxMessage]":
         """Queue submissions; the rows."""
-        return self._enqueue(submissions, gives_rows=True)
+        return self._enqueue(submissions, self._queue_options(), gives_rows=True)
 
-    def _enqueue(self, submissions: Sequence[Submission], *, gives_rows: bool) -> "list[OutboxMessage]":
+    def _enqueue(
+        self, submissions: Sequence[Submission], options: "QueueOptions", *, gives_rows: bool
+    ) -> "list[OutboxMessage]":
         from reliable_email.outbox.enqueue import enqueue
 
-        return enqueue(submissions, self._queue_options(), gives_rows=gives_rows)
+        return enqueue(submissions, options, gives_rows=gives_rows)
 
     def _queue_options(self) -> "QueueOptions":
         from reliable_email.outbox.enqueue import QueueOptions
@@ -115,6 +185,14 @@ class OutboxBackend(Door):
 
     def _routes(self) -> Any:
         return routes_of(delivering_alias(self.options.using))
+
+
+def _is_in_transaction(database: str | None) -> bool:
+    from django.db import connections
+
+    from reliable_email.store.queries import outbox_database
+
+    return connections[outbox_database(database)].in_atomic_block
 
 
 def queued_report(submission: Submission) -> DeliveryReport:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from reliable_email.exceptions import InvalidMailer
-from reliable_email.values import ValueProblem, closest
+from reliable_email.exceptions import InvalidMailer, InvalidSettings
+from reliable_email.values import ValueProblem, closest, is_empty
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -56,7 +56,7 @@ def sentence(words: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class OptionReader:
-    """Reads `values`; None stands for "not given", as Django passes it.
+    """Reads `values`; None and "" stand for "not given", as Django and environments have it.
 
     Attributes:
         values: the options.
@@ -77,12 +77,14 @@ class OptionReader:
         default: U,
         kind: ProblemKind = ProblemKind.BAD_VALUE,
     ) -> T | U:
-        """The option as `read` understands it; the default where it is not given or cannot be used."""
+        """The option as `read` understands it; the default where it is not given or cannot be used.
+
+        Empty text is what an environment has for "not given".
+        """
         value = self.values.get(name)
-        if value is None:
+        if not self.has(name):
             return default
-        if value != "":
-            self.given[name] = self.place(name)
+        self.given[name] = self.place(name)
         try:
             return read(value)
         except ValueProblem as problem:
@@ -91,7 +93,7 @@ class OptionReader:
 
     def has(self, name: str) -> bool:
         """Whether the option is given."""
-        return self.values.get(name) is not None
+        return not is_empty(self.values.get(name))
 
     def report(self, kind: ProblemKind, option: str, text: str, hint: str = "") -> None:
         """Add a problem."""
@@ -106,6 +108,11 @@ class OptionReader:
                 hint = f"Did you mean {guess!r}?" if guess else f"Known are: {', '.join(sorted(names))}."
                 self.report(ProblemKind.UNKNOWN_OPTION, name, f"Unknown option {name!r}.", hint)
 
+    @property
+    def told(self) -> str:
+        """Every problem, in one text."""
+        return " ".join(map(str, self.problems))
+
     def raise_problems(self, alias: str | None) -> None:
         """Raise what was found as one error.
 
@@ -113,4 +120,6 @@ class OptionReader:
             InvalidMailer: there was a problem.
         """
         if self.problems:
-            raise InvalidMailer(" ".join(map(str, self.problems)), alias=alias)
+            is_classic = alias is None and any(one.kind is ProblemKind.BOTH_TLS_MODES for one in self.problems)
+            # Django's own backend raises a ValueError for this one, where it reads the EMAIL_* settings.
+            raise (InvalidSettings if is_classic else InvalidMailer)(self.told, alias=alias)

@@ -17,6 +17,7 @@ from reliable_email.values import ValueProblem, strings
 
 DEFAULT_ALIAS = "default"
 DEFAULT_MAILER = "reliable_email.backends.DefaultMailer"
+_LOOP = "'using' leads back to itself"
 
 
 class MailerKind(StrEnum):
@@ -75,22 +76,26 @@ class Mailer:
         backend: the dotted path.
         options: OPTIONS; empty for that of the `EMAIL_*` settings.
         is_legacy: whether it comes from the `EMAIL_*` settings.
+        problem: why the `using` of a mailer above leads nowhere by this name; "" for an entry that can be used.
     """
 
     alias: str
     backend: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     is_legacy: bool = False
+    problem: str = ""
 
     @property
     def kind(self) -> MailerKind:
         """See `MailerKind`. Imports the backend's module where its path is not a known one."""
+        if self.problem:
+            return MailerKind.MISSING
         known = _KINDS.get(self.backend)
         if known is not None:
             return known
         try:
             found = import_string(self.backend)
-        except ImportError:
+        except Exception:  # noqa: BLE001 - a module that is being imported may raise anything
             return MailerKind.MISSING
         bases = found.__mro__ if isinstance(found, type) else ()
         names = (f"{base.__module__}.{base.__qualname__}" for base in bases)
@@ -135,14 +140,27 @@ def mailer(alias: str) -> Mailer:
 def routes_of(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
     """The routes by which a mailer's messages leave, in order of preference, each once.
 
+    A name that leads nowhere is a route with a `problem`: it must not keep the others from working.
+
     Raises:
-        MailerDoesNotExist: it, or a mailer that it names, does not exist.
-        InvalidMailer: it leads back to itself.
+        MailerDoesNotExist: it, or the only mailer that it names, does not exist.
+        InvalidMailer: every way from it leads back to itself.
     """
-    entries = all_mailers()
+    found = named_routes(alias)
+    if all(one.problem for one in found):
+        missing = next((one.alias for one in found if not one.problem.startswith(_LOOP)), None)
+        if missing is not None:
+            raise MailerDoesNotExist(alias=missing)
+        raise InvalidMailer(found[0].problem, alias=alias)
+    return found
+
+
+def named_routes(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
+    """As `routes_of`, but raises nothing: where no name leads anywhere, each of them is a route with a `problem`."""
     found: dict[str, Mailer] = {}
-    for path in _paths(alias, entries, ()):
-        found.setdefault(path[-1], entries[path[-1]])
+    for one in _leaves(alias, all_mailers(), ()):
+        if found.get(one.alias) is None or found[one.alias].problem:
+            found[one.alias] = one
     return tuple(found.values())
 
 
@@ -158,18 +176,20 @@ def mailers_over(route: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _paths(alias: str, entries: Mapping[str, Mailer], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Each way from a mailer down to a route."""
+def _leaves(alias: str, entries: Mapping[str, Mailer], above: tuple[str, ...]) -> Iterator[Mailer]:
+    """The end of each way from a mailer down to a route, or to nowhere."""
     if alias in above:
-        raise InvalidMailer(f"'using' leads back to itself: {' -> '.join((*above, alias))}.", alias=alias)
-    if alias not in entries:
-        raise MailerDoesNotExist(alias=alias)
-    path = (*above, alias)
-    below = entries[alias].using
-    if not below:
-        yield path
-    for one in below:
-        yield from _paths(one, entries, path)
+        problem = f"{_LOOP}: {' -> '.join((*above, alias))}."
+        yield Mailer(alias=alias, backend="", problem=problem)
+    elif alias not in entries:
+        named = f"'using' of {above[-1]!r} names it, and there" if above else "There"
+        yield Mailer(alias=alias, backend="", problem=f"{named} is no such entry.")
+    else:
+        below = entries[alias].using
+        if not below:
+            yield entries[alias]
+        for one in below:
+            yield from _leaves(one, entries, (*above, alias))
 
 
 def delivering_alias(alias: str = DEFAULT_ALIAS) -> str:

@@ -11,17 +11,27 @@ from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.fingerprint import described, keyed
 from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.unbuilt import unbuilt_route
 from reliable_email.classification import classify
 from reliable_email.delivery.filters import restricted
 from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
-from reliable_email.exceptions import error_for
+from reliable_email.exceptions import InvalidMailer, error_for
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireError
-from reliable_email.smtp.options import ConnectionOptions
+from reliable_email.smtp.options import ConnectionOptions, TLSMode
 from reliable_email.smtp.pool import pool
 from reliable_email.smtp.transport import SMTPTransport
+from reliable_email.values import is_empty, seconds
+
+_ATTRIBUTES = ("host", "port", "username", "password", "use_tls", "use_ssl", "ssl_certfile", "ssl_keyfile")
+_REPLACED = {
+    "_send": "Override send_messages(), and call super().send_messages() with the messages that shall go.",
+    "prep_address": "Change the addresses of the message in send_messages().",
+    "connection_class": "Set use_tls or use_ssl.",
+    "ssl_context": "Use the options ssl_cafile, ssl_certfile, ssl_keyfile, ssl_verify or ssl_pin.",
+}
 
 
 class ReliableSMTPBackend(Door):
@@ -29,71 +39,176 @@ class ReliableSMTPBackend(Door):
 
     Options are those of `reliable_email.backends.options`. Live connections are kept by the process, not by the
     instance, so that `open()` and `close()` only say that one is wanted.
+
+    Classes that were derived from Django's backend may be derived from this one. What they set after
+    `super().__init__()` (`host`, `port`, `username`, `password`, `use_tls`, `use_ssl`, `timeout`, `ssl_certfile`,
+    `ssl_keyfile`, `fail_silently`) counts, and an `open()` and `close()` of their own are called. What reaches into
+    smtplib (`_send`, `connection_class`, `ssl_context`, `prep_address`) is refused when the backend is made.
     """
 
     def __init__(
         self,
+        host: Any = None,
+        port: Any = None,
+        username: Any = None,
+        password: Any = None,
+        use_tls: Any = None,
+        fail_silently: Any = False,
+        use_ssl: Any = None,
+        timeout: Any = None,
+        ssl_keyfile: Any = None,
+        ssl_certfile: Any = None,
         *,
-        fail_silently: bool = False,
         alias: str | None = None,
         _ignore_unknown_kwargs: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(alias=alias)
-        self.options: SMTPOptions = smtp_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
-        self.fail_silently = fail_silently or self.options.fail_silently
+        _refuse_replaced_methods(type(self), alias)
+        named = {
+            "host": host,
+            "port": port,
+            "username": username,
+            "password": password,
+            "use_tls": use_tls,
+            "use_ssl": use_ssl,
+            "timeout": timeout,
+            "ssl_keyfile": ssl_keyfile,
+            "ssl_certfile": ssl_certfile,
+        }
+        self._arguments = _Arguments({name: value for name, value in named.items() if value is not None} | options)
+        self._ignored = _ignore_unknown_kwargs
+        self.options: SMTPOptions = smtp_options(self._arguments, alias=alias, ignore_unknown=self._ignored)
+        self.fail_silently = bool(fail_silently) or self.options.fail_silently
         self.timeout = self.options.timeout
         self.final_reply_timeout = self.options.connection.final_reply_timeout
+        self.connection: Any = None
+        self._show(self.options)
 
-    def open(self) -> bool:
+    def _show(self, options: SMTPOptions) -> None:
+        """Set the attributes that Django's backend has."""
+        link = options.connection
+        self.host, self.port = link.host, link.port
+        login = link.credentials
+        self.username: Any = ""
+        self.password: Any = ""
+        if login is not None:
+            # Where one token serves as both, the user name is a secret, too.
+            self.username = _Secret(login.username) if login.username == login.password else login.username
+            self.password = _Secret(login.password)
+        self.use_tls = link.tls.mode is TLSMode.STARTTLS
+        self.use_ssl = link.tls.mode is TLSMode.IMPLICIT
+        self.ssl_certfile, self.ssl_keyfile = link.tls.certfile, link.tls.keyfile
+        self._shown = _Arguments({name: getattr(self, name) for name in _ATTRIBUTES})
+
+    def _take_attributes(self) -> None:
+        """Make the options of attributes that were set since, as Django's backend reads its own when it connects."""
+        changed = {name: value for name in _ATTRIBUTES if (value := getattr(self, name)) != self._shown[name]}
+        if not changed:
+            return
+        # None is "as the settings have it" in an argument, and nothing at all in an attribute.
+        changed |= {name: "" for name in ("username", "password") if name in changed and changed[name] is None}
+        changed |= {name: False for name in ("use_tls", "use_ssl") if name in changed and changed[name] is None}
+        if changed.get("use_ssl") and "use_tls" not in changed:
+            changed["use_tls"] = False  # smtplib begins with TLS, and Django asks no further
+        arguments = {**self._arguments, **changed}
+        if changed.get("host") and self.options.provider_is_named and self.alias is not None:
+            arguments = {name: value for name, value in arguments.items() if name not in ("provider", "region")}
+            arguments = {**self._shown, **arguments}  # of the provider, what was not set
+        self._arguments = _Arguments(arguments)
+        timeout, patience, silent = self.timeout, self.final_reply_timeout, self.fail_silently
+        self.options = smtp_options(arguments, alias=self.alias, ignore_unknown=self._ignored)
+        self.timeout, self.final_reply_timeout, self.fail_silently = timeout, patience, silent
+        self._show(self.options)
+
+    def open(self) -> bool | None:
         """Make sure that a connection can be had; True where a new one had to be made.
 
         Raises:
-            DeliveryError: it cannot, unless `fail_silently`.
+            DeliveryError: it cannot, unless `fail_silently`; then the answer is None.
         """
+        self._take_attributes()
+        if self.connection is not None and not isinstance(self.connection, OpenConnection):
+            self._refuse_own_connection()
         try:
-            connection, was_used = pool.acquire(self._connection_options(), deadline=Deadline(self.timeout))
+            connection, was_used = pool.acquire(self._connection_options(), deadline=Deadline(self._seconds))
         except WireError as error:
             if self.fail_silently:
-                return False
+                return None
             raise _open_error(error, self.options) from error
         pool.release(connection)
+        self.connection = OpenConnection(self.options.summary())
         return not was_used
 
     def close(self) -> None:
         """Nothing of this instance is open; the process keeps its connections for the next message."""
+        self.connection = None
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Send each message; how many of them some recipient took.
 
         Raises:
             ValueError: a message is invalid; the others were tried first.
+            InvalidMailer: no route can be built, or the attributes cannot be used.
             DeliveryError: no recipient of some message took it, unless `fail_silently`.
         """
         messages = list(email_messages or ())
         if not messages:
             return 0
-        return send_directly(
-            messages,
-            self.routes(),
-            mailer=self.alias,
-            sender_class=type(self),
-            fail_silently=self.fail_silently,
-            on_unknown=self.options.on_unknown,
+        has_opened = self._open_as_derived()
+        try:
+            return send_directly(
+                messages,
+                self.routes(),
+                mailer=self.alias,
+                sender_class=type(self),
+                fail_silently=self.fail_silently,
+                on_unknown=self.options.on_unknown,
+            )
+        finally:
+            if has_opened:
+                self.close()
+
+    def _open_as_derived(self) -> bool:
+        """Call an `open()` of a derived class, which may set attributes; our own would only cost a round trip."""
+        if type(self).open is ReliableSMTPBackend.open:
+            return False
+        has_opened = bool(self.open())
+        if self.connection is not None and not isinstance(self.connection, OpenConnection):
+            self._refuse_own_connection()
+        return has_opened
+
+    def _refuse_own_connection(self) -> None:
+        raise InvalidMailer(
+            f"{type(self).__qualname__} has set a connection of its own ({type(self.connection).__name__}), by which "
+            f"{ReliableSMTPBackend.__name__} cannot send. Set host, port, username and the like instead; or derive the "
+            f"class from Django's SMTP backend again, and name it as a route of a FailoverBackend.",
+            alias=self.alias,
         )
 
     def routes(self) -> list[Route]:
         """Its route, and the fallback of the `EMAIL_FALLBACK_*` settings where there is one."""
+        self._take_attributes()
+        if self.options.main_error:
+            return [unbuilt_route("primary", self.options.main_error), replace(self.route(), alias="fallback")]
         routes = [self.route()]
         if self.options.fallback is not None:
             routes.append(route_of(self._bounded(self.options.fallback), alias="fallback"))
+        elif self.options.fallback_error:
+            routes.append(unbuilt_route("fallback", self.options.fallback_error))
         elif self.options.fallback_to_console:
             routes.append(_console_route())
         return routes
 
     def route(self) -> Route:
         """This backend as a route, for itself and for a failover."""
-        return route_of(replace(self._bounded(self.options), timeout=self.timeout), alias=self.options.route)
+        self._take_attributes()
+        return route_of(replace(self._bounded(self.options), timeout=self._seconds), alias=self.options.route)
+
+    @property
+    def _seconds(self) -> float:
+        """The time of one message: a derived class may have set Django's None, for which there is no such thing."""
+        return self.options.timeout if is_empty(self.timeout) else seconds(self.timeout)
 
     def _bounded(self, options: SMTPOptions) -> SMTPOptions:
         """With this instance's own patience for the final reply, where somebody has shortened it."""
@@ -103,6 +218,47 @@ class ReliableSMTPBackend(Door):
 
     def _connection_options(self) -> ConnectionOptions:
         return self.options.connection
+
+
+class _Arguments(dict[str, Any]):
+    """Arguments, of which some are secret."""
+
+    def __repr__(self) -> str:
+        return f"<arguments: {', '.join(self)}>"
+
+
+class _Secret(str):
+    """A password as Django's backend has it in an attribute; not to be seen in anybody's `vars()`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
+class OpenConnection:
+    """What `connection` holds while a backend is open: that it is. The process's connections are nobody's own."""
+
+    def __init__(self, summary: str) -> None:
+        self._summary = summary
+
+    def __repr__(self) -> str:
+        return f"<OpenConnection: {self._summary}>"
+
+
+def _refuse_replaced_methods(cls: type, alias: str | None) -> None:
+    """Fail at once for a derived class whose methods would silently not be called."""
+    if cls is ReliableSMTPBackend:
+        return
+    below = cls.__mro__[: cls.__mro__.index(ReliableSMTPBackend)]
+    for name, instead in _REPLACED.items():
+        if any(name in vars(base) for base in below):
+            raise InvalidMailer(
+                f"{cls.__module__}.{cls.__qualname__} defines {name}(), which Django's SMTP backend calls and "
+                f"{ReliableSMTPBackend.__name__} does not. {instead} Or derive it from Django's SMTP backend again, "
+                f"and name it as a route of a FailoverBackend.",
+                alias=alias,
+            )
 
 
 def route_of(options: SMTPOptions, *, alias: str) -> Route:

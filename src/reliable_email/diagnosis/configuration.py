@@ -1,4 +1,6 @@
-"""What is wrong with the configuration, as system checks say it: without a mailer built or a connection opened.
+"""What is wrong with the configuration, as system checks say it: no connection is opened.
+
+A route that a failover or an outbox names is built once, to see whether it can be.
 
 | id | what is wrong |
 |---|---|
@@ -23,6 +25,7 @@
 | reliable_email.E019 | a backend cannot be imported |
 | reliable_email.E020 | DefaultMailer where it cannot work |
 | reliable_email.E021 | a `token_provider` cannot be imported or used |
+| reliable_email.E022 | a route's backend raises when it is made: a key, a package, a file is missing |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
 | reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
@@ -41,12 +44,15 @@ from typing import Any
 import django
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
+from django.core.checks.messages import ERROR
 
 from reliable_email import conf
+from reliable_email.backends.building import build_route
 from reliable_email.backends.doors import error_mail_problems, failover_problems, outbox_problems
+from reliable_email.backends.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS, SMTP_OPTIONS
 from reliable_email.backends.options import SMTPOptions, SMTPReading, is_loopback_name, read_smtp_options
 from reliable_email.backends.reader import Problem, ProblemKind
-from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers
+from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers, named_routes
 from reliable_email.smtp.options import TLSMode
 
 _PROBLEM_IDS = {
@@ -58,7 +64,35 @@ _PROBLEM_IDS = {
     ProblemKind.MISSING: "E005",
     ProblemKind.UNVERIFIED_PASSWORD: "E006",
 }
-_SEE = "See the option's documentation for values that it takes."
+
+
+class RouteError(Error):
+    """An error by which one route cannot be built; mail goes by the others of its failover.
+
+    Attributes:
+        route: its alias.
+    """
+
+    def __init__(self, *args: Any, route: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.route = route
+
+
+def stopping_errors(messages: Iterable[CheckMessage]) -> tuple[CheckMessage, ...]:
+    """The errors that stop the mail of some mailer: all but those of a route beside which another one can be built."""
+    errors = [message for message in messages if message.level >= ERROR]
+    unusable = {one.route for one in errors if isinstance(one, RouteError)}
+    return tuple(one for one in errors if not isinstance(one, RouteError) or _stops_a_mailer(one.route, unusable))
+
+
+def _stops_a_mailer(route: str, unusable: set[str]) -> bool:
+    """Whether it is all that some mailer has; a mailer of its own is."""
+    over = [found for alias in all_mailers() if alias != route and route in (found := _route_aliases(alias))]
+    return not over or any(unusable.issuperset(found) for found in over)
+
+
+def _route_aliases(alias: str) -> list[str]:
+    return [one.alias for one in named_routes(alias)]
 
 
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -145,10 +179,11 @@ def _check_settings() -> Iterator[CheckMessage]:
 def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
     match one.kind:
         case MailerKind.MISSING:
-            yield Error(
+            yield RouteError(
                 f"{_name(one)}: the backend {one.backend!r} cannot be imported.",
                 hint="Correct its path, or install the package that it comes from.",
                 id="reliable_email.E019",
+                route=one.alias,
             )
         case MailerKind.SMTP:
             yield from _check_smtp(one)
@@ -169,9 +204,21 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
             )
 
 
+def _check_building(one: Mailer) -> Iterator[CheckMessage]:
+    """Whether a route's backend can be made; its constructor opens nothing, as Django wants it."""
+    if _is_replaced_by_tests() or one.is_legacy:
+        return
+    error = build_route(one).build_error
+    if error:
+        text, _, hint = error.rpartition(". ")
+        yield RouteError(f"{text}.", hint=hint, id="reliable_email.E022", route=one.alias)
+
+
 def _check_smtp(one: Mailer) -> Iterator[CheckMessage]:
     reading = _read_smtp(one)
     yield from _problem_messages(one, reading.problems)
+    if not reading.problems:
+        yield from _check_building(one)  # a project may have derived from it
     for options in _smtp_routes(one):
         yield from _check_port(one, options)
         yield from _check_login(one, options)
@@ -256,10 +303,11 @@ def _check_using(one: Mailer) -> Iterator[CheckMessage]:
     for below in one.using:
         found = entries.get(below)
         if found is None:
-            yield Error(
+            yield RouteError(
                 f"{_name(one)}: 'using' names {below!r}, which is not a mailer.",
                 hint=f"Known are: {', '.join(sorted(entries))}.",
                 id="reliable_email.E010",
+                route=below,
             )
             continue
         if _leads_to(below, one.alias, entries):
@@ -278,6 +326,8 @@ def _check_using(one: Mailer) -> Iterator[CheckMessage]:
 
 
 def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
+    if not found.using and found.kind not in (MailerKind.SMTP, MailerKind.MISSING):
+        yield from _check_building(found)
     if found.kind.delivers_nothing and not conf.is_debug() and not _is_replaced_by_tests():
         yield Error(
             f"{_name(above)} has the route {found.alias!r}, which reaches nobody ({found.backend}), and DEBUG is off.",
@@ -334,11 +384,22 @@ def _lacks_second_provider(options: SMTPOptions) -> bool:
 
 def _problem_messages(one: Mailer, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
     for problem in problems:
-        yield Error(
+        yield RouteError(
             f"{_name(one)}: {problem.text}" if not one.is_legacy else problem.text,
-            hint=problem.hint or _SEE,
+            hint=problem.hint or _help(one, problem.option),
             id=f"reliable_email.{_PROBLEM_IDS[problem.kind]}",
+            route=one.alias,
         )
+
+
+def _help(one: Mailer, option: str) -> str:
+    """What the option is for, in the words of its door."""
+    table = {
+        MailerKind.FAILOVER: FAILOVER_OPTIONS,
+        MailerKind.OUTBOX: OUTBOX_OPTIONS,
+        MailerKind.ERROR_MAIL: ERROR_MAIL_OPTIONS,
+    }.get(one.kind, SMTP_OPTIONS)
+    return table.get(option, "")
 
 
 def _read_smtp(one: Mailer) -> SMTPReading:

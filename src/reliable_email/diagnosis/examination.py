@@ -12,12 +12,14 @@ from django.core.checks import CheckMessage
 from django.core.checks.messages import ERROR, WARNING
 from django.core.mail import EmailMessage
 
-from reliable_email.backends.failover import provider_of
-from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.building import build_route, provider_of
+from reliable_email.backends.options import SMTPOptions, read_smtp_options, smtp_options
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
+from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
+from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.report import DeliveryReport
-from reliable_email.diagnosis.configuration import configuration_messages
+from reliable_email.diagnosis.configuration import configuration_messages, stopping_errors
 from reliable_email.diagnosis.dns_examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
 from reliable_email.diagnosis.ladder import Climb, climb
@@ -38,8 +40,14 @@ class Configuration:
 
     @property
     def errors(self) -> tuple[CheckMessage, ...]:
-        """Those that have to be mended."""
-        return tuple(message for message in self.messages if message.level >= ERROR)
+        """Those that keep mail from going out."""
+        return stopping_errors(self.messages)
+
+    @property
+    def route_errors(self) -> tuple[CheckMessage, ...]:
+        """Those of a route beside which another one works."""
+        stopping = self.errors
+        return tuple(message for message in self.messages if message.level >= ERROR and message not in stopping)
 
     @property
     def warnings(self) -> tuple[CheckMessage, ...]:
@@ -159,18 +167,21 @@ def examine_route(
         return (RouteExamination(alias=route.alias, summary=str(route.kind), note=note),)
     if route.kind is not MailerKind.SMTP:
         return (_examine_foreign(route),)
+    built = None if route.is_legacy else build_route(route)
+    if built is not None and built.build_error:
+        return (_unbuilt(route.alias, built.build_error),)
     try:
         options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
     except InvalidMailer as error:
-        return (
-            RouteExamination(
-                alias=route.alias, summary="cannot be configured", verdict=Health.UNHEALTHY, note=str(error)
-            ),
-        )
+        return (_unbuilt(route.alias, str(error)),)
     found = [_examine_smtp(options.route, options, sender, recipient)]
     if options.fallback is not None:
         found.append(_examine_smtp("fallback", options.fallback, sender, recipient))
     return tuple(found)
+
+
+def _unbuilt(alias: str, text: str) -> RouteExamination:
+    return RouteExamination(alias=alias, summary="cannot be built", verdict=Health.UNHEALTHY, note=text)
 
 
 def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipient: str | None) -> RouteExamination:
@@ -195,6 +206,9 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
 
 
 def _examine_foreign(route: Mailer) -> RouteExamination:
+    built = build_route(route)
+    if built.build_error:
+        return _unbuilt(route.alias, built.build_error)
     began_at = time.monotonic()
     try:
         backend = mailers[route.alias]
@@ -204,6 +218,11 @@ def _examine_foreign(route: Mailer) -> RouteExamination:
             backend.close()
     except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
         failure = classify_exception(error, provider=provider_of(route.backend))
+        if failure.cause is Cause.OUTCOME_UNKNOWN:
+            # No message is under way while a connection is opened.
+            failure = local_failure(
+                Cause.CONNECT_FAILED if isinstance(error, OSError) else Cause.CANNOT_BE_BUILT, failure.detail
+            )
         return RouteExamination(
             alias=route.alias,
             summary=route.backend,
@@ -263,7 +282,9 @@ def _providers_of_routes(alias: str) -> dict[str, Provider | None]:
     for route in routes_of(alias):
         if route.kind is not MailerKind.SMTP:
             continue
-        options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
+        options = read_smtp_options(route.options, alias=None if route.is_legacy else route.alias).options
+        if options is None:
+            continue
         found[options.route] = options.provider
         if options.fallback is not None:
             found["fallback"] = options.fallback.provider

@@ -4,7 +4,7 @@ Nothing is sent and no server is asked, so a probe may ask every few seconds. Ne
 The dashboard, the health view, `email_outbox status` and `test_email --health-check` all show this verdict.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage
 from django.core.checks.messages import ERROR
 
 from reliable_email import conf
-from reliable_email.diagnosis.configuration import configuration_messages
+from reliable_email.diagnosis.configuration import RouteError, configuration_messages, stopping_errors
 from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.monitoring.findings import Finding
 from reliable_email.monitoring.outbox_health import outbox_findings
@@ -80,16 +80,19 @@ def examine_site(using: str | None = None) -> SiteHealth:
         using: the outbox's database; None for those that the mailers name.
     """
     messages = configuration_messages()
-    found = list(_configuration_findings(messages))
-    if not any(message.level >= ERROR for message in messages):
+    stopping = stopping_errors(messages)
+    found = list(_configuration_findings(messages, stopping))
+    if not stopping:
         found += route_findings(using)
     if not conf.key_problems():
         found += outbox_findings(using)
     return _judged(found)
 
 
-def _configuration_findings(messages: Iterable[CheckMessage]) -> Iterator[Finding]:
+def _configuration_findings(messages: Iterable[CheckMessage], stopping: Collection[CheckMessage]) -> Iterator[Finding]:
     for message in messages:
+        if isinstance(message, RouteError) and message not in stopping:
+            continue  # what is known of the routes says which one cannot be built, and what that means
         if message.level >= ERROR:
             yield Finding(verdict=Health.UNHEALTHY, text=message.msg, remedy=message.hint or "")
         elif message.id in _DEGRADING:

@@ -156,15 +156,13 @@ class EmailCollector(Collector):
 
 
 def _add_routes(families: _Families, using: str | None) -> None:
-    try:
-        groups = site_routes()
-    except Exception:  # noqa: BLE001 - health has said that a mailer cannot be built
-        return
+    groups = site_routes()
     for route in {one.alias: one for routes in groups.values() for one in routes}.values():
         found = condition(route, using)
         for phase in Phase:
             families.route_phase.add_metric([route.alias, phase.value], phase is found.breaker.phase)
-        families.route_needs_person.add_metric([route.alias], found.is_out_of_use and found.breaker.needs_person)
+        needs_person = bool(route.build_error) or (found.is_out_of_use and found.breaker.needs_person)
+        families.route_needs_person.add_metric([route.alias], needs_person)
         for one in route.quotas:
             labels = [route.alias, str(one.window_seconds), one.unit]
             left = quota.left(found.ledger, one, now=found.now, priority=Priority.HIGH)

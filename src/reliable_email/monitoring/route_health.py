@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from django.apps import apps
 
 from reliable_email import conf
-from reliable_email.backends.failover import make_route
-from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, all_mailers, delivering_alias, routes_of
+from reliable_email.backends.building import build_route
+from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, all_mailers, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
+from reliable_email.backends.unbuilt import error_text, unbuilt_route
+from reliable_email.classification import Cause
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery import quota
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase, permission
@@ -39,8 +41,8 @@ class RouteCondition:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing goes by it: by its breaker, by a person's word, or because a quota is used up."""
-        return self.is_out_of_use or self.used_up is not None
+        """Whether nothing goes by it: it cannot be built, its breaker or a person says so, or a quota is used up."""
+        return bool(self.route.build_error) or self.is_out_of_use or self.used_up is not None
 
     @property
     def is_out_of_use(self) -> bool:
@@ -67,8 +69,7 @@ class RouteCondition:
 def site_routes() -> dict[str, tuple[Route, ...]]:
     """The routes of each mailer that no other mailer sends through; console and the like are left out.
 
-    Raises:
-        InvalidMailer, or what somebody else's backend raises: a mailer cannot be built.
+    Those that cannot be built are among them, with a `build_error`.
     """
     entries = all_mailers()
     below = {alias for one in entries.values() for alias in one.using}
@@ -97,15 +98,7 @@ def condition(route: Route, using: str | None = None) -> RouteCondition:
 
 def route_findings(using: str | None = None) -> Iterator[Finding]:
     """Which routes are closed. For the default mailer that may be UNHEALTHY; another's is a part of the site's mail."""
-    try:
-        groups = site_routes()
-    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
-        yield Finding(
-            verdict=Health.UNHEALTHY,
-            text=f"a mailer cannot be built: {type(error).__name__}: {printable(str(error))}",
-            remedy="Correct its entry in MAILERS.",
-        )
-        return
+    groups = site_routes()
     told: set[str] = set()
     for alias, routes in sorted(groups.items(), key=lambda item: item[0] != DEFAULT_ALIAS):
         if not routes:
@@ -142,6 +135,9 @@ def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding
 
 def _told(one: RouteCondition, verdict: Health) -> Finding:
     state, name = one.breaker, f"the route {one.route.alias!r}"
+    if one.route.build_error:
+        remedy = MEANINGS[Cause.CANNOT_BE_BUILT].person
+        return Finding(verdict=verdict, text=f"{name} cannot be built: {one.route.build_error}", remedy=remedy)
     if state.phase is Phase.PAUSED:
         return Finding(
             verdict=verdict,
@@ -169,7 +165,7 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
 
 
 def _routes(alias: str) -> Iterator[Route]:
-    for one in routes_of(delivering_alias(alias)):
+    for one in named_routes(alias):
         for route in _routes_behind(one):
             if route.delivers:
                 yield route
@@ -180,7 +176,10 @@ def _routes_behind(one: Mailer) -> Sequence[Route]:
         return ()
     if one.is_legacy:
         # The `EMAIL_*` settings may hide a second provider.
-        backend = mailers[one.alias]
+        try:
+            backend = mailers[one.alias]
+        except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
+            return (unbuilt_route(one.alias, error_text(one.alias, error)),)
         if isinstance(backend, ReliableSMTPBackend):
             return backend.routes()
-    return (make_route(one.alias),)
+    return (build_route(one),)

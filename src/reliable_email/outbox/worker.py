@@ -54,6 +54,7 @@ _MARGIN_SHARE = 0.2
 _LEAVE_SECONDS = 2.0
 _STANDBY_SECONDS = 15.0
 _LONG_REST_SECONDS = 60.0
+_REBUILD_SECONDS = 60.0
 _LOOK_SECONDS = 0.1  # whether a signal handler has said stop
 _ARRIVE_SECONDS = 2.0  # a database that is locked at the start
 _JOIN_SECONDS = 5.0
@@ -90,6 +91,7 @@ class Worker:
         self._is_done = threading.Event()  # the lines have ended
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
+        self._built_at: dict[str, float] = {}
         self._suspects = threading.Lock()
         self._crew = Crew(self._fail)
         # Two leases that were not renewed: whatever this worker holds is somebody else's by then.
@@ -184,11 +186,17 @@ class Worker:
     def routes_of(self, mailer: str) -> Sequence[Route]:
         """The mailer's routes that this worker may use."""
         found = self._seen_mailers.get(mailer)
-        if found is None:
+        if found is None or self._wants_rebuilding(mailer, found):
             allowed = self.options.only_routes
             found = [route for route in self._routes_of(mailer) if allowed is None or route.alias in allowed]
             self._seen_mailers[mailer] = found
+            self._built_at[mailer] = time.monotonic()
         return found
+
+    def _wants_rebuilding(self, mailer: str, routes: Sequence[Route]) -> bool:
+        """Whether one of them could not be built a while ago: its package, key or file may be there by now."""
+        is_due = time.monotonic() >= self._built_at.get(mailer, 0.0) + _REBUILD_SECONDS
+        return is_due and any(route.build_error for route in routes)
 
     def _is_open(self, route: Route) -> bool:
         return permission(self._store.read(route), now=self._store.now()) is not Permission.NO

@@ -197,6 +197,8 @@ def _explained(known: RouteCondition) -> Explained:
 
 def _state(known: RouteCondition) -> tuple[str, str, str]:
     state = known.breaker
+    if known.route.build_error:
+        return "cannot be built", "bad", known.route.build_error
     match state.phase:
         case Phase.PAUSED:
             return "paused", "warn", f"Paused by {state.paused_by or 'an operator'}. Nothing goes by it until resumed."

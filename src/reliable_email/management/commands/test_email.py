@@ -7,6 +7,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from django.conf import settings
+from django.core.checks.messages import ERROR
 from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias
@@ -112,10 +113,12 @@ class Command(BaseCommand):
         examination.configuration = found = examine_configuration()
         if found.errors:
             self._line(self.style.ERROR(f"1. Configuration Check: {BAD} Configuration is not valid"))
+        elif found.route_errors:
+            self._line(f"1. Configuration Check: {BAD} Configuration is valid for some of the routes only")
         else:
             self._line(f"1. Configuration Check: {self.style.SUCCESS(GOOD)} Configuration is valid")
-        for message in (*found.errors, *found.warnings):
-            sign = BAD if message in found.errors else NOTE
+        for message in (*found.errors, *found.route_errors, *found.warnings):
+            sign = BAD if message.level >= ERROR else NOTE
             self._line(f"   {sign} {message.msg}")
             if message.hint:
                 self._line(f"     {message.hint}")

@@ -1,9 +1,8 @@
 """Asks for what a view shows: the tables, the routes' state, the verdict."""
 
-from reliable_email.backends.failover import routes_for
-from reliable_email.backends.routes import MailerKind, all_mailers
+from reliable_email.backends.building import build_routes
+from reliable_email.backends.routes import MailerKind, all_mailers, named_routes
 from reliable_email.delivery.route import Route
-from reliable_email.exceptions import InvalidMailer
 from reliable_email.management.screens.outbox_view import OutboxView, RouteView, route_view
 from reliable_email.monitoring.health import examine_site
 from reliable_email.store.queries import status
@@ -33,17 +32,20 @@ class Looker:
 
     def _route_views(self) -> list[RouteView]:
         now = self._store.now()
-        return [route_view(route.alias, self._store.read(route), now=now) for route in self._routes]
+        return [
+            RouteView(alias=route.alias, is_in_use=False, use="cannot be built", evidence=route.build_error)
+            if route.build_error
+            else route_view(route.alias, self._store.read(route), now=now)
+            for route in self._routes
+        ]
 
 
 def _routes() -> list[Route]:
-    """The routes of every outbox, each once; none where MAILERS is wrong, of which `test_email` tells."""
-    found: dict[str, Route] = {}
-    try:
-        for mailer in all_mailers().values():
-            if mailer.kind is MailerKind.OUTBOX:
-                for route in routes_for(mailer.alias):
-                    found.setdefault(route.alias, route)
-    except InvalidMailer:
-        return []
-    return list(found.values())
+    """The routes of every outbox, each once; those that cannot be built too, since messages wait for them."""
+    wanted = {
+        one.alias: one
+        for mailer in all_mailers().values()
+        if mailer.kind is MailerKind.OUTBOX
+        for one in named_routes(mailer.alias)
+    }
+    return build_routes(wanted.values())

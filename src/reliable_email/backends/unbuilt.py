@@ -1,0 +1,94 @@
+"""Routes that cannot be built: why, in words without secrets, and what stands in their place in a list of routes."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from reliable_email import conf
+from reliable_email.delivery.logged import log_fields
+from reliable_email.delivery.route import Route
+from reliable_email.exceptions import InvalidMailer
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict
+from reliable_email.values import printable
+
+logger = logging.getLogger("reliable_email.delivery")
+
+_LONGEST = 500
+_SECRET_WORDS = ("pass", "secret", "key", "token", "credential", "auth")
+_LEAST_SECRET = 4  # shorter values are words that happen to occur
+
+_told: dict[str, str] = {}  # what was last said of a route, by alias
+
+
+def unbuilt_route(alias: str, text: str, *, provider: str | None = None) -> Route:
+    """A route in a list whose mailer cannot be built; says so once in the log."""
+    if _told.get(alias) != text:
+        _told[alias] = text
+        logger.warning("Route %s cannot be built and is passed over. %s", alias, text, extra=log_fields(route=alias))
+    return Route(alias=alias, transport=_Nothing(text), provider=provider, max_attempts=1, build_error=text)
+
+
+def none_can_be_built(routes: Iterable[Route]) -> str:
+    """Why nothing can be sent: a text that names each route; "" where one of them can be built."""
+    errors = [route.build_error for route in routes]
+    return " ".join(["No route can be built.", *errors]) if all(errors) else ""
+
+
+def error_text(alias: str, error: Exception, options: Mapping[str, Any] | None = None) -> str:
+    """Why a mailer cannot be built: the setting, what was said, and what to do; without secrets."""
+    place = "EMAIL_BACKEND" if conf.mailers() is None else f"MAILERS[{alias!r}]"
+    said = " ".join(str(error).split())
+    if not isinstance(error, InvalidMailer):
+        said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if not said.startswith(place):
+        said = f"{place}: {said}"
+    for secret in _secrets(options or {}):
+        said = said.replace(secret, "…")
+    said = printable(said[:_LONGEST])
+    return f"{said}{'' if said.endswith(('.', '?', '!')) else '.'} {_remedy(error)}"
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, ImportError) or isinstance(error.__cause__, ImportError):
+        return "Install the package that its BACKEND comes from, or correct the path."
+    if isinstance(error, OSError):
+        return "See to what it names, or correct the entry."
+    return "Correct the entry; “manage.py check” says when it is right."
+
+
+def _secrets(options: object, name: str = "") -> Iterator[str]:
+    """Values of options that may be secret, the longest first at each level."""
+    if isinstance(options, Mapping):
+        for key, value in options.items():
+            yield from _secrets(value, str(key).lower())
+    elif isinstance(options, str) and len(options) >= _LEAST_SECRET and any(word in name for word in _SECRET_WORDS):
+        yield options
+
+
+class _Nothing:
+    """Stands where a transport would; whoever asks it all the same is told why there is none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
+        """See `Transport.transact`: nothing is ever sent."""
+        for job in jobs:
+            failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.CANNOT_BE_BUILT, detail=self._text)
+            result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
+            yield Transaction(
+                job=job, results=dict.fromkeys(job.recipients, result), stage=Stage.CONNECT, failure=failure
+            )
+
+
+def note_built(alias: str) -> None:
+    """It can be built again: if it cannot once more, that is news."""
+    _told.pop(alias, None)
+
+
+def reset() -> None:
+    """Forget what was told."""
+    _told.clear()

@@ -272,7 +272,7 @@ def test_a_grant_s_arguments_have_variables_too(tmp_path: Path) -> None:
         "client_id": "c",
         "refresh_token": "hunter2",
     }
-    assert default_route(environ).connection.mechanism == "xoauth2"
+    assert default_route(environ).connection.mechanism == "auto"
 
 
 def test_every_argument_of_a_grant_that_is_text_has_a_variable() -> None:

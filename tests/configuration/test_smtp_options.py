@@ -306,7 +306,7 @@ def test_a_token_provider_is_named_by_its_path() -> None:
     """A function, a class, or a dict with arguments; equal ones for equal accounts are the class's own affair."""
     here = __name__
     function = route(host="h", use_tls=True, username="u", token_provider=f"{here}.access_token_of_the_test")
-    assert function.connection.mechanism == "xoauth2"
+    assert function.connection.mechanism == "auto"
     assert function.connection.credentials is not None
     assert function.connection.credentials.token_provider is not None
     assert function.connection.credentials.token_provider.access_token(renew=False, timeout=1.0) == "token"

@@ -204,7 +204,7 @@ CHAPTERS = (
                 title="The connection is refused",
                 text="The machine is there and nothing listens on that port.",
                 tell=refused_connection,
-                words=("at stage connect", "connection refused", "Check host and port"),
+                words=("at stage connect", "connection refused", "Check host and port", "Inside a container"),
             ),
             Case(
                 title="The connection is swallowed",
@@ -383,7 +383,7 @@ CHAPTERS = (
                 tell=against(
                     lambda: ScriptedServer(tls="starttls", login={"shop@example.com": "simulated"}), use_tls=None
                 ),
-                words=("at stage auth", "Servers offer a login under TLS only", "set use_tls"),
+                words=("at stage auth", "no login before TLS", "set use_tls"),
             ),
             Case(
                 title="A user name without a password",

@@ -41,15 +41,19 @@ def decoded(response: bytes | None) -> bytes:
         (["login"], USER, "auto", "LOGIN"),
         (["PLAIN", "LOGIN"], USER, "login", "LOGIN"),
         (["PLAIN"], USER, "LOGIN", None),
-        (["CRAM-MD5", "DIGEST-MD5", "NTLM"], USER, "auto", None),
-        (["CRAM-MD5"], USER, "cram-md5", None),
+        (["CRAM-MD5", "DIGEST-MD5", "NTLM"], USER, "auto", "CRAM-MD5"),
+        (["CRAM-MD5", "LOGIN"], USER, "auto", "LOGIN"),
+        (["CRAM-MD5", "PLAIN"], USER, "cram-md5", "CRAM-MD5"),
+        (["SCRAM-SHA-256", "DIGEST-MD5", "NTLM"], USER, "auto", None),
+        (["OAUTHBEARER", "XOAUTH2"], TOKEN_USER, "auto", "XOAUTH2"),
+        (["OAUTHBEARER", "PLAIN"], TOKEN_USER, "auto", "OAUTHBEARER"),
         (["PLAIN", "XOAUTH2"], TOKEN_USER, "auto", "XOAUTH2"),
         (["PLAIN", "LOGIN"], TOKEN_USER, "auto", None),
         ([], USER, "auto", None),
     ],
 )
 def test_choice(offered: list[str], credentials: Credentials, wanted: str, name: str | None) -> None:
-    """XOAUTH2 where there are tokens, else PLAIN, else LOGIN; never CRAM-MD5, never what is not offered."""
+    """XOAUTH2 where there are tokens, else PLAIN, LOGIN, CRAM-MD5 at last; never what is not offered."""
     chosen = auth.choose(offered, credentials, wanted)
     assert (chosen.name if chosen else None) == name
 
@@ -110,17 +114,94 @@ def test_xoauth2_repeats_the_token_once_for_an_empty_challenge() -> None:
         xoauth2.respond(b"")
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "XOAUTH2"])
-@pytest.mark.parametrize("challenge", [b"go ahead", b"abc", b"\xff\xff"])
-def test_challenge_that_is_not_base64_is_refused(mechanism: str, challenge: bytes) -> None:
-    """Nothing secret is said to a server that does not speak the protocol."""
-    chosen = auth.choose([mechanism], USER, mechanism, token="t")
-    assert chosen is not None
-    with pytest.raises(auth.ChallengeError, match="not base64"):
-        chosen.respond(challenge)
+CHALLENGES = [
+    b"",
+    b"Username:",
+    b"R6p1... - hssmtp",
+    b"go ahead",
+    b"abc",
+    b"\xff\xff",
+    b"UGFzc3dvcmQ6",
+    b"=",
+    b"[" * 60_000,
+]
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "XOAUTH2"])
+@pytest.mark.parametrize("first", CHALLENGES)
+@pytest.mark.parametrize("second", CHALLENGES)
+def test_login_says_name_and_password_whatever_the_challenges_say(first: bytes, second: bytes) -> None:
+    """Plain words, another language, "Password:" first, nothing at all: the order is always the same."""
+    login = auth.choose(["LOGIN"], USER)
+    assert login is not None
+    assert decoded(login.respond(first)) == b"ana@example.test"
+    assert decoded(login.respond(second)) == "pässwörd €".encode()
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_plain_answers_one_challenge_whatever_it_says(challenge: bytes) -> None:
+    """A server that did not look at the initial response asks for it in its own words."""
+    plain = auth.choose(["PLAIN"], USER)
+    assert plain is not None
+    assert plain.respond(challenge) == plain.initial_response()
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [b"<1896.697170952@postoffice.reston.mci.net>", b"PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+"],
+)
+def test_cram_md5_says_the_digest_of_the_standard(stamp: bytes) -> None:
+    """RFC 2195's own example; some servers forget the base64 of the challenge."""
+    cram = auth.choose(["CRAM-MD5"], Credentials(username="tim", password="tanstaaftanstaaf"))
+    assert cram is not None
+    assert cram.initial_response() is None
+    assert decoded(cram.respond(stamp)) == b"tim b913a602c7eda7a495b4e6e7334d3890"
+    with pytest.raises(auth.TooManyChallenges):
+        cram.respond(stamp)
+
+
+@pytest.mark.parametrize("challenge", [b"abc", b"***", b"\xff"])
+def test_cram_md5_answers_no_challenge_that_it_cannot_read(challenge: bytes) -> None:
+    """A digest of something else would be a wrong password."""
+    cram = auth.choose(["CRAM-MD5"], USER)
+    assert cram is not None
+    with pytest.raises(auth.ChallengeError):
+        cram.respond(challenge)
+
+
+def test_oauthbearer_says_the_token_and_ends_a_refusal() -> None:
+    """RFC 7628 §3.1 and §3.2.3; the user name's separators are escaped (RFC 5801 §4)."""
+    user = Credentials(username="a=b,c@example.test", token_provider=Tokens())
+    bearer = auth.choose(["OAUTHBEARER"], user, token="ya29.token")
+    assert bearer is not None
+    assert decoded(bearer.initial_response()) == b"n,a=a=3Db=2Cc@example.test,\x01auth=Bearer ya29.token\x01\x01"
+    assert decoded(bearer.respond(REFUSAL)) == b"\x01"
+    assert bearer.server_error == "status 401, scope https://mail.google.com/"
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        b"[" * 60_000,
+        b'{"status":' * 20_000,
+        base64.b64encode(b"[" * 60_000),
+        base64.b64encode(b'{"a":' * 20_000),
+        base64.b64encode(b'{"status":' + b"9" * 20_000 + b"}"),
+        base64.b64encode(b'{"status":' + b"[" * 500 + b"]" * 500 + b"}"),
+        base64.b64encode(b'{"status":1e999}'),
+        base64.b64encode(b"\xff\xfe"),
+        b"not base64",
+    ],
+)
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_hostile_error_challenges_are_only_text(mechanism: str, challenge: bytes) -> None:
+    """Deep or long JSON, other bytes: the refusal goes on, and the words stay short."""
+    bearer = auth.choose([mechanism], TOKEN_USER, token="t")
+    assert bearer is not None
+    bearer.respond(challenge)
+    assert len(bearer.server_error) < 1000
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"])
 def test_no_mechanism_answers_for_ever(mechanism: str) -> None:
     """A loop of 334 ends after three answers at most, whatever the challenge."""
     chosen = auth.choose([mechanism], USER, mechanism, token="t")
@@ -149,7 +230,7 @@ def test_separators_inside_credentials_are_not_said() -> None:
 
 def test_mechanisms_show_no_secret() -> None:
     """The repr of what holds the secret does not."""
-    for name in ("PLAIN", "LOGIN", "XOAUTH2"):
+    for name in ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"):
         assert repr(auth.choose([name], USER, name, token="secret-token")) == f"<{name}>"
 
 

@@ -26,6 +26,7 @@ from reliable_email.backends.reader import OptionReader, Problem, ProblemKind, o
 from reliable_email.backends.tokens import token_provider
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Provider, Quota, UnknownProvider
+from reliable_email.smtp.auth import PASSWORD_MECHANISMS, TOKEN_MECHANISMS
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy, TokenProvider
 from reliable_email.values import (
     ValueProblem,
@@ -52,7 +53,7 @@ SERVER_OPTIONS = (
     "provider",
 )
 DEFAULT_PORTS = {TLSMode.NONE: 25, TLSMode.STARTTLS: 587, TLSMode.IMPLICIT: 465}
-MECHANISMS = ("auto", "plain", "login", "xoauth2")
+MECHANISMS = ("auto", *(name.lower() for name in (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)))
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_TIMEOUT_SECONDS = 15.0
 DEFAULT_FINAL_REPLY_SECONDS = 60.0
@@ -241,7 +242,7 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         port=port,
         tls=tls,
         credentials=credentials,
-        mechanism=_mechanism(reader, credentials),
+        mechanism=_mechanism(reader),
         allow_plaintext_auth=reader.take("allow_plaintext_auth", boolean, False),
         local_hostname=reader.take("local_hostname", ehlo_name, None),
         final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
@@ -361,18 +362,16 @@ def _credentials(reader: OptionReader, named: Provider | None) -> Credentials | 
     return Credentials(username=username, password=password, token_provider=tokens)
 
 
-def _mechanism(reader: OptionReader, credentials: Credentials | None) -> str:
+def _mechanism(reader: OptionReader) -> str:
     mechanism = reader.take("auth", lambda value: choice(value, MECHANISMS), "auto")
     has_tokens = reader.has("token_provider")
-    if mechanism == "xoauth2" and not has_tokens:
+    if mechanism.upper() in TOKEN_MECHANISMS and not has_tokens:
         reader.report(
             ProblemKind.MISSING,
             "token_provider",
-            f"{reader.place('auth')} 'xoauth2' needs {reader.place('token_provider')}.",
+            f"{reader.place('auth')} {mechanism!r} needs {reader.place('token_provider')}.",
         )
-    if mechanism == "auto" and has_tokens and credentials is not None and not credentials.password:
-        return "xoauth2"
-    if mechanism in ("plain", "login") and has_tokens:
+    if mechanism.upper() in PASSWORD_MECHANISMS and has_tokens:
         reader.report(
             ProblemKind.BAD_VALUE,
             "auth",

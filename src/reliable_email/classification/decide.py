@@ -1,5 +1,6 @@
 """Decides what a failure means, whoever tells of it: a reply, the wire, or a foreign backend's exception."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from reliable_email.classification.answers import classify_reply
@@ -90,7 +91,8 @@ def classify(
 def _of_wire(failure: WireFailure, *, provider: str | None, sender_domain: str | None, now: datetime | None) -> Failure:
     kind, stage = failure.kind, failure.stage
     if kind is FailureKind.REFUSED and failure.reply is not None:
-        return classify_reply(failure.reply, stage=stage, provider=provider, sender_domain=sender_domain, now=now)
+        found = classify_reply(failure.reply, stage=stage, provider=provider, sender_domain=sender_domain, now=now)
+        return replace(found, help=f"{found.help} {failure.advice}") if failure.advice else found
     # What raised before `authorize` was certainly not sent, whatever the exception would mean behind it.
     if failure.error is not None and kind not in (FailureKind.CANNOT_BE_BUILT, FailureKind.RAISED):
         return classify_exception(failure.error, provider=provider, sender_domain=sender_domain, now=now)
@@ -107,7 +109,7 @@ def _of_wire(failure: WireFailure, *, provider: str | None, sender_domain: str |
         scope=scope,
         permanent=permanent,
         certain=cause is not Cause.UNCLASSIFIED,
-        help=_HELP_OF_KIND.get(kind) or help_for(cause),
+        help=failure.advice or _HELP_OF_KIND.get(kind) or help_for(cause),
         rule=f"wire.{kind.value}",
         stage=stage,
         reply=failure.reply,

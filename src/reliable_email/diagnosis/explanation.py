@@ -4,15 +4,16 @@ Four parts, always in this order: where, what was said, what it means, what to d
 up to three more handshakes, in which no credential is sent, so that the smallest safe remedy can be named.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from reliable_email.backends.options import SMTPOptions
+from reliable_email.backends.options import SMTPOptions, is_loopback_name
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.providers import Provider
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.login_advice import credentials_hint
 from reliable_email.smtp.options import TLSMode
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.tls_probe import TLSProbe, probe_tls
@@ -64,7 +65,8 @@ class Explanation:
 def explain(failure: WireFailure, options: SMTPOptions, *, timeout: float = 15.0) -> Explanation:
     """Explain why a route did not work; refused certificates are probed, within `timeout` seconds."""
     provider = options.provider
-    classified = classify(failure, provider=provider.name if provider else None)
+    bare = replace(failure, advice="")
+    classified = classify(bare, provider=provider.name if provider else None)
     remedies: list[str] = []
     said = str(failure.reply) if failure.reply is not None else failure.detail
     meaning = MEANINGS[classified.cause].says
@@ -73,9 +75,14 @@ def explain(failure: WireFailure, options: SMTPOptions, *, timeout: float = 15.0
         probe = _probe(options, timeout)
         if probe is not None:
             remedies += _certificate_remedies(probe)
-    remedies += _wrong_port_remedies(failure, options)
-    if not remedies:  # what the cause alone advises is more general
-        remedies += _classified_remedies(classified, failure, said)
+    remedies += _place_remedies(failure, classified.cause, options)
+    if failure.stage is Stage.AUTH and options.connection.credentials is not None and failure.reply is not None:
+        remedies.insert(0, credentials_hint(options.connection.credentials))
+    if failure.kind is FailureKind.AUTH_NOT_OFFERED and failure.advice:
+        remedies.append(failure.advice)
+    elif not any(remedies) or failure.advice:  # what the cause alone advises is more general
+        remedies += _classified_remedies(classified, bare, said)
+        remedies.append(failure.advice.replace(remedies[0], "").strip() if remedies[0] else failure.advice)
     return Explanation(
         stage=failure.stage,
         cause=classified.cause,
@@ -125,15 +132,12 @@ def _certificate_remedies(probe: TLSProbe) -> list[str]:
     return remedies
 
 
-def _wrong_port_remedies(failure: WireFailure, options: SMTPOptions) -> list[str]:
-    """A port that speaks TLS at another moment than it is asked to."""
+def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions) -> list[str]:
+    """What follows from where it happened and how the route is configured, rather than from the reply alone."""
     link = options.connection
-    if (
-        failure.stage is Stage.GREETING
-        and failure.kind is FailureKind.TIMEOUT
-        and link.tls.mode is not TLSMode.IMPLICIT
-    ):
-        change = "use_ssl in place of use_tls" if link.tls.mode is TLSMode.STARTTLS else "use_ssl"
+    mode = link.tls.mode
+    if failure.stage is Stage.GREETING and failure.kind is FailureKind.TIMEOUT and mode is not TLSMode.IMPLICIT:
+        change = "use_ssl in place of use_tls" if mode is TLSMode.STARTTLS else "use_ssl"
         return [
             (
                 f"Port {link.port} may speak TLS from the first byte, as 465 does: set {change}, or take port 587 with "
@@ -141,22 +145,72 @@ def _wrong_port_remedies(failure: WireFailure, options: SMTPOptions) -> list[str
             ),
             "If it is the right port, the server is overloaded or makes strangers wait: try a longer timeout.",
         ]
-    if failure.kind is FailureKind.AUTH_NOT_OFFERED and link.tls.mode is TLSMode.NONE:
-        return ["Servers offer a login under TLS only: set use_tls (usually port 587) or use_ssl (usually port 465)."]
-    if (
-        failure.kind is FailureKind.TLS_HANDSHAKE
-        and "plaintext" in failure.detail
-        and link.tls.mode is TLSMode.IMPLICIT
-    ):
-        return [f"Port {link.port} begins in plaintext, as 587 does: use use_tls in place of use_ssl, or port 465."]
-    if failure.stage is Stage.CONNECT and failure.kind in (FailureKind.CONNECT_FAILED, FailureKind.TIMEOUT):
+    if failure.kind is FailureKind.TLS_HANDSHAKE:
+        return _handshake_remedies(failure, options)
+    if cause is Cause.TLS_REQUIRED and failure.reply is not None and mode is not TLSMode.NONE:
         return [
             (
-                f"Check host and port ({link.host}:{link.port}), and whether a firewall or the hosting provider blocks "
-                f"outgoing mail ports; many block 25, some 587 and 465."
+                "This connection is encrypted, and the server does not know it: something in front of it ends TLS "
+                "(a proxy or a load balancer) and passes the mail on in plaintext. Its owner must let the server's own "
+                "port do TLS, or tell the server that the proxy has done it."
+            ),
+            "Or take another port of the server that is not behind the proxy: 587 with use_tls, or 465 with use_ssl.",
+        ]
+    if link.credentials is None and _wants_login(failure, cause):
+        return [
+            (
+                "No login is configured, and the server wants one, or takes mail without one from hosts that it knows "
+                "only: set username and password."
             )
         ]
+    if failure.stage is Stage.CONNECT and failure.kind in (FailureKind.CONNECT_FAILED, FailureKind.TIMEOUT):
+        return _connect_remedies(options)
     return []
+
+
+def _handshake_remedies(failure: WireFailure, options: SMTPOptions) -> list[str]:
+    link = options.connection
+    if "plaintext" in failure.detail and link.tls.mode is TLSMode.IMPLICIT:
+        return [f"Port {link.port} begins in plaintext, as 587 does: use use_tls in place of use_ssl, or port 465."]
+    if "client certificate" in failure.detail and not link.tls.certfile:
+        return ["Ask the server's owner for a client certificate, and set ssl_certfile and ssl_keyfile."]
+    # The sentence of the wire holds what is known of it, and often the remedy.
+    return [_sentence(failure.detail)]
+
+
+_KNOWN_HOSTS_WORDS = ("client host rejected", "access denied", "relay", "authenticat", "log in", "login", "not allowed")
+
+
+def _wants_login(failure: WireFailure, cause: Cause) -> bool:
+    """Whether a refusal may be for want of a login: nobody who has none is on a block list for it."""
+    reply = failure.reply
+    if reply is None or reply.code < 500 or failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA):
+        return False
+    if cause in (Cause.RELAY_DENIED, Cause.AUTH_FAILED):
+        return True
+    text = reply.text.lower()
+    return cause is not Cause.MAILBOX_UNKNOWN and any(words in text for words in _KNOWN_HOSTS_WORDS)
+
+
+def _connect_remedies(options: SMTPOptions) -> list[str]:
+    link = options.connection
+    if is_loopback_name(link.host):
+        return [
+            (
+                f"Check host and port ({link.host}:{link.port}): no mail server answers there. Start one, or name the "
+                f"server that sends for you."
+            ),
+            (
+                f"Inside a container {link.host} is the container itself: use the mail container's service name as "
+                f"host, or for a server on the Docker host host.docker.internal."
+            ),
+        ]
+    return [
+        (
+            f"Check host and port ({link.host}:{link.port}), and whether a firewall or the hosting provider blocks "
+            f"outgoing mail ports; many block 25, some 587 and 465."
+        )
+    ]
 
 
 def _classified_remedies(classified: Failure, failure: WireFailure, said: str) -> list[str]:
@@ -171,7 +225,21 @@ def _remedy_of(failure: Failure) -> str:
     """The rule's own advice where one decided, else what a person does about the cause."""
     meaning = MEANINGS[failure.cause]
     general = f"{meaning.says} {meaning.person}".strip()
-    return (meaning.person if failure.help in ("", general) else failure.help) or _PATIENCE
+    said = meaning.person if failure.help in ("", general) else failure.help.removeprefix(general).strip()
+    if failure.stage is not None and failure.cause in _NAMED_IN_REPLY and failure.reply is None:
+        return _sentence(failure.detail)  # there was no reply that could name anything
+    if _ITSELF in said:
+        return _sentence(failure.detail) or _PATIENCE
+    return said or _PATIENCE
+
+
+# What is printed here never sends a person to where it is printed.
+_ITSELF = "manage.py test_email"
+_NAMED_IN_REPLY = frozenset({Cause.SYNTAX_OR_UNSUPPORTED, Cause.ADDRESS_INVALID})
+
+
+def _sentence(words: str) -> str:
+    return words and f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?', '!')) else '.'}"
 
 
 def _links(provider: Provider | None, cause: Cause) -> tuple[tuple[str, str], ...]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.shared_calls import SharedCalls, TooManyCalls
 from reliable_email.smtp.stages import Stage
 
 RENEW_BEFORE_SECONDS = 300.0
 DEFAULT_LIFETIME_SECONDS = 3600.0  # where the answer does not say (RFC 6749 §5.1)
+MAX_LIFETIME_SECONDS = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,26 @@ def account(issuer: str, client: str, user: str, scope: str, secret: str) -> Acc
         return _accounts.setdefault(key, Account(key))
 
 
+def access_token(credentials: Credentials, *, renew: bool, timeout: float) -> str:
+    """A token of the credentials' provider, which may be anybody's code.
+
+    Raises:
+        WireError: at AUTH; it gave none.
+    """
+    provider = credentials.token_provider
+    assert provider is not None
+    try:
+        token: object = provider.access_token(renew=renew, timeout=timeout)
+    except WireError:
+        raise
+    except Exception as error:  # noqa: BLE001 - anybody's code, whose words may quote a secret: its type has to do
+        detail = f"the token provider failed with {type(error).__name__}"
+        raise failed(FailureKind.TOKEN, detail) from None
+    if not isinstance(token, str) or not token.strip().isprintable() or not token.strip():
+        raise failed(FailureKind.TOKEN, f"the token provider gave no access token, but {type(token).__name__}")
+    return token.strip()  # as read from a file, with its line end
+
+
 def token_from(answer: Mapping[str, Any]) -> Token:
     """The token in an endpoint's answer.
 
@@ -108,7 +130,9 @@ def token_from(answer: Mapping[str, Any]) -> Token:
         raise failed(FailureKind.TOKEN, "the token endpoint's answer has no access token in it")
     try:
         lifetime = float(answer.get("expires_in") or DEFAULT_LIFETIME_SECONDS)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
+        lifetime = DEFAULT_LIFETIME_SECONDS
+    if not 0 <= lifetime <= MAX_LIFETIME_SECONDS:  # JSON may say NaN and Infinity, too
         lifetime = DEFAULT_LIFETIME_SECONDS
     now = time.monotonic()
     return Token(value, now + lifetime - min(RENEW_BEFORE_SECONDS, lifetime / 2), now + lifetime)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from reliable_email.smtp import habits, tls
+from reliable_email.smtp.access_tokens import access_token
 from reliable_email.smtp.connect import open_socket
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.events import (
@@ -170,10 +171,7 @@ class Connection:
                 wanted, self._token_wanted = self._token_wanted, None
                 credentials = self.options.credentials
                 assert credentials is not None
-                assert credentials.token_provider is not None
-                token = credentials.token_provider.access_token(
-                    renew=wanted.renew, timeout=max(0.1, deadline.stage_seconds())
-                )
+                token = access_token(credentials, renew=wanted.renew, timeout=max(0.1, deadline.stage_seconds()))
                 self._handle(self._session.authenticate(token))
         self._note_stage(time.monotonic())
         self.set_up_seconds = dict(self._spent)

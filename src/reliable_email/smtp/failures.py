@@ -54,6 +54,7 @@ class WireFailure:
         verify_code: OpenSSL's X509_V_ERR number of a refused certificate.
         peer: "address:port" that was talked to, where there was one.
         error: the exception of a foreign backend.
+        advice: what to do, where more is known than kind and reply tell; no secrets.
     """
 
     stage: Stage
@@ -63,6 +64,7 @@ class WireFailure:
     verify_code: int | None = None
     peer: str | None = None
     error: Exception | None = field(default=None, compare=False, repr=False)
+    advice: str = ""
 
 
 class WireError(Exception):

@@ -70,7 +70,7 @@ class ConnectionOptions:
     """Everything that decides whether two messages may share a connection.
 
     Attributes:
-        mechanism: "auto", or one of "plain", "login", "xoauth2".
+        mechanism: "auto", or one of "plain", "login", "cram-md5", "xoauth2", "oauthbearer".
         allow_plaintext_auth: credentials may go without TLS to a peer that is not loopback.
         local_hostname: what EHLO says; None for the machine's own name.
         final_reply_timeout: seconds to wait after the terminator (RFC 5321 §4.5.3.2.6 wants ten minutes).

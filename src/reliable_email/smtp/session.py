@@ -189,7 +189,8 @@ class Session:
         """The connection ended, or the time did; every open exchange is finished by what is known."""
         events: list[Event] = []
         if self.phase is not Phase.CLOSED:
-            self._break(WireFailure(stage=self.stage, kind=kind, detail=detail), events)
+            said_before = self._set_up.earlier_refusal() if self.phase is Phase.SET_UP else None
+            self._break(said_before or WireFailure(stage=self.stage, kind=kind, detail=detail), events)
         return events
 
     def tls_established(self) -> list[Event]:
@@ -282,12 +283,12 @@ class Session:
     # Replies.
 
     def _on_reply(self, reply: Reply, events: list[Event]) -> None:
-        if self._set_up.is_in_auth:
-            is_challenge = reply.code == 334
-            reply = reply if is_challenge else self._set_up.redacted(reply)
-            self._channel.show(reply, shown="334 ****" if is_challenge else None)
-        else:
-            self._channel.show(reply)
+        # A challenge of AUTH is answered as it was said, and stays in the set-up; all else leaves without secrets.
+        is_challenge = reply.code == 334 and self._set_up.is_in_auth
+        redactor = self._set_up.redactor
+        if redactor is not None and not is_challenge:
+            reply = redactor.reply(reply)
+        self._channel.show(reply, shown="334 ****" if is_challenge else None)
         expected = self._channel.expected
         if not expected:
             self._on_unasked(reply, events)
@@ -456,6 +457,8 @@ class Session:
         """Finish every open exchange by what is known, and close."""
         self.phase = Phase.CLOSED
         self._wanted = None
+        if self._set_up.redactor is not None:
+            failure = self._set_up.redactor.failure(failure)
         seen = [(exchange, self._as_seen_by(exchange, failure)) for exchange in self._exchanges]
         for before, exchange in pairwise(self._exchanges):
             exchange.is_behind_terminator = before.is_terminator_sent(self._channel.sent_bytes)

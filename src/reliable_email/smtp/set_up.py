@@ -6,18 +6,16 @@ done without, what was heard before TLS counts for nothing, and credentials are 
 
 from dataclasses import replace
 
-from reliable_email.smtp import auth
+from reliable_email.smtp import auth, login_advice
 from reliable_email.smtp.capabilities import Capabilities, parse_capabilities
 from reliable_email.smtp.channel import Channel, Trouble, refusal
 from reliable_email.smtp.events import Established, Event, TokenWanted, UpgradeWanted
 from reliable_email.smtp.exchange import Command, Verb
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode
+from reliable_email.smtp.redaction import Redactor, redactor_for
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
-
-# RFC 5321 §3.2: a server that does not know EHLO, or does not want it, may know HELO.
-_NO_EHLO = (500, 501, 502, 504, 550)
 
 
 class SetUp:
@@ -37,13 +35,19 @@ class SetUp:
         self.is_secure = tls is TLSMode.IMPLICIT
         self.greeting: Reply | None = None
         self.is_in_auth = False
+        self.greeted = False  # whether the present EHLO or HELO was taken
+        self.redactor: Redactor | None = redactor_for(credentials) if credentials is not None else None
         self._channel = channel
         self._tls = tls
         self._credentials = credentials
         self._mechanism = mechanism
         self._may_send_secrets = may_send_secrets
         self._local_hostname = local_hostname
+        self._ehlo_refusal: Reply | None = None
+        self._ways: tuple[str, ...] = ()  # mechanisms that are left
         self._sasl: auth.Mechanism | None = None
+        self._refused: list[tuple[str, Reply]] = []  # mechanisms that were, with the reply
+        self._is_cancelled = False
         self._token = ""
         self._token_was_renewed = False
 
@@ -56,10 +60,14 @@ class SetUp:
             case Verb.EHLO if reply.is_positive:
                 self.capabilities = parse_capabilities(reply)
                 return self._after_hello()
-            case Verb.EHLO if reply.code in _NO_EHLO:
+            case Verb.EHLO if reply.code >= 500:
+                # RFC 5321 §3.2: a server that does not know EHLO, or does not want it, may know HELO.
+                self._ehlo_refusal = reply
                 return self._say_hello(Verb.HELO)
             case Verb.HELO if reply.is_positive:
                 return self._after_hello()
+            case Verb.HELO if reply.is_refusal:
+                raise self._hello_refused("HELO was refused, too")
             case Verb.STARTTLS if reply.code == 220:
                 return self._start_tls()
             case Verb.AUTH:
@@ -75,23 +83,34 @@ class SetUp:
 
     def authenticate(self, token: str) -> None:
         """Go on after `TokenWanted`."""
-        self._token = token
-        self._begin_auth("xoauth2")
-
-    def redacted(self, reply: Reply) -> Reply:
-        """The reply without secrets: servers exist that repeat the command which they refuse."""
         assert self._credentials is not None
-        lines = tuple(auth.redact(line, self._credentials, token=self._token) for line in reply.lines)
-        return Reply(reply.code, lines, reply.enhanced)
+        self._token = token
+        self.redactor = redactor_for(self._credentials, token)
+        self._begin_auth()
+
+    def earlier_refusal(self) -> WireFailure | None:
+        """What the server said before the connection ended, where that is the better evidence of why.
+
+        A server that refuses EHLO, or a mechanism, and then leaves has given its reason first.
+        """
+        if self._ehlo_refusal is not None and not self.greeted:
+            return self._hello_refused("the connection ended at HELO").failure
+        if self.is_in_auth and self._refused:
+            return self._auth_refused().failure
+        return None
 
     def _say_hello(self, verb: Verb) -> list[Event]:
+        self.greeted = False
         self._channel.require_silence()
         self._channel.write(Command(verb, f"{verb.name} {self._local_hostname}\r\n".encode()))
         return []
 
     def _after_hello(self) -> list[Event]:
+        self.greeted = True
         if self._tls is TLSMode.STARTTLS and not self.is_secure:
             if not self.capabilities.starttls:
+                if self._ehlo_refusal is not None:
+                    raise self._hello_refused("HELO offers no STARTTLS")
                 raise _trouble(
                     Stage.STARTTLS,
                     FailureKind.TLS_NOT_OFFERED,
@@ -110,6 +129,11 @@ class SetUp:
             )
         return self._log_in(self._credentials)
 
+    def _hello_refused(self, why: str) -> Trouble:
+        assert self._ehlo_refusal is not None
+        said = refusal(Stage.EHLO, self._ehlo_refusal)
+        return Trouble(replace(said, detail=f"{said.detail} to EHLO, and {why}"))
+
     def _start_tls(self) -> list[Event]:
         if not self._channel.is_silent:
             raise _trouble(
@@ -121,27 +145,35 @@ class SetUp:
 
     def _log_in(self, credentials: Credentials) -> list[Event]:
         self.is_in_auth = True
-        has_tokens = credentials.token_provider is not None
-        wanted = "xoauth2" if has_tokens else self._mechanism
-        if auth.choose(self.capabilities.auth, credentials, wanted=wanted) is None:
+        self._ways = auth.ways(self.capabilities.auth, credentials, self._mechanism)
+        if not self._ways:
+            if self._ehlo_refusal is not None:
+                raise self._hello_refused("HELO offers no login")
             offered = ", ".join(self.capabilities.auth) or "none at all"
-            raise _trouble(
-                Stage.AUTH,
-                FailureKind.AUTH_NOT_OFFERED,
-                f"no usable way to log in: wanted {wanted}, the server offers {offered}",
+            advice = login_advice.where_nothing_fits(
+                self.capabilities.auth,
+                credentials,
+                self._mechanism,
+                is_secure=self.is_secure,
+                offers_starttls=self.capabilities.starttls,
             )
-        if has_tokens:
+            detail = f"no usable way to log in: wanted {self._mechanism}, the server offers {offered}"
+            kind = FailureKind.AUTH_NOT_OFFERED
+            raise Trouble(WireFailure(stage=Stage.AUTH, kind=kind, detail=detail, advice=advice))
+        if self._ways[0] in auth.TOKEN_MECHANISMS:
             return [TokenWanted(renew=False)]
-        self._begin_auth(wanted)
+        self._begin_auth()
         return []
 
-    def _begin_auth(self, wanted: str) -> None:
+    def _begin_auth(self) -> None:
         assert self._credentials is not None
-        self._sasl = auth.choose(self.capabilities.auth, self._credentials, wanted=wanted, token=self._token)
+        name = self._ways[0]
+        self._is_cancelled = False
+        self._sasl = auth.make(name, self._credentials, self._token)
         if self._sasl is None:
-            raise _trouble(Stage.AUTH, FailureKind.AUTH_NOT_OFFERED, f"{wanted} cannot carry these credentials")
+            raise _trouble(Stage.AUTH, FailureKind.AUTH_NOT_OFFERED, f"{name} cannot carry these credentials")
         initial = self._sasl.initial_response()
-        line = f"AUTH {self._sasl.name}"
+        line = f"AUTH {name}"
         data = line.encode() + (b" " + initial if initial is not None else b"") + b"\r\n"
         self._channel.require_silence()
         self._channel.write(Command(Verb.AUTH, data), shown=f"{line} ****" if initial is not None else line)
@@ -155,26 +187,59 @@ class SetUp:
         if reply.code == 334:
             self._answer(sasl, reply)
             return []
-        if reply.code == 535 and sasl.name == "XOAUTH2" and not self._token_was_renewed:
+        if not reply.is_refusal:
+            raise self._channel.desync(reply)
+        is_judged = auth.is_verdict(reply) or (reply.code >= 500 and sasl.server_error != "")
+        if sasl.name in auth.TOKEN_MECHANISMS and is_judged and not self._token_was_renewed:
             # Tokens expire early and clocks differ: one fresh token is worth one more try.
             self._token_was_renewed = True
             return [TokenWanted(renew=True)]
-        if not reply.is_refusal:
-            raise self._channel.desync(reply)
+        self._refused.append((sasl.name, reply))
+        may_go_on = len(self._refused) == 1 and len(self._ways) > 1
+        if may_go_on and not is_judged and (self._is_cancelled or auth.speaks_of_mechanism(reply)):
+            self._ways = self._ways[1:]
+            self._begin_auth()
+            return []
+        raise self._auth_refused()
+
+    def _auth_refused(self) -> Trouble:
+        """The last refusal, unless it answers our own cancellation: then nobody has judged anything."""
+        assert self._credentials is not None
+        assert self._sasl is not None
+        tried, reply = [name for name, _ in self._refused], self._refused[-1][1]
+        if self._is_cancelled and not self._sasl.server_error:
+            return _trouble(
+                Stage.AUTH,
+                FailureKind.PROTOCOL,
+                f"the server's challenges are none that {tried[-1]} has an answer to, so the login was given up",
+            )
         said = refusal(Stage.AUTH, reply)
-        # XOAUTH2 gives its reason in the challenge before the refusal.
-        reason = f" ({sasl.server_error})" if sasl.server_error else ""
-        raise Trouble(replace(said, detail=said.detail + reason))
+        # The bearer mechanisms give their reason in the challenge before the refusal.
+        reason = f" ({self._sasl.server_error})" if self._sasl.server_error else ""
+        before = f", and {self._refused[0][1]} to {tried[0]} before" if len(tried) > 1 else ""
+        advice = ""
+        if reply.code >= 500 and not auth.asks_for_tls(reply):
+            advice = login_advice.after_refusal(
+                self.capabilities.auth,
+                self._credentials,
+                self._mechanism,
+                tried,
+                is_judged=bool(reason) or auth.judges_credentials(reply),
+            )
+        return Trouble(replace(said, detail=f"{said.detail}{reason} to {tried[-1]}{before}", advice=advice))
 
     def _answer(self, sasl: auth.Mechanism, reply: Reply) -> None:
-        try:
-            answer = sasl.respond(reply.text.encode())
-        except auth.ChallengeError as error:
-            is_endless = isinstance(error, auth.TooManyChallenges)
-            kind = FailureKind.AUTH_NOT_OFFERED if is_endless else FailureKind.PROTOCOL
-            raise Trouble(WireFailure(stage=Stage.AUTH, kind=kind, detail=str(error), reply=reply)) from error
         self._channel.require_silence()
-        self._channel.write(Command(Verb.AUTH, answer + b"\r\n"), shown="****")
+        if self._is_cancelled:
+            detail = f"the server goes on asking after {sasl.name} was given up"
+            raise _trouble(Stage.AUTH, FailureKind.PROTOCOL, detail)
+        try:
+            answer = sasl.respond("".join(reply.lines).encode("utf-8", "replace"))
+        except auth.ChallengeError:
+            # RFC 4954 §4: "*" gives the exchange up; what answers it says nothing of the credentials.
+            self._is_cancelled = True
+            answer = b"*"
+        self._channel.write(Command(Verb.AUTH, answer + b"\r\n"), shown="*" if answer == b"*" else "****")
 
 
 def _trouble(stage: Stage, kind: FailureKind, detail: str) -> Trouble:

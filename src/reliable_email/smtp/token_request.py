@@ -12,10 +12,16 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_ope
 from reliable_email.smtp.contexts import TLSConfigurationError, context_for
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import TLSPolicy
+from reliable_email.smtp.redaction import Redactor
 from reliable_email.smtp.stages import Stage
 
 MAX_ANSWER_BYTES = 64 * 1024
+MAX_SAID_CHARACTERS = 4096
+# Fields of a form that nobody may see.
+_SECRETS = ("client_secret", "refresh_token", "assertion", "client_assertion", "password", "code")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+_WORDS = ("error", "error_description")
 
 # By the error field of RFC 6749 §5.2.
 _ADVICE = {
@@ -68,27 +74,33 @@ def request_token(url: str, form: Mapping[str, str], *, cafile: str | None, time
 
 
 def _object(content: bytes, host: str) -> Mapping[str, Any]:
-    try:
-        answer = json.loads(content)
-    except ValueError:
-        answer = None
+    answer = _read(content)
     if not isinstance(answer, dict):
         raise _failed(FailureKind.TOKEN, f"{host} did not answer with a JSON object: is the token URL right?")
     return answer
 
 
+def _read(content: bytes) -> object:
+    """The JSON value, None where it is none, or deeper than can be read."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _refused(error: HTTPError, form: Mapping[str, str], host: str) -> WireError:
     try:
-        answer = json.loads(error.read(MAX_ANSWER_BYTES))
-    except (OSError, ValueError, HTTPException):
+        answer = _read(error.read(MAX_ANSWER_BYTES))
+    except (OSError, HTTPException):
         answer = None
     code, words = "", ""
     if isinstance(answer, dict):
-        code, words = str(answer.get("error") or ""), str(answer.get("error_description") or "")
-    said = ": ".join(part for part in (code, words.strip().splitlines()[0] if words.strip() else "") if part)[:300]
-    for name in ("client_secret", "refresh_token"):
-        if form.get(name):
-            said = said.replace(form[name], "****")
+        code, words = (said if isinstance(said := answer.get(name), str) else "" for name in _WORDS)
+    # Some endpoints repeat the form in their words, percent-encoded as it came. What is redacted is cut, never the
+    # other way round: the first half of a secret is no longer recognised as one.
+    hidden = Redactor(form[name] for name in _SECRETS if form.get(name))
+    said = ": ".join(part for part in (code, words.strip().splitlines()[0] if words.strip() else "") if part)
+    said = hidden.text(said[:MAX_SAID_CHARACTERS])[:300]
     if error.code == 429 or error.code >= 500:
         return _failed(
             FailureKind.CONNECT_FAILED, f"{host} has no token to give just now (HTTP {error.code}) {said}".strip()

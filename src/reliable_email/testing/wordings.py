@@ -399,7 +399,7 @@ HABITS: Mapping[str, Habits] = {
         over_connections=Refusal(
             "final_reply",
             "432 4.3.2 Concurrent connections limit exceeded. Visit https://aka.ms/concurrent_sending for more "
-            "information. [Hostname=simulated]",
+            "information. [Hostname=AM0PR01MB0001]",
         ),
         quota=(Refusal("final_reply", "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException"),),
         rate=Refusal("mail", "421 4.4.2 Message submission rate for this client has exceeded the configured limit"),
@@ -431,7 +431,7 @@ HABITS: Mapping[str, Habits] = {
                 spares_tokens=True,
             ),
             "thread_limit": Refusal(
-                "final_reply", "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded [Hostname=simulated]"
+                "final_reply", "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded [Hostname=AM0PR01MB0001]"
             ),
             "sender_throttled": Refusal(
                 "final_reply", "550 5.2.251 Sender throttled due to continuous mailbox full errors."

@@ -77,19 +77,20 @@ def database_settings(vendor: str, name: str) -> dict[str, Any]:
             }
 
 
-def _create(vendor: str, name: str) -> None:
+def _create(vendor: str, name: str, encoding: str) -> None:
     if vendor == "postgres":
         import psycopg
 
         with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            server.execute(f'CREATE DATABASE "{name}"')
+            words = f" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0" if encoding else ""
+            server.execute(f'CREATE DATABASE "{name}"{words}')
     elif vendor in _PORTS:
         import pymysql
 
         with pymysql.connect(host="127.0.0.1", port=_PORTS[vendor], user="root") as server, server.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
-            cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+            cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET {encoding or 'utf8mb4'}")
 
 
 def _drop(vendor: str, name: str) -> None:
@@ -109,10 +110,10 @@ def _drop(vendor: str, name: str) -> None:
 
 
 @contextmanager
-def created_database(vendor: str, alias: str, name: str) -> Iterator[None]:
-    """An empty database of this vendor under an alias; gone afterwards."""
+def created_database(vendor: str, alias: str, name: str, encoding: str = "") -> Iterator[None]:
+    """An empty database of this vendor under an alias, in an encoding; gone afterwards."""
     settings = database_settings(vendor, name)
-    _create(vendor, name)
+    _create(vendor, name, encoding)
     connections.settings[alias] = connections.configure_settings({alias: settings, "default": {}})[alias]
     try:
         yield

@@ -29,6 +29,8 @@ from reliable_email.store.inserts import Raw, Value, insert, insert_sql
 from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import PriorityRank, State
+from reliable_email.store.texts import encodings, holds
+from reliable_email.values import shown
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -261,10 +263,18 @@ def _recipient_rows(
     due_at: Value = submission.options.send_at or Raw(now_sql(connection))
     rank = PriorityRank.of(submission.options.priority or options.priority).value
     for position, address in enumerate(submission.recipients):
+        _refuse_what_would_change(connection, address)
         yield [
             message_id, position, forward_path(address)[0], options.mailer, options.environment, Raw(str(rank)), due_at,
             gives_up_at, *_FRESH,
         ]  # fmt: skip
+
+
+def _refuse_what_would_change(connection: BaseDatabaseWrapper, address: str) -> None:
+    """Evidence may be escaped; an address would be another one."""
+    if not address.isascii() and not holds(connection, address):
+        names = " or ".join(encodings(connection))
+        raise ValueError(f"The database {connection.alias!r} ({names}) cannot store the address {shown(address)}.")
 
 
 def _after(connection: BaseDatabaseWrapper, submission: Submission, delay: timedelta) -> Value:

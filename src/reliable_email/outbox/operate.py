@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, assert_never, cast
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Case, F, Field, QuerySet, Value, When
 
 from reliable_email.outbox.transitions import RULES, Event
@@ -23,6 +23,7 @@ from reliable_email.store.queries import Filter, outbox_database, recipients
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action
 from reliable_email.store.states import State
+from reliable_email.store.texts import storable, storable_json
 
 _IDS_AT_ONCE = 500
 _WORDS_CHARACTERS = 2000
@@ -172,16 +173,16 @@ def note(
     using: str | None = None,
 ) -> int:
     """Record an act; the id of its `Action`."""
-    row = Action._base_manager.using(
-        outbox_database(using)
-    ).create(
+    alias = outbox_database(using)
+    connection = connections[alias]
+    row = Action._base_manager.using(alias).create(
         at=DatabaseNow(),
-        actor=actor[:150],
+        actor=storable(connection, actor, 150),
         verb=verb[:40],
-        target=target.replace("\0", "\ufffd")[:200],  # PostgreSQL stores no NUL
-        reason=reason.replace("\0", "\ufffd")[:_WORDS_CHARACTERS],
+        target=storable(connection, target, 200),
+        reason=storable(connection, reason, _WORDS_CHARACTERS),
         count=count,
-        detail=detail or {},
+        detail=storable_json(connection, detail or {}),
     )
     return row.pk
 
@@ -203,6 +204,7 @@ def _act(
 ) -> Performed:
     alias = outbox_database(using)
     rule = RULES[event]
+    changes = {name: storable_json(connections[alias], value) for name, value in changes.items()}
     rows = _eligible(event, chosen, alias)
     becomes_due = event in _MAKES_DUE
     doubted = rule.doubted or rule.target

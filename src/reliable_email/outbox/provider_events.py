@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Exists, F, OuterRef
 
 from reliable_email.delivery.report import address_key
@@ -24,6 +24,7 @@ from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
 from reliable_email.store.queries import message_ids
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
+from reliable_email.store.texts import escaped, storable
 
 _DETAIL_CHARACTERS = 2048
 _ROWS = 200
@@ -80,9 +81,11 @@ def note_report(report: Report, using: str) -> Noted:
             defaults={
                 "message_id": message,
                 "position": recipient.position if recipient is not None else None,
-                "address": (recipient.address if recipient is not None else report.recipient)[:320],
+                "address": storable(
+                    connections[using], recipient.address if recipient is not None else report.recipient, 320
+                ),
                 "kind": report.kind.value,
-                "source": report.source[:100],
+                "source": storable(connections[using], report.source, 100),
                 "at": report.at or DatabaseNow(),
                 "noted_at": DatabaseNow(),
                 "detail": _sealed(report.detail, message, using),
@@ -133,7 +136,7 @@ def settle_by_events(using: str, *, environment: str) -> int:
 
 def _find(report: Report, using: str) -> tuple[int, OutboxRecipient | None] | None:
     """The message, and the recipient among its own. By its provider's id first, which nobody else could have set."""
-    names = [name[:MESSAGE_ID_LENGTH] for name in report.names if name]
+    names = [storable(connections[using], name, MESSAGE_ID_LENGTH) for name in report.names if name]
     attempts = Attempt._base_manager.using(using).filter(provider_message_id__in=names)
     ids = set(attempts.values_list("message_id", flat=True)) if names else set()
     if not ids:
@@ -164,15 +167,15 @@ def _settle(using: str, recipient: int, kind: EventKind, source: str) -> bool:
         lease_until=None,
         settled_at=DatabaseNow(),
         cause="resolved",
-        detail=f"reported by {source}: {kind}",
+        detail=storable(connections[using], f"reported by {source}: {kind}"),
     )
     return bool(changed)
 
 
 def _sealed(detail: str, message: int, using: str) -> str:
     """As replies are stored: they may say as much about a person as the content does."""
-    text = detail[:_DETAIL_CHARACTERS].replace("\0", "\ufffd")
+    text = detail[:_DETAIL_CHARACTERS]
     rows = OutboxMessage._base_manager.using(using).filter(pk=message)
     if not text or not rows.exclude(encryption_key="").exists():
-        return text
-    return configured_keyring().seal_text(text)
+        return storable(connections[using], text)
+    return configured_keyring().seal_text(escaped(text))

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import lru_cache
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from reliable_email.delivery.report import Outcome
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.keyring import Keyring
@@ -22,6 +24,7 @@ from reliable_email.smtp.replies import Reply
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.inserts import FEW, MAX_ROWS, Raw, Value, adapted, batched, insert_sql
 from reliable_email.store.states import State
+from reliable_email.store.texts import escaped, storable
 
 _SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN})
 _STATES = {state: Raw(f"'{state}'") for state in State}
@@ -161,7 +164,7 @@ def _change(
     if after.unknowns != before.unknowns:
         changes["unknowns"] = after.unknowns
     if event is not Event.RELEASE:
-        changes |= _evidence_columns(evidence, keyring)
+        changes |= _evidence_columns(tables.connection, evidence, keyring)
     if settlement.spends_attempt:
         changes["attempts"] = claimed.attempts + 1
     if settlement.pinned_route is not None:
@@ -230,8 +233,8 @@ def update_many(tables: Tables, changes: Sequence[Change]) -> Step:
     return Step(sql, [*scalars, *(values for _, _, values in given)], returns_ids=True)
 
 
-def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:
-    code, enhanced, text = reply_columns(evidence, keyring)
+def _evidence_columns(connection: BaseDatabaseWrapper, evidence: Evidence, keyring: Keyring) -> dict[str, Value]:
+    code, enhanced, text = reply_columns(connection, evidence, keyring)
     return {
         "route": evidence.route,
         "stage": evidence.stage,
@@ -239,25 +242,19 @@ def _evidence_columns(evidence: Evidence, keyring: Keyring) -> dict[str, Value]:
         "reply_code": code,
         "reply_enhanced": enhanced,
         "reply_text": text,
-        "detail": _storable(evidence.detail[:_REPLY_CHARACTERS]),
-        "provider_message_id": _storable(evidence.provider_message_id[:255]),
+        "detail": storable(connection, evidence.detail[:_REPLY_CHARACTERS]),
+        "provider_message_id": storable(connection, evidence.provider_message_id, 255),
     }
 
 
-def reply_columns(evidence: Evidence, keyring: Keyring) -> tuple[int | None, str, str]:
+def reply_columns(connection: BaseDatabaseWrapper, evidence: Evidence, keyring: Keyring) -> tuple[int | None, str, str]:
     """Code, enhanced status and text as they are stored."""
     reply = evidence.reply
     if reply is None:
         return None, "", ""
-    text = _storable(reply.text[:_REPLY_CHARACTERS])
-    return reply.code, reply.enhanced[:16], keyring.seal_text(text) if evidence.encryption_key else text
-
-
-def _storable(text: str) -> str:
-    """Without what no database takes as text: other people's errors may hold anything."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    words = reply.text[:_REPLY_CHARACTERS]
+    text = keyring.seal_text(escaped(words)) if evidence.encryption_key else storable(connection, words)
+    return reply.code, reply.enhanced[:16], text
 
 
 def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyring) -> list[Step]:
@@ -265,14 +262,14 @@ def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyri
     rows: list[list[Value]] = []
     for attempt in attempts:
         evidence = attempt.evidence
-        code, enhanced, text = reply_columns(evidence, keyring)
+        code, enhanced, text = reply_columns(tables.connection, evidence, keyring)
         rows.append(
             [
                 attempt.message_id, attempt.claim, attempt.worker, evidence.route, attempt.peer[:100],
                 Raw(tables.now()), attempt.seconds, evidence.stage, evidence.cause, code, enhanced, text,
-                _storable(evidence.detail[:_REPLY_CHARACTERS]),
+                storable(tables.connection, evidence.detail[:_REPLY_CHARACTERS]),
                 _outcomes(attempt.outcomes),
-                _storable(evidence.provider_message_id[:255]),
+                storable(tables.connection, evidence.provider_message_id, 255),
             ]
         )  # fmt: skip
     # By arrays, however few: as one statement for any number, which stays prepared.

@@ -15,6 +15,7 @@ from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
 from reliable_email.store.queries import SuppressedAddress
 from reliable_email.store.shared import Suppression
+from reliable_email.store.texts import storable
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -93,9 +94,9 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
                 del wanted[address]
     rows = [
         Suppression(
-            address=address,
-            reason=one.reason[:100],
-            source=one.source[:100],
+            address=storable(connections[using], address, 320),
+            reason=storable(connections[using], one.reason, 100),
+            source=storable(connections[using], one.source, 100),
             created_at=one.since or now,
             expires_at=one.until,
         )

@@ -13,6 +13,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from reliable_email.records import record
+from reliable_email.store.texts import storable
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ MAX_ROWS = 500
 MAX_VARIABLES = 30_000
 FEW = 20  # rows for which one VALUES list is as quick
 # Types that every driver takes.
-AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
+AS_THEY_ARE = frozenset({bytes, int, float, bool, type(None)})
 _column_types: dict[tuple[str, type[models.Model]], dict[str, str]] = {}
 _heads: dict[tuple[str, type[models.Model], tuple[str, ...]], str] = {}
 
@@ -173,7 +174,9 @@ def column_types(connection: BaseDatabaseWrapper, model: type[models.Model]) -> 
 
 
 def adapted(connection: BaseDatabaseWrapper, value: Any) -> Any:
-    """A value as the driver wants it; dicts and lists are JSON."""
+    """A value as the driver wants it, and text as the database can hold it; dicts and lists are JSON."""
+    if type(value) is str:
+        return value if value.isascii() and "\0" not in value else storable(connection, value)
     if type(value) in AS_THEY_ARE:
         return value
     if isinstance(value, dict | list):

@@ -31,6 +31,7 @@ from reliable_email.delivery.submission import Priority
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.shared import RouteState
+from reliable_email.store.texts import storable_json
 
 logger = logging.getLogger("reliable_email.store")
 
@@ -297,7 +298,7 @@ class DatabaseRouteStateStore:
         rows = RouteState._base_manager.using(self.using)
         version = (before.version or 0) + 1
         values: dict[str, Any] = {
-            "breaker": breaker_to_json(after.breaker),
+            "breaker": storable_json(connections[self.using], breaker_to_json(after.breaker)),
             "ledger": ledger_to_json(after.ledger),
             "version": version,
             "updated_at": DatabaseNow(),

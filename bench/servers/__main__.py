@@ -9,7 +9,8 @@ waits. Exit code 1 otherwise. A server that cannot run here is skipped, with the
 import argparse
 import sys
 
-from bench.servers.trial import DOORS, Verdict, run, summary
+from bench.servers.trial import DOORS, TrialFailed, Verdict, run, summary
+from tests.servers.ground import ServerDidNotStart
 from tests.servers.roll import SERVERS
 
 _COLUMNS = (
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("servers", nargs="*", help=f"of {', '.join(SERVERS)}; by default all")
     parser.add_argument("--count", type=int, default=500, help="messages")
     parser.add_argument("--door", choices=DOORS, action="append", help="by default both")
-    parser.add_argument("--seconds", type=float, default=180.0, help="what is not settled then counts as waiting")
+    parser.add_argument("--seconds", type=float, default=240.0, help="what is not settled then counts as waiting")
     options = parser.parse_args()
     if unknown := set(options.servers) - set(SERVERS):
         parser.error(f"no such servers: {', '.join(sorted(unknown))}")
@@ -43,7 +44,12 @@ def main() -> int:
             print(f"{name:<22} skipped: {reason}", flush=True)
             continue
         for door in options.door or DOORS:
-            verdict = run(SERVERS[name], door, count=options.count, seconds=options.seconds)
+            try:
+                verdict = run(SERVERS[name], door, count=options.count, seconds=options.seconds)
+            except (ServerDidNotStart, TrialFailed) as error:
+                wrong += 1
+                print(f"{name:<22} {door:<7} failed: {error}", flush=True)
+                continue
             print(_line(verdict), flush=True)
             if verdict.violations:
                 wrong += 1

@@ -100,7 +100,7 @@ class Direct:
             who,
             one.outcome,
             (letter.message_id, who) in self._once_unknown or one.outcome == "unknown",
-            f"{one.cause} {one.reply}",
+            f"{one.cause} {one.reply or one.failure}",
         ]
 
 

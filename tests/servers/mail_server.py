@@ -128,7 +128,7 @@ class CellServer(MailServer):
     def start(self) -> None:
         """Start it, and wait for its greeting."""
         self.cell.start(self.script(), self.folder / "log")
-        wait_until(lambda: self.greets() or not self.cell.is_running, f"the start of {self.name}", self.log)
+        wait_until(lambda: self.greets() or not self.cell.is_running, f"the start of {self.name}", self.log, 60)
         if not self.cell.is_running:
             raise ServerDidNotStart(self.log())
 

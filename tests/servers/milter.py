@@ -1,8 +1,9 @@
 """A milter: `python milter.py PORT LOG`. It does to a message what the word in front of its sender's address says.
 
 "reject.mail.7@example.org" is rejected at MAIL. The first part is reject, tempfail, close or discard, the second mail,
-rcpt, data or eom. What is refused for now, or closed, is let pass from the third time on. What it discards is written
-into the log by its sender. It speaks version 6 of the protocol, as libmilter's mfdef.h names it.
+rcpt, data or eom. What is refused for now, or closed, is let pass from the third time on. What it discards, or makes
+Postfix drop, is written into the log by its sender. It speaks version 6 of the protocol, whose letters libmilter's
+mfdef.h names.
 """
 
 import socketserver
@@ -41,7 +42,8 @@ class Milter(socketserver.ThreadingTCPServer):
             self._refused[sender] += 1
             if deed in {"tempfail", "close"} and self._refused[sender] > _PASSES_AFTER:
                 return _CONTINUE
-            if deed == "discard":
+            # Postfix answers 250 and drops the message where the milter closes behind the content.
+            if deed == "discard" or (deed, at) == ("close", "eom"):
                 with self._log.open("a") as log:
                     log.write(f"{sender}\n")
         return _ANSWERS[deed]

@@ -36,6 +36,8 @@ smtpd_recipient_restrictions =
   check_recipient_access regexp:/etc/postfix/refused
   check_client_access static:HOLD
 in_flow_delay = 0
+"""
+_PATIENT = """\
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 2000
@@ -89,12 +91,12 @@ def _read_queue_file(content: bytes) -> tuple[str, list[str]]:
 
 
 class Postfix(CellServer):
-    """As Debian has it."""
+    """As Debian has it, and patient with refusals."""
 
     name = "postfix"
     package = "postfix"
     program = "/usr/sbin/postfix"
-    extra: ClassVar[str] = ""
+    extra: ClassVar[str] = _PATIENT
     listener: ClassVar[str] = "127.0.0.1:{port} inet n - n - - smtpd\n"
 
     @classmethod
@@ -137,7 +139,8 @@ class PostfixPostscreen(Postfix):
     """Behind postscreen with its deep tests, which refuse a new client's first session at RCPT."""
 
     name = "postfix-postscreen"
-    extra = """\
+    extra = f"""\
+{_PATIENT}
 postscreen_access_list =
 postscreen_greet_wait = 1s
 postscreen_greet_action = enforce
@@ -170,7 +173,8 @@ class PostfixRateLimit(Postfix):
     """It takes so many messages, recipients and connections of a client in three seconds."""
 
     name = "postfix-rate-limit"
-    extra = """\
+    extra = f"""\
+{_PATIENT}
 anvil_rate_time_unit = 3s
 smtpd_client_event_limit_exceptions =
 smtpd_client_message_rate_limit = 60

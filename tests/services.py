@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.roll import SERVERS
+
 _CONNECT_SECONDS = 2.0
 MARIADB_PORT = 3306
 MYSQL_PORT = int(os.environ.get("RELIABLE_EMAIL_MYSQL_PORT", "3307"))  # beside MariaDB
@@ -91,6 +93,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "faketime": lambda: _programs("faketime"),
     "chromium": _chromium,
     "packages": _packages,
+    **{name: server.missing for name, server in SERVERS.items()},
 }
 
 _DEMANDED_BY_NAME_ONLY = frozenset({"mysql"})

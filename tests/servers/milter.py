@@ -1,7 +1,7 @@
 """A milter: `python milter.py PORT LOG`. It does to a message what the word in front of its sender's address says.
 
 "reject.mail.7@example.org" is rejected at MAIL. The first part is reject, tempfail, close or discard, the second mail,
-rcpt, data or eom. What is refused for now, or closed, is let pass from the third time on. What it discards, or makes
+rcpt, data or eom. What is refused for now, or closed, is let pass the second time. What it discards, or makes
 Postfix drop, is written into the log by its sender. It speaks version 6 of the protocol, whose letters libmilter's
 mfdef.h names.
 """
@@ -18,7 +18,7 @@ _STAGES = {b"M": "mail", b"R": "rcpt", b"T": "data", b"E": "eom"}
 _UNANSWERED = b"DAQK"  # macros, abort, the ends
 _CONTINUE, _SHUTDOWN = b"c", b"4"
 _ANSWERS = {"reject": b"r", "tempfail": b"t", "close": _SHUTDOWN, "discard": b"d"}
-_PASSES_AFTER = 2
+_PASSES_AFTER = 1
 
 
 class Milter(socketserver.ThreadingTCPServer):

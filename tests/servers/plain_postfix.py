@@ -93,7 +93,7 @@ def _read_queue_file(content: bytes) -> tuple[str, list[str]]:
 class Postfix(CellServer):
     """As Debian has it, and patient with refusals."""
 
-    name = "postfix"
+    name = "postfix-plain"
     package = "postfix"
     program = "/usr/sbin/postfix"
     extra: ClassVar[str] = _PATIENT
@@ -189,7 +189,7 @@ class PostfixMilter(Postfix):
 
     name = "postfix-milter"
     fates: ClassVar[Sequence[str]] = (
-        *[""] * 18,
+        *[""] * 48,
         *(f"{deed}.{stage}" for deed in ("reject", "tempfail", "close", "discard") for stage in ("mail", "eom")),
         *(f"{deed}.rcpt" for deed in ("reject", "tempfail", "close")),
         "discard.data",

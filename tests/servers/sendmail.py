@@ -11,6 +11,8 @@ OSTYPE(`linux')dnl
 define(`confDELIVERY_MODE', `queue')dnl
 define(`confDONT_PROBE_INTERFACES', `True')dnl
 define(`confDOMAIN_NAME', `localhost')dnl
+define(`confREFUSE_LA', `1000')dnl
+define(`confQUEUE_LA', `1000')dnl
 define(`confTO_IDENT', `0')dnl
 define(`confDONT_BLAME_SENDMAIL', `AssumeSafeChown')dnl
 define(`confSERVICE_SWITCH_FILE', `/etc/mail/service.switch')dnl

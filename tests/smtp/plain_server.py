@@ -113,6 +113,7 @@ class _Talk:
             if is_over and limit is not None and limit[1] == "MAIL":
                 self.say(limit[2])
                 if limit[2].startswith("421"):
+                    self.flush()
                     raise EOFError
             elif self.sender:
                 self.say("503 sender already given")

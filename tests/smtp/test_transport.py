@@ -250,7 +250,7 @@ def test_scenario_70_an_early_250_is_never_acceptance() -> None:
 
 def test_scenario_71_a_slow_but_steady_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Content has as much time as it makes progress; neither the budget nor the stall limit cuts it off."""
-    monkeypatch.setattr("reliable_email.smtp.connection.CONTENT_STALL_SECONDS", 0.5)
+    monkeypatch.setattr("reliable_email.smtp.stage_clock.CONTENT_STALL_SECONDS", 0.5)
     content = BytesContent.from_bytes(b"Subject: big\r\n\r\n" + (b"x" * 62 + b"\r\n") * 20_000)
     with ScriptedServer(Script(content=slowly(100_000, every=0.1)), buffer_bytes=8192) as server:
         transactions = send(server, job(content=content), timeout=0.6, final_reply_timeout=10)
@@ -260,7 +260,7 @@ def test_scenario_71_a_slow_but_steady_reader_gets_everything(monkeypatch: pytes
 
 def test_scenario_72_a_reader_that_stalls_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No progress for so long: not sent."""
-    monkeypatch.setattr("reliable_email.smtp.connection.CONTENT_STALL_SECONDS", 0.2)
+    monkeypatch.setattr("reliable_email.smtp.stage_clock.CONTENT_STALL_SECONDS", 0.2)
     with ScriptedServer(Script(content=after(50_000, stall())), buffer_bytes=8192) as server:
         transactions = send(server, job(content=BIG))
     assert only(transactions) == (NOT_SENT, Stage.CONTENT)

@@ -28,6 +28,7 @@ _CAUSE_OF_KIND: dict[FailureKind, Cause] = {
     FailureKind.AUTH_NOT_OFFERED: Cause.AUTH_FAILED,
     FailureKind.AUTH_INSECURE: Cause.TLS_REQUIRED,
     FailureKind.TOKEN: Cause.AUTH_FAILED,
+    FailureKind.TOO_MANY_RECIPIENTS: Cause.TOO_MANY_RECIPIENTS,
     FailureKind.TOO_LARGE: Cause.MESSAGE_TOO_LARGE,
     FailureKind.UNSUPPORTED: Cause.SYNTAX_OR_UNSUPPORTED,
     FailureKind.INVALID_CONTENT: Cause.INVALID_CONTENT,

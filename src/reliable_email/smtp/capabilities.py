@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from reliable_email.smtp.replies import Reply
 
+_SIZE_DIGITS = 20  # RFC 1870 §3
+_LIMIT_DIGITS = 6  # RFC 9422
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
@@ -11,6 +14,9 @@ class Capabilities:
 
     Attributes:
         size: the largest message in bytes (RFC 1870), None where none or no usable number was announced.
+        mail_max: MAIL commands of one session (RFC 9422), None where none was announced.
+        rcpt_max: RCPT commands of one transaction.
+        rcpt_domain_max: domains in the RCPT commands of one session.
         auth: mechanism names in upper case, in the server's order, without duplicates.
         keywords: every keyword with its parameters, for people.
     """
@@ -22,6 +28,9 @@ class Capabilities:
     starttls: bool = False
     announces_size: bool = False
     size: int | None = None
+    mail_max: int | None = None
+    rcpt_max: int | None = None
+    rcpt_domain_max: int | None = None
     auth: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
 
@@ -35,7 +44,7 @@ def parse_capabilities(reply: Reply) -> Capabilities:
         if words:
             parameters.setdefault(words[0].upper(), []).extend(words[1:])
     size = parameters.get("SIZE", [])
-    limit = int(size[0]) if size and size[0].isascii() and size[0].isdigit() else 0
+    limits = _limits(parameters.get("LIMITS", []))
     return Capabilities(
         pipelining="PIPELINING" in parameters,
         chunking="CHUNKING" in parameters,
@@ -43,7 +52,26 @@ def parse_capabilities(reply: Reply) -> Capabilities:
         smtputf8="SMTPUTF8" in parameters,
         starttls="STARTTLS" in parameters,
         announces_size="SIZE" in parameters,
-        size=limit or None,  # RFC 1870: 0 means that there is no fixed maximum
+        size=_number(size[0], _SIZE_DIGITS) if size else None,  # RFC 1870: 0 means that there is no fixed maximum
+        mail_max=limits.get("MAILMAX"),
+        rcpt_max=limits.get("RCPTMAX"),
+        rcpt_domain_max=limits.get("RCPTDOMAINMAX"),
         auth=tuple(dict.fromkeys(name.upper() for name in parameters.get("AUTH", []))),
         keywords=tuple(line for line in reply.lines[1:] if line),
     )
+
+
+def _limits(words: list[str]) -> dict[str, int]:
+    """What LIMITS says: each name once, the first time."""
+    limits: dict[str, int] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        number = _number(value, _LIMIT_DIGITS)
+        if number is not None:
+            limits.setdefault(name.upper(), number)
+    return limits
+
+
+def _number(word: str, digits: int) -> int | None:
+    """A positive number of so many digits at most; None for anything else, which is ignored."""
+    return int(word) or None if word.isascii() and word.isdigit() and len(word) <= digits else None

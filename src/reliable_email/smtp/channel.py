@@ -108,6 +108,11 @@ class Channel:
         """Whether no byte of the server's is waiting."""
         return self._parser.is_empty
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is outstanding either."""
+        return not self.expected and self._parser.is_empty
+
     def feed(self, data: bytes) -> None:
         """Add bytes that were read."""
         self._parser.feed(data)
@@ -131,6 +136,39 @@ class Channel:
         self.turn += 1
         self.stage = STAGE_OF[expectation.command.verb]
         return expectation
+
+    # What is outstanding.
+
+    @property
+    def awaited_stage(self) -> Stage:
+        """The stage of the reply that is waited for, else of the last one."""
+        if not self.expected:
+            return self.stage
+        first = self.expected[0]
+        if first.command.verb is Verb.END and first.owner is not None:
+            return Stage.FINAL_REPLY if first.owner.is_terminator_sent(self.sent_bytes) else Stage.CONTENT
+        return STAGE_OF[first.command.verb]
+
+    def stage_of(self, exchange: Exchange) -> Stage:
+        """The stage of the first reply that this exchange waits for."""
+        verbs = (one.command.verb for one in self.expected if one.owner is exchange)
+        return next((STAGE_OF[verb] for verb in verbs), Stage.MAIL)
+
+    @property
+    def has_group_out(self) -> bool:
+        """See `Session.has_group_out`."""
+        if len(self.expected) < 2:
+            return False
+        first = self.expected[0]
+        return first.command.verb in (Verb.RCPT, Verb.DATA) and not (first.owner and first.owner.is_chained)
+
+    @property
+    def is_on_trial(self) -> bool:
+        """See `Session.is_on_trial`."""
+        first = self.expected[0] if self.expected else None
+        if first is None or first.owner is None or not first.owner.is_chained:
+            return False
+        return first.command.verb in (Verb.RSET, Verb.MAIL) or first.owner.failure is not None
 
     # The end.
 

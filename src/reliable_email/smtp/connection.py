@@ -1,13 +1,7 @@
 """One connection to a submission server: the driver of a `Session`, with every wait under a deadline.
 
 There is one loop, `steps`: write what there is, read what there is, and only then wait, which is for the driver to do
-(see `smtp.steps`); `run` waits right here. Time is kept by stage:
-
-* a stage of commands may take what the `Deadline` gives a stage, however the bytes trickle in;
-* content may take as long as it gets on, and 30 seconds without any progress;
-* the final reply has an option of its own, since a short timer there only manufactures unknown outcomes.
-
-The latter two do not count against the message's budget (they are given back to the deadline).
+(see `smtp.steps`); `run` waits right here. How long is the `StageClock`'s matter.
 """
 
 import contextlib
@@ -37,15 +31,13 @@ from reliable_email.smtp.events import (
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
 from reliable_email.smtp.session import Session
+from reliable_email.smtp.stage_clock import StageClock
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.steps import Wait, block
 from reliable_email.smtp.transaction import Job, Transaction
 from reliable_email.smtp.wire import Wire, WireLost
 
 logger = logging.getLogger("reliable_email.smtp")
-
-CONTENT_STALL_SECONDS = 30.0  # without any progress; RFC 5321 §4.5.3.2.5 allows three minutes a block
-SILENCE_SECONDS = 1.0  # behind a final reply, or four round trips; what is chained there may be lost
 
 
 class Connection:
@@ -68,15 +60,11 @@ class Connection:
         self._upgrade_wanted = False
         self._token_wanted: TokenWanted | None = None
         self._is_established = False
+        self._is_retired = False
         self._finished: dict[int, Transaction] = {}
         self._not_asked: dict[int, NotAsked] = {}
         self._began_at: dict[int, float] = {}
-        self._stage: Stage | None = None
-        self._turn = -1
-        self._stage_began_at = 0.0
-        self._stage_ends_at = 0.0
-        self._spent: dict[Stage, float] = {}
-        self._round_trip = float("inf")  # as EHLO took, at its quickest
+        self._clock = StageClock(session, final_reply_seconds=options.final_reply_timeout)
 
     # Opening.
 
@@ -123,6 +111,7 @@ class Connection:
     ) -> "Connection":
         opened = open_socket(options.host, options.port, deadline=deadline)
         wire = Wire(opened.socket)
+        session: Session | None = None
         try:
             session = Session(
                 tls=options.tls.mode,
@@ -134,13 +123,21 @@ class Connection:
                 transcript=transcript,
             )
             connection = cls(wire, session, options, peer=opened.peer)
-            connection._spent.update(opened.stage_seconds)
+            for stage, seconds in opened.stage_seconds.items():
+                connection._clock.spend(stage, seconds)
             if options.tls.mode is TLSMode.IMPLICIT:
                 connection._handshake(deadline, strict=strict)
             connection._set_up(deadline, strict=strict)
-        except BaseException:
+        except BaseException as error:
             wire.close()
-            raise
+            if isinstance(error, WireError) or not isinstance(error, Exception):
+                raise
+            # What a server says, or a token provider does, must not end more than its connection.
+            logger.exception("A connection to %s could not be set up", opened.peer)
+            detail = f"setting up the connection failed: {type(error).__name__}"
+            stage = session.stage if session is not None else Stage.GREETING
+            failure = WireFailure(stage=stage, kind=FailureKind.PROTOCOL, detail=detail, peer=opened.peer)
+            raise WireError(failure) from error
         return connection
 
     def _handshake(self, deadline: Deadline, *, strict: bool) -> None:
@@ -154,7 +151,7 @@ class Connection:
             strict=strict,
         )
         self._wire.replace(wrapped)
-        self._spent[Stage.TLS] = time.monotonic() - began
+        self._clock.spend(Stage.TLS, time.monotonic() - began)
 
     def _set_up(self, deadline: Deadline, *, strict: bool) -> None:
         while not self._is_established:
@@ -163,18 +160,17 @@ class Connection:
                 raise WireError(replace(self._broken, peer=self.peer))
             if self._upgrade_wanted:
                 self._upgrade_wanted = False
-                self._note_stage(time.monotonic())
+                self._clock.pause(time.monotonic())
                 self._handshake(deadline, strict=strict)
                 self._handle(self._session.tls_established())
-                self._stage = None
             if self._token_wanted is not None:
                 wanted, self._token_wanted = self._token_wanted, None
                 credentials = self.options.credentials
                 assert credentials is not None
                 token = access_token(credentials, renew=wanted.renew, timeout=max(0.1, deadline.stage_seconds()))
                 self._handle(self._session.authenticate(token))
-        self._note_stage(time.monotonic())
-        self.set_up_seconds = dict(self._spent)
+        self._clock.note(time.monotonic())
+        self.set_up_seconds = self._clock.spent()
 
     # Use.
 
@@ -190,15 +186,22 @@ class Connection:
 
     @property
     def room(self) -> int:
-        """How many more messages the limit per connection, as configured or learned, allows."""
+        """How many more messages the limit per connection, as configured, learned or announced, allows."""
         learned = habits.of(self.options.host, self.options.port).messages_per_connection
-        limits = [limit for limit in (self.options.messages_per_connection, learned) if limit]
+        announced = self._session.capabilities.mail_max
+        limits = [limit for limit in (self.options.messages_per_connection, learned, announced) if limit]
+        if self._is_retired:
+            return 0
         return max(0, min(limits) - self.message_count) if limits else sys.maxsize
 
     @property
     def has_room(self) -> bool:
         """Whether another message may be begun."""
         return self.room > 0
+
+    def retire(self) -> None:
+        """Begin no further message on it."""
+        self._is_retired = True
 
     def is_stale(self) -> bool:
         """Whether the server said something, or left, while the connection was idle."""
@@ -235,12 +238,12 @@ class Connection:
         self.message_count += not envelope_only
         self._handle(self._session.begin(job, envelope_only=envelope_only))
 
-    def fly(self, job: Job) -> None:
+    def fly(self, job: Job, chunks: list[bytes]) -> None:
         """Put envelope and content out in one flight (BDAT)."""
         self._check_owner()
         self._began_at[id(job)] = time.monotonic()
         self.message_count += 1
-        self._handle(self._session.fly(job, list(job.content.chunks())))
+        self._handle(self._session.fly(job, chunks))
 
     def stream(self, chunks: Iterator[bytes], deadline: Deadline) -> Generator[Wait, None, bytes | None]:
         """Write dot-stuffed content but for its last piece, which is returned; None where it is no longer wanted."""
@@ -253,6 +256,11 @@ class Connection:
             if self._wanted is not wanted:
                 return None  # refused in mid content, or the connection is gone
         return held
+
+    def give_up(self, failure: WireFailure) -> None:
+        """End the connection because of the content that is being written: its terminator is not out."""
+        self._wanted = None
+        self._handle(self._session.fail(failure))
 
     def complete(self, last_piece: bytes) -> bool:
         """Hand over the last piece and the terminator; False where the server has left or refused meanwhile."""
@@ -287,12 +295,12 @@ class Connection:
     def steps(self, is_done: Callable[[], object], deadline: Deadline) -> Iterator[Wait]:
         """The same, for a driver that waits."""
         while not is_done() and self._broken is None:
-            self._watch_stage(deadline)
+            self._clock.watch(deadline)
             has_written = self._write()
-            self._watch_stage(deadline)  # with the last byte of a terminator the final reply's clock starts
+            self._clock.watch(deadline)  # with the last byte of a terminator the final reply's clock starts
             # What has only now been asked for is not here yet, and looking would hand the interpreter to other threads.
             # In mid content a refusal may come at any time, and TLS may have read ahead.
-            has_just_asked = has_written and not self._session.output() and self._stage is not Stage.CONTENT
+            has_just_asked = has_written and not self._session.output() and self._clock.stage is not Stage.CONTENT
             if not has_just_asked or self._wire.reads_ahead:
                 has_read = self._read()
                 if (has_written and not has_just_asked) or has_read:
@@ -300,13 +308,13 @@ class Connection:
             if is_done() or self._broken is not None:
                 continue
             wait = self._wait
-            wait.for_write, wait.until = bool(self._session.output()), self._stage_ends_at
+            wait.for_write, wait.until = bool(self._session.output()), self._clock.ends_at
             yield wait
-            is_late = not wait.is_ready and time.monotonic() >= self._stage_ends_at
+            is_late = not wait.is_ready and time.monotonic() >= self._clock.ends_at
             # The driver may have been away for longer than the time was: what came meanwhile counts.
             if is_late and not self._read() and self._broken is None:
                 self._time_out()
-        self._watch_stage(deadline)
+        self._clock.watch(deadline)
 
     def _write(self) -> bool:
         data = self._session.output()
@@ -322,8 +330,7 @@ class Connection:
             return True
         if count:
             self._session.sent(count)
-            if self._session.stage is Stage.CONTENT:
-                self._stage_ends_at = time.monotonic() + CONTENT_STALL_SECONDS
+            self._clock.has_progressed()
         return bool(count)
 
     def _read(self) -> bool:
@@ -336,14 +343,19 @@ class Connection:
             return False
         if data is None:
             return False
-        self._handle(self._session.receive(data))
+        try:
+            events = self._session.receive(data)
+        except Exception as error:
+            logger.exception("A reply of %s could not be handled", self.peer)
+            events = self._session.lost(FailureKind.PROTOCOL, f"its reply could not be handled: {type(error).__name__}")
+        self._handle(events)
         return True
 
     def _time_out(self) -> None:
         stage = self._session.stage
         if self._session.has_group_out:  # a chained one is `NotAsked`
             habits.learn_pipelining_is_mishandled(self.options.host, self.options.port)
-        waited = time.monotonic() - self._stage_began_at
+        waited = time.monotonic() - self._clock.began_at
         detail = f"nothing more came from the server for {waited:.1f} s"
         if stage is Stage.GREETING and self.options.tls.mode is not TLSMode.IMPLICIT:
             detail += " (a server that waits for TLS from the first byte is silent like this: port 465, use_ssl)"
@@ -374,43 +386,11 @@ class Connection:
         if self._wanted is not None and self._wanted.job is transaction.job:
             self._wanted = None
         now = time.monotonic()
-        self._note_stage(now)
+        self._clock.note(now)
         began = self._began_at.pop(id(transaction.job), now)
-        spent, self._spent = self._spent, {}
         self._finished[id(transaction.job)] = replace(
-            transaction, started_at=began, seconds=now - began, stage_seconds=spent, peer=self.peer
+            transaction, started_at=began, seconds=now - began, stage_seconds=self._clock.take_spent(), peer=self.peer
         )
-
-    # Time.
-
-    def _watch_stage(self, deadline: Deadline) -> None:
-        stage, turn = self._session.stage, self._session.turn
-        if stage is self._stage and turn == self._turn:
-            return
-        now = time.monotonic()
-        if self._stage in (Stage.CONTENT, Stage.FINAL_REPLY):
-            deadline.extend(now - self._stage_began_at)
-        elif self._stage is Stage.EHLO:
-            self._round_trip = min(self._round_trip, now - self._stage_began_at)
-        self._note_stage(now)
-        self._stage, self._turn = stage, turn
-        self._stage_began_at = now
-        match stage:
-            case Stage.CONTENT:
-                self._stage_ends_at = now + CONTENT_STALL_SECONDS
-            case Stage.FINAL_REPLY:
-                self._stage_ends_at = now + self.options.final_reply_timeout
-            case _:
-                seconds = deadline.stage_seconds()
-                if self._session.is_on_trial:
-                    # Half of what is left at most: the job is asked again in the other half.
-                    seconds = min(seconds, max(SILENCE_SECONDS, 4 * self._round_trip), deadline.left() / 2)
-                self._stage_ends_at = now + seconds
-
-    def _note_stage(self, now: float) -> None:
-        if self._stage is not None:
-            self._spent[self._stage] = self._spent.get(self._stage, 0.0) + now - self._stage_began_at
-            self._stage_began_at = now
 
     # The end.
 

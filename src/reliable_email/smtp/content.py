@@ -14,6 +14,8 @@ from email.message import Message
 from functools import cached_property
 from pathlib import Path
 
+from reliable_email.smtp.transaction import Content
+
 MAX_LINE_BYTES = 998  # RFC 5322 §2.1.1, without the CRLF
 PIECE_BYTES = 65536
 
@@ -36,6 +38,18 @@ class BytesContent:
     """Content in memory, normal already: see `from_bytes`."""
 
     data: bytes
+
+    @cached_property
+    def is_checked(self) -> bool:
+        """True, or raises as `check` does; looked at once."""
+        data = self.data
+        _refuse_nul(data)
+        pairs = data.count(b"\r\n")
+        if data.count(b"\r") != pairs or data.count(b"\n") != pairs:
+            raise InvalidContent("a CR or LF of the content is not part of a CRLF")
+        if not data.endswith(b"\r\n"):
+            raise InvalidContent("the content does not end with a CRLF")
+        return True
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "BytesContent":
@@ -125,8 +139,7 @@ def normal(data: bytes) -> bytes:
     Raises:
         InvalidContent: there is a NUL among them.
     """
-    if b"\0" in data:
-        raise InvalidContent("the content holds a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
+    _refuse_nul(data)
     pairs = data.count(b"\r\n")
     if data.count(b"\n") != pairs or data.count(b"\r") != pairs:
         # Three passes in C are twice as fast as one by a regular expression.
@@ -139,8 +152,7 @@ def normalised(chunks: Iterable[bytes]) -> Iterator[bytes]:
     ends_in_cr = False
     last = b""
     for chunk in chunks:
-        if b"\0" in chunk:
-            raise InvalidContent("the content holds a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
+        _refuse_nul(chunk)
         # A CR at the end may be half of a CRLF: its line end is written now, and a LF behind it is none of its own.
         piece = chunk[1:] if ends_in_cr and chunk[:1] == b"\n" else chunk
         ends_in_cr = chunk.endswith(b"\r")
@@ -170,6 +182,28 @@ def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
             before = joined[-2:]
     if before != b"\r\n":
         raise InvalidContent("the content does not end with a CRLF")
+
+
+def check(content: Content) -> None:
+    """Read content once before it goes anywhere.
+
+    Raises:
+        InvalidContent: it is no content as `stuffed` and RFC 5321 §2.3.1 want it.
+    """
+    if isinstance(content, BytesContent):
+        assert content.is_checked
+    else:
+        is_empty = True
+        for chunk in stuffed(content.chunks()):
+            _refuse_nul(chunk)
+            is_empty = False
+        if is_empty:
+            raise InvalidContent("the content is empty")
+
+
+def _refuse_nul(data: bytes) -> None:
+    if b"\0" in data:
+        raise InvalidContent("the content holds a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
 
 
 def header_section(data: bytes) -> bytes:

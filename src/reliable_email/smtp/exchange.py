@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from reliable_email.smtp.capabilities import Capabilities
+from reliable_email.smtp.content import InvalidContent, check
 from reliable_email.smtp.conversation import is_about_conversation
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import InvalidPath, deduplicate, forward_path, reverse_path
@@ -108,12 +109,31 @@ class Exchange:
         self.terminator_start: int | None = None
         self.terminator_end: int | None = None
 
-    def plan(self, capabilities: Capabilities, *, reset_first: bool) -> bool:
+    def plan(self, capabilities: Capabilities, *, reset_first: bool, domains: set[str]) -> bool:
         """Work out the commands for what this server can take; False where nothing is left to ask it.
 
-        What may not go on the wire is refused here, before a byte of it was written.
+        What may not go on the wire is refused here, before a byte of it was written. The job's content is code of
+        other people's, as far as is known here: what it raises is this message's failure.
+
+        Args:
+            domains: of the recipients that the session was asked about so far; those of this job are added.
         """
         recipients = deduplicate(self.job.recipients)
+        try:
+            check(self.job.content)
+            return self._plan(recipients, capabilities, reset_first=reset_first, domains=domains)
+        except InvalidContent as error:
+            failure = local(Stage.MAIL, FailureKind.INVALID_CONTENT, str(error))
+        except Exception as error:  # noqa: BLE001 - see above
+            failure = raised(Stage.MAIL, error)
+        self.pending.clear()
+        self.waiting.clear()
+        self.refuse_all(failure, recipients)
+        return False
+
+    def _plan(
+        self, recipients: tuple[str, ...], capabilities: Capabilities, *, reset_first: bool, domains: set[str]
+    ) -> bool:
         refusal = self._message_refusal(capabilities)
         if refusal is not None:
             self.refuse_all(refusal, recipients)
@@ -122,21 +142,25 @@ class Exchange:
         try:
             sender, sender_utf8 = reverse_path(self.job.sender)
         except InvalidPath as error:
-            self.refuse_all(_local(Stage.MAIL, FailureKind.INVALID, str(error)), recipients)
+            self.refuse_all(local(Stage.MAIL, FailureKind.INVALID, str(error)), recipients)
             return False
         utf8 |= sender_utf8
         if sender_utf8 and not capabilities.smtputf8:
             self.refuse_all(_no_smtputf8(Stage.MAIL, "the sender address"), recipients)
             return False
-        commands = []
+        commands: list[Command] = []
         for recipient in recipients:
             try:
                 path, path_utf8 = forward_path(recipient)
             except InvalidPath as error:
-                self._fail(recipient, _local(Stage.RCPT, FailureKind.INVALID, str(error)))
+                self._fail(recipient, local(Stage.RCPT, FailureKind.INVALID, str(error)))
                 continue
             if path_utf8 and not capabilities.smtputf8:
                 self._fail(recipient, _no_smtputf8(Stage.RCPT, "this address"))
+                continue
+            beyond = _beyond_limits(capabilities, len(commands), domains, recipient)
+            if beyond is not None:
+                self._fail(recipient, beyond)
                 continue
             utf8 |= path_utf8
             self.waiting.append(recipient)
@@ -163,7 +187,7 @@ class Exchange:
         if not self.content.is_7bit and not capabilities.eight_bit_mime and not self.content.needs_smtputf8:
             downgraded = self.content.downgraded()
             if downgraded is None:
-                return _local(
+                return local(
                     Stage.MAIL,
                     FailureKind.UNSUPPORTED,
                     "the content has bytes over 127, the server does not offer 8BITMIME, and it cannot be re-encoded",
@@ -172,7 +196,7 @@ class Exchange:
         if self.content.needs_smtputf8 and not capabilities.smtputf8:
             return _no_smtputf8(Stage.MAIL, "the header section")
         if capabilities.size is not None and self.content.size > capabilities.size:
-            return _local(
+            return local(
                 Stage.MAIL,
                 FailureKind.TOO_LARGE,
                 f"the message has {self.content.size:,} bytes, the server takes at most {capabilities.size:,}",
@@ -280,12 +304,38 @@ class Exchange:
         )
 
 
-def _local(stage: Stage, kind: FailureKind, detail: str) -> WireFailure:
+def local(stage: Stage, kind: FailureKind, detail: str) -> WireFailure:
+    """A failure that this side saw, in its own words."""
     return WireFailure(stage=stage, kind=kind, detail=detail)
 
 
+def raised(stage: Stage, error: Exception) -> WireFailure:
+    """Code of other people's raised about one message."""
+    return WireFailure(stage=stage, kind=FailureKind.RAISED, detail=f"{type(error).__name__}: {error}", error=error)
+
+
+def _beyond_limits(capabilities: Capabilities, asked: int, domains: set[str], recipient: str) -> WireFailure | None:
+    """Why one recipient more may not be asked for (RFC 9422); its domain is noted where it may."""
+    kind = FailureKind.TOO_MANY_RECIPIENTS
+    limit = capabilities.rcpt_max
+    if limit is not None and asked >= limit:
+        return local(Stage.RCPT, kind, f"the server announced at most {limit} recipients in one transaction")
+    limit = capabilities.rcpt_domain_max
+    if limit is not None:
+        domain = domain_of(recipient)
+        if domain not in domains and len(domains) >= limit:
+            return local(Stage.RCPT, kind, f"the server announced at most {limit} recipients' domains in one session")
+        domains.add(domain)
+    return None
+
+
+def domain_of(address: str) -> str:
+    """Its domain, for counting."""
+    return address.rpartition("@")[2].lower()
+
+
 def _no_smtputf8(stage: Stage, what: str) -> WireFailure:
-    return _local(stage, FailureKind.UNSUPPORTED, f"{what} needs SMTPUTF8, which the server does not offer")
+    return local(stage, FailureKind.UNSUPPORTED, f"{what} needs SMTPUTF8, which the server does not offer")
 
 
 def _refused(stage: Stage, reply: Reply) -> WireFailure:

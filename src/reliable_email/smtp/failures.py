@@ -31,6 +31,7 @@ class FailureKind(StrEnum):
     AUTH_NOT_OFFERED = "auth_not_offered"  # no shared mechanism, or none announced
     AUTH_INSECURE = "auth_insecure"  # credentials without TLS to a peer that is not loopback
     TOKEN = "token"  # the token provider could not give an access token
+    TOO_MANY_RECIPIENTS = "too_many_recipients"  # over the announced LIMITS; this one was not asked for
     TOO_LARGE = "too_large"  # over the announced SIZE; nothing was sent
     UNSUPPORTED = "unsupported"  # needs SMTPUTF8 (or another extension) that is not offered
     INVALID = "invalid"  # an address or content that may not go on the wire at all

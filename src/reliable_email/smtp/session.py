@@ -19,20 +19,20 @@ Rule 4: a chained envelope (behind a terminator in the same flight) is refused o
         connection got MAIL 2yz, RCPT and DATA 354, and the words are not about the conversation. Anything else that
         comes to it, or nothing, is `NotAsked`: the server may have lost, or refused unread, what stood there.
 
-One message ends and the next begins in one flight (`content . MAIL RCPT* DATA`): `finish()`, then `begin()`. So at
-most two exchanges are open at once, and at most one of them can have its terminator out: one `unknown` per connection.
-With BDAT (`fly()`, RFC 3030) there may be as many as the caller lets fly, each of which may become unknown.
+At most two exchanges are open at once (`finish()`, then `begin()`), of which one can have its terminator out: one
+`unknown` per connection. With `fly()` (BDAT, RFC 3030) there are as many as the caller lets fly, and each may be.
 """
 
 from collections import deque
+from dataclasses import replace
 from enum import Enum, auto
 from itertools import pairwise
 
 from reliable_email.smtp.capabilities import Capabilities
+from reliable_email.smtp.chained import not_asked
 from reliable_email.smtp.channel import Channel, Expectation, Trouble, refusal
-from reliable_email.smtp.conversation import is_about_conversation
-from reliable_email.smtp.events import Broken, ContentWanted, Established, Event, Finished, NotAsked, UpgradeWanted
-from reliable_email.smtp.exchange import STAGE_OF, Command, Exchange, Verb
+from reliable_email.smtp.events import Broken, ContentWanted, Established, Event, Finished, UpgradeWanted
+from reliable_email.smtp.exchange import Command, Exchange, Verb, domain_of, local
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode, Transcript
 from reliable_email.smtp.replies import Reply, ReplyError
@@ -93,6 +93,7 @@ class Session:
         self._exchanges: deque[Exchange] = deque()  # begun and not finished, oldest first
         self._wanted: Exchange | None = None  # the one whose content is awaited
         self._needs_reset = False
+        self._domains: set[str] = set()  # of the recipients, where the server counts them
         self._has_begun = False
         self._has_chained = False  # a chained envelope got its 354
 
@@ -111,15 +112,7 @@ class Session:
     @property
     def stage(self) -> Stage:
         """What the session is waiting for."""
-        if self._wanted is not None:
-            return Stage.CONTENT
-        if not self._channel.expected:
-            return self._channel.stage
-        first = self._channel.expected[0]
-        if first.command.verb is Verb.END and first.owner is not None:
-            is_out = first.owner.is_terminator_sent(self._channel.sent_bytes)
-            return Stage.FINAL_REPLY if is_out else Stage.CONTENT
-        return STAGE_OF[first.command.verb]
+        return Stage.CONTENT if self._wanted is not None else self._channel.awaited_stage
 
     @property
     def is_pipelining(self) -> bool:
@@ -129,16 +122,12 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether the connection could be kept for a later message."""
-        is_quiet = not self._channel.expected and self._channel.is_silent
-        return self.phase is Phase.READY and not self._exchanges and is_quiet
+        return self.phase is Phase.READY and not self._exchanges and self._channel.is_quiet
 
     @property
     def has_group_out(self) -> bool:
         """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest."""
-        expected = self._channel.expected
-        if len(expected) < 2 or self._exchanges[0].is_chained:
-            return False
-        return expected[0].command.verb in (Verb.RCPT, Verb.DATA)
+        return self._channel.has_group_out
 
     @property
     def turn(self) -> int:
@@ -148,16 +137,19 @@ class Session:
     @property
     def is_on_trial(self) -> bool:
         """Whether what comes next is the first word to a chained envelope, or the rest of what does not count."""
-        expected = self._channel.expected
-        owner = expected[0].owner if expected else None
-        if owner is None or not owner.is_chained or owner is not self._exchanges[0]:
-            return False
-        return expected[0].command.verb in (Verb.RSET, Verb.MAIL) or owner.failure is not None
+        return self._channel.is_on_trial
 
     @property
     def open_exchanges(self) -> int:
         """Jobs begun and not finished."""
         return len(self._exchanges)
+
+    def fits(self, job: Job) -> bool:
+        """Whether the server's limit of recipients' domains in one session lets the job follow those before it."""
+        limit = self.capabilities.rcpt_domain_max
+        if limit is None or not self._domains:
+            return True
+        return len(self._domains.union(map(domain_of, job.recipients))) <= limit
 
     def output(self) -> bytes:
         """The next bytes to write; empty where there is nothing. The same bytes until `sent()` takes them off."""
@@ -185,13 +177,17 @@ class Session:
             self._break(trouble.failure, events)
         return events
 
-    def lost(self, kind: FailureKind, detail: str) -> list[Event]:
-        """The connection ended, or the time did; every open exchange is finished by what is known."""
+    def fail(self, failure: WireFailure) -> list[Event]:
+        """This side cannot go on; every open exchange is finished by what is known."""
         events: list[Event] = []
         if self.phase is not Phase.CLOSED:
-            said_before = self._set_up.earlier_refusal() if self.phase is Phase.SET_UP else None
-            self._break(said_before or WireFailure(stage=self.stage, kind=kind, detail=detail), events)
+            self._break(failure, events)
         return events
+
+    def lost(self, kind: FailureKind, detail: str) -> list[Event]:
+        """The connection ended, or the time did; every open exchange is finished by what is known."""
+        said_before = self._set_up.earlier_refusal() if self.phase is Phase.SET_UP else None
+        return self.fail(said_before or local(self.stage, kind, detail))
 
     def tls_established(self) -> list[Event]:
         """The handshake after `UpgradeWanted` is done."""
@@ -249,31 +245,29 @@ class Session:
 
     def content(self, chunk: bytes) -> None:
         """Queue dot-stuffed content for the exchange that wanted it."""
-        exchange = self._expecting_content()
+        exchange = self._wanted
+        assert exchange is not None, "no exchange wants content"
         if exchange.content_start is None:
             exchange.content_start = self._channel.queued_bytes
         self._channel.queue(chunk)
 
     def finish(self) -> list[Event]:
         """Queue the terminator: from the moment it is written the outcome is the server's."""
-        events: list[Event] = []
-        exchange = self._expecting_content()
+        exchange = self._wanted
+        assert exchange is not None, "no exchange wants content"
         try:
             self._channel.require_silence()
         except Trouble as trouble:
-            self._break(trouble.failure, events)
-            return events
+            return self.fail(trouble.failure)
         exchange.terminator_start = self._channel.queued_bytes
         self._wanted = None
         self._channel.write(Command(Verb.END, TERMINATOR), exchange, shown=".")
         exchange.terminator_end = self._channel.queued_bytes
-        return events
+        return []
 
     def withhold(self, detail: str) -> list[Event]:
         """The terminator was not authorized: the job ends NOT_SENT and the connection with it."""
-        events: list[Event] = []
-        self._break(WireFailure(stage=Stage.CONTENT, kind=FailureKind.WITHHELD, detail=detail), events)
-        return events
+        return self.fail(local(Stage.CONTENT, FailureKind.WITHHELD, detail))
 
     def quit(self) -> None:
         """Queue QUIT; its reply is not waited for."""
@@ -380,7 +374,7 @@ class Session:
     def _planned(self, job: Job, events: list[Event], *, envelope_only: bool = False) -> Exchange | None:
         """The job's exchange, open; None where it was refused here, before a byte of it was written."""
         exchange = Exchange(job, envelope_only=envelope_only)
-        if not exchange.plan(self.capabilities, reset_first=self._needs_reset):
+        if not exchange.plan(self.capabilities, reset_first=self._needs_reset, domains=self._domains):
             events.append(Finished(exchange.transaction(self._channel.sent_bytes)))
             return None
         self._needs_reset = False
@@ -424,32 +418,9 @@ class Session:
         self._exchanges.remove(exchange)
         if self._wanted is exchange:
             self._wanted = None
-        if exchange.is_chained and not self._counts(exchange):
-            self._needs_reset = True
-            events.append(self._not_asked(exchange))
-        else:
-            events.append(Finished(exchange.transaction(self._channel.sent_bytes)))
-
-    def _counts(self, exchange: Exchange) -> bool:
-        """Whether what was said to a chained envelope is an answer (rule 4)."""
-        return self._has_chained and not exchange.is_cut_off and not exchange.has_odd_refusal
-
-    def _not_asked(self, exchange: Exchange) -> NotAsked:
-        failure = exchange.first_failure()
-        reply = failure.reply
-        if reply is not None and reply.code == 421:
-            is_telling = is_about_conversation(reply)  # else the service is closing, or a limit is reached
-        else:
-            # A server that took chained envelopes and leaves has other reasons.
-            is_telling = not (self._has_chained and failure.kind is FailureKind.DISCONNECTED)
-        return NotAsked(
-            job=exchange.job, failure=failure, counts_at_once=exchange.is_behind_terminator, is_telling=is_telling
-        )
-
-    def _expecting_content(self) -> Exchange:
-        if self._wanted is None:  # pragma: no cover - a driver's bug
-            raise AssertionError("no exchange wants content")
-        return self._wanted
+        event = not_asked(exchange, is_proven=self._has_chained) if exchange.is_chained else None
+        self._needs_reset |= event is not None
+        events.append(event or Finished(exchange.transaction(self._channel.sent_bytes)))
 
     # The end.
 
@@ -470,14 +441,9 @@ class Session:
 
     def _as_seen_by(self, exchange: Exchange, failure: WireFailure) -> WireFailure:
         """The same failure at the stage at which this exchange was; a later one in the stream was not so far."""
-        if exchange is self._exchanges[0]:
-            return failure
-        verbs = (one.command.verb for one in self._channel.expected if one.owner is exchange)
-        stage = next((STAGE_OF[verb] for verb in verbs), Stage.MAIL)
-        return WireFailure(stage=stage, kind=failure.kind, detail=failure.detail, reply=failure.reply)
+        return failure if exchange is self._exchanges[0] else replace(failure, stage=self._channel.stage_of(exchange))
 
     def _unreadable(self, error: ReplyError) -> WireFailure:
         if self.greeting is None:
-            detail = f"the peer does not speak SMTP: {error}"
-            return WireFailure(stage=Stage.GREETING, kind=FailureKind.NOT_SMTP, detail=detail)
-        return WireFailure(stage=self.stage, kind=FailureKind.PROTOCOL, detail=str(error))
+            return local(Stage.GREETING, FailureKind.NOT_SMTP, f"the peer does not speak SMTP: {error}")
+        return local(self.stage, FailureKind.PROTOCOL, str(error))

@@ -13,12 +13,15 @@ Permission is asked for once for a whole flight, with the recipients that are ab
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 
 from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.connection import Connection
-from reliable_email.smtp.content import stuffed
+from reliable_email.smtp.content import InvalidContent, stuffed
 from reliable_email.smtp.conversation import is_about_conversation
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.events import NotAsked
+from reliable_email.smtp.exchange import raised
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.stages import Stage
@@ -58,6 +61,7 @@ class Stream:
         self._unbegun: dict[int, Transaction] = {}
         self._set_aside: Job | None = None  # pulled, and of another kind than those before it
         self._not_asked: Job | None = None  # the last one
+        self._why: NotAsked | None = None
         self._chained: Job | None = None  # its envelope is out behind a terminator, or it was
         self._has_begun = False
 
@@ -92,9 +96,9 @@ class Stream:
         return self._set_aside
 
     @property
-    def left_over_was_begun(self) -> bool:
-        """Whether the job that is left over was not asked, although it was begun."""
-        return self._set_aside is not None and self._set_aside is self._not_asked
+    def left_over_why(self) -> NotAsked | None:
+        """Why the job that is left over was not asked, where it was begun."""
+        return self._why if self._set_aside is not None and self._set_aside is self._not_asked else None
 
     # Pulling.
 
@@ -107,10 +111,12 @@ class Stream:
 
     def _follows(self, job: Job) -> bool:
         """Whether the job may go over this connection, behind others; it is set aside where not."""
-        if job.is_repeat and self._has_begun and job is not self._not_asked:
-            self._set_aside = job
-            return False
-        return True
+        if not self._connection.session.fits(job):
+            self._connection.retire()
+        elif not job.is_repeat or not self._has_begun or job is self._not_asked:
+            return True
+        self._set_aside = job
+        return False
 
     def _launch(self) -> Generator[Ask, None, bool]:
         """Begin with the next job, as it can go; False where there is none."""
@@ -141,6 +147,7 @@ class Stream:
         if event is not None:
             self._trial.not_asked(job, event)
             self._set_aside = self._not_asked = job  # nothing was pulled behind it
+            self._why = event
             self._chained = None
             return None
         transaction = self._unbegun.pop(id(job), None) or self._connection.take(job)
@@ -165,7 +172,13 @@ class Stream:
             self._trial.passed()
         self._chained = None
         self._trial.is_wanted(wanted.job)
-        last_piece = yield from connection.stream(stuffed(wanted.content.chunks()), self._deadline)
+        try:
+            last_piece = yield from connection.stream(stuffed(wanted.content.chunks()), self._deadline)
+        except Exception as error:  # noqa: BLE001 - it was looked at before, and its code is other people's
+            is_invalid = isinstance(error, InvalidContent)
+            failure = raised(Stage.CONTENT, error)
+            connection.give_up(replace(failure, kind=FailureKind.INVALID_CONTENT) if is_invalid else failure)
+            return
         if last_piece is None:
             return
         grant = Grant(job=wanted.job, recipients=wanted.recipients, refused=wanted.refused)
@@ -207,7 +220,7 @@ class Stream:
             and not self._trial.goes_alone(job)
             and session.is_pipelining
             and session.capabilities.chunking
-            and job.content.size <= MAX_FLYING_BYTES
+            and _is_small(job)
         )
 
     def _flies_now(self) -> bool:
@@ -222,7 +235,12 @@ class Stream:
             if self._cleared:
                 job = self._cleared.popleft()
                 self._order.append(job)
-                connection.fly(job)
+                try:
+                    chunks = list(job.content.chunks())
+                except Exception as error:  # noqa: BLE001 - code of other people's
+                    self._unbegun[id(job)] = _not_sent(job, raised(Stage.CONTENT, error))
+                else:
+                    connection.fly(job, chunks)
 
     def _give_up_cleared(self) -> None:
         """Answer for jobs that had permission when the connection ended: they were never on it."""
@@ -261,13 +279,23 @@ class Stream:
         return True
 
 
+def _is_small(job: Job) -> bool:
+    try:
+        return job.content.size <= MAX_FLYING_BYTES
+    except Exception:  # noqa: BLE001 - code of other people's; it is told as this job's failure when it is begun
+        return False
+
+
 def _is_odd(transaction: Transaction) -> bool:
     """Whether the final reply complains about what stood behind the terminator."""
     return transaction.reply is not None and is_about_conversation(transaction.reply)
 
 
 def _not_begun(job: Job, kind: FailureKind, detail: str) -> Transaction:
-    failure = WireFailure(stage=Stage.MAIL, kind=kind, detail=detail)
+    return _not_sent(job, WireFailure(stage=Stage.MAIL, kind=kind, detail=detail))
+
+
+def _not_sent(job: Job, failure: WireFailure) -> Transaction:
     result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
     results = dict.fromkeys(deduplicate(job.recipients), result)
-    return Transaction(job=job, results=results, stage=Stage.MAIL, failure=failure)
+    return Transaction(job=job, results=results, stage=failure.stage, failure=failure)

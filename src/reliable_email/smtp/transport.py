@@ -13,7 +13,7 @@ from functools import partial
 
 from reliable_email.smtp import habits
 from reliable_email.smtp.chaining import Trial
-from reliable_email.smtp.connection import Connection
+from reliable_email.smtp.conversation import is_session_limit
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import ConnectionOptions
@@ -45,6 +45,7 @@ class SMTPTransport:
     def _steps(self, source: "_Source", trial: Trial, *, deadline: Deadline) -> WireSteps:
         settled: list[Transaction] = []
         replaced: set[int] = set()
+        suspected: dict[int, int] = {}  # jobs that may have met a limit of a session, and behind how many messages
         login_refused: WireError | None = None
         while source.has_more():
             if source.is_new_turn:
@@ -77,26 +78,37 @@ class SMTPTransport:
                             continue
                         was_used_for_it = was_used
                         was_used = True
-                        if was_used_for_it and _is_replaceable(step) and id(step.job) not in replaced:
+                        self._learn_limit(step, suspected)
+                        is_limit = connection.message_count > 1 and _is_session_limit(step)
+                        if is_limit and not connection.session.open_exchanges:
+                            connection.retire()
+                        if (
+                            was_used_for_it
+                            and id(step.job) not in replaced
+                            and (_is_replaceable(step) or (is_limit and not connection.has_room))
+                        ):
                             settled.remove(step)
                             replaced.add(id(step.job))
-                            self._learn_limit(connection, step)
+                            if is_limit:
+                                suspected[id(step.job)] = connection.message_count - 1
                             source.put_back(step.job)
                             continue
                         yield step
                 if stream.left_over is not None:
-                    source.put_back(stream.left_over, is_repeat=stream.left_over_was_begun)
+                    why = stream.left_over_why
+                    source.put_back(stream.left_over, is_repeat=why is not None)
+                    reply = why.failure.reply if why is not None else None
+                    if reply is not None and is_session_limit(reply, at_mail=True):
+                        suspected[id(stream.left_over)] = connection.message_count - 1
             finally:
                 pool.release(connection)
 
-    def _learn_limit(self, connection: Connection, transaction: Transaction) -> None:
-        """A 421 at MAIL right behind accepted messages is a limit of messages per connection."""
-        completed = connection.message_count - 1
-        failure = transaction.failure
-        if failure is not None and failure.reply is not None and failure.reply.code == 421 and completed > 0:
-            text = failure.reply.text.lower()
-            if "idle" not in text and "timeout" not in text and ("message" in text or "session" in text):
-                habits.learn_messages_per_connection(self.options.host, self.options.port, completed)
+    def _learn_limit(self, transaction: Transaction, suspected: dict[int, int]) -> None:
+        """What was refused behind so many messages, and is not on a fresh connection, met a limit of the session."""
+        completed = suspected.pop(id(transaction.job), 0)
+        is_answered = any(result.reply is not None for result in transaction.results.values())
+        if completed > 0 and is_answered and not _is_session_limit(transaction):
+            habits.learn_messages_per_connection(self.options.host, self.options.port, completed)
 
     def probe(self, deadline: Deadline) -> WireFailure | None:
         """Connect, do TLS and log in without a message; what went wrong, None where all is well.
@@ -167,6 +179,18 @@ def _is_replaceable(transaction: Transaction) -> bool:
     # A refused RSET ends as NOT_SENT with the refusal: no recipient was asked for.
     is_reset_refused = failure.kind is FailureKind.REFUSED and failure.stage is Stage.MAIL
     return all_not_sent and (is_gone or is_reset_refused)
+
+
+def _is_session_limit(transaction: Transaction) -> bool:
+    """Whether nothing but a limit of what a session may carry stood against it, as far as words tell."""
+    if transaction.content_bytes or any(one.verdict is Verdict.ACCEPTED for one in transaction.results.values()):
+        return False
+    at_mail = transaction.stage is Stage.MAIL
+    failures = [one.failure for one in transaction.results.values()]
+    replies = [failure.reply for failure in failures if failure is not None]
+    if transaction.stage not in _BEFORE_CONTENT:
+        return False
+    return any(reply is not None and is_session_limit(reply, at_mail=at_mail) for reply in replies)
 
 
 def _is_login_refused(error: WireError) -> bool:

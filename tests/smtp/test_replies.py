@@ -61,6 +61,30 @@ def test_odd_bytes_in_the_text_are_kept_readable() -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "code", "text"),
+    [
+        (b"220-mx.example.com ESMTP\r\n554 5.7.1 go away\r\n", 554, "mx.example.com ESMTP go away"),
+        (
+            b"220-mx.example.com\r\n521 192.0.2.1 blocked using blacklist\r\n",
+            521,
+            "mx.example.com 192.0.2.1 blocked using blacklist",
+        ),
+        (b"220-mx\r\n220-hello\r\n421-too many\r\n421 connections\r\n", 421, "mx hello too many connections"),
+    ],
+)
+def test_a_greeting_that_turns_into_a_refusal_is_one(data: bytes, code: int, text: str) -> None:
+    """The server said no, and all that it said is kept."""
+    (reply,) = parse_all(data)
+    assert (reply.code, reply.text) == (code, text)
+
+
+def test_two_codes_are_told_with_the_words_of_both_lines() -> None:
+    """Whoever has to find out why needs to see what was said."""
+    with pytest.raises(ReplyError, match=r"250 and 550: 'fine / not at all'"):
+        parse_all(b"250-fine\r\n550 not at all\r\n")
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"25\r\n",

@@ -2,12 +2,15 @@
 
 A reply that breaks the grammar is not guessed at: `b"25"` is not 25, `250-ok` followed by `550 no` is neither, and a
 line that never ends is not kept. Whoever reads a wrong reply loses count of which command it answered, and then
-reports a message as sent that was not.
+reports a message as sent that was not. One thing is understood that the grammar forbids: a greeting that turns into a
+refusal (`220-mx.example.com`, then `554 you are blocked`), since nothing can be lost by believing it.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+
+from reliable_email.smtp.charsets import decoded
 
 MAX_LINE_BYTES = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; real servers write longer EHLO and error lines
 MAX_REPLY_BYTES = 64 * 1024
@@ -15,6 +18,8 @@ MAX_REPLY_LINES = 512
 # What is kept to be recognised: never a challenge of AUTH.
 _SHORT_BYTES = 128
 _COMMON = (b"250", b"354")
+_READY = b"220"  # opens a greeting, and nothing else where a refusal would be about a message
+MAX_QUOTED_BYTES = 512
 
 # The first digit is 2 to 5 (RFC 5321 §4.2.1). The second should be 0 to 5, but servers in use answer "571";
 # a bare code without text is allowed (§4.2).
@@ -34,7 +39,8 @@ class Reply:
 
     Attributes:
         code: 200 to 599.
-        lines: the text of each line, without code and enhanced status; undecodable bytes as U+FFFD.
+        lines: the text of each line, without code and enhanced status; bytes that are not UTF-8 as what they probably
+            are.
         enhanced: the enhanced status code of the first line that has one, "" where there is none.
     """
 
@@ -125,8 +131,9 @@ class ReplyParser:
         if match is None:
             raise ReplyError(f"not an SMTP reply: {line[:80]!r}")
         code, mark, text = match.groups()
-        if self._lines and code != self._code:
-            raise ReplyError(f"one reply with two codes, {self._code.decode()} and {code.decode()}")
+        if self._lines and code != self._code and not (self._code == _READY and code[:1] in b"45"):
+            said = decoded(b" / ".join([*self._lines, text or b""])[:MAX_QUOTED_BYTES])
+            raise ReplyError(f"one reply with two codes, {self._code.decode()} and {code.decode()}: {said!r}")
         self._code = code
         self._lines.append(text or b"")
         if mark == b"-":
@@ -149,8 +156,9 @@ def _whole_reply(line: bytes) -> Reply | None:
 def _build(code: int, raw_lines: list[bytes]) -> Reply:
     lines = []
     enhanced = ""
-    for raw in raw_lines:
-        line = raw.decode("utf-8", "replace").strip()
+    # All lines are in one encoding, and more of a text tells more of it.
+    spelled = decoded(b"\n".join(raw_lines)).split("\n")
+    for line in map(str.strip, spelled):
         match = _ENHANCED.match(line)
         if match is not None and code != 220 and code != 354:
             enhanced = enhanced or match[1]

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reliable_email.classification import classify
 from reliable_email.classification.hints import retry_hint, window_hint
+from reliable_email.smtp.replies import parse_reply
 
 NOW = datetime(2025, 8, 25, 6, 0, 31, tzinfo=UTC)
 
@@ -43,9 +45,9 @@ def test_seconds_that_the_text_asks_for(text, seconds):
     ],
 )
 def test_a_moment_that_the_text_names(text):
-    """A named moment is aware, and becomes seconds where now is known."""
+    """A named moment is aware, and becomes seconds; without a clock nobody knows how far away it is."""
     moment = datetime(2025, 8, 25, 7, 0, 31, tzinfo=UTC)
-    assert retry_hint(text) == (None, moment)
+    assert retry_hint(text) == (None, None)
     assert retry_hint(text, now=NOW) == (3600.0, moment)
 
 
@@ -54,6 +56,31 @@ def test_a_moment_far_away_is_a_mistake():
     seconds, moment = retry_hint("try again after Mon, 24 Aug 2026 07:00:31 UTC", now=NOW)
     assert seconds == 604800
     assert moment == NOW + timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("550 5.7.1 try again after 9999-12-31T23:59:59Z", 604800),
+        ("550 5.7.1 try again after 9999-12-31T23:59:59-14:00", 604800),
+        ("550 5.7.1 try again after 9999-12-31T23:59:59+14:00", 604800),
+        ("550 5.7.1 try again after 0001-01-01T00:00:00+14:00", 0),
+        ("550 5.7.1 try again after Fri, 31 Dec 9999 23:59:59 -1400", 604800),
+        ("550 5.7.1 try again after Fri, 31 Dec 9999 23:59:59 -9999", None),
+        ("550 5.7.1 try again after 2025-08-25T06:00:00+99:59", None),
+        ("550 5.7.1 try again after 0000-00-00T00:00:00Z", None),
+        ("550 5.7.1 try again in 99999 days", 604800),
+        ("550 5.7.1 try again in 99:59:59", 359999),
+    ],
+)
+def test_absurd_waits_are_bounded_whether_or_not_there_is_a_clock(text, seconds):
+    """No date, time zone or number keeps a route closed for more than a week, and none raises."""
+    reply = parse_reply(text)
+    for now in (NOW, None):
+        failure = classify(reply, now=now)
+        assert failure.retry_after is None or 0 <= failure.retry_after <= 604800
+        assert failure.retry_at is None or failure.retry_at <= NOW + timedelta(days=7)
+    assert retry_hint(text, now=NOW)[0] == seconds
 
 
 @pytest.mark.parametrize("text", ["after Mon, 99 Aug 2025 07:00:31 UTC", "retry after 2025-13-45 07:00"])

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-_LONGEST = 7 * 86400.0  # a longer wait is a mistake or an attack, and no reason to sit on a message
+MAX_WAIT_SECONDS = 7 * 86400.0  # a longer wait is a mistake or an attack, and no reason to sit on a message
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # A stem that every wording has; looked for before any pattern is tried.
 _STEMS = ("again", "retry", "wait", "come back", "delay", "expires", "expire", "after", "per ", "hourly", "daily")
@@ -30,7 +30,8 @@ _IMPLIED = {"hourly": 3600.0, "daily": 86400.0, "today": 86400.0}
 def retry_hint(text: str, *, now: datetime | None = None) -> tuple[float | None, datetime | None]:
     """(seconds, moment) that a reply's text asks to wait; (None, None) where it asks for nothing.
 
-    A moment is always aware. Where `now` is given, a named moment is turned into seconds too.
+    Both are at most seven days away. A moment is aware; without `now` nobody can say how far away it is, so that a text
+    that names one asks for nothing then.
     """
     text = text[:2048].lower()
     for stem in _STEMS:
@@ -39,12 +40,9 @@ def retry_hint(text: str, *, now: datetime | None = None) -> tuple[float | None,
     else:
         return None, None
     moment = _moment(text)
-    if moment is not None:
-        seconds = None if now is None else min(max((moment - now).total_seconds(), 0.0), _LONGEST)
-        if now is not None and moment - now > timedelta(seconds=_LONGEST):
-            moment = now + timedelta(seconds=_LONGEST)
-        return seconds, moment
-    return _delay(text), None
+    if moment is None:
+        return _delay(text), None
+    return (None, None) if now is None else _bounded(moment, now)
 
 
 def window_hint(text: str) -> float | None:
@@ -59,13 +57,25 @@ def window_hint(text: str) -> float | None:
     return None
 
 
+def _bounded(moment: datetime, now: datetime) -> tuple[float, datetime]:
+    latest = now + timedelta(seconds=MAX_WAIT_SECONDS)
+    try:
+        seconds = (moment - now).total_seconds()
+    except OverflowError:  # within a day of year 1 or of year 9999, by its time zone
+        seconds = MAX_WAIT_SECONDS if moment.year > now.year else 0.0
+    if seconds >= MAX_WAIT_SECONDS:
+        return MAX_WAIT_SECONDS, latest
+    return max(seconds, 0.0), moment
+
+
 def _delay(text: str) -> float | None:
     match = _DELAY.search(text)
     if match is not None:
-        return min(int(match["number"]) * _UNITS[match["unit"][0]], _LONGEST)
+        return min(int(match["number"]) * _UNITS[match["unit"][0]], MAX_WAIT_SECONDS)
     match = _CLOCK.search(text)
     if match is not None:
-        return float(int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + int(match["seconds"]))
+        waits = int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + int(match["seconds"])
+        return min(float(waits), MAX_WAIT_SECONDS)
     match = _NUMBER_WORD.search(text)
     return None if match is None else _UNITS[match["unit"][0]]
 
@@ -75,7 +85,7 @@ def _moment(text: str) -> datetime | None:
     if match is not None:
         try:
             found = parsedate_to_datetime(match[0])
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     match = _ISO_DATE.search(text)

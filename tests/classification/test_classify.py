@@ -210,8 +210,9 @@ def test_the_words_of_the_server_set_the_wait():
     limited = (
         "450 Domain x is not allowed to send: recipient limit exceeded, try again after Mon, 25 Aug 2025 07:00:31 UTC"
     )
-    assert explain(limited).retry_at == datetime(2025, 8, 25, 7, 0, 31, tzinfo=UTC)
-    assert explain(limited, now=datetime(2025, 8, 25, 7, 0, 0, tzinfo=UTC)).retry_after == 31
+    found = explain(limited, now=datetime(2025, 8, 25, 7, 0, 0, tzinfo=UTC))
+    assert found.retry_at == datetime(2025, 8, 25, 7, 0, 31, tzinfo=UTC)
+    assert found.retry_after == 31
 
 
 def test_a_sandbox_that_refuses_the_recipient_is_not_about_the_sender():

@@ -106,7 +106,8 @@ def test_a_batch_answers_each_line(standard_input):
     assert output.isascii()
     answers = [json.loads(line) for line in output.splitlines()]
     assert len(answers) == len(lines)
-    assert [answer.get("cause") for answer in answers[:3]] == ["mailbox_unknown", "sender_rejected", "connection_limit"]
+    causes = [answer.get("cause") for answer in answers[:3]]
+    assert causes == ["mailbox_unknown", "sender_not_authenticated", "connection_limit"]
     assert {"cause", "scope", "action", "permanent", "certain", "retry_after", "rule"} <= answers[0].keys()
     assert all(list(answer) == ["error"] for answer in answers[3:10])
     assert "error" in answers[11]

@@ -30,6 +30,10 @@ _SAYS_LITTLE = frozenset(
 _CONVERSATION_CODES = frozenset({500, 502, 503, 504, 555})
 _CONVERSATION_STATUSES = frozenset({".5.0", ".5.1", ".5.2", ".5.4"})
 _CONVERSATION_WORDS = (" protocol ", " synchronization ", " synchronisation ")
+_NOT_WELCOME = (
+    "The server does not talk to this host at all. Check whether its IP address is on a block list or whether the "
+    "server expects known clients."
+)
 _HAS_WINDOW = frozenset({Cause.RATE_LIMITED, Cause.QUOTA_EXCEEDED})
 _COMES_BACK = _HAS_WINDOW | {
     Cause.GREYLISTED,
@@ -52,13 +56,16 @@ def classify_reply(
     now: datetime | None = None,
 ) -> Failure:
     """What a 4yz or 5yz reply means; the arguments are those of `classify`."""
+    reply = _cut(reply)
     text = reply.text
     known_provider = (canonical_name(provider) or "") if provider else ""
-    rule, cause, name, certain = _decision(reply.code, text[:MAX_CHARACTERS], reply.enhanced, stage, known_provider)
+    rule, cause, name, certain = _decision(reply.code, text, reply.enhanced, stage, known_provider)
     help_text = ""
     retry_after: float | None = None
     if stage in BEFORE_MAIL and MEANINGS[cause].scope is not Scope.ROUTE:
         rule, cause, name = None, _route_cause(stage, reply.code), f"stage.{stage}"
+        if stage is Stage.GREETING and cause is Cause.REPUTATION_BLOCKED:
+            help_text = _NOT_WELCOME
     conversation = stage not in BEFORE_MAIL and _is_about_conversation(reply, rule, cause, name, stage)
     if conversation:
         permanent, scope = _consequences(cause, reply.code >= 500, stage, scope=Scope.MESSAGE)
@@ -92,13 +99,26 @@ def classify_reply(
     )
 
 
+def _cut(reply: Reply) -> Reply:
+    """The reply with as much of its text as is read and kept."""
+    if sum(map(len, reply.lines)) + len(reply.lines) <= MAX_CHARACTERS:
+        return reply
+    return Reply(reply.code, (reply.text[:MAX_CHARACTERS],), reply.enhanced)
+
+
 def _route_cause(stage: Stage | None, code: int) -> Cause:
     """What a refusal before MAIL means that no rule explains as the route's own trouble."""
     if code < 500:
         return Cause.SYSTEM_TEMPORARY
-    if stage is Stage.AUTH:
-        return Cause.AUTH_FAILED
-    return Cause.HELO_REFUSED if stage is Stage.EHLO else Cause.SYSTEM_PERMANENT
+    match stage:
+        case Stage.AUTH:
+            return Cause.AUTH_FAILED
+        case Stage.EHLO:
+            return Cause.HELO_REFUSED
+        case Stage.GREETING:
+            return Cause.REPUTATION_BLOCKED
+        case _:
+            return Cause.SYSTEM_PERMANENT
 
 
 def _is_about_conversation(reply: Reply, rule: Rule | None, cause: Cause, name: str, stage: Stage | None) -> bool:

@@ -13,7 +13,7 @@ _OF_STATUS: dict[str, Cause] = {
     "1.3": Cause.SYNTAX_OR_UNSUPPORTED,
     "1.6": Cause.MAILBOX_INACTIVE,
     "1.7": Cause.SENDER_REJECTED,
-    "1.8": Cause.SENDER_REJECTED,
+    "1.8": Cause.SENDER_NOT_AUTHENTICATED,  # the sender's domain is not in DNS
     "1.10": Cause.MAILBOX_UNKNOWN,
     "2.1": Cause.MAILBOX_INACTIVE,
     "2.2": Cause.MAILBOX_FULL,
@@ -36,19 +36,32 @@ _OF_STATUS: dict[str, Cause] = {
     "6.2": Cause.SYNTAX_OR_UNSUPPORTED,
     "6.3": Cause.SYNTAX_OR_UNSUPPORTED,
     "6.7": Cause.SYNTAX_OR_UNSUPPORTED,
+    "7.5": Cause.SENDER_NOT_AUTHENTICATED,  # DMARC could not be evaluated
     "7.8": Cause.AUTH_FAILED,
     "7.9": Cause.AUTH_FAILED,
     "7.10": Cause.TLS_REQUIRED,
     "7.11": Cause.TLS_REQUIRED,
-    "7.20": Cause.SENDER_REJECTED,  # RFC 7372: DKIM
-    "7.21": Cause.SENDER_REJECTED,
-    "7.22": Cause.SENDER_REJECTED,
-    "7.23": Cause.SENDER_REJECTED,  # SPF
-    "7.24": Cause.SENDER_REJECTED,
+    "7.20": Cause.SENDER_NOT_AUTHENTICATED,  # RFC 7372: DKIM
+    "7.21": Cause.SENDER_NOT_AUTHENTICATED,
+    "7.22": Cause.SENDER_NOT_AUTHENTICATED,
+    "7.23": Cause.SENDER_NOT_AUTHENTICATED,  # SPF
+    "7.24": Cause.SENDER_NOT_AUTHENTICATED,
     "7.25": Cause.REPUTATION_BLOCKED,  # reverse DNS
-    "7.26": Cause.SENDER_REJECTED,  # several authentication checks
-    "7.27": Cause.SENDER_REJECTED,  # null MX of the sender, RFC 7505
+    "7.26": Cause.SENDER_NOT_AUTHENTICATED,  # several authentication checks
+    "7.27": Cause.SENDER_NOT_AUTHENTICATED,  # null MX of the sender, RFC 7505
+    "7.28": Cause.RATE_LIMITED,  # mail flood
+    "7.29": Cause.SENDER_NOT_AUTHENTICATED,  # ARC; Gmail's own meaning is TLS
+    "7.30": Cause.SENDER_NOT_AUTHENTICATED,  # Gmail: DKIM
+    "7.31": Cause.SENDER_NOT_AUTHENTICATED,
+    "7.32": Cause.SENDER_NOT_AUTHENTICATED,  # Gmail: alignment
     "7.139": Cause.AUTH_FAILED,
+    "7.232": Cause.QUOTA_EXCEEDED,  # Microsoft's limits of a tenant
+    "7.233": Cause.QUOTA_EXCEEDED,
+    "7.234": Cause.QUOTA_EXCEEDED,
+    "7.235": Cause.QUOTA_EXCEEDED,
+    "7.236": Cause.QUOTA_EXCEEDED,
+    "7.509": Cause.SENDER_NOT_AUTHENTICATED,  # Microsoft: DMARC
+    "7.515": Cause.SENDER_NOT_AUTHENTICATED,
 }
 _OF_CODE: dict[int, Cause] = {
     432: Cause.CONNECTION_LIMIT,

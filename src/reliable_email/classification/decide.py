@@ -6,7 +6,7 @@ from datetime import datetime
 from reliable_email.classification.answers import classify_reply
 from reliable_email.classification.causes import Cause, Failure
 from reliable_email.classification.foreign import classify_exception
-from reliable_email.classification.meanings import help_for, is_permanent, scope_for
+from reliable_email.classification.meanings import BEFORE_MAIL, help_for, is_permanent, scope_for
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
@@ -103,6 +103,8 @@ def _of_wire(failure: WireFailure, *, provider: str | None, sender_domain: str |
         cause = Cause.ADDRESS_INVALID if stage is Stage.RCPT else Cause.SYNTAX_OR_UNSUPPORTED
     else:
         cause = _CAUSE_OF_KIND.get(kind, Cause.UNCLASSIFIED)
+    if stage in BEFORE_MAIL and cause in (Cause.SYNTAX_OR_UNSUPPORTED, Cause.UNCLASSIFIED):
+        cause = Cause.SYSTEM_PERMANENT  # nothing was asked about a message yet
     permanent = is_permanent(cause)
     scope = scope_for(cause, stage)
     return Failure(

@@ -13,7 +13,9 @@ from typing import Any
 
 from reliable_email.classification.answers import classify_reply
 from reliable_email.classification.causes import Cause, Failure, Scope
+from reliable_email.classification.hints import MAX_WAIT_SECONDS
 from reliable_email.classification.meanings import help_for, is_permanent, scope_for
+from reliable_email.smtp.charsets import decoded
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
 
@@ -49,6 +51,11 @@ _NOT_SENT: dict[str, Cause] = {
     "ParamValidationError": Cause.SYNTAX_OR_UNSUPPORTED,
     "SMTPNotSupportedError": Cause.SYNTAX_OR_UNSUPPORTED,
     "UnicodeEncodeError": Cause.SYNTAX_OR_UNSUPPORTED,
+}
+_OF_SMTPLIB: dict[str, Cause] = {
+    "auth extension not supported": Cause.AUTH_FAILED,
+    "no suitable authentication method": Cause.AUTH_FAILED,
+    "starttls extension not supported": Cause.TLS_FAILED,
 }
 _MAYBE_SENT = frozenset(
     {
@@ -171,6 +178,12 @@ def _of_one(
     status = _http_status(error)
     if status is not None:
         return _of_http(status, error, provider=provider, sender_domain=sender_domain, now=now)
+    told = str(error)[:512].lower()
+    if any(name.startswith("SMTP") for name in names):
+        # What smtplib says of the conversation in words alone.
+        for phrase, cause in _OF_SMTPLIB.items():
+            if phrase in told:
+                return _failure(cause, f"exception.{names[0]}", _told(error))
     for name in names:
         if name in _NOT_SENT:
             return _failure(_NOT_SENT[name], f"exception.{name}", _told(error))
@@ -220,7 +233,7 @@ def _smtp_reply(error: BaseException, names: list[str]) -> tuple[Reply | None, S
 def _reply(code: int, text: object) -> Reply | None:
     if not 400 <= code < 600:
         return None
-    spelled = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    spelled = decoded(text) if isinstance(text, bytes) else str(text)
     first, _, rest = spelled.strip().partition(" ")
     if re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", first):
         return Reply(code, (rest,), first)
@@ -295,7 +308,9 @@ def _body(error: BaseException) -> str:
 def _retry_after(error: BaseException) -> float | None:
     headers: Any = getattr(getattr(error, "response", None), "headers", None)
     value = headers.get("Retry-After") if hasattr(headers, "get") else None
-    return float(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 7 else None
+    if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 7):
+        return None
+    return min(float(value), MAX_WAIT_SECONDS)
 
 
 def _told(error: BaseException) -> str:

@@ -82,8 +82,8 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.SENDER_REJECTED: Meaning(
         _MESSAGE,
         None,
-        "The receiving side does not trust the sender: SPF, DKIM, DMARC, or a block by the recipient.",
-        "Check SPF, DKIM and DMARC of the From domain.",
+        "The receiving side does not take mail from this sender: a block by the recipient, or a policy of its own.",
+        "Ask the recipient to allow the sender; check SPF, DKIM and DMARC of the From domain.",
     ),
     Cause.SENDER_NOT_VERIFIED: Meaning(
         Scope.SENDER_ON_ROUTE,
@@ -94,7 +94,7 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.SENDER_NOT_AUTHENTICATED: Meaning(
         Scope.SENDER_ON_ROUTE,
         None,
-        "The receiver demands SPF, DKIM or DMARC of the From domain, and this message did not pass.",
+        "DNS does not vouch for the sender, and the receiver demands it: SPF, DKIM or DMARC of the domain failed.",
         "Publish SPF, DKIM and DMARC for sending by this provider; `manage.py test_email --dns` names the records.",
     ),
     Cause.TOO_MANY_RECIPIENTS: Meaning(
@@ -117,7 +117,7 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.HELO_REFUSED: Meaning(
         _ROUTE,
         True,
-        "The server refuses the name or address by which this host introduces itself (EHLO), or its reverse name.",
+        "The server refuses the name or address by which this host introduces itself (EHLO).",
         "Set `local_hostname` to a full host name that DNS resolves to this host's address, and back.",
     ),
     Cause.RELAY_DENIED: Meaning(

@@ -3,6 +3,7 @@
 import ast
 import re
 
+from reliable_email.smtp.charsets import decoded
 from reliable_email.smtp.replies import Reply, ReplyError, parse_reply
 
 _TUPLE = re.compile(r"\((?P<code>[2-5]\d\d), ?(?P<text>b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\")")
@@ -51,4 +52,4 @@ def _unquoted(literal: str) -> str:
         value = ast.literal_eval(literal)
     except (ValueError, SyntaxError):
         return literal
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return decoded(value) if isinstance(value, bytes) else str(value)

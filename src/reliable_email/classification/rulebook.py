@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -22,7 +23,7 @@ from reliable_email.smtp.stages import Stage
 _STEM = 4  # characters of a word under which phrases are filed; a word alone with "*" needs at least so many
 _PLAIN = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")
 _OWN_FIRST = 1_000_000  # more than there are rules: puts those of the named provider before all others
-_SECTIONS = ("stages", "providers", "generic")  # the order of decision
+_SECTIONS = ("stages", "senders", "providers", "languages", "generic")  # the order of decision
 _KEYS = frozenset(
     [
         "id",
@@ -37,6 +38,7 @@ _KEYS = frozenset(
         "provider_only",
         "cause",
         "scope",
+        "since",
         "conversation",
         "permanent",
         "help",
@@ -67,6 +69,7 @@ class Rule:
         provider: whose words these are; "" for nobody's.
         provider_only: matches only where that provider is named.
         permanent: None leaves it to the cause and the code.
+        since: the day from which the sender's rule behind it is enforced.
         conversation: the words speak of commands and their order, not of this message.
         retry_after: seconds, where the text names none.
     """
@@ -88,6 +91,7 @@ class Rule:
     scope: Scope | None = None
     permanent: bool | None = None
     conversation: bool = False
+    since: date | None = None
     retry_after: float | None = None
     help: str = ""
     must_match: tuple[str, ...] = ()
@@ -231,6 +235,7 @@ def _rule(entry: dict[str, Any], section: str, order: int) -> Rule:
             scope=Scope(entry["scope"]) if "scope" in entry else None,
             permanent=entry.get("permanent"),
             conversation=entry.get("conversation", False),
+            since=date.fromisoformat(entry["since"]) if "since" in entry else None,
             retry_after=float(entry["retry_after"]) if "retry_after" in entry else None,
             help=entry.get("help", ""),
             must_match=tuple(entry["must_match"]),

@@ -5,6 +5,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ from reliable_email.classification.pasted import read_reply
 from reliable_email.delivery.consequences import package_does
 from reliable_email.delivery.policy import action_of
 from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.smtp.charsets import decoded
 from reliable_email.smtp.replies import Reply, ReplyError
 from reliable_email.smtp.stages import Stage
 from reliable_email.values import printable
@@ -62,7 +64,7 @@ class Command(BaseCommand):
             provider = None if options["provider"] is None else providers.get(options["provider"]).name
         except (ReplyError, ValueError) as error:
             raise CommandError(printable(f"{error}"), returncode=ExitCode.USAGE) from error
-        failure = classify(reply, stage=stage, provider=provider)
+        failure = classify(reply, stage=stage, provider=provider, now=datetime.now(UTC))
         if options["json"]:
             self._print(json.dumps(_as_json(failure) | _explanation(failure, reply)))
         else:
@@ -105,7 +107,7 @@ def _text_lines() -> Iterator[bytes]:
 
 def _explained(line: bytes) -> dict[str, object]:
     try:
-        given = json.loads(line.decode("utf-8", "replace"))
+        given = json.loads(decoded(line))
     except (ValueError, RecursionError):
         return {"error": "not a JSON object"}
     if not isinstance(given, dict):
@@ -117,7 +119,7 @@ def _explained(line: bytes) -> dict[str, object]:
         return {"error": '"stage" and "provider" have to be strings or null'}
     try:
         # A provider that is not known is no mistake here: logs name servers that nobody has a rule for.
-        return _as_json(classify(read_reply(reply), stage=_stage(stage), provider=provider))
+        return _as_json(classify(read_reply(reply), stage=_stage(stage), provider=provider, now=datetime.now(UTC)))
     except (ReplyError, ValueError) as error:
         return {"error": printable(str(error))}
 
@@ -184,7 +186,7 @@ def _duration(seconds: float) -> str:
 
 def _decoded(argument: str) -> str:
     """A command-line argument with bytes that are not UTF-8 made readable."""
-    return os.fsencode(argument).decode("utf-8", "replace") if _has_surrogates(argument) else argument
+    return decoded(os.fsencode(argument)) if _has_surrogates(argument) else argument
 
 
 def _has_surrogates(text: str) -> bool:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email import providers
 from reliable_email.classification import Failure, classify
+from reliable_email.classification.hints import MAX_WAIT_SECONDS
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.classification.pasted import read_reply
 from reliable_email.delivery.consequences import package_does
@@ -167,7 +168,7 @@ def _as_text(failure: Failure, reply: Reply) -> Iterator[str]:
     yield f"Cause      {failure.cause.value}: {meaning.says}"
     yield f"About      {failure.scope.value.replace('_', ' ')}"
     yield f"Lasting    {'until a person acts' if failure.permanent else 'no, it can pass by itself'}"
-    if failure.retry_at is not None:
+    if failure.retry_at is not None and failure.retry_after != MAX_WAIT_SECONDS:
         yield f"Not before {failure.retry_at.isoformat()}"
     elif failure.retry_after is not None:
         yield f"Wait       {_duration(failure.retry_after)}"

@@ -4,6 +4,8 @@ import logging
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.fernet import Fernet
@@ -15,12 +17,14 @@ from reliable_email import signals
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import KeyMissing, Keyring
-from reliable_email.store.clock import database_now
+from reliable_email.store.clock import age_sql, database_now
 from reliable_email.store.inserts import insert
 from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Tally
 from reliable_email.store.states import State
-from tests.outbox.desk import rows, submission
+from tests.outbox.desk import rows, submission, worker
+from tests.outbox.network import Network
 
 
 def test_a_message_costs_two_inserts_and_no_select(using: str) -> None:
@@ -54,6 +58,30 @@ def test_a_queued_message_is_due_at_once_and_has_its_recipients(using: str) -> N
     assert stored.on_unknown == "resend"
     assert bytes(stored.content or b"").endswith(b"Hello.\r\n")
     assert stored.subject == "Greetings"
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("is_aware", [True, False])
+def test_an_hour_of_the_callers_time_zone_is_that_hour(
+    using: str, settings: Any, use_tz: bool, zone: str, is_aware: bool
+) -> None:
+    """A naive `send_at` is in the time zone that is current for the caller, whatever the database keeps."""
+    settings.TIME_ZONE = "Europe/Berlin"
+    settings.USE_TZ = use_tz
+    wanted = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    send_at = wanted.astimezone(ZoneInfo(zone))
+    with timezone.override(zone):
+        queued = submission(send_at=send_at if is_aware else send_at.replace(tzinfo=None))
+    assert queued.options.send_at == wanted
+    enqueue([queued], QueueOptions(mailer="routes", using=using))
+    with connections[using].cursor() as cursor:
+        due = age_sql(connections[using], "due_at")
+        cursor.execute(f"SELECT {due} FROM {OutboxRecipient._meta.db_table}", [])
+        assert -3601 <= cursor.fetchone()[0] <= -3400
+    network = Network()
+    worker(using, network.route()).run()
+    assert not network.taken
 
 
 def test_a_rollback_leaves_nothing(using: str) -> None:

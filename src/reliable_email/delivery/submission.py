@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.core.mail import EmailMessage
+from django.utils import timezone
 
 from reliable_email.delivery.words import OnUnknown, Priority
 from reliable_email.smtp.transaction import Content
@@ -18,7 +19,7 @@ class DeliveryOptions:
 
     Attributes:
         idempotency_key: the same key returns the first message (outbox only).
-        send_at: not before this moment, aware (outbox only).
+        send_at: not before this moment (outbox only); a naive one is in the current time zone.
         expires_in: give up after this long.
         priority: see `Priority`.
         on_unknown: see `OnUnknown`; None takes the mailer's.
@@ -36,6 +37,9 @@ class DeliveryOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, words(value))
+        if self.send_at is not None and timezone.is_naive(self.send_at):
+            # Now, in the caller's time zone; whoever stores it may have another.
+            object.__setattr__(self, "send_at", timezone.make_aware(self.send_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

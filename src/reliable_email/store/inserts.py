@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from reliable_email.records import record
 from reliable_email.store.texts import storable
@@ -182,6 +183,9 @@ def adapted(connection: BaseDatabaseWrapper, value: Any) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value)
     if isinstance(value, datetime):
+        if timezone.is_aware(value) and not connection.features.supports_timezones:
+            # As the clock of `clock` is stored; Django itself refuses such a value where USE_TZ is off.
+            value = timezone.make_naive(value, connection.timezone or timezone.get_default_timezone())
         return connection.ops.adapt_datetimefield_value(value)
     return value
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from anymail.message import AnymailMessage
+from anymail.utils import UNSET
 from cryptography.fernet import Fernet
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
@@ -10,6 +12,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.route import Route
+from reliable_email.mailers import mailers
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.foreign_fields import NotStorable
 from reliable_email.outbox.keyring import KeyMissing, Keyring
@@ -17,6 +20,7 @@ from reliable_email.outbox.stored import SLICE_BYTES, SLICE_MESSAGES, StoredMess
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
+from tests.django.conftest import use_mailers
 from tests.outbox.desk import queue, row, submission, worker
 from tests.outbox.network import Network
 
@@ -155,3 +159,40 @@ def test_contents_are_read_a_few_megabytes_at_a_time() -> None:
     assert found[:3] == [[0, 1], [2], [3]]
     assert [len(chosen) for chosen in found[3:]] == [SLICE_MESSAGES, 1]
     assert [one for chosen in found for one in chosen] == list(range(len(sizes)))
+
+
+def test_a_message_of_anymails_own_class_goes_through_the_tables_of_every_database(using: str) -> None:
+    """What nobody set is no wish, and what JSON has no form for comes back all the same."""
+    Recorder.sent.clear()
+    message = AnymailMessage(
+        "Hello", "Text", "Shop <shop@example.org>", ["Ada <ada@example.com>"], metadata={"z": "a\0b", "a": (1, "ü")}
+    )
+    message.attach("a.bin", b"\0\xff" * 3000, "application/octet-stream")
+    route = Route(alias="api", transport=ForeignTransport(Recorder, alias="api"), is_foreign=True)
+    enqueue([build_submission(message)], QueueOptions(mailer="routes", using=using))
+    worker(using, route).run()
+    (found,) = Recorder.sent
+    assert isinstance(found, AnymailMessage)
+    assert list(found.metadata.items()) == [("z", "a\0b"), ("a", (1, "ü"))]
+    assert found.attachments == [("a.bin", b"\0\xff" * 3000, "application/octet-stream")]
+    assert found.tags is UNSET
+    assert row(using).state == State.ACCEPTED
+
+
+def test_an_anymail_message_without_a_template_may_go_by_smtp(using: str) -> None:
+    """The class alone says nothing about the routes; a template does."""
+    entries = {
+        "default": {
+            "BACKEND": "reliable_email.backends.OutboxBackend",
+            "OPTIONS": {"using": "smtp", "database": using},
+        },
+        "smtp": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "mail.example.org"}},
+    }
+    with use_mailers(entries):
+        backend = mailers["default"]
+        message = AnymailMessage("Hello", "Text", "s@example.org", ["a@example.com"])
+        assert backend.send_messages([message]) == 1
+        message.template_id = "welcome"
+        with pytest.raises(ValueError, match="template_id"):
+            backend.send_messages([message])
+    assert OutboxMessage.objects.using(using).count() == 1

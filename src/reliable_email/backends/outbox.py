@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from reliable_email.outbox.enqueue import QueueOptions
     from reliable_email.store.messages import OutboxMessage
 
-# django-anymail's attributes with which a provider makes the message; SMTP would send the bare template's name.
-_TEMPLATE_ATTRIBUTES = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")
+# Routes that are handed MIME, as it is stored.
+_MIME_KINDS = frozenset(
+    {MailerKind.SMTP, MailerKind.DJANGO_SMTP, MailerKind.CONSOLE, MailerKind.FILE, MailerKind.MEMORY, MailerKind.DUMMY}
+)
 
 
 class OutboxBackend(Door):
@@ -169,12 +171,20 @@ class OutboxBackend(Door):
             transactional=self.options.transactional,
             notify=settings.notify,
             keyring=configured_keyring(),
+            keeps_all=self._has_api_route(),
         )
+
+    def _has_api_route(self) -> bool:
+        try:
+            return any(one.kind not in _MIME_KINDS for one in self._routes())
+        except InvalidMailer:  # the worker says what is wrong with it; nothing may be lost meanwhile
+            return True
 
     def _check(self, submission: Submission) -> None:
         """What a worker could only find out when the caller is gone."""
-        message = submission.message
-        templates = [name for name in _TEMPLATE_ATTRIBUTES if getattr(message, name, None)]
+        from reliable_email.outbox.foreign_fields import template_attributes
+
+        templates = template_attributes(submission.message)
         if templates:
             smtp = [one.alias for one in self._routes() if one.kind in (MailerKind.SMTP, MailerKind.DJANGO_SMTP)]
             if smtp:

@@ -20,6 +20,7 @@ from typing import Any
 
 import django
 from django.core.mail import EmailMessage
+from django.utils.functional import Promise
 
 from reliable_email import conf
 from reliable_email.delivery.serializer import serialized
@@ -204,7 +205,9 @@ def _prepared(message: EmailMessage, message_id: str) -> EmailMessage:
     prepared.from_email = _with_ascii_domains(str(message.from_email))
     for field in ("to", "cc", "reply_to"):
         setattr(prepared, field, [_with_ascii_domains(str(one)) for one in getattr(message, field)])
-    prepared.attachments = [copy.deepcopy(one) if _holds_mime(one) else one for one in message.attachments]
+    prepared.attachments = [_own(one) for one in message.attachments]
+    if getattr(message, "alternatives", None):
+        prepared.alternatives = [_own(one) for one in message.alternatives]  # type: ignore[attr-defined]
     return prepared
 
 
@@ -221,10 +224,14 @@ def _with_ascii_domains(text: str) -> str:
     return text
 
 
-def _holds_mime(attachment: object) -> bool:
-    return isinstance(attachment, Message) or (
-        isinstance(attachment, tuple) and any(isinstance(field, Message) for field in attachment)
-    )
+def _own(part: Any) -> Any:
+    """An attachment or alternative that may be written on, its lazy texts forced, which Python's email cannot do."""
+    if isinstance(part, Message):
+        return copy.deepcopy(part)
+    if not isinstance(part, tuple) or not any(isinstance(one, Message | Promise) for one in part):
+        return part
+    fields = [str(one) if isinstance(one, Promise) else _own(one) for one in part]
+    return part._make(fields) if hasattr(part, "_make") else tuple(fields)
 
 
 def _by_django(message: EmailMessage, *, needs_utf8: bool) -> bytes:

@@ -30,9 +30,11 @@ from reliable_email.delivery.foreign_answers import (
     trouble,
 )
 from reliable_email.delivery.report import address_key
+from reliable_email.delivery.stored_mime import stored_mime
 from reliable_email.delivery.submission import Submission
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.paths import forward_path, with_ascii_domain
 from reliable_email.smtp.steps import Aside, Ask, WireSteps, run
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
 
@@ -108,7 +110,7 @@ class ForeignTransport:
         submission = job.key
         if not isinstance(submission, Submission) or submission.message is None:
             raise TypeError(f"{self._alias} needs the message itself, not only its bytes")
-        return message_for(submission, job.recipients, backend)
+        return message_for(submission, job, backend)
 
     def _answered(
         self, job: Job, message: EmailMessage, count: int | None, refused: Mapping[str, Any], began_at: float
@@ -200,8 +202,12 @@ class _Line:
         connection.sendmail = heard  # type: ignore[method-assign]
 
 
-def message_for(submission: Submission, recipients: Iterable[str], backend: BaseEmailBackend) -> EmailMessage:
-    """A copy of the message for these recipients alone."""
+def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> EmailMessage:
+    """A copy of the message for the job's recipients alone.
+
+    django-anymail makes its own of the message's fields. Every other backend gets fields, too, and where it asks the
+    message for MIME, the content that was built once, with the envelope of this job.
+    """
     original = submission.message
     assert original is not None
     message = copy.copy(original)
@@ -210,20 +216,22 @@ def message_for(submission: Submission, recipients: Iterable[str], backend: Base
             setattr(message, name, copy.copy(value))
     vars(message).pop("delivery", None)
     vars(message).pop("anymail_status", None)
-    wanted = {address_key(address) for address in recipients}
+    wanted = {address_key(address) for address in job.recipients}
     is_partial = wanted != {address_key(address) for address in original.recipients()}
     if is_partial:
-        shown = {"To": original.to, "Cc": original.cc}
         message.to, message.cc, message.bcc = (
             [address for address in addresses if address_key(address) in wanted]
             for addresses in (original.to, original.cc, original.bcc)
         )
-        if not _is_anymail(backend):  # an API has no envelope of its own, and would refuse another To header
-            for name, addresses in shown.items():
-                if addresses:
-                    message.extra_headers.setdefault(name, ", ".join(map(str, addresses)))
-    if not _is_anymail(backend) and not any(name.lower() == "message-id" for name in message.extra_headers):
+    if _is_anymail(backend):
+        return message
+    if not any(name.lower() == "message-id" for name in message.extra_headers):
         message.extra_headers["Message-ID"] = submission.message_id
+    # Of the instance, so that whatever class the message is of, its copies and whoever asks it get these.
+    message.message = partial(stored_mime, b"".join(job.content.chunks()))  # type: ignore[method-assign]
+    message.recipients = partial(list, [forward_path(one)[0] for one in job.recipients])  # type: ignore[method-assign]
+    if not str(message.from_email).isascii():
+        message.from_email = with_ascii_domain(str(message.from_email), submission.sender)
     return message
 
 

@@ -45,7 +45,7 @@ def letter_digest(message: EmailMessage) -> str:
 
 def _feed_letter(digest: Any, message: EmailMessage) -> None:
     names = {name for name in _FIELDS if hasattr(message, name)}
-    if _writes_by_itself(message):
+    if writes_by_itself(message):
         names |= vars(message).keys() - _NOT_OF_THE_LETTER
     for name in sorted(names):
         value = getattr(message, name)
@@ -66,7 +66,7 @@ def is_unset(value: object) -> bool:
     return anymail is not None and value is anymail.UNSET
 
 
-def _writes_by_itself(message: EmailMessage) -> bool:
+def writes_by_itself(message: EmailMessage) -> bool:
     """Whether the class has a way of its own to write a message, of which we know nothing but what it holds."""
     cls = type(message)
     return "message" in vars(message) or any(

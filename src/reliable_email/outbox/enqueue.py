@@ -69,6 +69,7 @@ class QueueOptions:
         transactional: whether rows join the caller's transaction.
         notify: whether workers are woken by NOTIFY.
         keyring: for encryption at rest.
+        keeps_all: whether a route takes no MIME, so that the message itself is stored, too.
     """
 
     mailer: str
@@ -81,6 +82,7 @@ class QueueOptions:
     transactional: bool = True
     notify: bool = True
     keyring: Keyring = field(default_factory=Keyring)
+    keeps_all: bool = False
 
     @property
     def database(self) -> str:
@@ -140,7 +142,7 @@ def _draft(submission: Submission, options: QueueOptions) -> _Draft:
         submission=submission,
         digest=idempotency_digest(options.mailer, key) if key is not None else None,
         content_digest=content_digest(submission) if key is not None else "",
-        fields=foreign_fields(submission.message),
+        fields=foreign_fields(submission.message, keeps_all=options.keeps_all),
     )
 
 

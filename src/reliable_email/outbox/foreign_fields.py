@@ -1,109 +1,184 @@
-"""What MIME cannot say: the attributes that django-anymail adds, kept as JSON and put back for such routes."""
+"""What MIME cannot say: a message's attributes as JSON, for routes that are APIs and take no MIME.
 
-import email
-import email.policy
-from collections.abc import Sequence
-from datetime import date, datetime
+A whole letter is kept where the message is made for such a route, or one of the queue's routes is one: fields as they
+were set, every attribute that django-anymail knows, and attachments. Nothing is pickled. What JSON or a database's kind
+of it has no form for is written as a mapping with one key, its tag. An attachment that the stored content holds byte
+for byte is not stored twice.
+"""
+
+import base64
+import sys
+from collections.abc import Mapping, Sequence, Set
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from email.header import Header
 from email.message import EmailMessage as MimeMessage
-from email.utils import getaddresses
-from typing import Any
+from email.message import Message, MIMEPart
+from typing import Any, Final
+from uuid import UUID
 
 from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.utils import timezone
+from django.utils.functional import Promise
 
-from reliable_email.delivery.report import address_key
+from reliable_email.delivery.letters import API_ATTRIBUTES, is_unset, writes_by_itself
 
-# https://anymail.dev/en/stable/sending/anymail_additions/
-_PLAIN = ("envelope_sender", "metadata", "tags", "track_clicks", "track_opens", "esp_extra")
 # These make the provider build the message, which SMTP routes cannot.
-TEMPLATE_ATTRIBUTES = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")
-_OWN_HEADERS = frozenset(
-    {
-        "subject", "from", "to", "cc", "bcc", "reply-to",
-        "mime-version", "content-type", "content-transfer-encoding", "content-disposition",
-    }
-)  # fmt: skip
+TEMPLATE_ATTRIBUTES: Final = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")
+FIELDS: Final = ("subject", "body", "from_email", "to", "cc", "bcc", "reply_to", "extra_headers")
+_OPTIONAL_FIELDS: Final = ("content_subtype", "encoding", "alternatives")
+# Of the caller's object: how and whether it was sent.
+_NO_PART_OF_IT: Final = frozenset(
+    {"connection", "delivery", "delivery_options", "anymail_status", "attachments", "sent_using"}
+)
+_LARGE_BYTES: Final = 2048
 
 
 class NotStorable(ValueError):
     """The message holds something that the outbox cannot keep."""
 
 
-def foreign_fields(message: EmailMessage | None) -> dict[str, Any] | None:
-    """The attributes as JSON; None where there are none.
+def foreign_fields(message: EmailMessage | None, *, keeps_all: bool = False) -> dict[str, Any] | None:
+    """The message as JSON; None where MIME says all that any of its routes needs.
+
+    Args:
+        message: not changed.
+        keeps_all: whether a route may need more of it than MIME says.
 
     Raises:
-        NotStorable: a value is no JSON.
+        NotStorable: a value cannot be kept.
     """
-    found = {}
-    for name in (*_PLAIN, *TEMPLATE_ATTRIBUTES):
-        value = getattr(message, name, None)
-        if value is not None and value != {} and value != []:
-            found[name] = _as_json(name, value)
-    return found or None
+    if message is None or not (keeps_all or is_made_for_an_api(message)):
+        return None
+    return _letter(message, may_refer=not writes_by_itself(message))
 
 
-def needs_template(message: EmailMessage | None) -> bool:
-    """Whether only a provider's API can build it."""
-    return any(getattr(message, name, None) for name in TEMPLATE_ATTRIBUTES)
+def is_made_for_an_api(message: EmailMessage) -> bool:
+    """Whether it says something that a provider's API alone understands."""
+    return _is_anymail(message) or any(_is_set(message, name) for name in API_ATTRIBUTES)
 
 
-def _as_json(name: str, value: Any) -> Any:
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case datetime() | date():
-            return value.isoformat()
-        case dict():
-            return {str(key): _as_json(name, one) for key, one in value.items()}
-        case list() | tuple() | set():
-            return [_as_json(name, one) for one in value]
-        case _ if type(value).__module__ == "django.utils.functional":  # a lazy string
-            return str(value)
-        case _:
-            raise NotStorable(f"message.{name} holds {type(value).__name__}, which the outbox cannot store")
+def template_attributes(message: EmailMessage | None) -> list[str]:
+    """Attributes by which only a provider's API can build the message."""
+    return [name for name in TEMPLATE_ATTRIBUTES if _is_set(message, name) and getattr(message, name)]
 
 
-def rebuild_message(content: bytes, fields: dict[str, Any] | None, recipients: Sequence[str]) -> EmailMessage:
-    """The caller's message again, for a route that takes no MIME; `recipients` are all of the envelope."""
-    mime = email.message_from_bytes(content, policy=email.policy.default)
-    assert isinstance(mime, MimeMessage)
-    shown = {name: [str(one) for one in _addresses(mime, name)] for name in ("to", "cc", "reply-to")}
-    visible = {address_key(address) for address in (*shown["to"], *shown["cc"])}
-    message = EmailMultiAlternatives(
-        subject=str(mime.get("subject", "")),
-        from_email=str(mime.get("from", "")),
-        to=shown["to"],
-        cc=shown["cc"],
-        bcc=[address for address in recipients if address_key(address) not in visible],
-        reply_to=shown["reply-to"],
-        headers={name: str(value) for name, value in mime.items() if name.lower() not in _OWN_HEADERS},
-    )
-    _add_parts(message, mime)
-    for name, value in (fields or {}).items():
-        setattr(message, name, value)
-    return message
+def _is_set(message: EmailMessage | None, name: str) -> bool:
+    # None is a wish of its own: django-anymail then leaves out what its settings would add.
+    return hasattr(message, name) and not is_unset(getattr(message, name))
 
 
-def _addresses(mime: MimeMessage, name: str) -> list[str]:
-    from email.utils import formataddr
+def _is_anymail(message: EmailMessage) -> bool:
+    anymail = sys.modules.get("anymail.message")
+    return anymail is not None and isinstance(message, anymail.AnymailMessageMixin)
 
-    return [formataddr(pair) for pair in getaddresses([str(value) for value in mime.get_all(name, [])]) if pair[1]]
+
+def _letter(message: EmailMessage, *, may_refer: bool) -> dict[str, Any]:
+    names = [*FIELDS, *(name for name in _OPTIONAL_FIELDS if name in vars(message))]
+    attributes = [[name, _encoded(f"message.{name}", getattr(message, name))] for name in names]
+    for name in API_ATTRIBUTES:
+        if _is_set(message, name):
+            value = getattr(message, name)
+            if name == "send_at" and isinstance(value, datetime) and timezone.is_naive(value):
+                value = timezone.make_aware(value)  # now, in the caller's time zone
+            attributes.append([name, _encoded(f"message.{name}", value)])
+    attributes += _further(message, {name for name, _ in attributes})
+    kind = "anymail" if _is_anymail(message) else ""
+    return {
+        "letter": 1,
+        "class": kind or ("alternatives" if isinstance(message, EmailMultiAlternatives) else "plain"),
+        "writes_itself": writes_by_itself(message),
+        "attributes": attributes,
+        "attachments": [
+            _attachment(one, len(message.attachments) - place, may_refer=may_refer)
+            for place, one in enumerate(message.attachments)
+        ],
+    }
 
 
-def _add_parts(message: EmailMultiAlternatives, mime: MimeMessage) -> None:
-    has_body = False
-    for part in mime.walk():
-        if part.is_multipart() and part.get_content_type() != "message/rfc822":
+def _further(message: EmailMessage, known: set[str]) -> list[list[Any]]:
+    """What else hangs on the message, as some providers' packages want it; what is no data is no wish for them."""
+    found = []
+    for name, value in vars(message).items():
+        if name in known or name in _NO_PART_OF_IT or name in API_ATTRIBUTES or name.startswith("_"):
             continue
-        kind = part.get_content_type()
-        is_text = part.get_content_maintype() == "text" and part.get_content_disposition() != "attachment"
-        if is_text and not has_body:
-            message.body, message.content_subtype = part.get_content(), part.get_content_subtype()
-            has_body = True
-        elif is_text and not part.get_filename():
-            message.attach_alternative(part.get_content(), kind)
-        elif part.get("Content-ID") is not None or kind == "message/rfc822":
-            message.attach(part)
-        else:
-            payload = part.get_payload(decode=True)
-            message.attach(part.get_filename(), payload if isinstance(payload, bytes) else b"", kind)
+        try:
+            found.append([name, _encoded(name, value)])
+        except NotStorable:
+            continue
+    return found
+
+
+def _attachment(one: Any, from_end: int, *, may_refer: bool) -> Any:
+    if isinstance(one, Message):
+        return {"$mime": _part(one)}
+    name, content, kind = (*one, None, None)[:3]
+    if may_refer and isinstance(content, bytes) and len(content) > _LARGE_BYTES and not str(kind).startswith("text/"):
+        # Django writes attachments as the last parts of the whole.
+        return {"$part": [_encoded("a file name", name), from_end, len(content), str(kind)]}
+    return {"$file": [_encoded("a file name", name), _encoded("an attachment", content), _encoded("a type", kind)]}
+
+
+def _part(part: Message) -> dict[str, Any]:
+    """A MIME part as it is, headers unfolded; it is not written, since that draws boundaries and folds."""
+    payload: Any = part._payload  # type: ignore[attr-defined]  # as it was read: its getter decodes
+    family = "message" if isinstance(part, MimeMessage) else "part" if isinstance(part, MIMEPart) else "old"
+    raw: Any = part.raw_items()
+    headers = [
+        [name, _encoded(name, value.encode() if isinstance(value, Header) else str(value))] for name, value in raw
+    ]
+    if isinstance(payload, list):
+        payload = [_part(one) for one in payload]
+    else:
+        payload = _encoded("a MIME part", payload)
+    return {"family": family, "headers": headers, "payload": payload}
+
+
+def _encoded(what: str, value: Any) -> Any:
+    """A value in JSON that every database keeps; see `rebuilding.decoded`."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if value == value and abs(value) != float("inf") else {"$float": repr(value)}
+        case str() | Promise():
+            text = str(value)
+            # PostgreSQL's JSON has neither NUL nor half characters.
+            if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text if char > "\ud7ff"):
+                return {"$text": _base64(text.encode("utf-8", "surrogatepass"))}
+            return text
+        case bytes() | bytearray() | memoryview():
+            return {"$bytes": _base64(bytes(value))}
+        case datetime():
+            return {"$datetime": value.isoformat()}
+        case date():
+            return {"$date": value.isoformat()}
+        case time():
+            return {"$time": value.isoformat()}
+        case timedelta():
+            return {"$seconds": value.total_seconds()}
+        case Decimal():
+            return {"$decimal": str(value)}
+        case UUID():
+            return {"$uuid": str(value)}
+        case EmailMessage():
+            return {"$letter": _letter(value, may_refer=False)}
+        case Message():
+            return {"$mime": _part(value)}
+        case Mapping():
+            # As pairs: a database sorts keys, and their order may be the caller's.
+            return {"$dict": [[_encoded(what, key), _encoded(what, one)] for key, one in value.items()]}
+        case Set():
+            return {"$set": [_encoded(what, one) for one in sorted(value, key=str)]}
+        case tuple():
+            return {"$tuple": [_encoded(what, one) for one in value]}
+        case Sequence():
+            return [_encoded(what, one) for one in value]
+        case _ if type(value).__name__ == "Charset" and hasattr(value, "input_charset"):
+            return str(value.input_charset)
+        case _:
+            raise NotStorable(f"{what} holds {type(value).__name__}, which the outbox cannot store")
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

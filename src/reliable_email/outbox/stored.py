@@ -6,8 +6,8 @@ from sys import intern
 from typing import Any
 
 from reliable_email.delivery.submission import OnUnknown, Submission
-from reliable_email.outbox.foreign_fields import rebuild_message
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.rebuilding import rebuild_message
 from reliable_email.outbox.tables import Tables
 from reliable_email.records import record
 from reliable_email.smtp.content import BytesContent
@@ -99,7 +99,7 @@ def load_submission(using: str, message: StoredMessage, content: BytesContent, k
         fields = json.loads(keyring.open_text(fields["sealed"], message.encryption_key))
     recipients = tuple(row.recipients.using(using).order_by("position").values_list("address", flat=True))
     return Submission(
-        message=rebuild_message(content.data, fields, recipients),
+        message=rebuild_message(content.data, fields, recipients, sender=message.sender),
         sender=message.sender,
         recipients=recipients,
         content=content,

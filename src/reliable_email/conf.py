@@ -56,6 +56,7 @@ SETTING_OPTIONS = (
     "ssl_cafile",
     "ssl_strict",
     "ssl_pin",
+    "tls_server_name",
     "auth",
     "token_provider",
     "allow_plaintext_auth",

@@ -306,6 +306,13 @@ CHAPTERS = (
                 words=("The certificate is for mail.elsewhere.test", "Use one of its names as the host."),
             ),
             Case(
+                title="For another name than the one by which it is reached",
+                text="A mail server in a container, or one that is reached by its address. `tls_server_name` is the "
+                "name to verify; a pin takes the place of all names.",
+                tell=with_certificate("wrong_host"),
+                words=("tls_server_name='mail.elsewhere.test'", "ssl_pin='sha256//"),
+            ),
+            Case(
                 title="Expired",
                 text="",
                 tell=with_certificate("leaf_expired"),

@@ -71,6 +71,7 @@ _ALIKE = (
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "2026-01-31"),
     (re.compile(r"\b\d+ days (ago|left)"), r"30 days \1"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "5f1c…a94e"),
+    (re.compile(r"sha256//[A-Za-z0-9+/]{43}="), "sha256//dU5V…="),
     (re.compile(r"\b(for|within) \d+\.\d s\b"), r"\1 15.0 s"),
 )
 

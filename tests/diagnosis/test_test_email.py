@@ -90,7 +90,7 @@ class TestOptions:
         ("arguments", "words"),
         [
             ((), "--to ADDRESS"),
-            (("--to", "nobody"), "'nobody' is not an e-mail address"),
+            (("--to", "nobody"), "not an e-mail address: 'nobody'"),
             (("--to", "a@example.net", "--route", "gmial"), "gmial"),
         ],
     )

@@ -21,6 +21,11 @@ def host_name(value: object) -> str:
     return host
 
 
+def certificate_name(value: object) -> str | None:
+    """The option `tls_server_name`: a host's name or address; None where it is empty."""
+    return host_name(value) if value != "" else None
+
+
 def _is_ip(host: str) -> bool:
     try:
         ipaddress.ip_address(host.partition("%")[0])

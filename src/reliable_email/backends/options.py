@@ -14,6 +14,7 @@ from reliable_email.backends.option_values import (
     address,
     address_patterns,
     auto_or_boolean,
+    certificate_name,
     ehlo_name,
     header_name,
     host_name,
@@ -318,6 +319,7 @@ def _tls_and_port(reader: OptionReader, named: Provider | None) -> tuple[TLSPoli
         certfile=certfile,
         keyfile=keyfile,
         pins=reader.take("ssl_pin", pins, ()),
+        server_hostname=reader.take("tls_server_name", certificate_name, None),
     )
     return policy, port
 

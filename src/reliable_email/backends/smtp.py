@@ -303,6 +303,8 @@ def fingerprint(options: ConnectionOptions) -> str:
         else f"{credentials.username}\0{credentials.password}\0{described(credentials.token_provider)}"
     )
     told = f"{options.host}\0{options.port}\0{options.tls.mode}\0{login}"
+    if options.tls.server_hostname:
+        told += f"\0{options.tls.server_hostname}"
     return keyed(told)
 
 

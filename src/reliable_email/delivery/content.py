@@ -91,6 +91,17 @@ def new_message_id(domain: str) -> str:
     return f"<{stamp}@{domain if domain.isascii() and domain else 'localhost'}>"
 
 
+def envelope_address(written: str) -> str:
+    """The bare address in what people write ("Jane Roe <jane@example.com>"), as MAIL and RCPT say it.
+
+    Raises:
+        ValueError: it is not one address, or may not go on the wire.
+    """
+    address = _addr_spec(written)
+    forward_path(address)
+    return address
+
+
 def _addr_spec(address: object) -> str:
     """The one address in a text, "" for the null path."""
     text = str(address)

@@ -26,6 +26,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.E020 | DefaultMailer where it cannot work |
 | reliable_email.E021 | a `token_provider` cannot be imported or used |
 | reliable_email.E022 | a route's backend raises when it is made: a key, a package, a file is missing |
+| reliable_email.E023 | DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS hold what is not one address |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
 | reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
@@ -34,6 +35,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.W006 | a provider is named, but there is no login |
 | reliable_email.W007 | an outbox on SQLite whose settings let writers lock each other out (with `--database`) |
 | reliable_email.W008 | the outbox's database may lose what it has committed (with `--database`) |
+| reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default or has no domain (in `test_email` alone) |
 | reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
 | reliable_email.I002 | something that was decided for you when the environment was read |
 """
@@ -53,6 +55,7 @@ from reliable_email.backends.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OP
 from reliable_email.backends.options import SMTPOptions, SMTPReading, is_loopback_name, read_smtp_options
 from reliable_email.backends.reader import Problem, ProblemKind
 from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers, named_routes
+from reliable_email.diagnosis.addresses import address_problems
 from reliable_email.smtp.options import TLSMode
 
 _PROBLEM_IDS = {
@@ -101,6 +104,7 @@ def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs
         *_check_keys(),
         *_check_settings(),
         *(message for one in all_mailers().values() for message in _check_mailer(one)),
+        *(Error(one.text, hint=one.remedy, id="reliable_email.E023") for one in address_problems()),
         *_check_notes(),
     ]
 

@@ -5,20 +5,22 @@ the whole: one route of a failover that works is enough to be only DEGRADED.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's name
 from django.core.checks.messages import ERROR, WARNING
 from django.core.mail import EmailMessage
 
+from reliable_email import conf
 from reliable_email.backends.building import build_route, provider_of
-from reliable_email.backends.options import SMTPOptions, read_smtp_options, smtp_options
+from reliable_email.backends.options import SMTPOptions, smtp_options
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
 from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.report import DeliveryReport
+from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, problem_of
 from reliable_email.diagnosis.configuration import configuration_messages, stopping_errors
 from reliable_email.diagnosis.dns_examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
@@ -26,7 +28,6 @@ from reliable_email.diagnosis.ladder import Climb, climb
 from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.exceptions import DeliveryError, InvalidMailer
 from reliable_email.mailers import mailers
-from reliable_email.providers import Provider
 
 MESSAGE_SUBJECT = "Test message from your site"
 MESSAGE_BODY = "This message was sent by “manage.py test_email”. If you can read it, your site's mail works.\n"
@@ -141,8 +142,20 @@ def _not_working(aliases: list[str]) -> str:
 
 
 def examine_configuration() -> Configuration:
-    """The checks of this package, as `manage.py check` would show them."""
-    return Configuration(messages=tuple(configuration_messages()))
+    """The checks of this package, as `manage.py check` would show them, and what only a person who asks must hear."""
+    return Configuration(messages=(*configuration_messages(), *_default_sender()))
+
+
+def _default_sender() -> Iterator[CheckMessage]:
+    sender = str(conf.setting("DEFAULT_FROM_EMAIL") or "")
+    if problem_of(sender) is not None or "." in envelope_of(sender).rpartition("@")[2]:
+        return
+    what = "Django's default" if sender == NOBODYS_SENDER else "without a domain of the DNS"
+    yield Warning(
+        f"DEFAULT_FROM_EMAIL is {sender!r}, {what}: many servers refuse mail from it, and nobody could answer.",
+        hint="Set DEFAULT_FROM_EMAIL to an address of your own domain.",
+        id="reliable_email.W009",
+    )
 
 
 def routes_to_examine(alias: str | None = None) -> tuple[Mailer, ...]:
@@ -199,10 +212,20 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
     if result.tls is not None and not result.tls.is_verified:
         note = "the server's certificate is not verified (ssl_verify is off)"
         return RouteExamination(**common, verdict=Health.DEGRADED, note=note)  # type: ignore[arg-type]
-    note = (
-        "ssl_strict is off: the certificate's form is not looked at" if options.connection.tls.strict is False else ""
-    )
+    notes = []
+    if options.connection.tls.strict is False:
+        notes.append("ssl_strict is off: the certificate's form is not looked at")
+    if result.hello.startswith("[") and not result.is_loopback:
+        notes.append(
+            f"EHLO says {result.hello}, since this machine has no full name; some servers hold that against the mail. "
+            f"Set {_place_of_hello_name(options)} to a name that resolves to the address which the server sees"
+        )
+    note = "; ".join(notes)
     return RouteExamination(**common, verdict=Health.HEALTHY, note=note)  # type: ignore[arg-type]
+
+
+def _place_of_hello_name(options: SMTPOptions) -> str:
+    return "local_hostname" if options.alias is not None else conf.email_setting_name("local_hostname")
 
 
 def _examine_foreign(route: Mailer) -> RouteExamination:
@@ -238,11 +261,20 @@ def _examine_foreign(route: Mailer) -> RouteExamination:
 
 
 def send_message(
-    alias: str, *, sender: str | None, recipient: str, clock: Callable[[], float] = time.monotonic
+    alias: str,
+    *,
+    sender: str | None,
+    recipients: Sequence[str],
+    offered: Mapping[str, Sequence[str]] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> MessageExamination:
-    """Send the test message directly by a route or a failover (an outbox would only queue it)."""
-    message = EmailMessage(MESSAGE_SUBJECT, MESSAGE_BODY, sender, [recipient])
-    providers = _providers_of_routes(alias)
+    """Send the test message directly by a route or a failover (an outbox would only queue it).
+
+    `offered` are the logins that each route's server was seen to offer, for the advice.
+    """
+    message = EmailMessage(MESSAGE_SUBJECT, MESSAGE_BODY, sender, list(recipients))
+    links = _options_of_routes(alias)
+    offered = offered or {}
     began_at = clock()
     try:
         count = mailers[alias].send_messages([message])
@@ -264,9 +296,12 @@ def send_message(
             if attempt.failure is not None and attempt.route not in took
         }
         refused_by = list(dict.fromkeys(route for route, _ in failures)) if not error else ()
-        explanations = [explain_failure(failure, providers.get(route)) for (route, _), failure in failures.items()]
+        explanations = [
+            explain_failure(failure, options=links.get(route), offered=offered.get(route, ()))
+            for (route, _), failure in failures.items()
+        ]
     return MessageExamination(
-        recipient=recipient,
+        recipient=", ".join(recipients),
         is_sent=not error,
         seconds=seconds,
         report=report if isinstance(report, DeliveryReport) else None,
@@ -276,16 +311,14 @@ def send_message(
     )
 
 
-def _providers_of_routes(alias: str) -> dict[str, Provider | None]:
-    """Whose server is behind each route's name in reports."""
-    found: dict[str, Provider | None] = {}
+def _options_of_routes(alias: str) -> dict[str, SMTPOptions]:
+    """How each route of ours is configured, by its name in reports."""
+    found: dict[str, SMTPOptions] = {}
     for route in routes_of(alias):
         if route.kind is not MailerKind.SMTP:
             continue
-        options = read_smtp_options(route.options, alias=None if route.is_legacy else route.alias).options
-        if options is None:
-            continue
-        found[options.route] = options.provider
+        options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
+        found[options.route] = options
         if options.fallback is not None:
-            found["fallback"] = options.fallback.provider
+            found["fallback"] = options.fallback
     return found

@@ -4,6 +4,7 @@ Four parts, always in this order: where, what was said, what it means, what to d
 up to three more handshakes, in which no credential is sent, so that the smallest safe remedy can be named.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reliable_email.backends.options import SMTPOptions, is_loopback_name
@@ -94,15 +95,28 @@ def explain(failure: WireFailure, options: SMTPOptions, *, timeout: float = 15.0
     )
 
 
-def explain_failure(failure: Failure, provider: Provider | None = None) -> Explanation:
-    """Explain a failure that was classified already, as a report's."""
+def explain_failure(
+    failure: Failure, *, options: SMTPOptions | None = None, offered: Sequence[str] = ()
+) -> Explanation:
+    """Explain a failure that was classified already, as a report's.
+
+    Args:
+        failure: what is known of it.
+        options: how the route is configured, where it is one of ours.
+        offered: the logins that its server offers, where they are known.
+    """
     said = str(failure.reply) if failure.reply is not None else failure.detail
+    provider = options.provider if options is not None else None
+    remedies: list[str] = []
+    if options is not None and failure.reply is not None and failure.stage is not None:
+        refused = WireFailure(stage=failure.stage, kind=FailureKind.REFUSED, detail=failure.detail, reply=failure.reply)
+        remedies = _place_remedies(refused, failure.cause, options, offered)
     return Explanation(
         stage=failure.stage,
         cause=failure.cause,
         said=printable(said),
         meaning=MEANINGS[failure.cause].says,
-        remedies=tuple(filter(None, (_remedy_of(failure),))),
+        remedies=tuple(filter(None, remedies or [_remedy_of(failure)])),
         links=_links(provider, failure.cause),
         rule=failure.rule,
     )
@@ -132,7 +146,7 @@ def _certificate_remedies(probe: TLSProbe) -> list[str]:
     return remedies
 
 
-def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions) -> list[str]:
+def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions, offered: Sequence[str] = ()) -> list[str]:
     """What follows from where it happened and how the route is configured, rather than from the reply alone."""
     link = options.connection
     mode = link.tls.mode
@@ -157,10 +171,11 @@ def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions) ->
             "Or take another port of the server that is not behind the proxy: 587 with use_tls, or 465 with use_ssl.",
         ]
     if link.credentials is None and _wants_login(failure, cause):
+        offer = f"offers one ({', '.join(offered)})" if offered else "wants one"
         return [
             (
-                "No login is configured, and the server wants one, or takes mail without one from hosts that it knows "
-                "only: set username and password."
+                f"No login is configured, and the server {offer}; without it mail is taken from hosts that it knows "
+                f"only: set username and password."
             )
         ]
     if failure.stage is Stage.CONNECT and failure.kind in (FailureKind.CONNECT_FAILED, FailureKind.TIMEOUT):

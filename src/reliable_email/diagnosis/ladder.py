@@ -16,6 +16,7 @@ from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireError, WireFailure
+from reliable_email.smtp.hello import is_loopback
 from reliable_email.smtp.options import ConnectionOptions, TLSMode
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.tls import TLSInfo
@@ -50,6 +51,8 @@ class Climb:
         tls: what the handshake agreed on, where there was one.
         chain: the server's certificates, the server's own first.
         transcript: (direction, line), without secrets.
+        hello: what EHLO said, where it came so far.
+        is_loopback: whether the server is on this machine.
     """
 
     rungs: tuple[Rung, ...]
@@ -59,6 +62,8 @@ class Climb:
     chain: tuple[Certificate, ...] = ()
     capabilities: Capabilities | None = None
     transcript: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    hello: str = ""
+    is_loopback: bool = False
 
     @property
     def is_ok(self) -> bool:
@@ -105,6 +110,8 @@ def climb(
             chain=chain,
             capabilities=connection.session.capabilities,
             transcript=_redacted(lines, options),
+            hello=connection.session.hello_name,
+            is_loopback=is_loopback(connection.peer.rpartition(":")[0].strip("[]")),
         )
     finally:
         connection.close()

@@ -5,7 +5,6 @@ There is one loop, `steps`: write what there is, read what there is, and only th
 """
 
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
@@ -29,6 +28,7 @@ from reliable_email.smtp.events import (
     UpgradeWanted,
 )
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.hello import hello_name, is_loopback_peer
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
 from reliable_email.smtp.session import Session
 from reliable_email.smtp.stage_clock import StageClock
@@ -98,7 +98,7 @@ class Connection:
         if options.tls.mode is TLSMode.IMPLICIT:
             return opened.socket
         wire = Wire(opened.socket)
-        session = Session(tls=TLSMode.STARTTLS, local_hostname=options.local_hostname or default_hostname())
+        session = Session(tls=TLSMode.STARTTLS, local_hostname=hello_name(opened.socket, options.local_hostname))
         connection = cls(wire, session, options, peer=opened.peer)
         connection.run(lambda: connection._upgrade_wanted, deadline)
         if connection._broken is not None:
@@ -117,8 +117,8 @@ class Connection:
                 tls=options.tls.mode,
                 credentials=options.credentials,
                 mechanism=options.mechanism,
-                may_send_secrets=options.allow_plaintext_auth or _is_loopback(opened.socket),
-                local_hostname=options.local_hostname or default_hostname(),
+                may_send_secrets=options.allow_plaintext_auth or is_loopback_peer(opened.socket),
+                local_hostname=hello_name(opened.socket, options.local_hostname),
                 use_pipelining=options.pipelining and not habits.of(options.host, options.port).mishandles_pipelining,
                 transcript=transcript,
             )
@@ -418,27 +418,3 @@ class Connection:
         """Close an inherited descriptor after a fork: not a byte goes to the parent's server."""
         self._broken = WireFailure(stage=Stage.QUIT, kind=FailureKind.DISCONNECTED, detail="left behind by a fork")
         self._wire.close()
-
-
-def _is_loopback(sock: socket.socket) -> bool:
-    """Judged by the peer that was reached, not by a name."""
-    try:
-        return ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
-    except (OSError, ValueError, IndexError, TypeError):
-        return False
-
-
-_hostname: str | None = None
-
-
-def default_hostname() -> str:
-    """What EHLO says: this machine's name where it is a full one, else its address as a literal (RFC 5321 §4.1.3).
-
-    `socket.getfqdn` is not asked: it may hang for as long as the resolver likes.
-    """
-    global _hostname
-    if _hostname is None:
-        name = socket.gethostname()
-        is_plain = name.isascii() and all(part and part.replace("-", "").isalnum() for part in name.split("."))
-        _hostname = name if "." in name and is_plain else "[127.0.0.1]"
-    return _hostname

@@ -72,7 +72,7 @@ class ConnectionOptions:
     Attributes:
         mechanism: "auto", or one of "plain", "login", "cram-md5", "xoauth2", "oauthbearer".
         allow_plaintext_auth: credentials may go without TLS to a peer that is not loopback.
-        local_hostname: what EHLO says; None for the machine's own name.
+        local_hostname: what EHLO says; None for the machine's full name, or the connection's own address.
         final_reply_timeout: seconds to wait after the terminator (RFC 5321 §4.5.3.2.6 wants ten minutes).
         pipelining: False is the off switch for servers that announce it and mishandle it.
         chaining: whether the next message's envelope goes out behind a terminator: "auto" where nothing speaks against

@@ -105,6 +105,11 @@ class Session:
         return self._set_up.capabilities
 
     @property
+    def hello_name(self) -> str:
+        """What EHLO said."""
+        return self._set_up.local_hostname
+
+    @property
     def greeting(self) -> Reply | None:
         """The server's first words."""
         return self._set_up.greeting

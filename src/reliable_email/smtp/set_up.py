@@ -42,7 +42,7 @@ class SetUp:
         self._credentials = credentials
         self._mechanism = mechanism
         self._may_send_secrets = may_send_secrets
-        self._local_hostname = local_hostname
+        self.local_hostname = local_hostname
         self._ehlo_refusal: Reply | None = None
         self._ways: tuple[str, ...] = ()  # mechanisms that are left
         self._sasl: auth.Mechanism | None = None
@@ -102,7 +102,7 @@ class SetUp:
     def _say_hello(self, verb: Verb) -> list[Event]:
         self.greeted = False
         self._channel.require_silence()
-        self._channel.write(Command(verb, f"{verb.name} {self._local_hostname}\r\n".encode()))
+        self._channel.write(Command(verb, f"{verb.name} {self.local_hostname}\r\n".encode()))
         return []
 
     def _after_hello(self) -> list[Event]:

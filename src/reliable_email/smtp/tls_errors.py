@@ -22,8 +22,10 @@ _ADVICE = {
     26: "it was issued for another purpose than a server's",
     34: "an extension is marked critical that must not be",
     47: "its CA was not allowed to issue for this name",
-    62: "use a name that is in the certificate as the host, or as the server's name for TLS",
-    64: "use the DNS name that is in the certificate as the host",
+    62: "use a name that is in the certificate as the host; where the host is reached by another name or address (a "
+    "container's), give the certificate's name as tls_server_name, or pin its key with ssl_pin instead",
+    64: "use the DNS name that is in the certificate as the host, or give it as tls_server_name, or pin its key with "
+    "ssl_pin instead",
     66: "its key is too weak to protect anything: it needs a new one",
     68: "its CA's signature algorithm is too weak",
     79: "a certificate that signed another one in the chain is not a CA",
@@ -120,7 +122,7 @@ def _trouble(reason: str, policy: TLSPolicy, name: str, port: int) -> str:
     if reason in _CLIENT_CERTIFICATE_REFUSED and policy.certfile:
         return f"{name} refuses the client certificate of ssl_certfile ({_readable(reason)})"
     if reason == "TLSV1_UNRECOGNIZED_NAME":
-        return f"the server has no certificate for the name {name}: is the host right?"
+        return f"the server has no certificate for the name {name}: is the host right, or is tls_server_name needed?"
     if reason == "TLSV1_ALERT_INTERNAL_ERROR":
         return f"{name} failed in its own TLS set-up (internal error); its owner finds the reason in its log"
     return f"TLS with {name} failed: {_readable(reason)}"

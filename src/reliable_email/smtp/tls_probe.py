@@ -5,6 +5,7 @@ passes, only they are broken; if it fails, its error is the true one, since a ru
 verifies nothing and only reads the chain, so that names, dates and issuer can be told.
 """
 
+import contextlib
 import os
 import socket
 import ssl
@@ -19,6 +20,7 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.form_rules import FORM_CODES, find_culprit
 from reliable_email.smtp.options import TLSPolicy
+from reliable_email.smtp.pins import pin_of
 from reliable_email.smtp.tls import TLSInfo, handshake
 
 
@@ -112,7 +114,7 @@ def probe_tls(
         return TLSProbe(
             verdict=Verdict.NOT_PINNED, failure=failure, chain=chain, tls=blind, switch="ssl_pin", advice=failure.detail
         )
-    culprit, switch, advice = _explain(failure, chain, now(), is_store_empty=_is_store_empty(policy))
+    culprit, switch, advice = _explain(failure, chain, now(), is_store_empty=_is_store_empty(policy), pin=_pin(blind))
     return TLSProbe(
         verdict=Verdict.REFUSED if policy.verify else Verdict.UNVERIFIED,
         failure=failure,
@@ -145,10 +147,12 @@ def _form_only(failure: WireFailure, info: TLSInfo) -> TLSProbe:
 
 
 def _explain(
-    failure: WireFailure, chain: Sequence[Certificate], now: datetime, *, is_store_empty: bool
+    failure: WireFailure, chain: Sequence[Certificate], now: datetime, *, is_store_empty: bool, pin: str
 ) -> tuple[Certificate | None, str, str]:
     """The certificate to blame, the option to change, and what to do."""
     leaf = chain[0] if chain else None
+    pinning = f"pin its key{f' (ssl_pin={pin!r})' if pin else ' with ssl_pin'} in place of verifying the certificate"
+    pinning += ", after you have compared it on the server."
     match failure.verify_code:
         case 10 | 9:
             return _outdated(chain, now)
@@ -156,7 +160,11 @@ def _explain(
             return (
                 leaf,
                 "host",
-                f"The certificate is for {', '.join(leaf.host_names)}. Use one of its names as the host.",
+                (
+                    f"The certificate is for {', '.join(leaf.host_names)}. Use one of its names as the host. Where the "
+                    f"server is only reached by another name or by its address (a container's), set "
+                    f"{_server_name(leaf)}, or {pinning}"
+                ),
             )
         case 62 | 64 if leaf is not None:
             return (
@@ -164,7 +172,8 @@ def _explain(
                 "",
                 (
                     f"The certificate names no host (“{leaf.subject_name}” is its common name, which does not count "
-                    f"any more). Its owner must have it reissued with the host as a subject alternative name."
+                    f"any more). Its owner must have it reissued with the host as a subject alternative name. Until "
+                    f"then {pinning}"
                 ),
             )
         case 18 if leaf is not None:
@@ -239,6 +248,20 @@ def _outdated(chain: Sequence[Certificate], now: datetime) -> tuple[Certificate 
             f"machine's CA certificates, or ssl_cafile."
         ),
     )
+
+
+def _server_name(leaf: Certificate) -> str:
+    names = [name for name in leaf.host_names if not name.startswith("*")]
+    return f"tls_server_name={names[0]!r}" if names else "tls_server_name to a name that it covers"
+
+
+def _pin(blind: TLSInfo | None) -> str:
+    """The pin of the key that the server showed, "" where it could not be read."""
+    if blind is None:
+        return ""
+    with contextlib.suppress(ValueError):
+        return pin_of(blind.certificate)
+    return ""
 
 
 def _is_store_empty(policy: TLSPolicy) -> bool:

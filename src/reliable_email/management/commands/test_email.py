@@ -3,7 +3,6 @@
 import ipaddress
 import json
 from argparse import ArgumentParser
-from email.utils import parseaddr
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias
 from reliable_email.delivery.report import Outcome
 from reliable_email.diagnosis import dns_words
+from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, people, problem_of, split_addresses
 from reliable_email.diagnosis.dns_examination import examine_domain
 from reliable_email.diagnosis.dns_lookup import QUERY_SECONDS, DNSMissing, Lookup
 from reliable_email.diagnosis.dns_routes import domain_of, routes_mail
@@ -43,7 +43,16 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--to", help="who gets the test message; by default the first of ADMINS")
+        parser.add_argument("email", nargs="*", help="who gets the test message; by default the first of ADMINS")
+        parser.add_argument(
+            "--to",
+            nargs="+",
+            action="extend",
+            metavar="ADDRESS",
+            help="the same: one or more, also with names or separated by commas",
+        )
+        parser.add_argument("--admins", action="store_true", help="send it to all ADMINS")
+        parser.add_argument("--managers", action="store_true", help="send it to all MANAGERS")
         parser.add_argument("--from", dest="sender", help="the sender; by default DEFAULT_FROM_EMAIL")
         parser.add_argument("--check-only", action="store_true", help="send no message")
         parser.add_argument(
@@ -76,13 +85,16 @@ class Command(BaseCommand):
         self._options = options
         self._is_loud = options["verbose"] or options["verbosity"] > 1
         # Who asks about the DNS alone gets no message by surprise.
-        sends = not (options["check_only"] or options["all_routes"] or (options["dns"] and not options["to"]))
-        recipient = _recipient(options["to"])
-        if sends and recipient is None:
+        asked = _asked_for(options)
+        sends = not (options["check_only"] or options["all_routes"] or (options["dns"] and not asked))
+        recipients = asked or people("ADMINS")[:1]
+        if sends and not recipients:
             raise CommandError(
                 "Say who gets the test message with --to ADDRESS (or name somebody in ADMINS), or use --check-only.",
                 returncode=ExitCode.USAGE,
             )
+        if options["sender"]:
+            _check_address("--from", options["sender"])
         lookup = self._lookup() if options["dns"] else None
         examination = Examination()
         self._line("=== Email System Test ===")
@@ -95,9 +107,9 @@ class Command(BaseCommand):
                 raise CommandError(str(error), returncode=ExitCode.USAGE) from error
             routes = ()
         if not examination.configuration.errors:
-            self._connections(examination, routes, recipient)
-            if sends and recipient is not None:
-                self._message(examination, routes, recipient)
+            self._connections(examination, routes, recipients)
+            if sends:
+                self._message(examination, routes, recipients)
         health = None
         if options["health_check"]:
             # Last, so that what was found out now counts.
@@ -125,14 +137,15 @@ class Command(BaseCommand):
 
     # 2.
 
-    def _connections(self, examination: Examination, routes: tuple[Mailer, ...], recipient: str | None) -> None:
+    def _connections(self, examination: Examination, routes: tuple[Mailer, ...], recipients: list[str]) -> None:
         is_healthy_asked = self._options["health_check"]
         for route in routes:
-            sender = _sender(self._options["sender"], route)
+            sender = envelope_of(_sender(self._options["sender"], route))
+            recipient = envelope_of(recipients[0]) if recipients else sender
             examination.routes += examine_route(
                 route,
                 sender=sender if is_healthy_asked else None,
-                recipient=(recipient or sender) if is_healthy_asked else None,
+                recipient=recipient if is_healthy_asked else None,
             )
         good = [one for one in examination.routes if one.verdict in (Health.HEALTHY, Health.DEGRADED)]
         bad = [one for one in examination.routes if one.verdict is Health.UNHEALTHY]
@@ -186,7 +199,7 @@ class Command(BaseCommand):
 
     # 3.
 
-    def _message(self, examination: Examination, routes: tuple[Mailer, ...], recipient: str) -> None:
+    def _message(self, examination: Examination, routes: tuple[Mailer, ...], recipients: list[str]) -> None:
         alias = self._options["route"] or delivering_alias(DEFAULT_ALIAS)
         if routes and all(route.kind.delivers_nothing for route in routes):
             self._line(f"3. Test Email: {NOTE} not sent, since it would reach nobody")
@@ -195,7 +208,12 @@ class Command(BaseCommand):
             self._line(f"3. Test Email: {NOTE} not tried, since no route works")
             return
         sender = _sender(self._options["sender"], routes[0]) if routes else self._options["sender"]
-        examination.message = found = send_message(alias, sender=sender, recipient=recipient)
+        offered = {
+            one.alias: one.climb.capabilities.auth
+            for one in examination.routes
+            if one.climb is not None and one.climb.capabilities is not None
+        }
+        examination.message = found = send_message(alias, sender=sender, recipients=recipients, offered=offered)
         if found.is_sent:
             self._line(f"3. Test Email: {self.style.SUCCESS(GOOD)} Test email sent successfully!")
         else:
@@ -296,16 +314,27 @@ class Command(BaseCommand):
             self.stdout.write(text)
 
 
-def _recipient(given: str | None) -> str | None:
-    if given:
-        address = parseaddr(given)[1]
-        if "@" not in address:
-            raise CommandError(f"--to: {given!r} is not an e-mail address.", returncode=ExitCode.USAGE)
-        return given
-    for admin in settings.ADMINS:
-        # (name, address) up to Django 5.2, an address since.
-        return str(admin[1]) if isinstance(admin, tuple | list) else str(admin)
-    return None
+def _asked_for(options: dict[str, Any]) -> list[str]:
+    """Who was named, in whichever way; each is one address that a message can carry."""
+    given = options["to"] or []
+    named = [*options["email"], *([given] if isinstance(given, str) else given)]
+    found = split_addresses(named)
+    for address in found:
+        _check_address("--to", address)
+    for switch in ("admins", "managers"):
+        if options[switch]:
+            people_named = people(switch.upper())
+            if not people_named:
+                raise CommandError(f"--{switch}: {switch.upper()} names nobody.", returncode=ExitCode.USAGE)
+            found += people_named
+    return list(dict.fromkeys(found))
+
+
+def _check_address(switch: str, given: str) -> None:
+    problem = problem_of(given)
+    if problem is not None or "@" not in given:
+        words, remedy = problem or (f"is not an e-mail address: {given!r}.", "")
+        raise CommandError(f"{switch}: {words.removeprefix('is ')} {remedy}".strip(), returncode=ExitCode.USAGE)
 
 
 def _sender(given: str | None, route: Mailer) -> str:
@@ -313,7 +342,7 @@ def _sender(given: str | None, route: Mailer) -> str:
     if given:
         return given
     default = str(settings.DEFAULT_FROM_EMAIL)
-    if default != "webmaster@localhost":
+    if default != NOBODYS_SENDER:
         return default
     username = route.options.get("username") if not route.is_legacy else getattr(settings, "EMAIL_HOST_USER", "")
     return str(username) if route.kind is MailerKind.SMTP and "@" in str(username or "") else default

@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_email import backends, conf, env, exceptions, mailers, signals, testing  # noqa: F401 - see _MODULES
+    from reliable_email.backends.asynchronous import asend, asubmit
     from reliable_email.backends.outbox import submit
-    from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome
+    from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, delivery_of
     from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Priority
     from reliable_email.exceptions import DeliveryError, InvalidMailer, OutcomeUnknown
 
@@ -24,6 +26,9 @@ _HOMES = {
     "OutcomeUnknown": "exceptions",
     "Priority": "delivery.submission",
     "RecipientOutcome": "delivery.report",
+    "asend": "backends.asynchronous",
+    "asubmit": "backends.asynchronous",
+    "delivery_of": "delivery.report",
     "submit": "backends.outbox",
 }
 
@@ -37,14 +42,21 @@ __all__ = [
     "OutcomeUnknown",
     "Priority",
     "RecipientOutcome",
+    "asend",
+    "asubmit",
+    "delivery_of",
     "submit",
 ]
+# Modules that settings and tests name behind a plain `import reliable_email`.
+_MODULES = frozenset({"backends", "conf", "env", "exceptions", "mailers", "signals", "testing"})
 
 
 def __getattr__(name: str) -> Any:
     try:
         home = _HOMES[name]
     except KeyError:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     return getattr(import_module(f"{__name__}.{home}"), name)
 

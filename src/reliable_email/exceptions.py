@@ -7,6 +7,7 @@ an `smtplib.SMTPException` and so an `OSError`; where smtplib or Python have a n
 
 import smtplib
 import socket
+import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,29 @@ else:
 
 __all__ = [
     "AuthenticationFailed",
+    "CertificateRefused",
     "ConnectFailed",
     "ContentRefused",
     "DeliveryError",
     "Disconnected",
+    "DisconnectedInTLS",
+    "GreetingRefused",
+    "HelloRefused",
     "HostNotFound",
     "InvalidMailer",
     "InvalidMessage",
+    "InvalidSettings",
+    "LoginNotSupported",
+    "LoginWantedAtMail",
+    "LoginWantedAtRcpt",
     "MailerDoesNotExist",
+    "NotSupported",
     "OutcomeUnknown",
     "RecipientsRefused",
+    "ReplyTimedOut",
     "SenderRefused",
+    "StartTLSRefused",
+    "TLSFailed",
     "TimedOut",
     "error_for",
     "invalid_message",
@@ -82,7 +95,7 @@ class DeliveryError(smtplib.SMTPException):
         return str(self.args[0]) if self.args else ""
 
 
-class OutcomeUnknown(DeliveryError):
+class OutcomeUnknown(DeliveryError, smtplib.SMTPServerDisconnected):
     """Some recipients may have the message: do not send it again by hand before you have looked."""
 
 
@@ -124,16 +137,55 @@ class RecipientsRefused(DeliveryError, smtplib.SMTPRecipientsRefused):
 
     def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = ()) -> None:
         super().__init__(text, reports=reports)
-        self.recipients = {
-            address: _code_and_text(one.failure)
-            for report in reports
-            for address, one in report.recipients.items()
-            if one.outcome is not Outcome.ACCEPTED
-        }
+        self.recipients = _refused_recipients(reports)
+
+
+class GreetingRefused(_ReplyError, smtplib.SMTPConnectError):
+    """The server did not greet, or greeted with a refusal."""
+
+
+class HelloRefused(_ReplyError, smtplib.SMTPHeloError):
+    """The server refused EHLO, and HELO too."""
+
+
+class StartTLSRefused(_ReplyError, smtplib.SMTPResponseException):
+    """The server refused STARTTLS for now."""
+
+
+class NotSupported(DeliveryError, smtplib.SMTPNotSupportedError):
+    """The server does not offer what is needed: STARTTLS, a login, SMTPUTF8."""
+
+
+class LoginNotSupported(_ReplyError, smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError):
+    """The server offers no login that is possible with these credentials."""
+
+
+class LoginWantedAtMail(AuthenticationFailed, SenderRefused):
+    """The sender was refused since nobody, or somebody else, has logged in."""
+
+
+class LoginWantedAtRcpt(AuthenticationFailed, RecipientsRefused):  # type: ignore[misc] # `args`, which neither has
+    """Every recipient was refused since nobody, or somebody else, has logged in."""
+
+    def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = (), failure: Failure | None = None) -> None:
+        AuthenticationFailed.__init__(self, text, reports=reports, failure=failure)
+        self.recipients = _refused_recipients(reports)
+
+
+class TLSFailed(DeliveryError, ssl.SSLError):
+    """TLS could not be had; nothing was said without it."""
+
+
+class CertificateRefused(TLSFailed, ssl.SSLCertVerificationError):
+    """The server's certificate was refused."""
 
 
 class Disconnected(DeliveryError, smtplib.SMTPServerDisconnected):
     """The server closed the connection before the message was complete."""
+
+
+class DisconnectedInTLS(Disconnected, TLSFailed, ssl.SSLEOFError, ConnectionResetError):
+    """The server closed the connection while TLS was set up."""
 
 
 class ConnectFailed(DeliveryError, ConnectionRefusedError):
@@ -146,6 +198,10 @@ class HostNotFound(DeliveryError, socket.gaierror):
 
 class TimedOut(DeliveryError, TimeoutError):
     """The message's time was used up."""
+
+
+class ReplyTimedOut(TimedOut, smtplib.SMTPServerDisconnected):
+    """The server did not answer in time, for which smtplib has the same class as for a lost connection."""
 
 
 class InvalidSettings(InvalidMailer, ValueError):
@@ -213,29 +269,71 @@ def error_for(reports: Sequence[DeliveryReport], *, sender: str = "") -> Deliver
 
 
 def _error_class(failure: Failure) -> type[DeliveryError]:
+    """The class of which smtplib, ssl or Django would have raised."""
+    if failure.reply is not None:
+        return _class_of_reply(failure)
     match failure.cause:
+        case Cause.AUTH_FAILED if failure.rule == "wire.auth_not_offered":
+            return LoginNotSupported
         case Cause.AUTH_FAILED | Cause.AUTH_THROTTLED:
             return AuthenticationFailed
+        case Cause.TLS_FAILED:
+            return {"wire.tls_not_offered": NotSupported, "wire.tls_verification": CertificateRefused}.get(
+                failure.rule, TLSFailed
+            )
+        case Cause.SYNTAX_OR_UNSUPPORTED if failure.rule == "wire.unsupported":
+            return NotSupported
         case Cause.CONNECT_FAILED:
             return ConnectFailed
         case Cause.HOST_NOT_FOUND:
             return HostNotFound
         case Cause.TIMEOUT:
-            return TimedOut
+            return TimedOut if failure.stage in _BEFORE_REPLIES else ReplyTimedOut
         case Cause.DISCONNECTED:
-            return Disconnected
-    if failure.reply is None:
-        return DeliveryError
+            return DisconnectedInTLS if failure.stage is Stage.TLS else Disconnected
+        case Cause.PROTOCOL_ERROR:
+            return {Stage.TLS: TLSFailed, Stage.GREETING: GreetingRefused, Stage.EHLO: HelloRefused}.get(
+                failure.stage or Stage.QUIT, DeliveryError
+            )
+        case Cause.SUPPRESSED | Cause.ADDRESS_INVALID:
+            return RecipientsRefused
+        case Cause.MESSAGE_TOO_LARGE:
+            return SenderRefused  # as a server says it, to MAIL with its SIZE
+    if failure.rule == "wire.resolver_failed":
+        return HostNotFound
+    return DeliveryError
+
+
+_BEFORE_REPLIES = (None, Stage.RESOLVE, Stage.CONNECT, Stage.TLS)
+
+
+def _class_of_reply(failure: Failure) -> type[DeliveryError]:
+    is_about_login = failure.cause in (Cause.AUTH_FAILED, Cause.AUTH_THROTTLED)
     match failure.stage:
+        case Stage.GREETING:
+            return GreetingRefused
+        case Stage.EHLO:
+            return HelloRefused
+        case Stage.STARTTLS:
+            return StartTLSRefused
         case Stage.AUTH:
             return AuthenticationFailed
         case Stage.MAIL:
-            return SenderRefused
+            return LoginWantedAtMail if is_about_login else SenderRefused
         case Stage.RCPT:
-            return RecipientsRefused
+            return LoginWantedAtRcpt if is_about_login else RecipientsRefused
         case Stage.DATA | Stage.CONTENT | Stage.FINAL_REPLY:
             return ContentRefused
-    return DeliveryError
+    return AuthenticationFailed if is_about_login else DeliveryError
+
+
+def _refused_recipients(reports: Sequence[DeliveryReport]) -> dict[str, tuple[int, bytes]]:
+    return {
+        address: _code_and_text(one.failure)
+        for report in reports
+        for address, one in report.recipients.items()
+        if one.outcome is not Outcome.ACCEPTED
+    }
 
 
 def _code_and_text(failure: Failure | None) -> tuple[int, bytes]:

@@ -4,6 +4,7 @@ import copy
 import pickle
 import smtplib
 import socket
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,8 +24,9 @@ from reliable_email.exceptions import (
     MailerDoesNotExist,
     OutcomeUnknown,
     RecipientsRefused,
+    ReplyTimedOut,
     SenderRefused,
-    TimedOut,
+    TLSFailed,
     error_for,
 )
 from reliable_email.smtp.replies import Reply, parse_reply
@@ -78,8 +80,8 @@ BAD_LOGIN = failure(Cause.AUTH_FAILED, Stage.AUTH, "535 5.7.8 Username and Passw
         (failure(Cause.DISCONNECTED, Stage.MAIL, detail="closed"), Disconnected, smtplib.SMTPServerDisconnected),
         (failure(Cause.CONNECT_FAILED, Stage.CONNECT, detail="refused"), ConnectFailed, ConnectionRefusedError),
         (failure(Cause.HOST_NOT_FOUND, Stage.RESOLVE, detail="no name"), HostNotFound, socket.gaierror),
-        (failure(Cause.TIMEOUT, Stage.GREETING, detail="10 s"), TimedOut, TimeoutError),
-        (failure(Cause.TLS_FAILED, Stage.TLS, detail="expired"), DeliveryError, smtplib.SMTPException),
+        (failure(Cause.TIMEOUT, Stage.GREETING, detail="10 s"), ReplyTimedOut, TimeoutError),
+        (failure(Cause.TLS_FAILED, Stage.TLS, detail="expired"), TLSFailed, ssl.SSLError),
         (failure(Cause.ROUTE_CLOSED, Stage.CONNECT, detail="closed"), DeliveryError, OSError),
     ],
 )

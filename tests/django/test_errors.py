@@ -19,8 +19,8 @@ from reliable_email.exceptions import (
     HostNotFound,
     OutcomeUnknown,
     RecipientsRefused,
+    ReplyTimedOut,
     SenderRefused,
-    TimedOut,
 )
 from reliable_email.testing import delivery_of
 from reliable_email.testing.script import Script
@@ -44,7 +44,7 @@ ERRORS: dict[str, tuple[Script, type[DeliveryError], type[Exception]]] = {
     "data": (Script(data="554 5.7.1 no"), ContentRefused, smtplib.SMTPDataError),
     "final": (Script(final_reply="554 5.7.1 spam"), ContentRefused, smtplib.SMTPDataError),
     "unknown": (Script(final_reply=close()), OutcomeUnknown, smtplib.SMTPException),
-    "silence": (Script(greeting=hang()), TimedOut, TimeoutError),
+    "silence": (Script(greeting=hang()), ReplyTimedOut, TimeoutError),
 }
 
 

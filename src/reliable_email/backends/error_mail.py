@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -21,6 +22,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from reliable_email.backends.base import Door
 from reliable_email.backends.doors import ErrorMailOptions, error_mail_options
 from reliable_email.backends.failover import FailoverBackend
+from reliable_email.backends.outbox import OutboxBackend
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
@@ -92,6 +94,9 @@ class ErrorMailBackend(Door):
 
     def _route(self) -> BaseEmailBackend:
         backend = mailers[self.options.using or DEFAULT_MAILER_ALIAS]
+        if isinstance(backend, OutboxBackend):
+            # The mail about a request that failed must not share the fate of what that request has written.
+            backend.options = replace(backend.options, transactional=False)
         if getattr(backend, "timeout", None) is None or backend.timeout > self.options.timeout:  # type: ignore[attr-defined]
             backend.timeout = self.options.timeout  # type: ignore[attr-defined]
         if isinstance(backend, ReliableSMTPBackend | FailoverBackend):

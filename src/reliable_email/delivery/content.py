@@ -20,6 +20,7 @@ from typing import Any
 
 import django
 from django.core.mail import EmailMessage
+from django.core.mail import message as django_message
 from django.utils.functional import Promise
 
 from reliable_email import conf
@@ -28,6 +29,8 @@ from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.paths import deduplicate, domain_identity, forward_path, reverse_path, with_ascii_domain
 
+# Before 6.0 Django's documentation has callers catch a class of its own for header injection.
+BadHeaderError: type[ValueError] = ValueError if django.VERSION >= (6, 0) else django_message.BadHeaderError
 # What could end a header line for some reader, and what no header may hold (RFC 5322 §2.2). Django 5.2 looks for CR
 # and LF alone. A tab is white space.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
@@ -175,7 +178,7 @@ def _parts(message: EmailMessage) -> Iterator[tuple[str, object, object, object]
 
 def _check_text(what: str, text: str) -> None:
     if _CONTROL.search(text):
-        raise ValueError(f"{what} holds a control character: {text!r}")
+        raise BadHeaderError(f"{what} holds a control character: {text!r}")
     if not text.isascii() and _SURROGATE.search(text):
         raise ValueError(f"{what} holds half a character (a lone surrogate): {text!r}")
 

@@ -22,6 +22,7 @@ __all__ = [
     "address_key",
     "attach_report",
     "bare_address",
+    "delivery_of",
     "report_of",
 ]
 
@@ -210,6 +211,15 @@ def attach_report(message: object, report: DeliveryReport) -> None:
     """Hang a report on the message that it is about: all that is ever written on a caller's message."""
     report._bond.tie(message)
     message.delivery = report  # type: ignore[attr-defined]
+
+
+def delivery_of(message: object) -> DeliveryReport:
+    """What became of a message that was sent, with its type; an empty report where nothing of this package has sent it.
+
+    `message.delivery` is the same, of which type checkers know nothing.
+    """
+    report = getattr(message, "delivery", None)
+    return report if isinstance(report, DeliveryReport) else DeliveryReport(recipients=Recipients({}))
 
 
 def report_of(message: object) -> DeliveryReport | None:

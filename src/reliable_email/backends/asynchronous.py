@@ -1,0 +1,38 @@
+"""Sending and queueing from coroutines: asynchronous views, consumers, tasks.
+
+What blocks (the wire, the database) runs in the thread of the request (`asgiref.sync`), so that it sees the request's
+database connection and does not hold up the event loop. A transaction of Django cannot be open around an `await`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.core.mail import EmailMessage
+
+from reliable_email.backends.outbox import submit
+from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
+
+if TYPE_CHECKING:
+    from reliable_email.store.messages import OutboxMessage
+
+
+async def asend(message: EmailMessage, *, using: str | None = None) -> int:
+    """Send a message by a mailer, or queue it where that is an outbox; 1, or 0 where it went to nobody.
+
+    Args:
+        message: gets its report in `.delivery`, as by `message.send()`.
+        using: the mailer's alias; None for the default one.
+
+    Raises:
+        What `message.send()` raises.
+    """
+    return await sync_to_async(_send)(message, using or DEFAULT_MAILER_ALIAS)
+
+
+async def asubmit(message: EmailMessage, using: str | None = None, **options: Any) -> "OutboxMessage":
+    """Queue one message with wishes of its own, and get its row; see `submit`."""
+    return await sync_to_async(submit)(message, using, **options)
+
+
+def _send(message: EmailMessage, using: str) -> int:
+    return mailers[using].send_messages([message]) or 0 if message.recipients() else 0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.delivery.route import Route

@@ -15,7 +15,7 @@ from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 
 from reliable_email.classification import Cause, classify
 from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport, Outcome

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.delivery.route import Route
@@ -233,7 +233,7 @@ class Server:
                 self.referee.close(self.alias, _QUOTA_SECONDS)
             case Fault.SENDER if not self.referee.is_lone:
                 self.referee.close(self.alias, _SENDER_SECONDS, submission.from_domain)
-            case Fault.BUSY | Fault.LATER | Fault.NONSENSE:
+            case Fault.BUSY | Fault.LATER:
                 self._trouble()
             case _:
                 self.referee.in_a_row[self.alias] = 0

@@ -7,7 +7,7 @@ the end), `spam` (554 at the end).
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from reliable_email.delivery.route import Route
@@ -15,6 +15,7 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.steps import Aside, Ask, WireStep, WireSteps, run
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
 
 _AT_RCPT = {"nouser": "550 5.1.1 user unknown", "grey": "450 4.2.0 greylisted, try again in 300 seconds"}
@@ -46,13 +47,17 @@ class Network:
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """See `Transport.transact`."""
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `SteppedTransport.steps`."""
         settled: list[Transaction] = []
         for job in jobs:
-            transaction = self._one(job, authorize, settled)
+            transaction = yield from self._one(job, settled)
             settled = [transaction]
             yield transaction
 
-    def _one(self, job: Job, authorize: Authorize, settled: list[Transaction]) -> Transaction:
+    def _one(self, job: Job, settled: list[Transaction]) -> Generator[WireStep, None, Transaction]:
         if self.is_down:
             failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.CONNECT_FAILED, detail="connection refused")
             result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
@@ -67,15 +72,19 @@ class Network:
         left = tuple(address for address in job.recipients if address not in results)
         if not left:
             return Transaction(job=job, results=results, stage=Stage.RCPT)
-        allowed = authorize([Grant(job=job, recipients=left, refused=dict(results))], settled)
-        if job not in allowed:
+        ask = Ask([Grant(job=job, recipients=left, refused=dict(results))], settled)
+        yield ask
+        if job not in ask.allowed:
             failure = WireFailure(stage=Stage.CONTENT, kind=FailureKind.WITHHELD, detail="not permitted")
             result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
             return Transaction(job=job, results=results | dict.fromkeys(left, result), stage=Stage.CONTENT)
-        self.before_send(job)
-        return self._end(job, results, left)
+        # Whatever a test does in between may block, as a foreign backend may.
+        sending = Aside(lambda: self._end(job, results, left))
+        yield sending
+        return sending.result()
 
     def _end(self, job: Job, results: dict[str, RecipientResult], left: tuple[str, ...]) -> Transaction:
+        self.before_send(job)
         kinds = {kind(address) for address in left}
         words = self.final or next((_AT_END[one] for one in kinds if one in _AT_END), "")
         if not words and "lost" not in kinds:

@@ -70,6 +70,10 @@ def _step(step: Step, cause: Cause) -> str:
             return "a route that takes larger messages, else rejected"
         case Step.SPLIT:
             return "the same route at once, in a transaction of its own"
+        case Step.EACH_ALONE:
+            return "the same route at once, for each recipient alone"
+        case Step.ONCE_MORE_ALONE:
+            return "the same route once more, alone, on a fresh connection; then another one"
         case Step.HOLD:
             return "held as `unknown`, or sent again by the same route where that was allowed; never another route"
         case Step.PARK:

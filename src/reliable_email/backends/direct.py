@@ -21,7 +21,7 @@ from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.backends.unbuilt import none_can_be_built
 from reliable_email.classification import Cause
 from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.deliver import Delivery
+from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.letters import letter_digest
 from reliable_email.delivery.logged import log_fields

@@ -75,6 +75,10 @@ def _step(decision: Decision, failure: Failure) -> str:
             return "Takes a route that allows larger messages, else rejects."
         case Step.SPLIT:
             return "Sends the rest in a new transaction at once."
+        case Step.EACH_ALONE:
+            return "Asks for each recipient alone, by the same route at once."
+        case Step.ONCE_MORE_ALONE:
+            return "Asks the same route once more, alone, on a fresh connection; then takes the next route."
         case Step.HOLD:
             return "Sends no second copy by itself, except as the message's own policy says."
         case Step.PARK:

@@ -1,12 +1,14 @@
 """Failures that no server has spoken of: what is known here without asking, and what a lost connection means."""
 
+from collections.abc import Collection
+
 from reliable_email.classification import Cause, Failure
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery.breaker import BreakerState
 from reliable_email.delivery.route import Route
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import Job, RecipientResult, Transaction, Verdict
 
 
 def unknown_failure(result: RecipientResult) -> Failure:
@@ -51,6 +53,30 @@ def not_told_of(transaction: Transaction) -> RecipientResult:
         stage=transaction.stage, kind=FailureKind.PROTOCOL, detail="nothing was said of this recipient"
     )
     return RecipientResult(verdict=verdict, failure=failure)
+
+
+def never_tried(job: Job) -> Transaction:
+    """Answer for a job that a transport has forgotten, and so has not sent."""
+    failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.DISCONNECTED, detail="it was never tried")
+    result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
+    return Transaction(job=job, results=dict.fromkeys(job.recipients, result), stage=Stage.CONNECT, failure=failure)
+
+
+def raised(job: Job, error: Exception, *, handed_over: Collection[str]) -> Transaction:
+    """Answer for a job whose transport raised: behind `authorize` nobody knows, before it nothing was sent."""
+    words = f"{type(error).__name__}: {error}"
+    unsent = WireFailure(stage=Stage.DATA, kind=FailureKind.RAISED, detail=words)
+    lost = WireFailure(stage=Stage.FINAL_REPLY, kind=FailureKind.DISCONNECTED, detail=words)
+    results = {
+        address: RecipientResult(verdict=Verdict.UNKNOWN, failure=lost)
+        if address in handed_over
+        else RecipientResult(verdict=Verdict.NOT_SENT, failure=unsent)
+        for address in job.recipients
+    }
+    failure = lost if handed_over else unsent
+    return Transaction(
+        job=job, results=results, stage=failure.stage, failure=failure, terminator_sent=bool(handed_over)
+    )
 
 
 def closed_failure(route: Route, state: BreakerState, *, sender_domain: str, now: float) -> Failure:

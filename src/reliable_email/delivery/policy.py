@@ -7,7 +7,7 @@ The table is DESIGN in code, one row per cause. Three rules stand above it:
 * a failure of the route is never held against the message: it costs no attempt.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -26,6 +26,8 @@ class Step(StrEnum):
     PARK = "park"  # no route can help; a person looks at the message
     ROOMIER_ROUTE = "roomier_route"  # one that takes larger messages, else reject
     SPLIT = "split"  # the same route at once, in a transaction of its own
+    EACH_ALONE = "each_alone"  # the same route at once, each recipient in an envelope of its own
+    ONCE_MORE_ALONE = "once_more_alone"  # the same route once more, on a fresh connection; then another one
     HOLD = "hold"  # unknown: a person, a provider's event, or the message's own policy decides
     STOP = "stop"  # our own journal said no; whoever said it knows what is to be done
 
@@ -54,12 +56,14 @@ class Decision:
         effect: what happens to the route.
         spends_attempt: whether it counts against the message's attempts in the queue.
         retries_directly: whether a direct send may ask the same route again within its budget.
+        is_for_a_limit: whether it is a limit that passes by itself; from the third in a row on it spends an attempt.
     """
 
     step: Step
     effect: Effect = Effect.NONE
     spends_attempt: bool = True
     retries_directly: bool = False
+    is_for_a_limit: bool = False
 
 
 _REJECT: Final = Decision(step=Step.REJECT)
@@ -67,6 +71,13 @@ _TROUBLE: Final = Decision(step=Step.ANY_ROUTE, effect=Effect.COUNT, retries_dir
 _ROUTE_REFUSES: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.COUNT, spends_attempt=False)
 _NEEDS_PERSON: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.OPEN, spends_attempt=False)
 _RECIPIENT_LATER: Final = Decision(step=Step.SAME_ROUTE_LATER, retries_directly=True)
+
+# The server may not have taken the command as ours: the same message once more, alone, on a fresh connection.
+_CONVERSATION: Final = Decision(step=Step.ONCE_MORE_ALONE)
+_BEFORE_MAIL: Final = frozenset(
+    {Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
+)
+_NUMBERS_OF_APIS: Final = ("http.", "aws.", "exception.")
 
 _TABLE: Final[dict[Cause, Decision]] = {
     Cause.MAILBOX_UNKNOWN: _REJECT,
@@ -76,6 +87,7 @@ _TABLE: Final[dict[Cause, Decision]] = {
     Cause.MAILBOX_FULL: _RECIPIENT_LATER,
     Cause.GREYLISTED: _RECIPIENT_LATER,
     Cause.CONTENT_REJECTED: _REJECT,
+    # Bytes that a text rule or our own check objects to would be refused again.
     Cause.SYNTAX_OR_UNSUPPORTED: _REJECT,
     Cause.MESSAGE_TOO_LARGE: Decision(step=Step.ROOMIER_ROUTE, effect=Effect.LEARN_SIZE),
     Cause.SENDER_REJECTED: Decision(step=Step.ONE_OTHER_ROUTE),
@@ -92,10 +104,18 @@ _TABLE: Final[dict[Cause, Decision]] = {
         step=Step.ANY_ROUTE, effect=Effect.FEWER_CONNECTIONS, spends_attempt=False, retries_directly=True
     ),
     Cause.CONNECTION_LIMIT: Decision(
-        step=Step.ANY_ROUTE, effect=Effect.FEWER_CONNECTIONS, spends_attempt=False, retries_directly=True
+        step=Step.ANY_ROUTE,
+        effect=Effect.FEWER_CONNECTIONS,
+        spends_attempt=False,
+        retries_directly=True,
+        is_for_a_limit=True,
     ),
     Cause.RATE_LIMITED: Decision(
-        step=Step.ANY_ROUTE, effect=Effect.SLOW_DOWN, spends_attempt=False, retries_directly=True
+        step=Step.ANY_ROUTE,
+        effect=Effect.SLOW_DOWN,
+        spends_attempt=False,
+        retries_directly=True,
+        is_for_a_limit=True,
     ),
     Cause.QUOTA_EXCEEDED: Decision(step=Step.OTHER_ROUTE, effect=Effect.EXHAUSTED, spends_attempt=False),
     Cause.REPUTATION_BLOCKED: Decision(step=Step.OTHER_ROUTE, effect=Effect.BLOCKED, spends_attempt=False),
@@ -105,8 +125,9 @@ _TABLE: Final[dict[Cause, Decision]] = {
     Cause.TIMEOUT: _TROUBLE,
     Cause.DISCONNECTED: _TROUBLE,
     Cause.PROTOCOL_ERROR: _TROUBLE,
-    Cause.SYSTEM_PERMANENT: Decision(step=Step.ONE_OTHER_ROUTE, effect=Effect.COUNT),
-    Cause.UNCLASSIFIED: Decision(step=Step.ONE_OTHER_ROUTE, effect=Effect.COUNT),
+    # Behind MAIL an orderly 5yz proves the route alive.
+    Cause.SYSTEM_PERMANENT: Decision(step=Step.ONE_OTHER_ROUTE),
+    Cause.UNCLASSIFIED: Decision(step=Step.ONE_OTHER_ROUTE),
     Cause.OUTCOME_UNKNOWN: Decision(step=Step.HOLD, effect=Effect.COUNT),
     Cause.WITHHELD: Decision(step=Step.STOP, spends_attempt=False),
     Cause.CANNOT_BE_BUILT: Decision(step=Step.OTHER_ROUTE, spends_attempt=False),
@@ -122,6 +143,10 @@ def decide(failure: Failure) -> Decision:
     # 421 answers any command, and the connection is gone (RFC 5321 section 3.8): at RCPT it is not about the recipient.
     hung_up = failure.reply is not None and failure.reply.code == 421
     is_one_recipients = failure.stage is Stage.RCPT and not hung_up
+    if failure.stage in _BEFORE_MAIL and failure.reply is not None:
+        return _before_mail(failure, decision)
+    if failure.is_about_conversation:
+        return _CONVERSATION
     match failure.cause:
         case Cause.MAILBOX_FULL | Cause.GREYLISTED:
             return decision
@@ -130,6 +155,9 @@ def decide(failure: Failure) -> Decision:
             return decision if failure.permanent else _RECIPIENT_LATER
         case Cause.DNS_OR_ROUTING:
             return _REJECT if failure.permanent else decision
+        case Cause.SYNTAX_OR_UNSUPPORTED if failure.permanent and failure.rule.startswith(_NUMBERS_OF_APIS):
+            # An API's "bad request" that names nothing: the request may be wrong, and not the message.
+            return Decision(step=Step.ONE_OTHER_ROUTE)
         case Cause.CONTENT_REJECTED | Cause.SYNTAX_OR_UNSUPPORTED | Cause.SENDER_REJECTED | Cause.MESSAGE_TOO_LARGE:
             # A 4yz about the message: this server may change its mind.
             return decision if failure.permanent else Decision(step=Step.ANY_ROUTE, retries_directly=True)
@@ -180,15 +208,29 @@ def action_of(failure: Failure) -> Action:
             return Action.FAIL_MESSAGE
         case Step.SAME_ROUTE_LATER | Step.STOP:
             return Action.RETRY_LATER
-        case Step.SPLIT:
+        case Step.SPLIT | Step.EACH_ALONE:
             return Action.THROTTLE_ROUTE
-        case Step.OTHER_ROUTE:
+        case Step.OTHER_ROUTE | Step.ONCE_MORE_ALONE:
             return Action.LEAVE_ROUTE
         case Step.ANY_ROUTE:
             slower = decision.effect in (Effect.SLOW_DOWN, Effect.FEWER_CONNECTIONS)
             return Action.THROTTLE_ROUTE if slower else Action.RETRY_LATER
         case _:
             assert_never(decision.step)
+
+
+def _before_mail(failure: Failure, decision: Decision) -> Decision:
+    """Nobody has spoken of a message yet: it is the route's matter, and costs no attempt (stage is a floor)."""
+    if decision.step in (Step.REJECT, Step.ONE_OTHER_ROUTE, Step.ROOMIER_ROUTE, Step.SPLIT, Step.SAME_ROUTE_LATER):
+        if failure.permanent:
+            return _ROUTE_REFUSES
+        return replace(_TROUBLE, spends_attempt=False)
+    return replace(decision, spends_attempt=False)
+
+
+def as_limit() -> Decision:
+    """The decision on a limit of recipients that a single recipient meets: it is one of the session, or of a time."""
+    return _TABLE[Cause.RATE_LIMITED]
 
 
 _LATER_SECONDS: Final = (30.0, 120.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0)

@@ -227,7 +227,6 @@ class Line:
             routes_of=self._routes_of,
             store=self._store,
             write=write,
-            run_here=self._run_here,
             give_back=give_back,
             may_go_on=may_go_on,
             may_authorize=may_authorize,

@@ -7,43 +7,42 @@ thrown away while there is a process to remember it.
 
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
+from functools import partial
 
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery.breaker import Permission, max_message_bytes, max_recipients, permission
+from reliable_email.delivery.failures import never_tried, raised
 from reliable_email.delivery.logged import log_fields
-from reliable_email.delivery.policy import Decision, Effect
+from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.prefixed import with_header
-from reliable_email.delivery.report import Outcome
+from reliable_email.delivery.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
-from reliable_email.delivery.words import OnUnknown
-from reliable_email.outbox.claim import Claim
+from reliable_email.outbox.claim import Claim, Claimed
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.given_ids import given_id
 from reliable_email.outbox.journal import Intent, Written
-from reliable_email.outbox.judge import Way, ended, judge, left_over, misconfigured, parked
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.logged import log_written
 from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
-from reliable_email.outbox.steps import Read, RunHere, Steps
+from reliable_email.outbox.settlements import MISCONFIGURED_SECONDS, ended, settlement_of
+from reliable_email.outbox.standing import refused_long_ago
+from reliable_email.outbox.steps import Read, Steps
 from reliable_email.outbox.stored import StoredMessage, load_contents, load_messages, load_submission, slices
 from reliable_email.outbox.suppressed import suppressed
 from reliable_email.outbox.transitions import Event
+from reliable_email.records import record
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.failures import FailureKind
-from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Aside, Ask, WireSteps, is_stepped
-from reliable_email.smtp.transaction import Content, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.steps import Ask
+from reliable_email.smtp.transaction import Content, Grant, Job, Transaction
 from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -69,18 +68,21 @@ class RoundOptions:
     keyring: Keyring = field(default_factory=Keyring)
 
 
-@dataclass(slots=True)
-class _Work:
-    """A job, for whom it is, and what of it is written already."""
+@record(frozen=True, slots=True)
+class _Content:
+    """A message's bytes, and what its route wants to find in the job."""
 
+    content: BytesContent
+    key: object
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A job that a transport has taken; `handed_over` are those who may get it already."""
+
+    send: Send
     job: Job
-    message: StoredMessage
-    ways: dict[str, Way]
-    reserved: int
-    is_probe: bool
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    causes: dict[int, str] = field(default_factory=dict)
-    is_digested: bool = False
+    handed_over: Collection[str] = ()
 
 
 class Round:
@@ -92,7 +94,6 @@ class Round:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
         write: commits settlements, attempts and intents; see `journal.commit`.
-        run_here: goes through steps in a thread of its own, for transports that block.
         give_back: ids of rows that are not for this line after all.
         may_go_on: asked before each message; False ends the round, and what was not begun is released.
         may_authorize: asked before each permission.
@@ -106,7 +107,6 @@ class Round:
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
         write: Callable[[Sequence[Settlement], Sequence[AttemptRow], Sequence[Intent]], Steps[Written]],
-        run_here: RunHere,
         give_back: Collection[int] = (),
         may_go_on: Callable[[], bool] = lambda: True,
         may_authorize: Callable[[], bool] = lambda: True,
@@ -116,18 +116,18 @@ class Round:
         self._routes_of = routes_of
         self._store = store
         self._write = write
-        self._run_here = run_here
         self._give_back = give_back
         self._may_go_on = may_go_on
         self._may_authorize = may_authorize
         self._settlements: list[Settlement] = []
         self._attempts: list[AttemptRow] = []
-        self._ways: list[Way] = []
+        self._recipients: list[Progress] = []
+        self._passages: list[Passage] = []
+        self._said: dict[str, Failure] = {}  # by routes, a moment ago
         self._messages: dict[int, StoredMessage] = {}
         self._stored: dict[int, bytes] = {}  # contents as they were read with the messages, until they are needed
         self._routes: dict[str, list[Route]] = {}
         self.is_loaded = False
-        self._reading_error: BaseException | None = None
         self.transactions = 0
 
     def write_known(self) -> Steps[None]:
@@ -142,7 +142,7 @@ class Round:
         """Take every recipient of the claim as far as it gets now. All that is known is written when it ends."""
         loading = Read(self._load)
         yield loading
-        self._ways = loading.result()
+        self._passages = loading.result()
         self.is_loaded = True
         yield from self._flush()
         traceparents = [message.traceparent for message in self._messages.values()]
@@ -155,375 +155,278 @@ class Round:
             plan = self._plan()
             if not plan:
                 break
-            for route, works in plan:
-                yield from self._send(route, works)
+            for route, sends in plan:
+                yield from self._send(route, sends)
             yield from self._flush()
         if self._may_go_on():
-            for way in self._ways:
-                if not way.is_done:
-                    self._settlements.append(left_over(way, jitter=random.random()))  # noqa: S311 - no secret
+            for passage in self._passages:
+                for one in passage.close():
+                    self._settlements.append(self._settlement(one, None, _stored(passage)))
 
-    def _load(self) -> list[Way]:
+    def _load(self) -> list[Passage]:
+        """Read the messages, and sort out those that no route has to be asked for."""
         messages, self._stored = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
         self._messages = messages
-        ways = [Way(one, messages[one.message_id]) for one in self._claim.rows]
-        unwanted = suppressed(self._options.using, [one.address for one in self._claim.rows])
-        for way in ways:
-            if way.claimed.id in self._give_back:
-                way.is_done = True
-                self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
-            elif way.claimed.is_over:
-                self._settlements.append(ended(way, Event.GIVE_UP, ""))
-            elif way.claimed.address.lower() in unwanted:
+        rows = self._claim.rows
+        unwanted = suppressed(self._options.using, [one.address for one in rows])
+        stale = refused_long_ago(self._options.using, rows)
+        going: dict[int, list[Progress]] = {}
+        for claimed in rows:
+            one = _progress(claimed, may_stand=claimed.message_id in stale)
+            self._recipients.append(one)
+            if claimed.id in self._give_back:
+                self._end(one, Fate.RELEASED, ended(one, Event.RELEASE))
+            elif claimed.is_over:
+                self._end(one, Fate.LATER, ended(one, Event.GIVE_UP))
+            elif claimed.address.lower() in unwanted:
                 detail = "the address is on the suppression list"
-                self._settlements.append(ended(way, Event.REJECT, Cause.SUPPRESSED.value, detail))
-            else:
-                try:
-                    self._routes_for(way)
-                except LookupError as error:
-                    self._settlements.append(parked(way, "no_such_mailer", str(error.args[0] if error.args else "")))
-                except ImproperlyConfigured as error:
-                    self._settlements.append(misconfigured(way, str(error)))
-        return ways
+                self._end(one, Fate.REJECTED, ended(one, Event.REJECT, Cause.SUPPRESSED.value, detail))
+            elif self._has_routes(one, claimed.mailer):
+                going.setdefault(claimed.message_id, []).append(one)
+        return [self._passage(messages[pk], recipients) for pk, recipients in going.items()]
 
-    def _routes_for(self, way: Way) -> list[Route]:
-        mailer = way.claimed.mailer
-        if mailer not in self._routes:
-            self._routes[mailer] = list(self._routes_of(mailer))
-        return self._routes[mailer]
+    def _has_routes(self, one: Progress, mailer: str) -> bool:
+        try:
+            if mailer not in self._routes:
+                self._routes[mailer] = list(self._routes_of(mailer))
+        except LookupError as error:
+            detail = str(error.args[0] if error.args else "")
+            self._end(one, Fate.PARKED, ended(one, Event.PARK, "no_such_mailer", detail))
+        except ImproperlyConfigured as error:
+            waiting = ended(one, Event.DEFER, "misconfigured", str(error), in_seconds=MISCONFIGURED_SECONDS)
+            self._end(one, Fate.LATER, waiting)
+        else:
+            return True
+        return False
 
-    # Choosing.
+    def _end(self, one: Progress, fate: Fate, settlement: Settlement) -> None:
+        one.fate = fate
+        self._settlements.append(settlement)
 
-    def _plan(self) -> list[tuple[Route, list[_Work]]]:
-        """Who is asked next: each open recipient by the first route that is left to it in this round."""
-        chosen: dict[tuple[str, int], tuple[Route, list[Way]]] = {}
-        for way in self._ways:
-            if way.is_done:
-                continue
-            route = self._choose(way)
-            if route is not None:
-                chosen.setdefault((route.alias, way.message.id), (route, []))[1].append(way)
-        plan: dict[str, tuple[Route, list[_Work]]] = {}
-        for (alias, _), (route, ways) in chosen.items():
-            for part in self._parts(route, ways):
-                work = self._admit(route, part)
-                if work is not None:
-                    plan.setdefault(alias, (route, []))[1].append(work)
-        if plan or not chosen:
-            return list(plan.values())
-        return self._plan()  # those that were asked are closed; others may be left
-
-    def _choose(self, way: Way) -> Route | None:
-        for route in self._routes_for(way):
-            if route.alias in way.asked or route.alias in way.claimed.refused_by:
-                continue
-            if way.claimed.pinned_route in ("", route.alias):
-                return route
-        return None
-
-    def _parts(self, route: Route, ways: list[Way]) -> Iterator[list[Way]]:
-        learned = max_recipients(self._store.read(route), now=self._store.now())
-        limits = [limit for limit in (route.max_recipients, learned) if limit]
-        if any(way.splits for way in ways):
-            limits.append(max(1, len(ways) // 2))
-        size = min(limits) if limits else len(ways)
-        for start in range(0, len(ways), size):
-            yield ways[start : start + size]
-
-    def _admit(self, route: Route, ways: list[Way]) -> _Work | None:
-        """A job, where breaker and quota let it through; a closed route counts as asked, and costs no attempt."""
-        message = ways[0].message
-        for way in ways:
-            way.asked |= {route.alias}
-        limit = self._max_message_bytes(route)
-        if limit is not None and message.content_size > limit:
-            for way in ways:
-                limits = [self._max_message_bytes(one) for one in self._routes_for(way)]
-                if all(one is not None and message.content_size > one for one in limits):
-                    detail = f"the message has {message.content_size:,} bytes, no route takes so many"
-                    self._settlements.append(ended(way, Event.REJECT, Cause.MESSAGE_TOO_LARGE.value, detail))
-            return None
-        if not self._store.reserve(route, len(ways), priority=ways[0].claimed.priority.priority):
-            _pass_over(ways, route, Cause.QUOTA_EXCEEDED, "this route's quota is used up for now")
-            return None
-        # Asked last: whoever is given the only probe and then stays away keeps the others from it.
-        answer = self._store.ask(route, sender_domain=message.from_domain)
-        if answer is Permission.NO:
-            self._store.settle(route, reserved=len(ways), used=0)
-            _pass_over(ways, route, Cause.ROUTE_CLOSED, "this route is closed")
-            return None
-        job = Job(
-            sender=message.sender,
-            recipients=tuple(way.claimed.address for way in ways),
-            content=_NO_CONTENT,
-            key=message.id,
+    def _passage(self, message: StoredMessage, recipients: list[Progress]) -> Passage:
+        first = recipients[0].key
+        assert isinstance(first, Claimed)
+        return Passage(
+            recipients,
+            self._routes[first.mailer],
+            self._store,
+            QUEUED,
+            from_domain=message.from_domain,
+            size=message.content_size,
+            priority=first.priority.priority,
+            on_unknown=message.on_unknown,
+            said=self._said,
+            key=message,
         )
-        by_address = {way.claimed.address: way for way in ways}
-        reserved = len(ways) if route.quotas else 0
-        return _Work(job, message, by_address, reserved, is_probe=answer is Permission.PROBE)
-
-    def _max_message_bytes(self, route: Route) -> int | None:
-        """As documented, or as learned from a refusal."""
-        learned = max_message_bytes(self._store.read(route), now=self._store.now())
-        return min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
 
     # Sending.
 
-    def _send(self, route: Route, works: list[_Work]) -> Steps[None]:
-        by_job: dict[int, _Work] = {}
-        by_message: dict[int, list[_Work]] = {}
-        for work in works:
-            by_message.setdefault(work.message.id, []).append(work)
-        parts = slices(works_[0].message for works_ in by_message.values())
-        first = next(parts)
-        if all(message.id in self._stored for message in first):
-            contents = self._contents(first, by_message)
-        else:
-            reading = Read(lambda: self._contents(first, by_message))
-            yield reading
-            contents = reading.result()
-        jobs = self._jobs(route, chain([(first, contents)], self._loaded(parts, by_message)), by_message, by_job)
-        point("send:begin")
-        if is_stepped(route.transport):
-            yield from self._send_in_steps(route, route.transport.steps(jobs, deadline=Deadline(route.timeout)), by_job)
-        else:
-            sending = Aside(lambda: self._send_here(route, jobs, by_job))
-            yield sending
-            sending.result()
-        point("send:end")
-        error, self._reading_error = self._reading_error, None
-        if error is not None:
-            raise error
+    def _plan(self) -> list[tuple[Route, list[Send]]]:
+        """Who is asked next. What is to go alone has a stream of its own."""
+        plan: dict[str, tuple[Route, list[Send]]] = {}
+        for passage in self._passages:
+            for send in passage.next_sends():
+                key = f"{send.route.alias}\0{id(send)}" if send.is_alone else send.route.alias
+                plan.setdefault(key, (send.route, []))[1].append(send)
+            for one in passage.ended_unasked():
+                self._settlements.append(self._settlement(one, None, _stored(passage)))
+        return list(plan.values())
 
-    def _send_in_steps(self, route: Route, wire_steps: WireSteps, by_job: dict[int, _Work]) -> Steps[None]:
+    def _send(self, route: Route, sends: list[Send]) -> Steps[None]:
+        """Send by one route, a few megabytes at a time: what is not in memory yet is read beside the wire's thread."""
+        by_message: dict[int, list[Send]] = {}
+        for send in sends:
+            by_message.setdefault(_stored(send.passage).id, []).append(send)
+        for messages in slices(_stored(group[0].passage) for group in by_message.values()):
+            waiting = deque(send for message in messages for send in by_message[message.id])
+            if not self._may_go_on():
+                for send in waiting:
+                    send.passage.withdraw(send)
+                continue
+            if all(message.id in self._stored for message in messages) and not route.is_foreign:
+                contents = self._contents(route, messages)
+            else:
+                reading = Read(partial(self._contents, route, messages))
+                yield reading
+                contents = reading.result()
+            yield from self._stream(route, waiting, contents)
+
+    def _stream(self, route: Route, waiting: deque[Send], contents: Mapping[int, _Content]) -> Steps[None]:
+        """Send what waits. Code that raises ends the attempt of the message that it was about, and no other."""
+        while waiting:
+            turns: dict[int, _Turn] = {}
+            error = yield from self._submit(route, waiting, contents, turns)
+            left = [turn for turn in turns.values() if not turn.send.is_taken]
+            if error is None:
+                for turn in left:  # a transport that forgot a job has not sent it
+                    self._take(turn, never_tried(turn.job))
+                continue
+            if not turns and waiting:
+                send = waiting.popleft()
+                left = [_Turn(send, Job(sender="", recipients=send.addresses, content=_NO_CONTENT))]
+            for turn in left:
+                if turn.handed_over or len(left) == 1:
+                    self._take(turn, raised(turn.job, error, handed_over=turn.handed_over))
+                else:  # by itself it shows whether it is to blame
+                    yield from self._stream(route, deque([turn.send]), contents)
+
+    def _submit(
+        self, route: Route, waiting: deque[Send], contents: Mapping[int, _Content], turns: dict[int, _Turn]
+    ) -> Steps[Exception | None]:
+        """Drive one stream of the transport; what its code raised, where it did."""
+        point("send:begin")
+        jobs = self._jobs(waiting, contents, turns)
         # Closed, whatever happens: what is half said on the wire must not stay there.
-        with closing(wire_steps) as steps:
-            for step in steps:
+        with closing(route.transport.steps(jobs, deadline=Deadline(route.timeout))) as steps:
+            while True:
+                # Only what the transport's own code raises is about a message. The database's errors are the line's.
+                try:
+                    step = next(steps, None)
+                except Exception as error:
+                    logger.exception("Sending by the route %s raised an error", route.alias, extra=log_fields())
+                    return error
+                if step is None:
+                    break
                 if isinstance(step, Transaction):
-                    self._digest(route, by_job[id(step.job)], step)
-                    if self._has_much_to_write:
+                    self._take(turns[id(step.job)], step)
+                    if len(self._attempts) >= _PENDING:
                         yield from self._flush()
                 elif isinstance(step, Ask):
-                    step.allowed = yield from self._authorize(route, by_job, step.grants, step.settled)
+                    step.allowed = yield from self._authorize(turns, step.grants, step.settled)
                 else:
                     yield step
+        point("send:end")
+        return None
 
-    def _send_here(self, route: Route, jobs: Iterator[Job], by_job: dict[int, _Work]) -> None:
-        """For a transport that blocks; in a thread of its own, and with that thread's database connection."""
+    def _jobs(self, waiting: deque[Send], contents: Mapping[int, _Content], turns: dict[int, _Turn]) -> Iterator[Job]:
+        """Jobs with their contents, for as long as the worker goes on and the route is open."""
+        while waiting:
+            send = waiting.popleft()
+            content = contents.get(_stored(send.passage).id)
+            if content is None or not self._may_go_on():
+                send.passage.withdraw(send)
+            # It may have closed under this very batch: the others need not find that out one by one.
+            elif send.passage.may_still_go(send):
+                job = _job(send, content)
+                turns[id(job)] = _Turn(send, job)
+                point("send:job")
+                yield job
 
-        def authorize(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collection[Job]:
-            return self._run_here(self._authorize(route, by_job, grants, settled))
-
-        for transaction in route.transport.transact(jobs, deadline=Deadline(route.timeout), authorize=authorize):
-            self._digest(route, by_job[id(transaction.job)], transaction)
-            if self._has_much_to_write:
-                self._run_here(self._flush())
-
-    @property
-    def _has_much_to_write(self) -> bool:
-        return len(self._attempts) >= _PENDING
-
-    def _loaded(
-        self, parts: Iterable[list[StoredMessage]], by_message: dict[int, list[_Work]]
-    ) -> Iterator[tuple[list[StoredMessage], dict[int, BytesContent]]]:
-        """The rest of the contents. An error is raised when what is on the wire has been answered."""
-        for messages in parts:
-            try:
-                contents = self._contents(messages, by_message)
-            except Exception as error:  # noqa: BLE001 - `_send` raises it
-                self._reading_error = error
-                return
-            yield messages, contents
-
-    def _jobs(
-        self,
-        route: Route,
-        loaded: Iterable[tuple[list[StoredMessage], dict[int, BytesContent]]],
-        by_message: dict[int, list[_Work]],
-        by_job: dict[int, _Work],
-    ) -> Iterator[Job]:
-        """Jobs with their contents, read a few megabytes at a time, for as long as the worker goes on."""
-        for messages, contents in loaded:
-            for message in messages:
-                content = contents.pop(message.id, None)
-                for work in by_message[message.id]:
-                    if content is None or not self._may_go_on():
-                        self._unreserve(route, work)
-                        continue
-                    if not work.is_probe and not self._is_open(route, message):
-                        # It closed under this very batch: the others need not find that out one by one.
-                        self._unreserve(route, work)
-                        _pass_over(list(work.ways.values()), route, Cause.ROUTE_CLOSED, "this route has closed")
-                        continue
-                    job = self._job(route, work, content)
-                    by_job[id(job)] = work
-                    point("send:job")
-                    yield job
-
-    def _contents(self, messages: list[StoredMessage], by_message: dict[int, list[_Work]]) -> dict[int, BytesContent]:
+    def _contents(self, route: Route, messages: list[StoredMessage]) -> dict[int, _Content]:
         stored = {message.id: self._stored.pop(message.id) for message in messages if message.id in self._stored}
         asked_for = [message for message in messages if message.id not in stored]
         if asked_for:
             stored |= load_contents(self._options.using, asked_for)
-        contents: dict[int, BytesContent] = {}
-        unreadable: dict[int, str] = {}
+        contents: dict[int, _Content] = {}
         for message in messages:
-            if message.id in stored:
-                try:
-                    data = self._options.keyring.open(stored.pop(message.id), message.encryption_key)
-                except KeyMissing as error:
-                    unreadable[message.id] = str(error)
-                else:
-                    contents[message.id] = BytesContent(data)
-        for words in set(unreadable.values()):
-            logger.error("A message cannot be read: %s", words, extra=log_fields(cause="key_missing"))
-        for message in messages:
-            if message.id not in contents:
-                missing = ("content_gone", "its content was pruned or deleted")
-                if message.id in unreadable:
-                    missing = ("key_missing", unreadable[message.id])
-                for work in by_message[message.id]:
-                    self._settlements += [parked(way, *missing) for way in work.ways.values() if not way.is_done]
+            try:
+                data = self._options.keyring.open(stored.pop(message.id), message.encryption_key)
+                contents[message.id] = self._content(route, message, BytesContent(data))
+            except KeyMissing as error:
+                self._park(message, "key_missing", str(error))
+            except KeyError:
+                self._park(message, "content_gone", "its content was pruned or deleted")
         return contents
 
-    def _job(self, route: Route, work: _Work, content: BytesContent) -> Job:
-        sent: Content = content
-        if route.idempotency_header is not None:
-            sent = with_header(content, route.idempotency_header, work.message.message_id.strip("<>"))
-        key: object = work.message.id
-        if route.is_foreign:
-            key = load_submission(self._options.using, work.message, content, self._options.keyring)
-        return Job(
-            sender=work.job.sender,
-            recipients=work.job.recipients,
-            content=sent,
-            key=key,
-            may_resend=_may_resend(route, work),
-        )
+    def _content(self, route: Route, message: StoredMessage, content: BytesContent) -> _Content:
+        """The bytes for the wire, and what the route wants to find in a job."""
+        if not route.is_foreign:
+            return _Content(content, message.id)
+        key = load_submission(self._options.using, message, content, self._options.keyring)
+        return _Content(content, key)
 
-    def _is_open(self, route: Route, message: StoredMessage) -> bool:
-        state = self._store.read(route)
-        return permission(state, now=self._store.now(), sender_domain=message.from_domain) is not Permission.NO
-
-    def _unreserve(self, route: Route, work: _Work) -> None:
-        self._store.settle(route, reserved=work.reserved, used=0)
+    def _park(self, message: StoredMessage, cause: str, detail: str) -> None:
+        """For what only a person can mend."""
+        if cause == "key_missing":
+            logger.error("A message cannot be read: %s", detail, extra=log_fields(cause=cause))
+        for passage in self._passages:
+            if passage.key is message:
+                for one in passage.open:
+                    self._end(one, Fate.PARKED, ended(one, Event.PARK, cause, detail))
 
     def _authorize(
-        self, route: Route, by_job: dict[int, _Work], grants: Sequence[Grant], settled: Sequence[Transaction]
+        self, turns: Mapping[int, _Turn], grants: Sequence[Grant], settled: Sequence[Transaction]
     ) -> Steps[Collection[Job]]:
         for transaction in settled:
-            self._digest(route, by_job[id(transaction.job)], transaction)
+            self._take(turns[id(transaction.job)], transaction)
         if not self._may_authorize():
             return []
         intents = []
         for grant in grants:
-            work = by_job[id(grant.job)]
+            turn = turns[id(grant.job)]
+            send = turn.send
             # What was refused at RCPT is written before it could become unknown; what goes on stays claimed.
-            for address, result in grant.refused.items():
-                self._take(route, work, work.ways[address], result, is_early=True)
-            open_ways = [work.ways[address] for address in grant.recipients]
-            intents.append(Intent(recipients=[way.claimed for way in open_ways], route=route.alias))
+            for one in send.passage.refuse_early(send, grant.refused, now=self._now()):
+                self._settle(send, one)
+            granted = set(grant.recipients)
+            going = [one for one in send.recipients if one.address in granted]
+            intents.append(Intent(recipients=[_claimed(one) for one in going], route=send.route.alias))
         written = yield from self._flush(intents)
         if not self._may_authorize():
             return []  # the lease ended, or somebody said stop, while this was written
-        return [grant.job for grant, may in zip(grants, written.permitted, strict=True) if may]
+        allowed = []
+        for grant, may in zip(grants, written.permitted, strict=True):
+            if may:
+                turns[id(grant.job)].handed_over = grant.recipients
+                allowed.append(grant.job)
+        return allowed
 
     # Judging.
 
-    def _digest(self, route: Route, work: _Work, transaction: Transaction) -> None:
-        """Judge a finished transaction, once."""
-        if work.is_digested:
+    def _take(self, turn: _Turn, transaction: Transaction) -> None:
+        """Take a finished transaction, once."""
+        send = turn.send
+        if send.is_taken:
             return
-        work.is_digested = True
         self.transactions += 1
-        worst: tuple[Failure, Decision] | None = None
-        used = 0
-        for address, result in transaction.results.items():
-            used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)
-            way = work.ways[address]
-            if way.claimed.position in work.outcomes:
-                continue
-            found = self._take(route, work, way, result, provider_message_id=given_id(route, transaction))
-            if found is not None and (worst is None or worst[1].effect is Effect.NONE):
-                worst = found
-        self._store.settle(route, reserved=work.reserved, used=used)
-        self._tell(route, work, worst, transaction)
-        if not all(_is_withheld(result) for result in transaction.results.values()):
-            attempt = self._attempt(route, work, transaction)
+        provider_message_id = given_id(send.route, transaction)
+        for one in send.passage.take(send, transaction, now=self._now()):
+            self._settle(send, one, provider_message_id)
+        if not is_withheld(transaction):
+            attempt = self._attempt(send, transaction, provider_message_id)
             self._attempts.append(attempt)
             if is_traced():
-                trace_attempt(_trace_of(attempt, work.message))
+                trace_attempt(_trace_of(attempt, _stored(send.passage)))
 
-    def _take(
-        self,
-        route: Route,
-        work: _Work,
-        way: Way,
-        result: RecipientResult,
-        *,
-        provider_message_id: str = "",
-        is_early: bool = False,
-    ) -> tuple[Failure, Decision] | None:
-        others = [one for one in self._routes_for(way) if one.alias != route.alias]
-        judgement = judge(
-            way,
-            result,
-            route,
-            others,
+    def _settle(self, send: Send, one: Progress, provider_message_id: str = "") -> None:
+        self._settlements.append(self._settlement(one, send.route, _stored(send.passage), provider_message_id))
+
+    def _settlement(
+        self, one: Progress, route: Route | None, message: StoredMessage, provider_message_id: str = ""
+    ) -> Settlement:
+        return settlement_of(
+            one,
+            route=route,
+            encryption_key=message.encryption_key,
             jitter=random.random(),  # noqa: S311 - no secret
-            now=datetime.fromtimestamp(self._store.now(), tz=UTC),
             final_reply_seconds=self._options.final_reply_seconds,
             provider_message_id=provider_message_id,
         )
-        work.outcomes[way.claimed.position] = judgement.outcome
-        if judgement.failure is not None:
-            work.causes[way.claimed.position] = judgement.failure.cause.value
-        self._settlements.append(judgement.settlement)
-        if judgement.failure is None or judgement.decision is None or judgement.decision.effect is Effect.NONE:
-            return None
-        if is_early:
-            self._tell_failure(route, work, judgement.failure, judgement.decision, accepted=0)
-        return judgement.failure, judgement.decision
 
-    def _tell(
-        self, route: Route, work: _Work, worst: tuple[Failure, Decision] | None, transaction: Transaction
-    ) -> None:
-        accepted = len(transaction.with_verdict(Verdict.ACCEPTED))
-        if worst is not None:
-            self._tell_failure(route, work, *worst, accepted=accepted)
-        elif accepted or transaction.stage in (Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY):
-            self._store.tell(route, RouteEvent(failure=None, sender_domain=work.message.from_domain))
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._store.now(), tz=UTC)
 
-    def _tell_failure(self, route: Route, work: _Work, failure: Failure, decision: Decision, *, accepted: int) -> None:
-        event = RouteEvent(
-            failure=failure,
-            effect=decision.effect,
-            sender_domain=work.message.from_domain,
-            recipients=accepted,
-            message_bytes=work.message.content_size,
-        )
-        self._store.tell(route, event)
-
-    def _attempt(self, route: Route, work: _Work, transaction: Transaction) -> AttemptRow:
-        first = next((way.failure for way in work.ways.values() if way.failure is not None), None)
+    def _attempt(self, send: Send, transaction: Transaction, provider_message_id: str) -> AttemptRow:
+        message, failure = _stored(send.passage), send.failure
         evidence = Evidence(
-            route=route.alias,
+            route=send.route.alias,
             stage=transaction.stage.value,
-            cause=first.cause.value if first is not None else "",
-            reply=transaction.reply or (first.reply if first is not None else None),
-            detail=first.detail if first is not None else "",
-            provider_message_id=given_id(route, transaction),
-            encryption_key=work.message.encryption_key,
+            cause=failure.cause.value if failure is not None else "",
+            reply=transaction.reply or (failure.reply if failure is not None else None),
+            detail=failure.detail if failure is not None else "",
+            provider_message_id=provider_message_id,
+            encryption_key=message.encryption_key,
         )
+        positions = {one.address: _claimed(one).position for one in send.recipients}
         return AttemptRow(
-            message_id=work.message.id,
+            message_id=message.id,
             claim=self._claim.number,
             worker=self._options.worker,
             evidence=evidence,
             seconds=transaction.seconds,
             peer=transaction.peer or "",
-            outcomes=work.outcomes,
-            causes=work.causes,
+            outcomes={positions[address]: outcome for address, outcome in send.outcomes.items()},
+            causes={positions[address]: one.cause.value for address, one in send.failures.items()},
             stage_seconds={stage.value: seconds for stage, seconds in transaction.stage_seconds.items()},
         )
 
@@ -541,7 +444,7 @@ class Round:
     @property
     def is_in_doubt(self) -> bool:
         """Whether some were handed over, or may have been, and nobody has said what became of them."""
-        return any(not way.is_done and way.claimed.delivery.state is State.AUTHORIZED for way in self._ways)
+        return any(_claimed(one).delivery.state is State.AUTHORIZED for one in self._recipients if _is_in_hand(one))
 
     def _release(self) -> Steps[None]:
         """Write what is known, which says who is still in hand, and give back what was not begun."""
@@ -551,12 +454,51 @@ class Round:
                 Settlement(claimed=one, event=Event.RELEASE, evidence=no_evidence) for one in self._claim.rows
             ]
         yield from self._flush()
-        for way in self._ways:
+        for one in self._recipients:
             # A permission that was given and never answered for may have been used: a flight was in the air.
-            if not way.is_done and way.claimed.delivery.state is State.CLAIMED:
-                way.is_done = True
-                self._settlements.append(Settlement(claimed=way.claimed, event=Event.RELEASE, evidence=way.evidence))
+            if _is_in_hand(one) and _claimed(one).delivery.state is State.CLAIMED:
+                self._end(one, Fate.RELEASED, ended(one, Event.RELEASE))
         yield from self._flush()
+
+
+def _progress(claimed: Claimed, *, may_stand: bool) -> Progress:
+    return Progress(
+        claimed.address,
+        claimed,
+        pin=claimed.pinned_route,
+        is_doubted=claimed.delivery.unknowns > 0,
+        notes=tuple(claimed.refused_by),
+        may_stand=may_stand,
+    )
+
+
+def _claimed(one: Progress) -> Claimed:
+    assert isinstance(one.key, Claimed)
+    return one.key
+
+
+def _is_in_hand(one: Progress) -> bool:
+    return one.fate is Fate.OPEN
+
+
+def _stored(passage: Passage) -> StoredMessage:
+    assert isinstance(passage.key, StoredMessage)
+    return passage.key
+
+
+def _job(send: Send, content: _Content) -> Job:
+    message = _stored(send.passage)
+    sent: Content = content.content
+    if send.route.idempotency_header is not None:
+        sent = with_header(sent, send.route.idempotency_header, message.message_id.strip("<>"))
+    return Job(
+        sender=message.sender,
+        recipients=send.addresses,
+        content=sent,
+        key=content.key,
+        may_resend=send.may_resend,
+        is_repeat=send.is_repeat,
+    )
 
 
 def _trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:
@@ -572,23 +514,6 @@ def _trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:
         message_id=message.message_id,
         traceparent=message.traceparent,
     )
-
-
-def _pass_over(ways: list[Way], route: Route, cause: Cause, detail: str) -> None:
-    for way in ways:
-        if way.failure is None:
-            way.evidence = Evidence(route=route.alias, cause=cause.value, detail=detail)
-
-
-def _is_withheld(result: RecipientResult) -> bool:
-    """Our own refusal: no attempt, since the server was not asked to take anything."""
-    return result.failure is not None and result.failure.kind is FailureKind.WITHHELD
-
-
-def _may_resend(route: Route, work: _Work) -> bool:
-    """Whether a second copy may follow an unknown outcome: only such messages go in flights."""
-    wish = work.message.on_unknown or route.on_unknown
-    return route.idempotency_header is not None or wish is OnUnknown.RESEND
 
 
 _NO_CONTENT = BytesContent(b"")

@@ -58,7 +58,8 @@ class Settlement:
         spends_attempt: whether it counts against the message.
         resend: whether an unknown outcome is sent again by itself.
         pinned_route: the only route that may have it from now on; None leaves that as it is.
-        refused_by: a route to remember as one that refused the message; "" for none.
+        notes: what is remembered of routes that refused the message, see `passage`; None leaves that as it is.
+        keeps_evidence: whether the row keeps the words that it has: nothing new was said.
     """
 
     claimed: Claimed
@@ -68,7 +69,8 @@ class Settlement:
     spends_attempt: bool = False
     resend: bool = False
     pinned_route: str | None = None
-    refused_by: str = ""
+    notes: Sequence[str] | None = None
+    keeps_evidence: bool = False
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -151,8 +153,8 @@ def follow(settlement: Settlement, after: Delivery) -> None:
     claimed.attempts += settlement.spends_attempt
     if settlement.pinned_route is not None:
         claimed.pinned_route = settlement.pinned_route
-    if settlement.refused_by:
-        claimed.refused_by = [*claimed.refused_by, settlement.refused_by]
+    if settlement.notes is not None:
+        claimed.refused_by = list(settlement.notes)
 
 
 def _change(
@@ -163,14 +165,14 @@ def _change(
     changes: dict[str, Value] = {"state": _STATES[after.state]}
     if after.unknowns != before.unknowns:
         changes["unknowns"] = after.unknowns
-    if event is not Event.RELEASE:
+    if event is not Event.RELEASE and not settlement.keeps_evidence:
         changes |= _evidence_columns(tables.connection, evidence, keyring)
     if settlement.spends_attempt:
         changes["attempts"] = claimed.attempts + 1
     if settlement.pinned_route is not None:
         changes["pinned_route"] = settlement.pinned_route
-    if settlement.refused_by:
-        changes["refused_by"] = [*claimed.refused_by, settlement.refused_by]
+    if settlement.notes is not None:
+        changes["refused_by"] = list(settlement.notes)
     if is_due:
         changes["due_at"] = Raw(tables.earlier(tables.now(settlement.in_seconds), "gives_up_at"))
     else:

@@ -1,0 +1,142 @@
+"""Whether one message may go by a route now, and what the route's memory is told of it afterwards. Pure."""
+
+from dataclasses import dataclass
+
+from reliable_email.classification import Cause, Failure
+from reliable_email.delivery import breaker
+from reliable_email.delivery.breaker import Permission
+from reliable_email.delivery.failures import closed_failure, local_failure
+from reliable_email.delivery.policy import Decision, Effect
+from reliable_email.delivery.progress import Send
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.words import Priority
+from reliable_email.records import record
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import Transaction, Verdict
+
+_HEARD = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
+
+
+@record(frozen=True, slots=True)
+class Pass:
+    """A route's permission for one envelope; see `Send` for the fields."""
+
+    reserved: int
+    is_probe: bool
+    opening: int
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """One message's dealings with the memory of its routes.
+
+    Attributes:
+        is_lone: the route is asked although its breaker or quota says no. A breaker is there to find another way; where
+            there is none, only a refused password or a person stops a direct send.
+        from_domain: of the message's From header.
+        size: of its content, in bytes.
+        said: what routes said a moment ago, by alias, shared by the messages of one batch.
+    """
+
+    memory: RouteStateStore
+    is_lone: bool
+    from_domain: str
+    size: int
+    priority: Priority
+    said: dict[str, Failure]
+
+    def envelope(self, route: Route, count: int, learned_here: int | None) -> int:
+        """Return how many of so many recipients go in one envelope, as documented or as learned."""
+        learned = breaker.max_recipients(self.memory.read(route), now=self.memory.now())
+        limits = (route.max_recipients, learned, learned_here)
+        return min((limit for limit in limits if limit), default=count)
+
+    def too_large(self, route: Route) -> Failure | None:
+        """Say why the route takes no message of this size, as documented or as learned."""
+        learned = breaker.max_message_bytes(self.memory.read(route), now=self.memory.now())
+        limit = min((one for one in (route.max_message_bytes, learned) if one is not None), default=None)
+        if limit is None or self.size <= limit:
+            return None
+        detail = f"the message has {self.size:,} bytes, {route.alias} takes at most {limit:,}"
+        return local_failure(Cause.MESSAGE_TOO_LARGE, detail)
+
+    def room(self, route: Route, count: int) -> int:
+        """Return how many of so many recipients fit into what is left of the route's quotas; all where none do."""
+        if not route.quotas or self.is_lone or count == 1:
+            return count
+        return min(self.memory.room(route, priority=self.priority) or count, count)
+
+    @staticmethod
+    def no_quota(route: Route) -> Failure:
+        """Say that the quota is used up."""
+        return local_failure(Cause.QUOTA_EXCEEDED, f"the quota of {route.alias} is used up for now")
+
+    def enter(self, route: Route, count: int) -> Pass | Failure:
+        """Ask quota and breaker for so many recipients; a failure says why not, and nothing is reserved then."""
+        # The quota first: whoever is given the only probe and then stays away keeps the others from it.
+        has_room = self.memory.reserve(route, count, priority=self.priority)
+        if not has_room and not self.is_lone:  # alone, the provider itself is asked
+            return self.no_quota(route)
+        answer = self.memory.ask(route, sender_domain=self.from_domain)
+        closed = self._closed_because(route) if answer is Permission.NO else None
+        if closed is not None:
+            if has_room:
+                self.memory.settle(route, reserved=count, used=0)
+            return closed
+        return Pass(
+            count if route.quotas and has_room else 0, answer is Permission.PROBE, self.memory.read(route).number
+        )
+
+    def closed_meanwhile(self, send: Send) -> Failure | None:
+        """Say why the route is closed now to an envelope that was let in a while ago; None where it may go."""
+        route = send.route
+        state = self.memory.read(route)
+        send.opening = state.number
+        if send.is_probe and state.phase is breaker.Phase.HALF_OPEN:
+            return None
+        if breaker.permission(state, now=self.memory.now(), sender_domain=self.from_domain) is not Permission.NO:
+            return None
+        closed = self._closed_because(route)
+        known = self.said.get(route.alias)
+        # What was said a moment ago, in this very stream, tells more than that the route is closed.
+        return known if closed is not None and known is not None and known.cause is state.reason else closed
+
+    def leave(self, send: Send, *, used: int) -> None:
+        """Give back what was reserved and not used."""
+        if send.reserved:
+            self.memory.settle(send.route, reserved=send.reserved, used=used)
+
+    def _closed_because(self, route: Route) -> Failure | None:
+        """Why a route that its breaker has closed is not asked; None where it is asked all the same."""
+        state = self.memory.read(route)
+        if self.is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by:
+            return None
+        return closed_failure(route, state, sender_domain=self.from_domain, now=self.memory.now())
+
+    # Telling.
+
+    def tell(self, send: Send, worst: tuple[Failure, Decision] | None, transaction: Transaction) -> None:
+        """Tell the route's memory what came of a transaction: its worst failure, or that the route is alive."""
+        accepted = len(transaction.with_verdict(Verdict.ACCEPTED))
+        if worst is not None and worst[1].effect is not Effect.NONE:
+            if accepted and worst[1].effect is not Effect.COUNT:
+                self._tell_success(send)
+            self.tell_failure(send, *worst, accepted=accepted)
+        elif (accepted or transaction.stage in _HEARD) and not send.is_marked:
+            self._tell_success(send)
+
+    def tell_failure(self, send: Send, failure: Failure, decision: Decision, *, accepted: int) -> None:
+        """Tell of a failure, with how many recipients the transaction had taken."""
+        event = RouteEvent(
+            failure=failure,
+            effect=decision.effect,
+            sender_domain=self.from_domain,
+            recipients=accepted,
+            message_bytes=self.size,
+            opening=send.opening,
+        )
+        self.memory.tell(send.route, event)
+
+    def _tell_success(self, send: Send) -> None:
+        self.memory.tell(send.route, RouteEvent(failure=None, sender_domain=self.from_domain, opening=send.opening))

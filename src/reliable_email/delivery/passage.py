@@ -1,0 +1,494 @@
+"""One message's way over its routes: who is asked next, and what each answer means for whom. Pure.
+
+This is the only place that chooses, splits, admits, follows and tells, for a direct send and for the queue alike. The
+doors drive it (`delivery.direct`, `outbox.round`): they ask `next_sends`, hand the jobs to the routes' transports, and
+give every transaction to `take`. When nothing is left to ask, `close` says what becomes of whoever is still open.
+
+Rules that no answer passes:
+
+1. A recipient that was accepted, or may have been, is never offered to another route.
+2. `rejected` rests on proof (P7): a reply to this recipient's own RCPT, a reply to this message that no other route
+   contradicts, an API's documented answer, or our own certain knowledge. Everything else is the route's matter.
+3. A cause that is a recipient's, said to an envelope of several, is asked of each recipient alone first.
+4. A route that was left alone (closed, without quota, not buildable) costs the message no attempt.
+5. A recipient that waits for one route (greylisting, a full mailbox) waits only while that route can be asked.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from reliable_email.classification import Cause, Failure, Scope, classify
+from reliable_email.delivery.admission import Admission
+from reliable_email.delivery.failures import local_failure, unknown_failure
+from reliable_email.delivery.policy import Decision, Effect, Step, as_limit, decide
+from reliable_email.delivery.progress import (
+    LIMITED,
+    NOBODY,
+    UNABLE,
+    Fate,
+    Manner,
+    Progress,
+    Send,
+    is_own,
+    is_withheld,
+    note_not_asked,
+    noted,
+    outcome_of,
+    standing_alone,
+    told_by,
+)
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.words import OnUnknown, Outcome, Priority
+from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
+
+# Refusals for a limit that a message may meet in a row on one route before they count as attempts.
+FREE_LIMITS = 2
+_HEARD = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
+_ABOUT_THE_MESSAGE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
+# On these routes only a person can help: with the sender's domain, or with the code that raised.
+_NEEDS_PERSON = frozenset({Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTICATED, Cause.CODE_RAISED})
+
+
+class Passage:
+    """See the module.
+
+    Args:
+        recipients: each once.
+        routes: in order of preference, each once; at least one.
+        memory: what is known of them.
+        from_domain: of the message's From header.
+        size: of its content, in bytes.
+        priority: for quotas.
+        on_unknown: the message's own wish.
+        said: what routes said a moment ago, by alias, shared by the passages of one batch.
+        address_of: the key under which a transport's answer is found.
+    """
+
+    __slots__ = ("_admission", "_ended", "_envelopes", "_manner", "_on_unknown", "key", "recipients", "routes")
+
+    def __init__(
+        self,
+        recipients: Sequence[Progress],
+        routes: Sequence[Route],
+        memory: RouteStateStore,
+        manner: Manner,
+        *,
+        from_domain: str,
+        size: int,
+        priority: Priority,
+        on_unknown: OnUnknown | None,
+        said: dict[str, Failure],
+        key: object = None,
+    ) -> None:
+        self.recipients = recipients
+        self.routes = routes
+        self.key = key
+        self._manner = manner
+        self._on_unknown = on_unknown
+        is_lone = len(routes) == 1 and manner.asks_a_lone_route
+        self._admission = Admission(memory, is_lone, from_domain, size, priority, said)
+        self._ended: list[Progress] = []  # without a transaction
+        self._envelopes: dict[str, int] = {}  # how many recipients a route took at once, where it refused more
+
+    # Choosing.
+
+    @property
+    def open(self) -> list[Progress]:
+        """Those for whom something may still be tried."""
+        return [one for one in self.recipients if one.fate is Fate.OPEN]
+
+    def begin_round(self) -> None:
+        """Let every route be asked again that may be."""
+        for one in self.recipients:
+            one.asked = NOBODY
+
+    def may_ask_again(self) -> bool:
+        """Whether another round could ask anybody."""
+        return any(
+            route.alias not in one.left_out and self._is_candidate(route, one)
+            for one in self.open
+            for route in self.routes
+        )
+
+    def next_sends(self) -> list[Send]:
+        """Say who is asked next: each open recipient by the first route that is left to it in this round.
+
+        Routes that cannot be asked are passed over at once; empty where nobody is left to ask.
+        """
+        while chosen := self._chosen():
+            sends = []
+            for route, recipients in chosen:
+                for part in self._parts(route, recipients):
+                    send = self._admit(route, part)
+                    if send is not None:
+                        sends.append(send)
+            if sends:
+                return sends
+        return []
+
+    def _chosen(self) -> list[tuple[Route, list[Progress]]]:
+        chosen: dict[str, tuple[Route, list[Progress]]] = {}
+        for one in self.recipients:
+            if one.fate is Fate.OPEN:
+                route = self._choose(one)
+                if route is not None:
+                    chosen.setdefault(route.alias, (route, []))[1].append(one)
+        return list(chosen.values())
+
+    def _choose(self, one: Progress) -> Route | None:
+        for route in self.routes:
+            if one.again_on:
+                if route.alias == one.again_on:
+                    return route
+            elif route.alias not in one.asked and self._is_candidate(route, one):
+                return route
+        if one.again_on:
+            one.again_on = ""
+            return self._choose(one)
+        if one.pin and not one.is_doubted and self._is_pin_over(one):
+            one.pin = ""
+            return self._choose(one)
+        if one.may_stand:
+            return next((route for route in self.routes if self._may_stand_by(route, one)), None)
+        return None
+
+    def _is_candidate(self, route: Route, one: Progress) -> bool:
+        alias = route.alias
+        if alias in one.excluded or one.is_lost_on(alias) or one.tries.get(alias, 0) >= self._max_tries(route):
+            return False
+        return one.pin in ("", alias)
+
+    def _max_tries(self, route: Route) -> int:
+        return 1 if self._manner.waits else route.max_attempts
+
+    def _is_pin_over(self, one: Progress) -> bool:
+        """Whether the route that it waits for cannot be asked now: whoever waits for a dead one waits for ever."""
+        is_there = any(route.alias == one.pin for route in self.routes)
+        cannot_be_asked = one.pin in one.left_out or one.pin in one.excluded
+        return not is_there or cannot_be_asked or one.is_lost_on(one.pin)
+
+    def _may_stand_by(self, route: Route, one: Progress) -> bool:
+        is_free = route.alias not in one.asked and route.alias not in one.excluded
+        return is_free and one.has_refused(route.alias)
+
+    def _parts(self, route: Route, recipients: list[Progress]) -> Iterator[tuple[Progress, ...]]:
+        """Recipients in envelopes of the size that the route takes, as documented or as learned."""
+        alone = [one for one in recipients if one.is_alone]
+        again = [one for one in recipients if one.again_on and not one.is_alone]
+        others = recipients if not (alone or again) else [r for r in recipients if not (r.is_alone or r.again_on)]
+        for one in alone:
+            yield (one,)
+        for group in (again, others):
+            if group:
+                count = len(group)
+                size = 1 if count == 1 else self._admission.envelope(route, count, self._envelopes.get(route.alias))
+                for start in range(0, len(group), size):
+                    yield tuple(group[start : start + size])
+
+    # Admitting.
+
+    def _admit(self, route: Route, part: tuple[Progress, ...]) -> Send | None:
+        """Let an envelope in, where the route can be asked; where it cannot, that costs no attempt."""
+        alias, admission = route.alias, self._admission
+        for one in part:
+            one.asked |= {alias}
+        if route.build_error:
+            self._pass_over(route, part, local_failure(Cause.CANNOT_BE_BUILT, route.build_error))
+            return None
+        too_large = admission.too_large(route)
+        if too_large is not None:
+            for one in part:
+                note_not_asked(one, route, too_large)
+                self._cannot_carry(route, one, too_large)
+                if one.fate is not Fate.OPEN:
+                    self._ended.append(one)
+            return None
+        room = admission.room(route, len(part))
+        if room < len(part):
+            self._pass_over(route, part[room:], admission.no_quota(route))
+            part = part[:room]
+        entered = admission.enter(route, len(part))
+        if isinstance(entered, Failure):
+            self._pass_over(route, part, entered)
+            return None
+        is_again = any(one.again_on for one in part)
+        for one in part:
+            one.again_on = ""
+            if alias in one.left_out:
+                one.left_out -= {alias}
+        return Send(
+            passage=self,
+            route=route,
+            recipients=part,
+            reserved=entered.reserved,
+            is_probe=entered.is_probe,
+            opening=entered.opening,
+            is_repeat=is_again or any(one.tries.get(alias) for one in part),
+            is_alone=is_again,
+            may_resend=self.may_resend(route),
+        )
+
+    def may_still_go(self, send: Send) -> bool:
+        """Ask once more before a job's turn in a stream: what came before it may have closed the route.
+
+        Where it may not go, it is withdrawn, and its recipients look for another route.
+        """
+        closed = self._admission.closed_meanwhile(send)
+        if closed is not None:
+            self.withdraw(send)
+            self._pass_over(send.route, send.recipients, closed)
+        return closed is None
+
+    def withdraw(self, send: Send) -> None:
+        """Take back an envelope that was not handed over."""
+        self._admission.leave(send, used=0)
+
+    def may_resend(self, route: Route) -> bool:
+        """Whether a second copy may follow an unknown outcome: the provider drops it, or the policy allows it."""
+        wish = self._on_unknown or route.on_unknown
+        return route.idempotency_header is not None or wish is OnUnknown.RESEND
+
+    def _pass_over(self, route: Route, recipients: Sequence[Progress], failure: Failure) -> None:
+        for one in recipients:
+            one.left_out |= {route.alias}
+            one.may_come_back |= {route.alias}
+            note_not_asked(one, route, failure)
+
+    # Following.
+
+    def refuse_early(self, send: Send, refused: Mapping[str, RecipientResult], *, now: datetime) -> list[Progress]:
+        """Take what was refused at RCPT, before the others are permitted: so that a crash makes none of it unknown."""
+        taken = []
+        for one in send.recipients:
+            result = refused.get(one.address)
+            if result is not None and one.address not in send.outcomes:
+                found = self._take_one(send, one, result, shared=1, now=now)
+                taken.append(one)
+                if found is not None and found[1].effect is not Effect.NONE:
+                    send.is_marked = True
+                    self._admission.tell_failure(send, *found, accepted=0)
+        return taken
+
+    def take(self, send: Send, transaction: Transaction, *, now: datetime) -> list[Progress]:
+        """Take a finished transaction; those whose fate or way it has changed. A second time changes nothing."""
+        if send.is_taken:
+            return []
+        send.is_taken = True
+        told = told_by(transaction, send.recipients)
+        # How many share one reply: what was said at RCPT is each recipient's own.
+        shared = sum(not is_own(result) for result in told)
+        taken: list[Progress] = []
+        worst: tuple[Failure, Decision] | None = None
+        used = 0
+        for one, result in zip(send.recipients, told, strict=True):
+            used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)
+            if one.address in send.outcomes:
+                continue
+            found = self._take_one(send, one, result, shared=shared, now=now)
+            taken.append(one)
+            if found is not None and (worst is None or worst[1].effect is Effect.NONE):
+                worst = found
+        self._admission.leave(send, used=used)
+        if not is_withheld(transaction):
+            self._admission.tell(send, worst, transaction)
+        return taken
+
+    def lose(self, send: Send, addresses: Collection[str], failure: Failure) -> None:
+        """Nobody will read the reply to what was handed over for these addresses."""
+        for one in send.recipients:
+            if one.fate is Fate.OPEN and one.address in addresses:
+                one.is_doubted, one.route, one.failure = True, send.route.alias, failure
+                one.fate = Fate.UNKNOWN
+
+    def _take_one(
+        self, send: Send, one: Progress, result: RecipientResult, *, shared: int, now: datetime
+    ) -> tuple[Failure, Decision] | None:
+        route = send.route
+        one.attempts += 1
+        one.tries[route.alias] = one.tries.get(route.alias, 0) + 1
+        one.route, one.result = route.alias, result
+        if result.verdict is Verdict.ACCEPTED:
+            send.outcomes[one.address] = self._accept(route, one)
+            return None
+        failure = self._failure_of(route, result, now)
+        decision = self._decide(send, one, failure, result, shared)
+        one.failure = failure
+        send.failures[one.address] = failure
+        self._admission.said[route.alias] = failure
+        one.spends_attempt |= decision.spends_attempt
+        self._follow(send, one, failure, decision)
+        send.outcomes[one.address] = outcome_of(one, result)
+        return failure, decision
+
+    def _accept(self, route: Route, one: Progress) -> Outcome:
+        one.spends_attempt = True
+        if route.delivers:
+            one.fate, one.failure = Fate.ACCEPTED, None
+            return Outcome.ACCEPTED
+        # What a console has printed has reached nobody.
+        one.failure = local_failure(Cause.ROUTE_CLOSED, f"{route.alias} only shows messages, it delivers none")
+        one.fate = Fate.LATER
+        return Outcome.DEFERRED
+
+    def _failure_of(self, route: Route, result: RecipientResult, now: datetime) -> Failure:
+        if result.verdict is Verdict.UNKNOWN:
+            return unknown_failure(result)
+        evidence = result.failure
+        assert evidence is not None, "every result but an accepted one has its failure"
+        return classify(evidence, provider=route.provider, sender_domain=self._admission.from_domain, now=now)
+
+    def _decide(self, send: Send, one: Progress, failure: Failure, result: RecipientResult, shared: int) -> Decision:
+        """The policy's word, with what only this envelope and this recipient's way can tell."""
+        alias = send.route.alias
+        decision = decide(failure)
+        if result.failure is not None and result.failure.kind is FailureKind.UNSUPPORTED:
+            return Decision(step=Step.ROOMIER_ROUTE)  # another server may offer the extension
+        if decision.step is Step.SPLIT and (len(send.recipients) == 1 or failure.stage is Stage.MAIL):
+            # A limit of recipients that one recipient meets is a limit of the session, or of a time.
+            if not send.is_repeat and alias not in one.conversed:
+                return Decision(step=Step.ONCE_MORE_ALONE, spends_attempt=False)
+            decision = as_limit()
+        if decision.step is Step.ONCE_MORE_ALONE and alias in one.conversed:
+            return Decision(step=Step.ANY_ROUTE)
+        is_recipients = failure.scope is Scope.RECIPIENT and decision.step in (Step.REJECT, Step.SAME_ROUTE_LATER)
+        # Greylisting is about all of them, whoever is named.
+        if is_recipients and failure.cause is not Cause.GREYLISTED and shared > 1 and not is_own(result):
+            return Decision(step=Step.EACH_ALONE, spends_attempt=False)
+        is_limit = decision.is_for_a_limit and failure.stage in (Stage.MAIL, Stage.RCPT)
+        met = one.limits_on(alias)
+        if is_limit:
+            if met < FREE_LIMITS:
+                one.notes = (*one.notes, LIMITED + alias)
+            return replace(decision, spends_attempt=met >= FREE_LIMITS)
+        if met:  # in a row, it was said
+            one.notes = tuple(note for note in one.notes if note != LIMITED + alias)
+        return decision
+
+    def _follow(self, send: Send, one: Progress, failure: Failure, decision: Decision) -> None:
+        """Do what was decided with one recipient."""
+        route = send.route
+        match decision.step:
+            case Step.REJECT:
+                one.fate = Fate.REJECTED
+            case Step.STOP:
+                one.fate = Fate.RELEASED
+            case Step.PARK:
+                one.fate = Fate.PARKED
+            case Step.HOLD:
+                self._hold(route, one)
+            case Step.SAME_ROUTE_LATER:
+                one.was_answered = one.standing is not None
+                one.pin = route.alias
+                if self._manner.waits:
+                    one.fate = Fate.LATER
+            case Step.SPLIT:
+                self._split(send, one)
+            case Step.EACH_ALONE:
+                one.is_alone = True
+                self._ask_at_once(route, one)
+            case Step.ONCE_MORE_ALONE:
+                one.conversed |= {route.alias}
+                one.again_on = route.alias
+                self._ask_at_once(route, one)
+            case Step.ONE_OTHER_ROUTE:
+                self._ask_one_other(route, one, failure)
+            case Step.ROOMIER_ROUTE:
+                self._cannot_carry(route, one, failure)
+            case Step.OTHER_ROUTE | Step.ANY_ROUTE:
+                self._leave(route, one, failure, decision)
+            case _:
+                assert_never(decision.step)
+
+    def _hold(self, route: Route, one: Progress) -> None:
+        one.is_doubted = True
+        one.pin = route.alias
+        one.may_resend = self.may_resend(route)
+        if self._manner.waits or not one.may_resend:
+            one.fate = Fate.UNKNOWN
+
+    def _leave(self, route: Route, one: Progress, failure: Failure, decision: Decision) -> None:
+        """The route's matter: the next one is asked at once."""
+        alias = route.alias
+        if failure.cause in _NEEDS_PERSON and (failure.permanent or failure.cause is Cause.CODE_RAISED):
+            one.held_by |= {alias}
+        else:
+            one.may_come_back |= {alias}
+        if decision.step is Step.OTHER_ROUTE or not decision.retries_directly:
+            one.excluded |= {alias}
+        if one.standing is not None and failure.reply is not None and failure.stage in _ABOUT_THE_MESSAGE:
+            one.was_answered = True
+        if not one.is_doubted:
+            one.pin = ""  # the wait that began here cannot end here
+
+    def _ask_at_once(self, route: Route, one: Progress) -> None:
+        one.asked -= {route.alias}
+        one.tries[route.alias] = max(0, one.tries[route.alias] - 1)
+
+    def _split(self, send: Send, one: Progress) -> None:
+        """Too many in one envelope: at once again, with those alone that were left out."""
+        alias = send.route.alias
+        if Outcome.ACCEPTED not in send.outcomes.values():
+            self._envelopes[alias] = max(1, len(send.recipients) // 2)
+        self._ask_at_once(send.route, one)
+
+    def _ask_one_other(self, route: Route, one: Progress, failure: Failure) -> None:
+        """One other route is asked before it ends; where none is there, or one has refused it too, it ends."""
+        already = any(one.has_refused(other.alias) for other in self.routes)
+        one.notes = noted(one.notes, route.alias)
+        if already or not self._others_left(one):
+            if one.may_stand and not one.standing:
+                failure = standing_alone(failure, self._why_nobody_else(one))
+            one.failure, one.fate = failure, Fate.REJECTED
+            return
+        one.standing = one.standing or failure
+        if not one.is_doubted:
+            one.pin = ""
+
+    def _cannot_carry(self, route: Route, one: Progress, failure: Failure) -> None:
+        one.notes = noted(one.notes, UNABLE + route.alias)
+        if not self._others_left(one):
+            one.failure, one.fate = one.standing or failure, Fate.REJECTED
+        elif not one.is_doubted:
+            one.pin = ""
+
+    def _others_left(self, one: Progress) -> bool:
+        """Whether a route is left that has not refused the message; one that cannot be asked now is left, too."""
+        return any(not one.is_lost_on(route.alias) for route in self.routes)
+
+    def _why_nobody_else(self, one: Progress) -> str:
+        aliases = [route.alias for route in self.routes if not one.is_lost_on(route.alias)]
+        return f"no other route could be asked meanwhile ({', '.join(aliases)})" if aliases else ""
+
+    # Ending.
+
+    def ended_unasked(self) -> list[Progress]:
+        """Take those whose fate was found without asking anybody; each once."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> list[Progress]:
+        """Say what becomes of those for whom no route is left in this passage."""
+        ended = self.open
+        for one in ended:
+            self._end(one)
+        return ended
+
+    def _end(self, one: Progress) -> None:
+        if one.is_doubted and one.pin and all(route.alias != one.pin for route in self.routes):
+            detail = f"the route {one.pin}, which may have sent it, is there no more"
+            one.failure = local_failure(Cause.OUTCOME_UNKNOWN, detail)
+            one.fate = Fate.PARKED if self._manner.waits else Fate.UNKNOWN
+            return
+        if self._manner.waits:
+            one.fate = Fate.PARKED if one.held_by and not one.may_come_back else Fate.LATER
+            for route in self.routes:
+                if route.alias in one.left_out:
+                    self._admission.memory.hurry(route)  # mail waits for it
+        elif one.standing is not None and not one.was_answered:
+            one.failure = standing_alone(one.standing, self._why_nobody_else(one))
+            one.fate = Fate.REJECTED

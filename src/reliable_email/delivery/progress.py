@@ -1,0 +1,209 @@
+"""How far a message's recipients have come on their way over the routes: the notes that `passage` keeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.failures import not_told_of
+from reliable_email.delivery.report import address_key
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.words import Outcome
+from reliable_email.records import record
+from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
+
+if TYPE_CHECKING:
+    from reliable_email.delivery.passage import Passage
+
+# Notes of a recipient's row: a plain alias has refused the message; marked, it refused it for a limit, or cannot
+# carry it at all.
+LIMITED, UNABLE = "limited:", "unable:"
+NOT_ASKED = frozenset({Cause.ROUTE_CLOSED, Cause.CANNOT_BE_BUILT, Cause.QUOTA_EXCEEDED})
+NOBODY: frozenset[str] = frozenset()
+
+
+class Fate(StrEnum):
+    """What becomes of a recipient."""
+
+    OPEN = "open"  # something may still be tried in this passage
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    LATER = "later"  # nothing more in this passage; another one may follow
+    PARKED = "parked"  # waits for a person
+    UNKNOWN = "unknown"
+    RELEASED = "released"  # our own journal did not permit it
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a door goes about it.
+
+    Attributes:
+        waits: whether another passage may follow, so that what is left over waits: a queue.
+        asks_a_lone_route: whether the only route is asked although its breaker or quota says no. A breaker is there to
+            find another way; where there is none, only a refused password, a person or a broken configuration stops
+            a direct send.
+    """
+
+    waits: bool
+    asks_a_lone_route: bool
+
+
+DIRECT = Manner(waits=False, asks_a_lone_route=True)
+QUEUED = Manner(waits=True, asks_a_lone_route=False)
+
+
+@dataclass(slots=True, eq=False)
+class Progress:
+    """How far one recipient has come. There are hundreds at once, so that empty sets are shared.
+
+    Attributes:
+        key: whatever the door wants to find again.
+        failure: the last thing that went wrong for it; None where nothing did.
+        result: the last transport's word on it.
+        route: the last one that was asked.
+        attempts: transactions of this passage that it was part of.
+        pin: the only route that may have it; "" for any.
+        is_doubted: an attempt may have left a copy, so that the pin holds whatever happens.
+        notes: what earlier passages left: routes that refused the message, and limits.
+        may_stand: an hour has passed since a route refused it and no other could be asked: the refusing one may be
+            asked again, and its answer stands.
+        may_resend: whether another copy may follow the doubt, by the same route.
+        spends_attempt: whether anything in this passage counts against the message.
+        standing: a refusal that ends the message unless another route takes it.
+        asked: routes that are not asked again in this round.
+        left_out: routes that could not be asked when it was their turn.
+        excluded: routes that are not asked again in this passage.
+        may_come_back: routes that may take it another time.
+        held_by: routes on which only a person can help.
+        conversed: routes that were asked once more, alone, because their reply was about the conversation.
+        again_on: the route that is to be asked at once again, on a connection of its own.
+        is_alone: it goes in an envelope of its own.
+        was_answered: since a route refused it, another has answered and left the door open.
+    """
+
+    address: str
+    key: object = None
+    fate: Fate = Fate.OPEN
+    failure: Failure | None = None
+    result: RecipientResult | None = None
+    route: str | None = None
+    attempts: int = 0
+    pin: str = ""
+    is_doubted: bool = False
+    notes: tuple[str, ...] = ()
+    may_stand: bool = False
+    may_resend: bool = False
+    spends_attempt: bool = False
+    standing: Failure | None = None
+    asked: frozenset[str] = NOBODY
+    left_out: frozenset[str] = NOBODY
+    excluded: frozenset[str] = NOBODY
+    may_come_back: frozenset[str] = NOBODY
+    held_by: frozenset[str] = NOBODY
+    conversed: frozenset[str] = NOBODY
+    again_on: str = ""
+    is_alone: bool = False
+    was_answered: bool = False
+    tries: dict[str, int] = field(default_factory=dict)
+
+    def has_refused(self, alias: str) -> bool:
+        """Whether this route refused the message for good."""
+        return alias in self.notes
+
+    def is_lost_on(self, alias: str) -> bool:
+        """Whether this route refused the message, or cannot carry it."""
+        return alias in self.notes or UNABLE + alias in self.notes
+
+    def limits_on(self, alias: str) -> int:
+        """How many refusals for a limit it has met in a row on this route."""
+        return self.notes.count(LIMITED + alias)
+
+
+@dataclass(slots=True, eq=False)
+class Send:
+    """One envelope for one route; its transaction goes to `Passage.take`.
+
+    Attributes:
+        reserved: recipients that were taken from the route's quotas for it.
+        is_probe: it is the one message by which a closed route is tried.
+        opening: the number of the route's opening that was seen when it began.
+        is_repeat: it was tried on this route before, and wants a connection of its own.
+        is_alone: nothing else may be on that connection: the last reply was about the conversation.
+        outcomes, failures: of this very transaction, by address.
+    """
+
+    passage: "Passage"
+    route: Route
+    recipients: tuple[Progress, ...]
+    reserved: int
+    is_probe: bool
+    opening: int
+    is_repeat: bool
+    is_alone: bool
+    may_resend: bool
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    is_taken: bool = False
+    is_marked: bool = False  # a refusal of its own has closed the route already
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """For the envelope."""
+        return tuple(one.address for one in self.recipients)
+
+    @property
+    def failure(self) -> Failure | None:
+        """What went wrong in this transaction, of all that did the first: an attempt's own evidence."""
+        return next(iter(self.failures.values()), None)
+
+
+def is_withheld(transaction: Transaction) -> bool:
+    """Whether our own journal refused it: no attempt, since the server was not asked to take anything."""
+    return bool(transaction.results) and all(
+        result.failure is not None and result.failure.kind is FailureKind.WITHHELD
+        for result in transaction.results.values()
+    )
+
+
+def told_by(transaction: Transaction, recipients: Sequence[Progress]) -> list[RecipientResult]:
+    """What the transport says of each; it may have de-duplicated the envelope by another spelling."""
+    results = transaction.results
+    if all(one.address in results for one in recipients):
+        return [results[one.address] for one in recipients]
+    by_key = {address_key(address): result for address, result in results.items()}
+    return [by_key.get(address_key(one.address)) or not_told_of(transaction) for one in recipients]
+
+
+def is_own(result: RecipientResult) -> bool:
+    """Whether it is about this recipient alone: its RCPT, or what was found without a server."""
+    failure = result.failure
+    return failure is not None and failure.stage is Stage.RCPT
+
+
+def note_not_asked(one: Progress, route: Route, failure: Failure) -> None:
+    """Keep why a route was not asked, unless somebody has said more already."""
+    if one.failure is None or one.failure.cause in NOT_ASKED:
+        one.failure, one.route = failure, one.route or route.alias
+
+
+def noted(notes: tuple[str, ...], alias: str) -> tuple[str, ...]:
+    """Note a route once."""
+    return notes if alias in notes else (*notes, alias)
+
+
+def outcome_of(one: Progress, result: RecipientResult) -> Outcome:
+    """What this attempt came to for it, which is not what becomes of it in the end."""
+    if result.verdict is Verdict.UNKNOWN:
+        return Outcome.UNKNOWN
+    return Outcome.REJECTED if one.fate is Fate.REJECTED else Outcome.DEFERRED
+
+
+def standing_alone(failure: Failure, why: str) -> Failure:
+    """Say beside a refusal that stands why nobody else was asked."""
+    if not why:
+        return failure
+    return replace(failure, detail="; ".join(part for part in (failure.detail, why) if part))

@@ -1,0 +1,148 @@
+"""Both engines behind one face: hand over a message, and see what became of it and who was asked."""
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reliable_email.delivery.direct import Delivery
+from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.words import OnUnknown
+from reliable_email.outbox.claim import Claim, Wanted
+from reliable_email.outbox.journal import Written, commit_together
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.line import Line, LineOptions
+from reliable_email.outbox.round import RoundOptions
+from reliable_email.outbox.settle import AttemptRow, Settlement
+from reliable_email.outbox.steps import Write, run_here
+from reliable_email.store.recipients import OutboxRecipient
+from tests.engines.routes import Asked, routes_of
+from tests.outbox.desk import let_time_pass, queue, submission
+
+
+@dataclass
+class Told:
+    """What an engine says.
+
+    Attributes:
+        ends: by the local part: `accepted`, `rejected`, `unknown`, or how else it stands.
+        asked: routes in the order in which they were asked.
+        causes: by the local part.
+        attempts: of the recipient's row, or of its report.
+    """
+
+    ends: dict[str, str]
+    asked: list[Asked]
+    causes: dict[str, str] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def order(self) -> str:
+        """Who was asked, as letters."""
+        return "".join(one.route for one in self.asked)
+
+
+class Foreman:
+    """Lets a line claim and go on."""
+
+    name = "w"
+    is_heard = False
+
+    def may_claim(self) -> bool:
+        """See the protocol."""
+        return True
+
+    may_go_on = may_authorize = may_claim
+
+    def wanted(self) -> Wanted:
+        """See the protocol."""
+        return Wanted(environment="")
+
+    def has_claimed(self, taken: Claim) -> Collection[int]:
+        """See the protocol."""
+        return ()
+
+    def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
+        """See the protocol."""
+
+    def has_finished(self, taken: Claim, transactions: int) -> None:
+        """See the protocol."""
+
+
+@dataclass
+class World:
+    """Routes, what is known of them, and a clock that a test moves."""
+
+    scripts: Sequence[str]
+    max_attempts: int = 2
+    paused: Sequence[str] = ()
+    at: float = 1_800_000_000.0
+    asked: list[Asked] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.routes = routes_of(self.scripts, self.asked, max_attempts=self.max_attempts)
+        self.store = MemoryRouteStateStore(clock=lambda: self.at)
+        for route in self.routes:
+            if route.alias in self.paused:
+                self.store.pause(route, by="an operator")
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.at += seconds
+
+
+def directly(world: World, to: Sequence[str], *, on_unknown: OnUnknown | None = None) -> Told:
+    """Send at once."""
+    delivery = Delivery(world.routes, store=world.store, sleep=world.sleep, random=lambda: 0.5)
+    [report] = delivery.deliver([submission(to=to, on_unknown=on_unknown)])
+    return Told(
+        ends={_local(address): one.outcome.value for address, one in report.recipients.items()},
+        asked=world.asked,
+        causes={_local(address): one.cause.value if one.cause else "" for address, one in report.recipients.items()},
+        attempts={_local(address): one.attempts for address, one in report.recipients.items()},
+    )
+
+
+def by_queue(
+    world: World, to: Sequence[str], *, using: str, rounds: int = 1, on_unknown: OnUnknown | None = None
+) -> Told:
+    """Queue it, and let one line of a worker work through so many claims; between them everything falls due."""
+    queue(using, *to, on_unknown=on_unknown)
+    for number in range(rounds):
+        if number:
+            let_time_pass(using)
+            world.sleep(700.0)
+        work(using, world.routes, world.store)
+    rows = list(OutboxRecipient.objects.using(using).order_by("position"))
+    return Told(
+        ends={_local(row.address): row.state for row in rows},
+        asked=world.asked,
+        causes={_local(row.address): row.cause for row in rows},
+        attempts={_local(row.address): row.attempts for row in rows},
+    )
+
+
+def work(using: str, routes: Sequence[Route], store: MemoryRouteStateStore) -> int:
+    """One line of a worker, in this thread: claims once, and takes it as far as it gets."""
+
+    def write(step: Write) -> None:
+        [written] = commit_together(using, [step.request], keyring=Keyring())
+        step.done(written)
+
+    arguments: dict[str, Any] = {}
+    if "run_here" in Line.__init__.__annotations__:
+        arguments["run_here"] = lambda steps: run_here(steps, write)
+    line = Line(
+        LineOptions(round=RoundOptions(using=using, worker="w")),
+        Foreman(),
+        routes_of=lambda mailer: routes,
+        store=store,
+        suspects=threading.Lock(),
+        **arguments,
+    )
+    return run_here(line.work(), write)
+
+
+def _local(address: str) -> str:
+    return address.partition("@")[0]

@@ -234,6 +234,10 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["expires_at"].required = False
             self.fields["expires_at"].help_text = "Empty: for ever."
 
+    def _get_validation_exclusions(self) -> set[str]:
+        """The list for all mail is meant, and there an address stands once."""
+        return super()._get_validation_exclusions() - {"stream"}  # type: ignore[misc,no-any-return]
+
     def clean_address(self) -> str:
         """The address that is stored."""
         address = str(self.cleaned_data["address"]).strip()

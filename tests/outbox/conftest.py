@@ -22,6 +22,8 @@ VENDORS = ("sqlite", "postgres", "mariadb", "mysql")
 _PORTS = {"mariadb": MARIADB_PORT, "mysql": MYSQL_PORT}
 _TABLES = (
     models.Attempt,
+    models.PartReference,
+    models.Part,
     models.ProviderEvent,
     models.OutboxRecipient,
     models.OutboxMessage,
@@ -32,6 +34,10 @@ _TABLES = (
     models.Tally,
     models.OutcomeTotal,
     models.LatencyTotal,
+    models.Opening,
+    models.LearnedLimit,
+    models.IncomingHold,
+    models.HandlerEvent,
 )
 
 

@@ -162,6 +162,7 @@ class OutboxBackend(Door):
         settings = conf.get()
         return QueueOptions(
             mailer=self.options.using,
+            entry_mailer=self.alias or "",
             using=self.options.database,
             environment=settings.environment,
             priority=self.options.priority,

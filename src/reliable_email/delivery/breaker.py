@@ -255,6 +255,20 @@ def after_failure(
             return _failed(state, effect, failure, asked_for, now)
 
 
+def opens_at(state: BreakerState, *, now: float) -> float | None:
+    """When it may be asked again; None where that is for a person to say."""
+    match state.phase:
+        case Phase.PAUSED:
+            return None
+        case Phase.CLOSED:
+            moment = state.slow_until
+        case Phase.OPEN:
+            moment = state.until
+        case Phase.HALF_OPEN:
+            moment = state.probe_until
+    return moment if _is_ahead(moment, now) else now
+
+
 def pause(state: BreakerState, *, by: str, now: float) -> BreakerState:
     """An operator takes the route out of use."""
     return replace(state, phase=Phase.PAUSED, paused_by=by, opened_at=now)

@@ -88,6 +88,10 @@ class MemoryRouteStateStore:
             return None
         return quota.room(self.ledger(route), route.quotas, now=self._clock(), priority=priority, shares=quota_shares())
 
+    def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
+        """See `RouteStateStore`."""
+        return goes_on_at(self.read(route), self.ledger(route), route, now=self._clock(), priority=priority)
+
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """See `RouteStateStore`."""
         if not route.quotas or used >= reserved:
@@ -123,6 +127,17 @@ class MemoryRouteStateStore:
         self._lock = threading.RLock()
         self._states.clear()
         self._ledgers.clear()
+
+
+def goes_on_at(
+    state: BreakerState, ledger: quota.Ledger, route: Route, *, now: float, priority: Priority
+) -> float | None:
+    """When breaker and quotas both let a message through; None where nobody knows."""
+    opens_at = breaker.opens_at(state, now=now)
+    if opens_at is None or not route.quotas:
+        return opens_at
+    has_room_at = quota.room_at(ledger, route.quotas, now=now, priority=priority, shares=quota_shares())
+    return None if has_room_at is None else max(opens_at, has_room_at)
 
 
 def apply_to_ledger(

@@ -87,6 +87,29 @@ def room(
     return min(rooms, default=None)
 
 
+def room_at(
+    ledger: Ledger,
+    quotas: Sequence[Quota],
+    *,
+    now: float,
+    priority: Priority = Priority.NORMAL,
+    shares: Mapping[Priority, float] = SHARES,
+) -> float | None:
+    """When one more fits into every window, if nobody uses anything meanwhile; None for never."""
+    moments = {now, *(until for until in ledger.limits_until.values() if until > now)}
+    for quota in quotas:
+        for window, bucket in ledger.counts:
+            if window == quota.window_seconds:
+                # The first moment of a bucket may round to the one before.
+                moments.add((bucket + BUCKETS + 1) * quota.window_seconds / BUCKETS + 0.001)
+    for moment in sorted(moments):
+        if moment >= now and all(
+            left(ledger, quota, now=moment, priority=priority, shares=shares) > 0 for quota in quotas
+        ):
+            return moment
+    return None
+
+
 def reserve(
     ledger: Ledger,
     quotas: Sequence[Quota],

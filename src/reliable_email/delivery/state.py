@@ -64,6 +64,9 @@ class RouteStateStore(Protocol):
     def room(self, route: Route, *, priority: Priority) -> int | None:
         """How many recipients still fit into the route's quotas, so that envelopes can be cut; None for no limit."""
 
+    def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
+        """When it may take a message again that it may not take now, by its clock; None where nobody knows."""
+
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """Give back what was reserved and not used."""
 

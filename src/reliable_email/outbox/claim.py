@@ -1,28 +1,31 @@
 # ruff: noqa: S608 - see tables
 """Takes runnable recipients for a worker: SKIP LOCKED where there is one, a single UPDATE … RETURNING on SQLite.
 
-Each priority is asked for by itself, so that a claim is a range of the index (priority, due_at, id) and never a sort,
-and so that high never waits behind bulk. What had a worker die on it is left out: it is taken alone, so that what
-kills workers cannot take others with it.
+Each lane of each priority is asked for by itself, so that a claim is a range of the index (priority, lane, due_at, id)
+and never a sort, and so that high never waits behind bulk; see `lanes`. What had
+a worker die on it is left out: it is taken alone, so that what kills workers cannot take others with it.
 """
 
 import json
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from sys import intern
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.lanes import Lane, Turn
 from reliable_email.outbox.tables import Tables, is_one_of, marks
 from reliable_email.outbox.transitions import RULES, Delivery, Event
 from reliable_email.store.inserts import batched
+from reliable_email.store.lanes import due_lanes
 from reliable_email.store.states import PriorityRank, State
 
 _RENEWED_AT_ONCE = 500
+_LANES_AT_ONCE = 8  # that one claim asks, where each has little
 _RENEWAL_LOOKS = 3  # at rows that are being written
 
 _COLUMNS = (
@@ -76,25 +79,41 @@ class Claim:
     is_full: bool = False
 
 
+class Noting(Protocol):
+    """Who wants to know what a claim has found."""
+
+    def is_drained(self, lane: Lane) -> bool:
+        """Whether it need not be asked."""
+
+    def note(self, lane: Lane, *, is_drained: bool) -> None:
+        """A lane was asked; whether it had less than it might have given."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which rows a worker takes.
 
     Attributes:
         environment: rows of another are never touched.
-        closed_mailers: mailers all of whose routes are closed now.
-        closed_routes: rows that only these may send are passed over too.
+        turns: the lanes to claim from, in this order; None for all that have something due.
+        noting: is told what was found.
+        closed_mailers: mailers all of whose routes are closed now, for rows of no lane.
+        closed_routes: rows that only these may send again are passed over too, since they may have a copy.
         closed_domains: recipients there are passed over.
         only_mailers: these alone; None for all.
         message_ids: these messages alone; None for all.
+        has_taken: called when rows were taken, before anybody else knows of them.
     """
 
     environment: str
+    turns: Sequence[Turn] | None = None
+    noting: Noting | None = None
     closed_mailers: Collection[str] = ()
     closed_routes: Collection[str] = ()
     closed_domains: Collection[str] = ()
     only_mailers: Collection[str] | None = None
     message_ids: Collection[int] | None = None
+    has_taken: Callable[[], None] = lambda: None
 
 
 def claim(
@@ -109,33 +128,54 @@ def claim(
     tables = Tables(using)
     number = secrets.randbits(62) + 1
     rows: list[Claimed] = []
-    where, parameters = _conditions(wanted, suspects=suspects)
     most = 1 if suspects else limit
-    for rank in PriorityRank:
-        room = most - len(rows)
-        if room <= 0:
+    turns = _all_turns(tables, wanted) if wanted.turns is None else wanted.turns
+    if wanted.noting is not None and not suspects:
+        turns = [turn for turn in turns if not wanted.noting.is_drained(turn.lane)]
+    for turn in turns[:_LANES_AT_ONCE]:
+        room = most - len(rows) if turn.limit is None else min(most - len(rows), turn.limit)
+        found = _claim_lane(tables, turn.lane, wanted, number, worker, room, lease_seconds, suspects=suspects)
+        rows += found
+        if wanted.noting is not None and not suspects:
+            wanted.noting.note(turn.lane, is_drained=len(found) < room)
+        if len(rows) >= most:
             break
-        rows += _claim_rank(tables, rank, where, parameters, number, worker, room, lease_seconds)
+    if rows:
+        wanted.has_taken()
     point("claim:end")
-    return Claim(number=number, rows=rows, is_full=len(rows) >= most)
+    rows.sort(key=lambda one: (one.priority, one.message_id, one.position))
+    return Claim(number=number, rows=rows, is_full=len(rows) >= most or len(turns) > _LANES_AT_ONCE)
 
 
-def _conditions(wanted: Wanted, *, suspects: bool) -> tuple[str, list[Any]]:
+_ANY_LANE = -1
+
+
+def _all_turns(tables: Tables, wanted: Wanted) -> list[Turn]:
+    if wanted.message_ids is not None:
+        return [Turn(Lane(rank, _ANY_LANE)) for rank in PriorityRank]
+    found = sorted((rank, -age, key) for rank, key, age in due_lanes(tables.connection) if age >= 0)
+    return [Turn(Lane(rank, key)) for rank, _, key in found]
+
+
+def _conditions(wanted: Wanted, lane: Lane, *, suspects: bool) -> tuple[str, list[Any]]:
     words = ["environment = %s", "crashes > 0" if suspects else "crashes = 0"]
     parameters: list[Any] = [wanted.environment]
     states = RULES[Event.CLAIM].states
     words.append(f"state IN ({marks(states)})")
     parameters += states
-    if wanted.closed_mailers:
+    if lane.key != _ANY_LANE:
+        words.append("lane = %s")
+        parameters.append(lane.key)
+    if not lane.mailer and wanted.closed_mailers:
         words.append(f"mailer NOT IN ({marks(wanted.closed_mailers)})")
         parameters += wanted.closed_mailers
     if wanted.closed_routes:
-        words.append(f"pinned_route NOT IN ({marks(wanted.closed_routes)})")
+        words.append(f"(unknowns = 0 OR pinned_route NOT IN ({marks(wanted.closed_routes)}))")
         parameters += wanted.closed_routes
     for domain in wanted.closed_domains:
         words.append("address NOT LIKE %s ESCAPE '!'")
         parameters.append("%@" + re.sub("([!%_])", r"!\1", domain))
-    if wanted.only_mailers is not None:
+    if not lane.mailer and wanted.only_mailers is not None:
         words.append(f"mailer IN ({marks(wanted.only_mailers)})" if wanted.only_mailers else "1 = 0")
         parameters += wanted.only_mailers
     if wanted.message_ids is not None:
@@ -144,19 +184,21 @@ def _conditions(wanted: Wanted, *, suspects: bool) -> tuple[str, list[Any]]:
     return " AND ".join(words), parameters
 
 
-def _claim_rank(
+def _claim_lane(
     tables: Tables,
-    rank: PriorityRank,
-    where: str,
-    parameters: Sequence[Any],
+    lane: Lane,
+    wanted: Wanted,
     number: int,
     worker: str,
     room: int,
     lease_seconds: float,
+    *,
+    suspects: bool,
 ) -> list[Claimed]:
     name = tables.recipient
+    where, parameters = _conditions(wanted, lane, suspects=suspects)
     due = f"FROM {name} WHERE priority = %s AND due_at <= {tables.now()} AND {where} ORDER BY due_at, id LIMIT %s"
-    due_parameters = [rank.value, *parameters, room]
+    due_parameters = [lane.rank.value, *parameters, room]
     change = (
         f"UPDATE {name} SET state = %s, claim = %s, claimed_by = %s, lease_until = {tables.now(lease_seconds)}, "
         "due_at = NULL, settled_at = NULL, authorized_at = NULL, authorized_route = '', started_at = NULL"
@@ -184,9 +226,7 @@ def _claim_rank(
                 if ids:
                     tables.run("claim:update", f"{change} WHERE id IN ({marks(ids)})", [*change_parameters, *ids])
     first = Delivery(state=State.CLAIMED, claim=number)
-    claimed = [_claimed(row, first) for row in found]
-    claimed.sort(key=lambda one: (one.message_id, one.position))
-    return claimed
+    return [_claimed(row, first) for row in found]
 
 
 def _claimed(row: Sequence[Any], first: Delivery) -> Claimed:

@@ -26,6 +26,7 @@ from reliable_email.smtp.paths import forward_path
 from reliable_email.store import copying
 from reliable_email.store.clock import now_sql
 from reliable_email.store.inserts import Raw, Value, insert, insert_sql
+from reliable_email.store.lanes import lane_of
 from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import PriorityRank, State
@@ -35,14 +36,14 @@ from reliable_email.values import shown
 logger = logging.getLogger("reliable_email.outbox")
 
 _MESSAGE_COLUMNS = (
-    "mailer", "environment", "priority", "created_at", "send_at", "expires_at", "message_id", "sender", "from_domain",
-    "subject", "headers", "content", "content_size", "is_7bit", "needs_smtputf8", "fields", "encryption_key",
-    "idempotency_digest", "content_digest", "on_unknown", "traceparent",
+    "mailer", "entry_mailer", "environment", "priority", "created_at", "send_at", "expires_at", "message_id", "sender",
+    "from_domain", "subject", "headers", "content", "content_size", "is_7bit", "needs_smtputf8", "fields",
+    "encryption_key", "idempotency_digest", "content_digest", "on_unknown", "traceparent",
 )  # fmt: skip
 _RECIPIENT_COLUMNS = (
-    "message_id", "position", "address", "mailer", "environment", "priority", "due_at", "gives_up_at", "state", "claim",
-    "claimed_by", "authorized_route", "attempts", "crashes", "unknowns", "pinned_route", "refused_by", "route", "stage",
-    "cause", "reply_enhanced", "reply_text", "detail", "provider_message_id",
+    "message_id", "position", "address", "mailer", "lane", "environment", "priority", "due_at", "gives_up_at", "state",
+    "claim", "claimed_by", "authorized_route", "attempts", "crashes", "unknowns", "pinned_route", "refused_by", "route",
+    "stage", "cause", "reply_enhanced", "reply_text", "detail", "provider_message_id",
 )  # fmt: skip
 # Every new row has these in the columns from `state` on; as SQL, they cost no parameter in each of ten thousand rows.
 _QUEUED, _ZERO, _EMPTY = Raw(f"'{State.QUEUED.value}'"), Raw("0"), Raw("''")
@@ -61,6 +62,7 @@ class QueueOptions:
 
     Attributes:
         mailer: alias of the mailer that delivers.
+        entry_mailer: alias of the one that the application used; "" for the same.
         using: alias of the database; None for the router's choice.
         environment: of this deployment.
         priority, on_unknown: of messages that name none; on_unknown None leaves it to the route.
@@ -73,6 +75,7 @@ class QueueOptions:
     """
 
     mailer: str
+    entry_mailer: str = ""
     using: str | None = None
     environment: str = ""
     priority: Priority = Priority.NORMAL
@@ -233,6 +236,7 @@ def _message_row(
     subject = str(submission.message.subject) if submission.message is not None else ""
     return [
         options.mailer,
+        options.entry_mailer or options.mailer,
         options.environment,
         PriorityRank.of(wishes.priority or options.priority).value,
         Raw(now_sql(connection)),
@@ -264,11 +268,12 @@ def _recipient_rows(
     gives_up_at = _after(connection, submission, expires_in if expires_in is not None else options.gives_up_after)
     due_at: Value = submission.options.send_at or Raw(now_sql(connection))
     rank = PriorityRank.of(submission.options.priority or options.priority).value
+    lane = Raw(str(lane_of(options.mailer, environment=options.environment)))
     for position, address in enumerate(submission.recipients):
         _refuse_what_would_change(connection, address)
         yield [
-            message_id, position, forward_path(address)[0], options.mailer, options.environment, Raw(str(rank)), due_at,
-            gives_up_at, *_FRESH,
+            message_id, position, forward_path(address)[0], options.mailer, lane, options.environment,
+            Raw(str(rank)), due_at, gives_up_at, *_FRESH,
         ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.events import ProviderEvent
 from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.parts import PartReference
 from reliable_email.store.progress import UNTOLD, Progress
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
@@ -59,6 +60,7 @@ def prune(
         with transaction.atomic(alias):
             Attempt._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             ProviderEvent._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
+            PartReference._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxRecipient._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
         messages += len(ids)

@@ -32,7 +32,7 @@ def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
     among, parameters = tables.among("address", {one for spellings in spelled.values() for one in spellings})
     sql = (
         f"SELECT address FROM {tables.suppression} "  # noqa: S608 - names and clock
-        f"WHERE {among} AND (expires_at IS NULL OR expires_at > {tables.now()})"
+        f"WHERE {among} AND stream = '' AND (expires_at IS NULL OR expires_at > {tables.now()})"
     )
     found = {identity(address) for (address,) in tables.rows("suppressed", sql, parameters)}
     return {address.lower() for address in addresses if identity(address) in found}
@@ -87,7 +87,7 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
             wanted[key] = one
     unify_suppressions(using, among=wanted)
     if not may_shorten:
-        known = Suppression._base_manager.using(using).filter(address__in=wanted)
+        known = Suppression._base_manager.using(using).filter(address__in=wanted, stream="")
         for address, expires_at in known.values_list("address", "expires_at"):
             until = wanted[address].until
             if expires_at is None or (until is not None and expires_at >= until):
@@ -109,7 +109,7 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
         batch_size=MAX_ROWS,
         update_conflicts=True,
         update_fields=["reason", "source", "created_at", "expires_at"],
-        unique_fields=["address"] if names_its_target else None,
+        unique_fields=["address", "stream"] if names_its_target else None,
     )
     return len(rows)
 
@@ -138,7 +138,7 @@ def unify_suppressions(using: str, *, among: Iterable[str] | None = None) -> int
         if key == row.address:
             continue
         with transaction.atomic(using, savepoint=False):
-            same = rows.filter(address=key).exclude(pk=row.pk).first()
+            same = rows.filter(address=key, stream=row.stream).exclude(pk=row.pk).first()
             if same is None:
                 count += rows.filter(pk=row.pk).update(address=key)
                 continue

@@ -16,13 +16,11 @@ from typing import TypeVar
 
 from django.db import connections
 
-from reliable_email.delivery.breaker import Permission, permission
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
-from reliable_email.outbox.domains import DomainCap
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.hardship import Hardship
 from reliable_email.outbox.journal import Written
@@ -40,6 +38,7 @@ from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.telling import is_anybody_told, tell_settled
 from reliable_email.outbox.threads import Crew, WorkerFailed, WorkerThread
 from reliable_email.outbox.upkeep import Upkeep
+from reliable_email.outbox.wants import Wants
 from reliable_email.outbox.worker_options import WorkerOptions
 from reliable_email.store.outages import is_outage, sentence
 
@@ -59,6 +58,7 @@ _LOOK_SECONDS = 0.1  # whether a signal handler has said stop
 _ARRIVE_SECONDS = 2.0  # a database that is locked at the start
 _JOIN_SECONDS = 5.0
 _LEASE_SECONDS = 0.25
+_STANDSTILL_SECONDS = 6.0  # how soon it is looked again whether a quota, or a route, has room for what waits
 _HANG_SECONDS = 5.0
 _RENEWAL_TRIES = 10
 
@@ -107,7 +107,7 @@ class Worker:
         self._tallies = Tallies()
         self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
-        self._domains = DomainCap(options.domain_connections)
+        self._wants = Wants(options, self.name, seen=self._seen_mailers, routes_of=self.routes_of, store=store)
         self._upkeep = Upkeep(self, store, self._tallies, self._seen_mailers)
         # Of the lines, which share a thread.
         self._is_watched = False
@@ -139,28 +139,15 @@ class Worker:
         return time.monotonic() < self._lease_ends_at
 
     def wanted(self) -> Wanted:
-        """See `Foreman`: mailers and routes that are closed or full now are passed over."""
-        seen = dict(self._seen_mailers)
-        closed_routes = {route.alias for routes in seen.values() for route in routes if not self._is_open(route)}
-        closed_mailers = [alias for alias, routes in seen.items() if routes and not _has_room(routes, closed_routes)]
-        for alias in closed_mailers:
-            for route in seen[alias]:
-                self._store.hurry(route)  # it is the only way, or the others are closed too
-        return Wanted(
-            environment=self.options.environment,
-            closed_mailers=closed_mailers,
-            closed_routes=closed_routes,
-            closed_domains=self._domains.full,
-            only_mailers=self.options.only_mailers,
-            message_ids=self.options.only_messages,
-        )
+        """See `Foreman`."""
+        return self._wants.wanted()
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
         """See `Foreman`."""
         self._is_more = taken.is_full
         with self._lock:
             self._in_hand[taken.number] = [row.id for row in taken.rows]
-        return self._domains.enter(taken)
+        return self._wants.take(taken)
 
     @property
     def is_heard(self) -> bool:
@@ -180,7 +167,7 @@ class Worker:
         """See `Foreman`."""
         with self._lock:
             self._in_hand.pop(taken.number, None)
-        if self._domains.leave(taken):
+        if self._wants.leave(taken):
             wake.nudge()
 
     def routes_of(self, mailer: str) -> Sequence[Route]:
@@ -197,9 +184,6 @@ class Worker:
         """Whether one of them could not be built a while ago: its package, key or file may be there by now."""
         is_due = time.monotonic() >= self._built_at.get(mailer, 0.0) + _REBUILD_SECONDS
         return is_due and any(route.build_error for route in routes)
-
-    def _is_open(self, route: Route) -> bool:
-        return permission(self._store.read(route), now=self._store.now()) is not Permission.NO
 
     # Running.
 
@@ -379,7 +363,10 @@ class Worker:
         self._is_watched = True
         # Whatever was queued since the last claim began may have been missed by it.
         seen = self._seen
-        yield Rest(self.options.poll_seconds, is_over=lambda: wake.generation() != seen or self._is_more)
+        seconds = self.options.poll_seconds
+        if self._wants.stands_still and not self.options.until_empty:
+            seconds = max(seconds, _STANDSTILL_SECONDS)
+        yield Rest(seconds, is_over=lambda: wake.generation() != seen or self._is_more)
         self._is_watched = self._is_more = False
 
     def _run_here(self, steps: Steps[T]) -> T:
@@ -448,9 +435,3 @@ class Worker:
             ids = [one for held in self._in_hand.values() for one in held]
         renew(self.options.using, ids, worker=self.name, lease_seconds=self.options.lease_seconds)
         self._lease_ends_at = began_at + self._trusted_seconds
-
-
-def _has_room(routes: Sequence[Route], closed: Collection[str]) -> bool:
-    """Whether the first of them that is open has a connection left; its overflow does not go to the others."""
-    first = next((route for route in routes if route.alias not in closed), None)
-    return first is not None and not first.is_full()

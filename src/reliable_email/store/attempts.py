@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from reliable_email.store.clock import InstantField
 from reliable_email.store.messages import OutboxMessage
 
 
@@ -13,7 +14,7 @@ class Attempt(models.Model):
     worker = models.CharField(max_length=100)
     route = models.CharField(max_length=100)
     peer = models.CharField(max_length=100, blank=True)
-    finished_at = models.DateTimeField()
+    finished_at = InstantField()
     seconds = models.FloatField()
     stage = models.CharField(max_length=16)
     cause = models.CharField(max_length=32, blank=True)
@@ -23,6 +24,10 @@ class Attempt(models.Model):
     detail = models.TextField(blank=True)
     outcomes = models.JSONField(help_text="Outcome by the recipient's position: accepted, rejected, deferred, unknown.")
     provider_message_id = models.CharField(max_length=255, blank=True)
+    # Only what failed has one.
+    dialogue = models.TextField(  # noqa: DJ001
+        null=True, help_text="What was said on the wire, secrets left out; encrypted where the content is."
+    )
 
     class Meta:
         indexes = [

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from django.db import models
 
+from reliable_email.store.clock import InstantField
 from reliable_email.store.messages import OutboxMessage
 
 
@@ -39,9 +40,11 @@ class ProviderEvent(models.Model):
     address = models.CharField(max_length=320)
     kind = models.CharField(max_length=16, choices=[(one.value, one.value) for one in EventKind])
     source = models.CharField(max_length=100, help_text="Who reported it.")
-    at = models.DateTimeField(help_text="When it happened, as the provider says.")
-    noted_at = models.DateTimeField(help_text="When it was written down here.")
+    at = InstantField(help_text="When it happened, as the provider says.")
+    noted_at = InstantField(help_text="When it was written down here.")
     detail = models.TextField(blank=True, help_text="The provider's words; encrypted where the message's content is.")
+    cause = models.CharField(max_length=32, blank=True, default="", db_default="", help_text="What a refusal means.")
+    reply_enhanced = models.CharField(max_length=16, blank=True, default="", db_default="")
     digest = models.CharField(max_length=64, unique=True, help_text="Of what makes it the same event.")
 
     class Meta:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
 from reliable_email.records import record
+from reliable_email.store.clock import in_utc
 from reliable_email.store.texts import storable
 
 T = TypeVar("T")
@@ -183,10 +183,7 @@ def adapted(connection: BaseDatabaseWrapper, value: Any) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value)
     if isinstance(value, datetime):
-        if timezone.is_aware(value) and not connection.features.supports_timezones:
-            # As the clock of `clock` is stored; Django itself refuses such a value where USE_TZ is off.
-            value = timezone.make_naive(value, connection.timezone or timezone.get_default_timezone())
-        return connection.ops.adapt_datetimefield_value(value)
+        return connection.ops.adapt_datetimefield_value(in_utc(connection, value))
     return value
 
 

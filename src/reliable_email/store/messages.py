@@ -3,6 +3,7 @@
 from django.db import models
 
 from reliable_email.delivery.words import OnUnknown
+from reliable_email.store.clock import InstantField
 from reliable_email.store.states import PriorityRank
 
 # Long enough for every Message-ID in use; RFC 5322 allows 998. The content has the whole of it.
@@ -13,11 +14,20 @@ class OutboxMessage(models.Model):
     """Written once, in the caller's transaction; only pruning empties `content`."""
 
     mailer = models.CharField(max_length=100, help_text="The alias of the mailer whose routes deliver it.")
+    entry_mailer = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="The alias that the application used."
+    )
+    account = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="Whose routes deliver it; empty: the site's."
+    )
+    stream = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="What a recipient unsubscribes from."
+    )
     environment = models.CharField(max_length=64, help_text="RELIABLE_EMAIL['ENVIRONMENT'] of who queued it.")
     priority = models.SmallIntegerField(choices=[(rank.value, rank.priority.value) for rank in PriorityRank])
-    created_at = models.DateTimeField()
-    send_at = models.DateTimeField(null=True, help_text="Not before.")
-    expires_at = models.DateTimeField(null=True, help_text="The caller's own limit; ends parked recipients too.")
+    created_at = InstantField()
+    send_at = InstantField(null=True, help_text="Not before.")
+    expires_at = InstantField(null=True, help_text="The caller's own limit; ends parked recipients too.")
 
     message_id = models.CharField(max_length=MESSAGE_ID_LENGTH)
     sender = models.CharField(max_length=320, blank=True, help_text="The reverse-path.")
@@ -31,6 +41,14 @@ class OutboxMessage(models.Model):
     needs_smtputf8 = models.BooleanField(default=False)
     fields = models.JSONField(null=True, help_text="What MIME cannot say, for routes that are not SMTP.")
     encryption_key = models.CharField(max_length=16, blank=True, help_text="Fingerprint of the key; empty for none.")
+
+    assembled_digest = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of the whole, where parts of the content are stored apart; verified before it is sent.",
+    )
 
     # NULL where there is no key: many rows have none, and none may clash with another.
     idempotency_digest = models.CharField(max_length=64, null=True)  # noqa: DJ001

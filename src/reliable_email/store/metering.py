@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import connections
 from django.db.models import Count, Max
 
 from reliable_email.store.clock import database_now
+from reliable_email.store.lanes import due_lanes
 from reliable_email.store.queries import WorkerStatus, workers
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import LATENCY_BOUNDS, UNBOUNDED_MILLISECONDS, LatencyTotal, OutcomeTotal, Worker
@@ -79,13 +81,9 @@ def measure(using: str) -> Measurement:
     found = rows.filter(state__in=UNFINISHED).order_by().values_list("state", "priority").annotate(Count("id"))
     for state, rank, count in found:
         unfinished[state, PriorityRank(rank).priority.value] = count
-    ages = {}
-    for rank in PriorityRank:
-        due = (
-            rows.filter(priority=rank.value, due_at__lte=now).order_by("due_at", "id").values_list("due_at", flat=True)
-        )
-        oldest = due.first()
-        ages[rank.priority.value] = (now - oldest).total_seconds() if oldest is not None else 0.0
+    ages = {rank.priority.value: 0.0 for rank in PriorityRank}
+    for rank, _, age in due_lanes(connections[using]):
+        ages[rank.priority.value] = max(ages[rank.priority.value], age)
     totals = OutcomeTotal._base_manager.using(using).values_list("route", "outcome", "cause", "count")
     return Measurement(
         at=now,

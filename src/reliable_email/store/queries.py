@@ -75,14 +75,9 @@ def status(using: str | None = None, *, environment: str | None = None) -> Statu
     queued = {rank.priority.value: 0 for rank in PriorityRank}
     for rank, count in rows.filter(state=State.QUEUED).values_list("priority").annotate(Count("id")).order_by():
         queued[PriorityRank(rank).priority.value] = count
-    due = oldest = None
-    waiting = 0
-    for rank in PriorityRank:
-        # By priority, so that the index answers.
-        found = rows.filter(priority=rank.value, due_at__lte=now).aggregate(count=Count("id"), first=Min("due_at"))
-        waiting += found["count"]
-        due = found["first"]
-        oldest = due if oldest is None or (due is not None and due < oldest) else oldest
+    may_wait = rows.filter(state__in=(State.QUEUED, State.UNKNOWN))  # by the index of states
+    found = may_wait.filter(due_at__lte=now).aggregate(count=Count("id"), first=Min("due_at"))
+    waiting, oldest = found["count"], found["first"]
     return Status(
         at=now,
         recipients=counts,

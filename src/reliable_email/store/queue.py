@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import connections
+
 from reliable_email.store.bounded import BoundedCount, bounded_count
 from reliable_email.store.clock import database_now
+from reliable_email.store.lanes import count_waiting, due_lanes, first_due
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import PriorityRank, State
@@ -52,20 +55,29 @@ def queue(using: str | None = None) -> Queue:
     rows = OutboxRecipient._base_manager.using(alias)
     return Queue(
         at=now,
-        priorities=tuple(_line(alias, rank, now) for rank in PriorityRank),
+        priorities=_lines(alias),
         states={
             state: bounded_count(rows.filter(state=state).order_by("state", "lease_until", "id")) for state in STANDING
         },
     )
 
 
-def _line(using: str, rank: PriorityRank, now: datetime) -> PriorityLine:
-    rows = OutboxRecipient._base_manager.using(using).filter(priority=rank.value).order_by("priority", "due_at", "id")
-    first = rows.filter(due_at__lte=now).values_list("due_at", "message_id").first()
-    return PriorityLine(
-        priority=rank.priority.value,
-        due=bounded_count(rows.filter(due_at__lte=now)),
-        later=bounded_count(rows.filter(due_at__gt=now)),
-        oldest_due_at=first[0] if first is not None else None,
-        oldest_message=first[1] if first is not None else None,
-    )
+def _lines(using: str) -> tuple[PriorityLine, ...]:
+    found = due_lanes(connections[using])
+    lanes = [(rank, key) for rank, key, _ in found]
+    due = count_waiting(using, lanes, is_due=True)
+    later = count_waiting(using, lanes, is_due=False)
+    lines = []
+    for rank in PriorityRank:
+        oldest = max(((age, key) for one, key, age in found if one is rank and age >= 0), default=None)
+        first = first_due(using, rank, oldest[1]) if oldest is not None else None
+        lines.append(
+            PriorityLine(
+                priority=rank.priority.value,
+                due=due[rank],
+                later=later[rank],
+                oldest_due_at=first[0] if first is not None else None,
+                oldest_message=first[2] if first is not None else None,
+            )
+        )
+    return tuple(lines)

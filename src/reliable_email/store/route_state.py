@@ -23,7 +23,7 @@ from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase
 from reliable_email.delivery.logged import log_breaker, log_fields
-from reliable_email.delivery.memory import apply_event, apply_to_ledger
+from reliable_email.delivery.memory import apply_event, apply_to_ledger, goes_on_at
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent
@@ -180,6 +180,11 @@ class DatabaseRouteStateStore:
         if not route.quotas:
             return None
         return quota.room(self.ledger(route), route.quotas, now=self._now(), priority=priority, shares=quota_shares())
+
+    def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
+        """See `RouteStateStore`."""
+        known = self._look(route, max_age_seconds=_FRESH_SECONDS)
+        return goes_on_at(known.breaker, known.ledger, route, now=self._now(), priority=priority)
 
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """See `RouteStateStore`."""

@@ -2,28 +2,48 @@
 
 from django.db import models
 
+from reliable_email.store.clock import InstantField
+
 
 class RouteState(models.Model):
     """What is known of one route: breaker, learned limits, quotas. Changed by conditional UPDATE on `version`."""
 
-    alias = models.CharField(max_length=100, unique=True)
+    alias = models.CharField(max_length=100)
+    account = models.CharField(max_length=100, blank=True, default="", db_default="")
     version = models.PositiveBigIntegerField(default=0)
     breaker = models.JSONField(default=dict)
     ledger = models.JSONField(default=dict, help_text="What was used of its quotas.")
-    updated_at = models.DateTimeField()
+    updated_at = InstantField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["alias", "account"], name="rel_email_route_alias")]
 
     def __str__(self) -> str:
         return self.alias
 
 
 class Suppression(models.Model):
-    """An address to which nothing is sent."""
+    """An address to which nothing is sent, or nothing of one stream."""
 
-    address = models.CharField(max_length=320, unique=True, help_text="addr-spec in lower case.")
+    address = models.CharField(max_length=320, help_text="addr-spec in lower case, or what is kept of an erased one.")
+    stream = models.CharField(max_length=100, blank=True, default="", db_default="", help_text="Empty: all mail.")
+    identity_version = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="By which rules `address` was made one spelling."
+    )
+    digest_key = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where `address` is a digest: whose key made it.",
+    )
     reason = models.CharField(max_length=100, blank=True)
     source = models.CharField(max_length=100, blank=True)
-    created_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True)
+    created_at = InstantField()
+    expires_at = InstantField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["address", "stream"], name="rel_email_suppression_addr")]
 
     def __str__(self) -> str:
         return self.address
@@ -38,8 +58,8 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField()
     connections = models.PositiveSmallIntegerField()
     state = models.CharField(max_length=12, help_text="running, stopping or stopped.")
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
+    started_at = InstantField()
+    seen_at = InstantField()
     settled = models.PositiveBigIntegerField(default=0, help_text="Transactions since it started.")
 
     class Meta:
@@ -52,7 +72,7 @@ class Worker(models.Model):
 class Action(models.Model):
     """What a person or a command did; append-only. The actor is text, so that no user model is needed."""
 
-    at = models.DateTimeField()
+    at = InstantField()
     actor = models.CharField(max_length=150)
     verb = models.CharField(max_length=40)
     target = models.CharField(max_length=200, blank=True, help_text="What it was done to, in words.")
@@ -70,7 +90,7 @@ class Action(models.Model):
 class Tally(models.Model):
     """Outcomes of one minute on one route, written by each worker every few seconds; sums survive pruning."""
 
-    minute = models.DateTimeField()
+    minute = InstantField()
     route = models.CharField(max_length=100)
     outcome = models.CharField(max_length=12)
     cause = models.CharField(max_length=32, blank=True)

@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.models import Sum
 
 from reliable_email.store.clock import database_now
+from reliable_email.store.inserts import adapted
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.shared import Tally
@@ -143,8 +144,7 @@ def _count(using: str, starts: Iterable[datetime]) -> dict[datetime, int]:
         f"ORDER BY {column} LIMIT {_MOST}) AS bucket_{number}"
         for number, _ in enumerate(order)
     ]
-    adapt = connection.ops.adapt_datetimefield_value
-    parameters = [adapt(moment) for start in order for moment in (start, start + BUCKET)]
+    parameters = [adapted(connection, moment) for start in order for moment in (start, start + BUCKET)]
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(parts), parameters)
         return {order[number]: count for number, count in cursor.fetchall()}

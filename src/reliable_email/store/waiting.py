@@ -8,9 +8,10 @@ from django.db import connections, transaction
 from django.db.models import Count, Max, Min
 
 from reliable_email.store.clock import database_now
+from reliable_email.store.lanes import due_lanes, first_due
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Worker
-from reliable_email.store.states import PriorityRank, State
+from reliable_email.store.states import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +45,9 @@ def waiting(using: str) -> Waiting:
     with transaction.atomic(using) if connections[using].in_atomic_block else nullcontext():
         rows = OutboxRecipient._base_manager.using(using)
         now = database_now(using)
-        due = [
-            found
-            for rank in PriorityRank
-            # By priority, so that the index gives the first at once.
-            if (
-                found := rows.filter(priority=rank.value, due_at__lte=now)
-                .order_by("due_at", "id")
-                .values_list("due_at", "environment")
-                .first()
-            )
-        ]
-        oldest_due_at, environment = min(due, default=(None, ""))
+        found = max(((age, rank, key) for rank, key, age in due_lanes(connections[using]) if age >= 0), default=None)
+        first = first_due(using, found[1], found[2]) if found is not None else None
+        oldest_due_at, environment = first[:2] if first is not None else (None, "")
         unknown = rows.filter(state=State.UNKNOWN).aggregate(count=Count("id"), since=Min("settled_at"))
         return Waiting(
             at=now,

@@ -1,0 +1,184 @@
+"""From the tables of the first version to those of today: with rows in them, and with processes of both versions."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
+
+from reliable_email.outbox.claim import Wanted, claim
+from reliable_email.outbox.suppressed import suppressed
+from reliable_email.store.audit import audit
+from reliable_email.store.clock import database_now
+from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.shared import Suppression, Tally
+from reliable_email.store.states import State
+from tests.outbox.conftest import VENDORS, created_database
+from tests.outbox.desk import queue, rows, states, worker
+from tests.outbox.network import Network
+from tests.services import require
+
+BERLIN = "Europe/Berlin"
+SUMMER = datetime(2026, 7, 1, 12, 0, 0)  # noqa: DTZ001 - as a site without time zones stores it
+
+
+@pytest.fixture(params=VENDORS)
+def before(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of a database with the tables of the first version."""
+    vendor = request.param
+    if vendor != "sqlite":
+        require(vendor)
+    alias = f"upgrade_{vendor}"
+    name = str(tmp_path / "upgrade.sqlite3") if vendor == "sqlite" else f"test_upgrade_{os.getpid()}"
+    with created_database(vendor, alias, name), django_db_blocker.unblock():
+        call_command("migrate", "reliable_email", "0001", database=alias, verbosity=0)
+        yield alias
+
+
+def upgrade(using: str) -> None:
+    """What an operator does."""
+    call_command("migrate", "reliable_email", database=using, verbosity=0)
+
+
+def queue_as_before(using: str, number: int = 1, *, at: datetime | None = None) -> None:
+    """What a process of the first version writes: it knows no later column."""
+    number += 1000  # out of the way of those that the database gives
+    moment = at or datetime.now(UTC) - timedelta(minutes=1)
+    stored = connections[using].ops.adapt_datetimefield_value(moment)
+    later = connections[using].ops.adapt_datetimefield_value(moment + timedelta(days=3))
+    content = b"Message-ID: <%d@example.org>\r\nSubject: Hi\r\n\r\nHello, there!\r\n" % number
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO reliable_email_outboxmessage (id, mailer, environment, priority, created_at, message_id, "
+            "sender, from_domain, subject, headers, content, content_size, is_7bit, needs_smtputf8, encryption_key, "
+            "content_digest, on_unknown, traceparent) VALUES (%s, 'routes', '', 1, %s, %s, 'site@example.org', "
+            "'example.org', 'Hi', '', %s, %s, %s, %s, '', '', '', '')",
+            [number, stored, f"<{number}@example.org>", content, len(content), True, False],
+        )
+        cursor.execute(
+            "INSERT INTO reliable_email_outboxrecipient (message_id, position, address, state, mailer, environment, "
+            "priority, due_at, gives_up_at, claim, claimed_by, authorized_route, attempts, crashes, unknowns, "
+            "pinned_route, refused_by, route, stage, cause, reply_enhanced, reply_text, detail, provider_message_id) "
+            "VALUES (%s, 0, %s, 'queued', 'routes', '', 1, %s, %s, 0, '', '', 0, 0, 0, '', '[]', '', '', '', '', '', "
+            "'', '')",
+            [number, f"ok{number}@example.com", stored, later],
+        )
+
+
+def stored_text(using: str, column: str, table: str = "outboxrecipient") -> str:
+    """What stands in the database, whatever Django makes of it."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {column} FROM reliable_email_{table}")
+        return str(cursor.fetchone()[0])
+
+
+def test_rows_of_the_first_version_are_delivered_after_the_upgrade(before: str) -> None:
+    """Also one that a process of that version queues afterwards; nothing is lost, and none is sent twice."""
+    queue_as_before(before, 1)
+    upgrade(before)
+    queue_as_before(before, 2)
+    queue(before, "new@example.com")
+    network = Network()
+    worker(before, network.route()).run()
+    assert states(before) == [State.ACCEPTED] * 3
+    assert set(network.taken.values()) == {1}
+    assert [one.lane for one in rows(before)][:2] == [0, 0]
+    assert not audit(before).findings
+
+
+def test_the_upgrade_can_be_taken_back(before: str) -> None:
+    """And made again, with the rows as they were."""
+    queue_as_before(before)
+    upgrade(before)
+    call_command("migrate", "reliable_email", "0001", database=before, verbosity=0)
+    upgrade(before)
+    assert [one.address for one in rows(before)] == ["ok1001@example.com"]
+
+
+def test_an_interrupted_upgrade_goes_on_where_it_stopped(before: str) -> None:
+    """The index that it left behind may be no whole one."""
+    queue_as_before(before)
+    call_command("migrate", "reliable_email", "0002", database=before, verbosity=0)
+    upgrade(before)
+    with connections[before].cursor() as cursor:
+        names = connections[before].introspection.get_constraints(cursor, OutboxRecipient._meta.db_table)
+    assert "rel_email_rcpt_lane" in names
+    assert "rel_email_rcpt_due" not in names
+
+
+def test_suppressions_stay_and_may_differ_by_stream(before: str) -> None:
+    """What holds for one stream holds for no other mail."""
+    with connections[before].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO reliable_email_suppression (address, reason, source, created_at) VALUES "
+            "('gone@example.com', '', '', %s)",
+            [connections[before].ops.adapt_datetimefield_value(datetime.now(UTC))],
+        )
+    upgrade(before)
+    at = database_now(before)
+    Suppression.objects.using(before).create(address="bored@example.com", stream="news", created_at=at)
+    Suppression.objects.using(before).create(address="gone@example.com", stream="news", created_at=at)
+    assert suppressed(before, ["gone@example.com", "bored@example.com"]) == {"gone@example.com"}
+
+
+@override_settings(USE_TZ=False, TIME_ZONE=BERLIN)
+def test_local_times_are_written_anew_in_utc(before: str) -> None:
+    """A site without USE_TZ reads the same times as before, and the database has them in UTC."""
+    queue_as_before(before, at=SUMMER)
+    with connections[before].cursor() as cursor:
+        for hour in range(4):
+            cursor.execute(
+                "INSERT INTO reliable_email_tally (minute, route, outcome, cause, count, seconds) VALUES "
+                "(%s, 'a', 'accepted', '', %s, 0)",
+                [connections[before].ops.adapt_datetimefield_value(SUMMER + timedelta(hours=hour)), hour],
+            )
+    upgrade(before)
+    assert OutboxRecipient.objects.using(before).get().due_at == SUMMER
+    assert OutboxMessage.objects.using(before).get().created_at == SUMMER
+    tallies = Tally.objects.using(before).order_by("count").values_list("minute", flat=True)
+    assert list(tallies) == [SUMMER + timedelta(hours=hour) for hour in range(4)]
+    if connections[before].vendor != "postgresql":
+        assert stored_text(before, "due_at").startswith("2026-07-01 10:00:00")
+    call_command("migrate", "reliable_email", "0001", database=before, verbosity=0)
+    if connections[before].vendor != "postgresql":
+        assert stored_text(before, "due_at").startswith("2026-07-01 12:00:00")
+
+
+@pytest.mark.parametrize("zone", [BERLIN, "America/Los_Angeles"])
+def test_leases_are_in_utc_without_use_tz(using: str, zone: str) -> None:
+    """A clock that jumps by daylight saving ends none of them, for no statement knows the zone."""
+    with override_settings(USE_TZ=False, TIME_ZONE=zone):
+        now = datetime.now()  # noqa: DTZ005 - local, as the site's own code has it
+        queue(using, send_at=None)
+        taken = claim(using, Wanted(environment=""), worker="w", limit=1, lease_seconds=600)
+        assert len(taken.rows) == 1
+        lease_until: Any = OutboxRecipient.objects.using(using).get().lease_until
+        assert timedelta(seconds=500) < lease_until - now < timedelta(seconds=900)
+        if connections[using].vendor != "postgresql":
+            stored = datetime.fromisoformat(stored_text(using, "lease_until")[:19]).replace(tzinfo=UTC)
+            assert timedelta(seconds=500) < stored - datetime.now(UTC) < timedelta(seconds=900)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_a_time_that_a_caller_names_is_kept_whatever_the_site_does_with_zones(using: str, *, use_tz: bool) -> None:
+    """What waits until then is not due before, and reads back the same."""
+    with override_settings(USE_TZ=use_tz, TIME_ZONE=BERLIN):
+        at = datetime.now(UTC) + timedelta(hours=1)
+        given = at if use_tz else at.astimezone().replace(tzinfo=None)
+        if not use_tz:
+            from django.utils import timezone
+
+            given = timezone.make_naive(at)
+        queue(using, send_at=given)
+        assert claim(using, Wanted(environment=""), worker="w", limit=1, lease_seconds=60).rows == []
+        row = OutboxRecipient.objects.using(using).get()
+        assert row.due_at is not None
+        assert row.due_at.replace(microsecond=0) == given.replace(microsecond=0)
+        assert OutboxRecipient.objects.using(using).filter(due_at__gt=database_now(using)).count() == 1

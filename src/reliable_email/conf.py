@@ -4,6 +4,7 @@ Only this module and `env` read settings or the environment; everything else is 
 """
 
 import sys
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -120,6 +121,11 @@ def _is_stem(name: str, stem: str) -> bool:
 def is_debug() -> bool:
     """Whether this is a development site."""
     return bool(settings.DEBUG)
+
+
+def allows_async_unsafe() -> bool:
+    """Django's variable by which notebooks may ask the database inside an event loop."""
+    return bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))
 
 
 def uses_localtime() -> bool:

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage
 
 from reliable_email.backends.outbox import submit
-from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
+from reliable_email.mailers import mailers
 
 if TYPE_CHECKING:
     from reliable_email.store.messages import OutboxMessage
@@ -26,7 +26,7 @@ async def asend(message: EmailMessage, *, using: str | None = None) -> int:
     Raises:
         What `message.send()` raises.
     """
-    return await sync_to_async(_send)(message, using or DEFAULT_MAILER_ALIAS)
+    return await sync_to_async(_send)(message, using)
 
 
 async def asubmit(message: EmailMessage, using: str | None = None, **options: Any) -> "OutboxMessage":
@@ -34,5 +34,7 @@ async def asubmit(message: EmailMessage, using: str | None = None, **options: An
     return await sync_to_async(submit)(message, using, **options)
 
 
-def _send(message: EmailMessage, using: str) -> int:
-    return mailers[using].send_messages([message]) or 0 if message.recipients() else 0
+def _send(message: EmailMessage, using: str | None) -> int:
+    if using is None:
+        return message.send() or 0
+    return (mailers[using].send_messages([message]) or 0) if message.recipients() else 0

@@ -1,11 +1,13 @@
 """`OutboxBackend`: queues messages in the caller's database and transaction; a worker delivers them."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.mail import EmailMessage
 
 from reliable_email import conf
@@ -72,6 +74,8 @@ class OutboxBackend(Door):
         messages = list(email_messages or ())
         if self._given is not None and messages:
             return self._send_as_given(messages)
+        if messages:
+            _refuse_event_loop("await reliable_email.asend(message)")
         drafts: list[tuple[int, EmailMessage, Submission]] = []
         misfits: list[Misfit] = []
 
@@ -206,6 +210,23 @@ def _is_in_transaction(database: str | None) -> bool:
     return connections[outbox_database(database)].in_atomic_block
 
 
+def _refuse_event_loop(instead: str) -> None:
+    """Say what to write in a coroutine, where Django would only say that the database cannot be asked there.
+
+    Raises:
+        SynchronousOnlyOperation: this thread runs an event loop.
+    """
+    if conf.allows_async_unsafe():
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise SynchronousOnlyOperation(
+        f"The outbox writes to the database, which a coroutine must not do by itself. Write `{instead}` instead."
+    )
+
+
 def queued_report(submission: Submission) -> DeliveryReport:
     """The report of a message that waits in the outbox."""
     outcome = RecipientOutcome(outcome=Outcome.QUEUED)
@@ -225,10 +246,13 @@ def submit(message: EmailMessage, using: str | None = None, **options: Any) -> "
     Raises:
         ValueError: the message is invalid, or has no recipients.
         InvalidMailer: the mailer is no outbox.
+        SynchronousOnlyOperation: called in a coroutine; `asubmit` is for those.
     """
     from reliable_email.store.messages import OutboxMessage
 
     backend = mailers[using or "default"]
+    if isinstance(backend, OutboxBackend):
+        _refuse_event_loop("await reliable_email.asubmit(message, …)")
     own = getattr(message, "delivery_options", None) or DeliveryOptions()
     if isinstance(options.get("on_unknown"), str):
         options["on_unknown"] = OnUnknown(options["on_unknown"])

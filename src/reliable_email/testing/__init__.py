@@ -6,6 +6,7 @@
 * `certificates`: good ones and defective ones (needs `cryptography`);
 * `reset`: forgets all process-wide state of this package;
 * `reports`: `delivery_of(message)`;
+* `outbox`: `deliver_outbox()`, `assert_queued`, `assert_delivered`, `assert_outcome`, `outbox_over(server)`;
 * `pytest_plugin`: fixtures, found by pytest itself.
 
 Nothing here is imported by the rest of the package.
@@ -14,9 +15,18 @@ Nothing here is imported by the rest of the package.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reliable_email.testing.outbox import (
+        assert_delivered,
+        assert_outcome,
+        assert_queued,
+        deliver_outbox,
+        outbox_over,
+    )
     from reliable_email.testing.reports import delivery_of
 
-__all__ = ["delivery_of"]
+__all__ = ["assert_delivered", "assert_outcome", "assert_queued", "deliver_outbox", "delivery_of", "outbox_over"]
+
+_OF_THE_OUTBOX = frozenset(__all__) - {"delivery_of"}
 
 
 def __getattr__(name: str) -> object:
@@ -25,4 +35,8 @@ def __getattr__(name: str) -> object:
         from reliable_email.testing.reports import delivery_of
 
         return delivery_of
+    if name in _OF_THE_OUTBOX:
+        from reliable_email.testing import outbox
+
+        return getattr(outbox, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

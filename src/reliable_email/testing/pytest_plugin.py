@@ -47,6 +47,50 @@ def simulated_provider() -> "Iterator[Callable[..., SimulatedServer]]":
 
 
 @pytest.fixture
+def reliable_email_outbox(db: None, reliable_email_server: "ScriptedServer") -> "Iterator[MailOutbox]":
+    """The default mailer is an outbox over `reliable_email_server`; deliver it and look at it by this."""
+    from reliable_email.testing.outbox import outbox_over
+
+    with outbox_over(reliable_email_server):
+        yield MailOutbox(reliable_email_server)
+
+
+class MailOutbox:
+    """The functions of `reliable_email.testing.outbox`, and the server behind it.
+
+    Attributes:
+        server: what the provider has got is in `server.messages`.
+    """
+
+    def __init__(self, server: "ScriptedServer") -> None:
+        self.server = server
+
+    def deliver(self, *, let_time_pass: bool = False) -> int:
+        """See `deliver_outbox`."""
+        from reliable_email.testing.outbox import deliver_outbox
+
+        return deliver_outbox(let_time_pass=let_time_pass)
+
+    def assert_queued(self, **wanted: Any) -> Any:
+        """See `reliable_email.testing.outbox.assert_queued`."""
+        from reliable_email.testing.outbox import assert_queued
+
+        return assert_queued(**wanted)
+
+    def assert_delivered(self, *addresses: str) -> None:
+        """See `reliable_email.testing.outbox.assert_delivered`."""
+        from reliable_email.testing.outbox import assert_delivered
+
+        assert_delivered(*addresses)
+
+    def assert_outcome(self, address: str, outcome: str, **wanted: Any) -> Any:
+        """See `reliable_email.testing.outbox.assert_outcome`."""
+        from reliable_email.testing.outbox import assert_outcome
+
+        return assert_outcome(address, outcome, **wanted)
+
+
+@pytest.fixture
 def reliable_email_reset() -> Iterator[None]:
     """Forgets all process-wide state of the package before and after the test."""
     from reliable_email.testing.reset import reset

@@ -3,8 +3,8 @@
 Only this module and `env` read settings or the environment; everything else is given values.
 """
 
-import sys
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache

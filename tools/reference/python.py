@@ -38,7 +38,7 @@ _WORD_TEXTS = {
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_BEGINNING, *_values(), *_submit(), *_errors(), _signals(), *_tokens()])
+    return "\n".join([_BEGINNING, *_values(), *_submit(), *_functions(), *_errors(), _signals(), *_tokens()])
 
 
 def _values() -> Iterator[str]:
@@ -89,6 +89,19 @@ def _submit() -> Iterator[str]:
     yield f"## submit\n\n`submit(message, using=None, **options)`: {told.text[:1].lower()}{told.text[1:]}\n"
     yield table(("Argument", "What it is"), [(code(name), text) for name, text in told.attributes.items()])
     yield "Raises:\n\n" + "\n".join(f"- `{name}`: {text}" for name, text in told.raises.items()) + "\n"
+
+
+def _functions() -> Iterator[str]:
+    """What is said in a sentence."""
+    yield "## Other functions\n"
+    yield table(
+        ("Function", "What it does"),
+        [
+            (code("delivery_of(message)"), docstring(reliable_email.delivery_of).text),
+            (code("await asend(message, using=None)"), docstring(reliable_email.asend).text),
+            (code("await asubmit(message, using=None, **options)"), docstring(reliable_email.asubmit).text),
+        ],
+    )
 
 
 def _errors() -> Iterator[str]:

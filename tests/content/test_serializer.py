@@ -56,18 +56,15 @@ def parsed(data: bytes) -> ParsedMessage:
 
 
 def lines(text: str) -> list[str]:
-    """Text as lines: what MIME keeps of it. Django 5.2 does not end the last one."""
-    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    while found and not found[-1]:
-        found.pop()
-    return found
+    """Text as lines: what MIME keeps of it. Whether the last one ends is the version's question."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def leaf(part: Any) -> tuple[str, str | None, str | None, object]:
-    """A part's type, disposition, name and content. Django 5.2 says nothing of an attachment without a name."""
+    """A part's type, disposition, name and content."""
     kind = part.get_content_type()
     name = part.get_filename()
-    disposition = part.get_content_disposition() if name else None
+    disposition = part.get_content_disposition()
     content: object
     if part.get_content_maintype() == "text":
         content = lines(part.get_payload(decode=True).decode("utf-8"))

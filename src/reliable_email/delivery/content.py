@@ -12,9 +12,10 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from email.charset import Charset
 from email.errors import HeaderParseError, ObsoleteHeaderDefect
 from email.headerregistry import AddressHeader
-from email.message import Message
+from email.message import Message, MIMEPart
 from itertools import count
 from typing import Any
 
@@ -27,6 +28,7 @@ from reliable_email import conf
 from reliable_email.delivery.serializer import serialized
 from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.mime import is_signed, written
 from reliable_email.smtp.paths import deduplicate, domain_identity, forward_path, reverse_path, with_ascii_domain
 
 # Before 6.0 Django's documentation has callers catch a class of its own for header injection.
@@ -35,6 +37,9 @@ BadHeaderError: type[ValueError] = ValueError if django.VERSION >= (6, 0) else d
 # and LF alone. A tab is white space.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_COMMON_WRITERS = frozenset(
+    cls.as_bytes for cls in (Message, MIMEPart, getattr(django_message, "MIMEMixin", None)) if cls is not None
+)
 _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _NAMED = re.compile(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
@@ -211,9 +216,15 @@ def _prepared(message: EmailMessage, message_id: str) -> EmailMessage:
     prepared.extra_headers = {
         name: str(value) if isinstance(value, int | float) else value for name, value in message.extra_headers.items()
     }
-    for name, value in prepared.extra_headers.items():
+    for name, value in list(prepared.extra_headers.items()):
         if str(name).lower() in _ADDRESS_HEADERS:
             prepared.extra_headers[name] = _with_ascii_domains(str(value))
+        elif str(name).lower() == "subject":  # as with From and To, a header wins; written beside, there would be two
+            prepared.subject = prepared.extra_headers.pop(name)
+        elif str(name).lower() == "mime-version":
+            del prepared.extra_headers[name]
+    if isinstance(prepared.encoding, Charset) and django.VERSION >= (6, 0):
+        prepared.encoding = str(prepared.encoding.input_charset)  # what Django 6 understands of it
     if not any(name.lower() == "message-id" for name in prepared.extra_headers):
         prepared.extra_headers["Message-ID"] = message_id
     prepared.from_email = _with_ascii_domains(str(message.from_email))
@@ -251,17 +262,22 @@ def _own(part: Any) -> Any:
 def _by_django(message: EmailMessage, *, needs_utf8: bool) -> bytes:
     """Django's own way: for messages of uncommon form, and for subclasses with a `message()` of their own."""
     if django.VERSION >= (6, 0) and _takes_policy(message):
+        # The policy of the message decides how Django writes its own parts, that of the writer how parts of others are.
         policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP.clone(cte_type="7bit")
-        return bytes(message.message(policy=policy).as_bytes())
-    data = bytes(message.message().as_bytes())
-    if needs_utf8:
-        return _with_utf8_addresses(message, data)
-    content = BytesContent.from_bytes(data)
-    if content.is_7bit:
-        return content.data
+        data = _written(message.message(policy=policy), policy.clone(cte_type="8bit"))
+    else:
+        data = _written(message.message(), email.policy.compat32.clone(linesep="\r\n"))
+        if needs_utf8:
+            data = _with_utf8_addresses(message, data)
     # Content that is 7-bit clean goes by every route unchanged.
-    downgraded = content.downgraded()
-    return content.data if downgraded is None else downgraded.data
+    return data if needs_utf8 else BytesContent.from_bytes(data).cleaned().data
+
+
+def _written(built: Any, policy: Any) -> bytes:
+    """The bytes of what `message()` gave: by its own writer, where it has one or has been signed as a whole."""
+    if getattr(type(built), "as_bytes", None) in _COMMON_WRITERS and not is_signed(built):
+        return written(built, policy)
+    return bytes(built.as_bytes())
 
 
 def _takes_policy(message: EmailMessage) -> bool:
@@ -283,7 +299,7 @@ def _with_utf8_addresses(message: EmailMessage, data: bytes) -> bytes:
         if name in parsed and not text.isascii():
             del parsed[name]
             parsed[name] = text
-    return parsed.as_bytes()
+    return written(parsed, email.policy.SMTPUTF8)
 
 
 def _without_blind_copies(data: bytes) -> bytes:

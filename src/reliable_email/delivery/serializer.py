@@ -16,6 +16,7 @@ from itertools import count
 from typing import Final
 from urllib.parse import quote
 
+import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.functional import Promise
 
@@ -30,6 +31,7 @@ _METHODS: Final = tuple(
 _STRUCTURED: Final = frozenset(
     (
         *("from", "to", "cc", "bcc", "reply-to", "sender", "mime-version"),
+        "subject",
         *("resent-from", "resent-to", "resent-cc", "resent-bcc", "resent-sender", "resent-date"),
         *("content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description"),
     )
@@ -41,6 +43,9 @@ _MAX_LINE: Final = 900
 _WORD_BYTES: Final = 42  # of UTF-8 in one encoded word: 75 characters at most (RFC 2047 §2)
 _CACHED_TEXT: Final = 65536
 _CACHED_BYTES: Final = 1024 * 1024
+# Two things that Django's versions write differently.
+_IS_DJANGO_6: Final = django.VERSION >= (6, 0)
+_NAMELESS: Final = "Content-Disposition: attachment\r\n" if _IS_DJANGO_6 else ""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
@@ -73,7 +78,8 @@ def serialized(message: EmailMessage, *, message_id: str, localtime: bool, chars
 
 
 def _message(message: EmailMessage, message_id: str, *, localtime: bool, charset: str) -> bytes:
-    if type(message) not in _CLASSES or (message.encoding or charset).lower() != "utf-8":
+    encoding = message.encoding or charset
+    if type(message) not in _CLASSES or not isinstance(encoding, str) or encoding.lower() != "utf-8":
         raise _Uncommon
     if any(vars(cls).get(name) is not method for cls, name, method in _METHODS):
         raise _Uncommon
@@ -236,11 +242,13 @@ def _attachment(one: object) -> bytes:
     main, _, sub = kind.partition("/")
     if main in ("message", "multipart"):
         raise _Uncommon
-    disposition = "Content-Disposition: attachment" + (f"; {_file_name(name)}" if name else "") + "\r\n"
+    disposition = f"Content-Disposition: attachment; {_file_name(name)}\r\n" if name else _NAMELESS
     if main == "text":
         if not isinstance(content, str):
             raise _Uncommon
         return disposition.encode("ascii") + _text_part(content, sub)
+    if isinstance(content, str) and not (content.isascii() or _IS_DJANGO_6):
+        raise _Uncommon  # Django 5.2 has its own idea of such text's bytes
     data = content.encode() if isinstance(content, str) else content
     if not isinstance(data, bytes | bytearray | memoryview):
         raise _Uncommon
@@ -272,11 +280,13 @@ def _text_part(text: str, subtype: str) -> bytes:
 
 
 def _write_text_part(text: str, subtype: str) -> bytes:
-    """A text part, its header included. Line ends become CRLF, and the last line gets one, as Python's email has it."""
+    """A text part, its header included. Line ends become CRLF; from Django 6.0 on the last line gets one, too."""
     if not _TOKEN.fullmatch(f"text/{subtype}"):
         raise _Uncommon
     lines = text.encode("utf-8").splitlines()
-    data = b"\r\n".join(lines) + b"\r\n"
+    data = b"\r\n".join(lines)
+    if _IS_DJANGO_6 or text.endswith(("\n", "\r")):
+        data += b"\r\n"
     if b"\0" in data:
         raise _Uncommon
     encoding = "7bit"

@@ -4,16 +4,13 @@ Line ends are normalised once, here. What a server takes for the end of a messag
 some take a bare LF or CR for it too; content that has none of these cannot smuggle a second message past them.
 """
 
-import email
-import email.encoders
-import email.policy
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 from functools import cached_property
 from pathlib import Path
 
+from reliable_email.smtp import mime
 from reliable_email.smtp.transaction import Content
 
 MAX_LINE_BYTES = 998  # RFC 5322 §2.1.1, without the CRLF
@@ -25,8 +22,6 @@ _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 _SIGNATURE = re.compile(
     rb"^(?:DKIM-Signature|ARC-Seal):|^Content-Type:\s*multipart/(?:signed|encrypted)\b", re.I | re.M
 )
-_IDENTITIES = frozenset({"7bit", "8bit", "binary"})
-_POLICY = email.policy.SMTP.clone(cte_type="7bit")
 
 
 class InvalidContent(ValueError):
@@ -89,10 +84,14 @@ class BytesContent:
 
     def downgraded(self) -> "BytesContent | None":
         """See `Content`."""
-        if self.needs_smtputf8 or _SIGNATURE.search(self.data):
+        if self.needs_smtputf8:
             return None
-        data = _encoded(self.data)
+        data = _encoded(self.data, opens_messages=True)
         return BytesContent(data) if data.isascii() and not has_long_line(data) else None
+
+    def cleaned(self) -> "BytesContent":
+        """The same with everything encoded that may be; signed parts and attached messages stay as they are."""
+        return self if self.is_7bit else BytesContent(_encoded(self.data, opens_messages=False))
 
 
 class FileContent:
@@ -231,34 +230,12 @@ def has_long_line(data: bytes) -> bool:
 
 
 def _without_long_lines(data: bytes) -> bytes:
-    if _SIGNATURE.search(data):
-        raise InvalidContent(
-            f"the content has a line of more than {MAX_LINE_BYTES} bytes, and encoding it would break its signature"
-        )
-    data = _encoded(data)
+    data = _encoded(data, opens_messages=True)
     if has_long_line(data):
-        raise InvalidContent(f"the content has a line of more than {MAX_LINE_BYTES} bytes that cannot be encoded")
+        why = "encoding it would break its signature" if _SIGNATURE.search(data) else "it cannot be encoded"
+        raise InvalidContent(f"the content has a line of more than {MAX_LINE_BYTES} bytes, and {why}")
     return data
 
 
-def _encoded(data: bytes) -> bytes:
-    """The same message with every part encoded that has bytes over 127 or over-long lines."""
-    parsed = email.message_from_bytes(data, policy=_POLICY)
-    for part in parsed.walk():
-        _encode_part(part)
-    return normal(parsed.as_bytes())
-
-
-def _encode_part(part: "Message[str, str]") -> None:
-    if part.is_multipart():
-        if part.get("Content-Transfer-Encoding", "7bit").lower() in ("8bit", "binary"):
-            part.replace_header("Content-Transfer-Encoding", "7bit")  # RFC 2045 §6.4: as what is inside
-        return
-    payload = part.get_payload(decode=True)
-    if not isinstance(payload, bytes) or part.get("Content-Transfer-Encoding", "7bit").lower() not in _IDENTITIES:
-        return
-    if not payload.isascii() or max(map(len, payload.splitlines()), default=0) > MAX_LINE_BYTES:
-        encode = email.encoders.encode_quopri if part.get_content_maintype() == "text" else email.encoders.encode_base64
-        del part["Content-Transfer-Encoding"]
-        part.set_payload(payload)
-        encode(part)
+def _encoded(data: bytes, *, opens_messages: bool) -> bytes:
+    return normal(mime.encoded(data, max_line_bytes=MAX_LINE_BYTES, opens_messages=opens_messages))

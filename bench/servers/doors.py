@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from bench.servers.letters import Letter, letters, waits_for_ever
@@ -20,6 +21,7 @@ _THREADS = 4
 _CONNECTIONS = 6
 _PAUSE_SECONDS = 0.5
 _HURRY_SECONDS = 2.0  # so often is made due what waits for its next attempt: nobody waits for hours here
+_LATE_REPLY = timedelta(seconds=10)
 PAUSE = threading.Event().wait
 
 
@@ -147,17 +149,19 @@ class Queue:
         from reliable_email.store.recipients import OutboxRecipient
 
         rows = OutboxRecipient.objects.filter(state__in=("queued", "claimed", "authorized"))
-        open_count = rows.exclude(address__startswith="busy").count()
-        resendable = OutboxRecipient.objects.filter(state="unknown", due_at__isnull=False).count()
         _tell(OutboxRecipient.objects.count() - rows.count())
-        return open_count + resendable
+        to_be_sent_again = OutboxRecipient.objects.filter(state="unknown", due_at__isnull=False)
+        return sum(some.exclude(address__startswith="busy").count() for some in (rows, to_be_sent_again))
 
     def _hurry(self) -> None:
         from django.db.models.functions import Now
 
         from reliable_email.store.recipients import OutboxRecipient
 
-        OutboxRecipient.objects.filter(state="queued", due_at__gt=Now()).update(due_at=Now())
+        waiting = OutboxRecipient.objects.filter(due_at__gt=Now())
+        waiting.filter(state="queued").update(due_at=Now())
+        # A late reply must have had its time, as in the worker.
+        waiting.filter(state="unknown", settled_at__lt=Now() - _LATE_REPLY).update(due_at=Now())
 
     def _told(self) -> list[list[object]]:
         from reliable_email.store.recipients import OutboxRecipient

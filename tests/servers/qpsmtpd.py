@@ -31,7 +31,7 @@ sub hook_queue {
 
 
 class Qpsmtpd(CellServer):
-    """Its forking server."""
+    """Its forking server, whose greeting takes a second: it looks a name up in vain."""
 
     name = "qpsmtpd"
     package = "qpsmtpd"

@@ -33,39 +33,44 @@ def missing(package: str) -> str | None:
     return f"{package} is not unpacked: python -m tests.servers.debian {package}"
 
 
-def unpack(package: str) -> Path:
+def unpack(package: str) -> str:
     """Fetch a package with the dependencies that this machine lacks, and unpack all of them into one folder.
+
+    Returns:
+        What was done, in a word.
 
     Raises:
         CannotUnpack: apt does not know it, or cannot fetch it.
     """
     target = folder_of(package)
     if target.is_dir():
-        return target
-    wanted = _what_is_new(package)
-    if not wanted:
-        raise CannotUnpack("it is installed on this machine itself, and used from there")
+        return "unpacked"
     work = target.with_suffix(".part")
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "debs").mkdir(parents=True)
-    # The user "_apt" may not be allowed to write below a checkout.
-    _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *wanted], work / "debs")
+    try:
+        is_new = _download(package, work / "debs")
+    except CannotUnpack:
+        _run(["apt-get", "update", "-q"], Path("/"))  # its lists are missing, or older than the archive
+        is_new = _download(package, work / "debs")
+    if not is_new:
+        shutil.rmtree(work)
+        return "installed on this machine itself, and used from there"
     for archive in sorted((work / "debs").glob("*.deb")):
         _run(["dpkg", "-x", str(archive), str(work)], work)
     shutil.rmtree(work / "debs")
     _merge_usr(work)
     work.rename(target)
-    return target
+    return "fetched and unpacked"
 
 
-def _what_is_new(package: str) -> list[str]:
-    command = ["apt-get", "-s", "install", "--no-install-recommends", package]
-    try:
-        planned = _run(command, Path("/"))
-    except CannotUnpack:
-        _run(["apt-get", "update", "-q"], Path("/"))
-        planned = _run(command, Path("/"))
-    return [f"{name}={version}" for name, version in _NEW.findall(planned)]
+def _download(package: str, folder: Path) -> bool:
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.mkdir(parents=True)
+    planned = _run(["apt-get", "-s", "install", "--no-install-recommends", package], Path("/"))
+    wanted = [f"{name}={version}" for name, version in _NEW.findall(planned)]
+    if wanted:
+        # The user "_apt" may not be allowed to write below a checkout.
+        _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *wanted], folder)
+    return bool(wanted)
 
 
 def _merge_usr(folder: Path) -> None:
@@ -93,8 +98,7 @@ def main(packages: Sequence[str]) -> int:
     failed = 0
     for package in packages or PACKAGES:
         try:
-            unpack(package)
-            sys.stdout.write(f"{package}: unpacked\n")
+            sys.stdout.write(f"{package}: {unpack(package)}\n")
         except CannotUnpack as error:
             failed = 1
             sys.stderr.write(f"{package}: {error}\n")

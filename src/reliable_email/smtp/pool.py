@@ -10,10 +10,12 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.first_logins import first_logins
 from reliable_email.smtp.options import ConnectionOptions, Transcript
 from reliable_email.smtp.stages import Stage
 
@@ -70,7 +72,13 @@ class Pool:
                     warm = self._take_idle(options)
                     if warm is not None:
                         return warm, True
-                return Connection.open(options, deadline=deadline, transcript=transcript), False
+                opened = first_logins.open(
+                    options,
+                    partial(Connection.open, options, deadline=deadline, transcript=transcript),
+                    deadline=deadline,
+                    takes_old_answers=not fresh,
+                )
+                return opened, False
             except WireError as error:
                 has_learned = _is_refused_for_now(error) and self._learn(options)
                 self._give_place(options)
@@ -210,6 +218,7 @@ def reset() -> None:
     """Close and forget every connection of this process, and what was learned about their number."""
     pool.close_all()
     pool.forget_limits()
+    first_logins.reset()
 
 
 atexit.register(pool.close_all)

@@ -16,6 +16,7 @@ from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.conversation import is_session_limit
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
+from reliable_email.smtp.first_logins import is_login_refused
 from reliable_email.smtp.options import ConnectionOptions
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.pool import pool
@@ -63,7 +64,7 @@ class SMTPTransport:
                     raise
                 connection, was_used = acquiring.result()
             except WireError as error:
-                if _is_login_refused(error):
+                if is_login_refused(error):
                     login_refused = error  # the same credentials once more, for each message, would lock the account
                 transaction = not_opened(next(source), error, began_at=began_at)
                 settled.append(transaction)
@@ -191,12 +192,6 @@ def _is_session_limit(transaction: Transaction) -> bool:
     if transaction.stage not in _BEFORE_CONTENT:
         return False
     return any(reply is not None and is_session_limit(reply, at_mail=at_mail) for reply in replies)
-
-
-def _is_login_refused(error: WireError) -> bool:
-    failure = error.failure
-    is_final = failure.reply is not None and failure.reply.code >= 500
-    return failure.stage is Stage.AUTH and failure.kind is FailureKind.REFUSED and is_final
 
 
 def not_opened(job: Job, error: WireError, *, began_at: float) -> Transaction:

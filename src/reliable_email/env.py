@@ -37,7 +37,7 @@ from reliable_email.conf import (
     email_setting_name,
 )
 from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
-from reliable_email.values import ValueProblem, boolean, closest, integer, seconds, strings
+from reliable_email.values import ValueProblem, boolean, closest, integer, keeps_no_locals, seconds, strings
 
 SMTP_BACKEND = "reliable_email.backends.ReliableSMTPBackend"
 FAILOVER_BACKEND = "reliable_email.backends.FailoverBackend"
@@ -96,6 +96,7 @@ class _Route:
         return {"BACKEND": self.backend, "OPTIONS": dict(options)} if options else {"BACKEND": self.backend}
 
 
+@keeps_no_locals
 def mailers(environ: Mapping[str, str] | None = None, *, debug: bool | None = None) -> Mailers:
     """MAILERS for the routes that the environment describes; localhost (under DEBUG: the console) where it has none.
 

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from reliable_email import conf
 from reliable_email.exceptions import InvalidMailer, MailerDoesNotExist
+from reliable_email.values import keeps_no_locals
 
 __all__ = ["DEFAULT_MAILER_ALIAS", "MailersHandler", "mailers"]
 
@@ -52,6 +53,7 @@ class MailersHandler:
         """MAILERS as it holds now; empty where there is none."""
         return conf.mailers() or {}
 
+    @keeps_no_locals
     def create_connection(self, alias: str, /, *, overrides: Mapping[str, Any] | None = None) -> BaseEmailBackend:
         """Build a mailer's backend.
 

@@ -6,9 +6,15 @@ A value may be of its own type or text of it ("587", "true"): environments have 
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n", ""})
@@ -157,3 +163,34 @@ def _bounds(at_least: int | None, at_most: int | None) -> str:
     if at_least is not None:
         return f" of at least {at_least}"
     return f" of at most {at_most}" if at_most is not None else ""
+
+
+def keeps_no_locals(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate what is given passwords: an exception that leaves it takes no local variables along.
+
+    Error pages and error trackers show the variables of every frame of a traceback. The frames stay, empty.
+    """
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            forget_locals(error)
+            args, kwargs = (), {}  # type: ignore[assignment]
+            raise
+
+    return guarded
+
+
+def forget_locals(error: BaseException) -> None:
+    """Empty the frames that an exception, and those that led to it, came through; frames still at work stay."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        left += (one.__cause__, one.__context__)

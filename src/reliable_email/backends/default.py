@@ -7,11 +7,13 @@ import django
 from reliable_email import conf
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, MailersHandler
+from reliable_email.values import keeps_no_locals
 
 
 class DefaultMailer:
     """Calling it gives the backend of MAILERS["default"] itself, so that nothing stands between it and its caller."""
 
+    @keeps_no_locals
     def __new__(cls, *, fail_silently: bool = False, **kwargs: Any) -> Any:
         """Build the default mailer; arguments of `get_connection()` win over its OPTIONS.
 

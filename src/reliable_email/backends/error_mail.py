@@ -26,6 +26,7 @@ from reliable_email.backends.outbox import OutboxBackend
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
+from reliable_email.values import keeps_no_locals
 
 logger = logging.getLogger("reliable_email.error_mail")
 
@@ -43,6 +44,7 @@ _pauses: dict[str | None, Pause] = {}
 class ErrorMailBackend(Door):
     """See the module. OPTIONS: `using`, `window` (300 s), `timeout` (5 s)."""
 
+    @keeps_no_locals
     def __init__(
         self,
         *,

@@ -16,6 +16,7 @@ from reliable_email.backends.unbuilt import none_can_be_built
 from reliable_email.delivery.route import Route
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
+from reliable_email.values import keeps_no_locals
 
 __all__ = ["FailoverBackend", "make_route", "provider_of", "routes_for"]
 
@@ -23,6 +24,7 @@ __all__ = ["FailoverBackend", "make_route", "provider_of", "routes_for"]
 class FailoverBackend(Door):
     """See the module. OPTIONS: `using` (aliases, the preferred route first), `timeout`, `fail_silently`."""
 
+    @keeps_no_locals
     def __init__(
         self,
         *,

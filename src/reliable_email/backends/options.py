@@ -36,6 +36,7 @@ from reliable_email.values import (
     existing_file,
     integer,
     is_empty,
+    keeps_no_locals,
     seconds,
     secret,
     text,
@@ -137,6 +138,7 @@ class SMTPReading:
     problems: tuple[Problem, ...]
 
 
+@keeps_no_locals
 def smtp_options(
     values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
 ) -> SMTPOptions:

@@ -22,6 +22,7 @@ from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOut
 from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Submission
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
+from reliable_email.values import keeps_no_locals
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -38,6 +39,7 @@ _MIME_KINDS = frozenset(
 class OutboxBackend(Door):
     """See the module. OPTIONS: `using`, `database`, `expires_in`, `priority`, `on_unknown`, `transactional`."""
 
+    @keeps_no_locals
     def __init__(
         self,
         *,

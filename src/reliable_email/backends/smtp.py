@@ -23,7 +23,7 @@ from reliable_email.smtp.failures import WireError
 from reliable_email.smtp.options import ConnectionOptions, TLSMode
 from reliable_email.smtp.pool import pool
 from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.values import is_empty, seconds
+from reliable_email.values import is_empty, keeps_no_locals, seconds
 
 _ATTRIBUTES = ("host", "port", "username", "password", "use_tls", "use_ssl", "ssl_certfile", "ssl_keyfile")
 _REPLACED = {
@@ -46,6 +46,7 @@ class ReliableSMTPBackend(Door):
     smtplib (`_send`, `connection_class`, `ssl_context`, `prep_address`) is refused when the backend is made.
     """
 
+    @keeps_no_locals
     def __init__(
         self,
         host: Any = None,

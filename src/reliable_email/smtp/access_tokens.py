@@ -16,6 +16,7 @@ from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.shared_calls import SharedCalls, TooManyCalls
 from reliable_email.smtp.stages import Stage
+from reliable_email.values import keeps_no_locals
 
 RENEW_BEFORE_SECONDS = 300.0
 DEFAULT_LIFETIME_SECONDS = 3600.0  # where the answer does not say (RFC 6749 §5.1)
@@ -99,6 +100,7 @@ def account(issuer: str, client: str, user: str, scope: str, secret: str) -> Acc
         return _accounts.setdefault(key, Account(key))
 
 
+@keeps_no_locals
 def access_token(credentials: Credentials, *, renew: bool, timeout: float) -> str:
     """A token of the credentials' provider, which may be anybody's code.
 
@@ -107,13 +109,16 @@ def access_token(credentials: Credentials, *, renew: bool, timeout: float) -> st
     """
     provider = credentials.token_provider
     assert provider is not None
+    trouble = ""
+    token: object = None
     try:
-        token: object = provider.access_token(renew=renew, timeout=timeout)
+        token = provider.access_token(renew=renew, timeout=timeout)
     except WireError:
         raise
     except Exception as error:  # noqa: BLE001 - anybody's code, whose words may quote a secret: its type has to do
-        detail = f"the token provider failed with {type(error).__name__}"
-        raise failed(FailureKind.TOKEN, detail) from None
+        trouble = f"the token provider failed with {type(error).__name__}"
+    if trouble:
+        raise failed(FailureKind.TOKEN, trouble)
     if not isinstance(token, str) or not token.strip().isprintable() or not token.strip():
         raise failed(FailureKind.TOKEN, f"the token provider gave no access token, but {type(token).__name__}")
     return token.strip()  # as read from a file, with its line end

@@ -167,8 +167,9 @@ class Connection:
                 wanted, self._token_wanted = self._token_wanted, None
                 credentials = self.options.credentials
                 assert credentials is not None
-                token = access_token(credentials, renew=wanted.renew, timeout=max(0.1, deadline.stage_seconds()))
-                self._handle(self._session.authenticate(token))
+                # No local variable holds the token: error trackers show those.
+                seconds = max(0.1, deadline.stage_seconds())
+                self._handle(self._session.authenticate(access_token(credentials, renew=wanted.renew, timeout=seconds)))
         self._clock.note(time.monotonic())
         self.set_up_seconds = self._clock.spent()
 

@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage
 
 from reliable_email import conf
 from reliable_email.backends.building import build_route, provider_of
-from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.options import SMTPOptions, read_smtp_options, smtp_options
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
 from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
@@ -317,7 +317,9 @@ def _options_of_routes(alias: str) -> dict[str, SMTPOptions]:
     for route in routes_of(alias):
         if route.kind is not MailerKind.SMTP:
             continue
-        options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
+        options = read_smtp_options(route.options, alias=None if route.is_legacy else route.alias).options
+        if options is None:  # it cannot be built, and is passed over
+            continue
         found[options.route] = options
         if options.fallback is not None:
             found["fallback"] = options.fallback

@@ -15,7 +15,10 @@ from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
+from reliable_email.outbox.standing import STANDS_SECONDS
 from reliable_email.outbox.steps import Write, run_here
+from reliable_email.store.attempts import Attempt
+from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.recipients import OutboxRecipient
 from tests.engines.routes import Asked, routes_of
 from tests.outbox.desk import let_time_pass, queue, submission
@@ -87,6 +90,10 @@ class World:
             if route.alias in self.paused:
                 self.store.pause(route, by="an operator")
 
+    def order(self, alias: str) -> int:
+        """How often a route was asked."""
+        return sum(one.route == alias for one in self.asked)
+
     def sleep(self, seconds: float) -> None:
         """Let it pass."""
         self.at += seconds
@@ -108,13 +115,14 @@ def by_queue(
     world: World, to: Sequence[str], *, using: str, rounds: int = 1, on_unknown: OnUnknown | None = None
 ) -> Told:
     """Queue it, and let one line of a worker work through so many claims; between them everything falls due."""
-    queue(using, *to, on_unknown=on_unknown)
+    message = queue(using, *to, on_unknown=on_unknown)
     for number in range(rounds):
         if number:
             let_time_pass(using)
-            world.sleep(700.0)
+            Attempt.objects.using(using).update(finished_at=DatabaseNow(-2 * STANDS_SECONDS))
+            world.sleep(2 * STANDS_SECONDS)
         work(using, world.routes, world.store)
-    rows = list(OutboxRecipient.objects.using(using).order_by("position"))
+    rows = list(OutboxRecipient.objects.using(using).filter(message=message).order_by("position"))
     return Told(
         ends={_local(row.address): row.state for row in rows},
         asked=world.asked,

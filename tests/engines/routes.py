@@ -19,6 +19,7 @@ from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResu
 
 _BEFORE_MAIL = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH)
 _KINDS = {
+    "busy": FailureKind.BUSY,
     "close": FailureKind.DISCONNECTED,
     "silence": FailureKind.TIMEOUT,
     "large": FailureKind.TOO_LARGE,

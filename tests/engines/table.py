@@ -269,6 +269,15 @@ def _special() -> Iterator[Row]:
         queue_order="aaaaaaaa",
         attempts=2,
     )
+    yield Row(
+        name="our own limit of connections spends no attempt",
+        routes=("connect:busy",),
+        ends="deferred",
+        queue="queued",
+        rounds=4,
+        attempts=0,
+    )
+    yield Row(name="our own limit of connections: the next route", routes=("connect:busy", "250"), order="ab")
     yield Row(name="documented envelopes", routes=("rcpts=1; 250",), to=TWO, order="aa")
     yield Row(name="known to be too large: a roomier route", routes=("size=10; 250", "250"), order="b")
     yield Row(

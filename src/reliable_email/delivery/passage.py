@@ -269,7 +269,11 @@ class Passage:
             if result is not None and one.address not in send.outcomes:
                 found = self._take_one(send, one, result, shared=1, now=now)
                 taken.append(one)
-                if found is not None and found[1].effect is not Effect.NONE:
+                if found is None or found[1].effect is Effect.NONE:
+                    continue
+                if found[1].effect is Effect.LEARN_RECIPIENTS:
+                    send.left_out_by = found  # the limit is how many were taken, which the end will show
+                else:
                     send.is_marked = True
                     self._admission.tell_failure(send, *found, accepted=0)
         return taken
@@ -283,7 +287,7 @@ class Passage:
         # How many share one reply: what was said at RCPT is each recipient's own.
         shared = sum(not is_own(result) for result in told)
         taken: list[Progress] = []
-        worst: tuple[Failure, Decision] | None = None
+        worst = send.left_out_by
         used = 0
         for one, result in zip(send.recipients, told, strict=True):
             used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.failures import not_told_of
+from reliable_email.delivery.policy import Decision
 from reliable_email.delivery.report import address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.words import Outcome
@@ -148,6 +149,7 @@ class Send:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     is_taken: bool = False
+    left_out_by: tuple[Failure, Decision] | None = None  # those that one envelope had too many
     is_marked: bool = False  # a refusal of its own has closed the route already
 
     @property

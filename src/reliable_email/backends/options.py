@@ -240,6 +240,7 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         reader.report(ProblemKind.MISSING, "host", f"{reader.place('host')} is missing.", "Set it, or a 'provider'.")
     tls, port = _tls_and_port(reader, named)
     credentials = _credentials(reader, named)
+    known = named or providers.for_host(host)
     connection = ConnectionOptions(
         host=host,
         port=port,
@@ -255,13 +256,14 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         messages_per_connection=reader.take(
             "messages_per_connection", positive, named.messages_per_connection if named else None
         ),
+        idle_seconds=known.idle_seconds if known else None,
         flight=reader.take("flight", lambda value: integer(value, at_least=0, at_most=100), 0),
     )
     _refuse_unverified_password(reader, connection)
     options = SMTPOptions(
         alias=alias,
         connection=connection,
-        provider=named or providers.for_host(host),
+        provider=known,
         provider_is_named=named is not None,
         max_attempts=reader.take("max_attempts", positive, DEFAULT_MAX_ATTEMPTS),
         timeout=reader.take("timeout", seconds, DEFAULT_TIMEOUT_SECONDS),

@@ -71,6 +71,11 @@ class Channel:
             self._out.appendleft(b"".join(joined))
         return self._out[0] if self._out else b""
 
+    @property
+    def has_output(self) -> bool:
+        """Whether something is to be written."""
+        return bool(self._out)
+
     def sent(self, count: int) -> None:
         """The kernel took the first `count` bytes of `output()`."""
         self.sent_bytes += count

@@ -350,6 +350,8 @@ class Connection:
             logger.exception("A reply of %s could not be handled", self.peer)
             events = self._session.lost(FailureKind.PROTOCOL, f"its reply could not be handled: {type(error).__name__}")
         self._handle(events)
+        if self._session.awaits_more:  # what is read and answered is acknowledged with the answer
+            self._wire.acknowledge()
         return True
 
     def _time_out(self) -> None:

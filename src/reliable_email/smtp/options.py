@@ -79,6 +79,7 @@ class ConnectionOptions:
             it, True even where something was learned to, False never.
         connections: how many may be open at once in this process; None for no limit.
         messages_per_connection: after so many messages a fresh connection is used; None for no limit.
+        idle_seconds: how long a connection may wait for its next message; None for the pool's own word.
         flight: messages in flight at once by BDAT; 0 for none.
     """
 
@@ -94,6 +95,7 @@ class ConnectionOptions:
     chaining: bool | Literal["auto"] = "auto"
     connections: int | None = None
     messages_per_connection: int | None = None
+    idle_seconds: float | None = None
     flight: int = 0
 
 

@@ -2,6 +2,9 @@
 
 Django makes a backend anew at every use, so what is worth keeping lives here. A connection is lent to one thread at a
 time. It is never shared over a fork: the child forgets what it inherited, without a byte on the wire.
+
+What nobody uses is closed: a thread of the pool's own lives as long as something is idle, and no set of options, which
+may hold a password, is kept for longer than a connection or a limit that was learned with it.
 """
 
 import atexit
@@ -22,6 +25,7 @@ from reliable_email.smtp.stages import Stage
 IDLE_SECONDS = 60.0  # servers end idle sessions after 10 s (SES) to 300 s (Postfix); a dead one is noticed and replaced
 AGE_SECONDS = 600.0
 MAX_IDLE_PER_SERVER = 32  # as many as a worker of many lines
+MAX_IDLE = 64  # over all servers and logins; the one that was idle for longest goes first
 GROWTH_SECONDS = 60.0  # a limit that a server has taught us grows by one connection in this time
 FORGET_LIMIT = 64
 
@@ -37,14 +41,23 @@ class _Learned:
         return self.limit + int((now - self.at) / GROWTH_SECONDS)
 
 
+class _Reaper:
+    """The thread that closes what was idle for too long: when it looks next, and what wakes it before."""
+
+    def __init__(self) -> None:
+        self.looks_at = 0.0
+        self.wake = threading.Event()
+
+
 class Pool:
     """See the module. `acquire`, use, `release`."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._idle: dict[ConnectionOptions, list[Connection]] = defaultdict(list)
+        self._idle: dict[ConnectionOptions, list[Connection]] = {}  # the one that was used last at the end
         self._lent: dict[ConnectionOptions, int] = defaultdict(int)
         self._learned: dict[ConnectionOptions, _Learned] = {}
+        self._reaper: _Reaper | None = None
 
     def acquire(
         self,
@@ -101,17 +114,18 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Take a connection back: kept where it can be used again, closed where not."""
-        keep = False
+        closing = [connection]
         with self._condition:
-            idle = self._idle[connection.options]
             if connection.is_usable and connection.has_room and not _is_over_age(connection):
-                keep = len(idle) < MAX_IDLE_PER_SERVER
-            if keep:
-                connection.idle_since = time.monotonic()
-                idle.append(connection)
+                idle = self._idle.setdefault(connection.options, [])
+                if len(idle) < MAX_IDLE_PER_SERVER:
+                    connection.idle_since = time.monotonic()
+                    idle.append(connection)
+                    closing = self._over_the_cap()
+                    self._begin_to_reap(connection)
         self._give_place(connection.options)
-        if not keep:
-            connection.close()
+        for one in closing:
+            one.close()
 
     def close_idle(self, options: ConnectionOptions) -> None:
         """Close the idle connections with these options."""
@@ -125,6 +139,7 @@ class Pool:
         with self._condition:
             connections = [connection for idle in self._idle.values() for connection in idle]
             self._idle.clear()
+            self._end_reaping()
         for connection in connections:
             connection.close()
 
@@ -136,9 +151,10 @@ class Pool:
     def forget_all(self) -> None:
         """In the child of a fork: drop what belongs to the parent. The old lock may be held by a thread of his."""
         self._condition = threading.Condition()
-        idle, self._idle = self._idle, defaultdict(list)
+        idle, self._idle = self._idle, {}
         self._lent = defaultdict(int)
         self._learned.clear()
+        self._reaper = None  # that thread is the parent's
         for connections in idle.values():
             for connection in connections:
                 connection.forget()
@@ -193,12 +209,72 @@ class Pool:
             with self._condition:
                 idle = self._idle.get(options)
                 connection = idle.pop() if idle else None  # the warmest first; the others age out
+                if not idle:
+                    self._idle.pop(options, None)
             if connection is None:
                 return None
-            is_old = time.monotonic() - connection.idle_since > IDLE_SECONDS or _is_over_age(connection)
-            if not is_old and not connection.is_stale():
+            if time.monotonic() < _ends_at(connection) and not connection.is_stale():
                 return connection
             connection.close()
+
+    # What nobody uses.
+
+    def _over_the_cap(self) -> list[Connection]:
+        """What is taken out because too much is idle. The lock is held."""
+        if sum(map(len, self._idle.values())) <= MAX_IDLE:
+            return []
+        return [self._take_out(min((idle[0] for idle in self._idle.values()), key=lambda one: one.idle_since))]
+
+    def _take_out(self, connection: Connection) -> Connection:
+        idle = self._idle[connection.options]
+        idle.remove(connection)
+        if not idle:
+            del self._idle[connection.options]
+        return connection
+
+    def _begin_to_reap(self, connection: Connection) -> None:
+        """See that somebody closes it when its time comes. The lock is held."""
+        if self._reaper is None:
+            self._reaper = _Reaper()
+            threading.Thread(target=self._reap, args=(self._reaper,), name="reliable-email-idle", daemon=True).start()
+        elif _ends_at(connection) < self._reaper.looks_at:
+            self._reaper.wake.set()
+
+    def _end_reaping(self) -> None:
+        """The lock is held."""
+        if self._reaper is not None:
+            self._reaper.wake.set()
+            self._reaper = None
+
+    def _reap(self, me: "_Reaper") -> None:
+        while True:
+            with self._condition:
+                if self._reaper is not me:
+                    return  # another one took over, or none is needed
+                me.wake.clear()
+                now = time.monotonic()
+                idle = [one for connections in self._idle.values() for one in connections]
+                closing = [self._take_out(one) for one in idle if now >= _ends_at(one)]
+                me.looks_at = min((_ends_at(one) for one in idle if one not in closing), default=0.0)
+                if not me.looks_at:
+                    self._reaper = None
+                self._forget_old_limits()
+            for one in closing:
+                one.close()
+            del idle, closing  # a connection has a password in its options
+            me.wake.wait(max(0.0, me.looks_at - now))
+
+    def _forget_old_limits(self) -> None:
+        now = time.monotonic()
+        old = [options for options, learned in self._learned.items() if learned.now(now) >= FORGET_LIMIT]
+        for options in old:
+            del self._learned[options]
+
+
+def _ends_at(connection: Connection) -> float:
+    """When an idle connection has been idle, or open, for long enough."""
+    idle_seconds = connection.options.idle_seconds or IDLE_SECONDS
+    return min(connection.idle_since + idle_seconds, connection.opened_at + AGE_SECONDS)
 
 
 def _is_refused_for_now(error: WireError) -> bool:

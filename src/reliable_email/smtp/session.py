@@ -64,7 +64,6 @@ class Session:
         mechanism: "auto" or the one SASL mechanism that may be used.
         may_send_secrets: whether credentials may go without TLS (a loopback peer, or the operator's word).
         local_hostname: what EHLO says.
-        use_pipelining: the off switch.
         transcript: called with each line, secrets left out.
     """
 
@@ -145,6 +144,11 @@ class Session:
         return self._channel.is_on_trial
 
     @property
+    def awaits_more(self) -> bool:
+        """Whether replies are outstanding while there is nothing to write."""
+        return bool(self._channel.expected) and not self._channel.has_output
+
+    @property
     def open_exchanges(self) -> int:
         """Jobs begun and not finished."""
         return len(self._exchanges)
@@ -202,12 +206,11 @@ class Session:
 
     def authenticate(self, token: str) -> list[Event]:
         """Go on after `TokenWanted`."""
-        events: list[Event] = []
         try:
             self._set_up.authenticate(token)
         except Trouble as trouble:
-            self._break(trouble.failure, events)
-        return events
+            return self.fail(trouble.failure)
+        return []
 
     def begin(self, job: Job, *, envelope_only: bool = False) -> list[Event]:
         """Start a job: its envelope is put out as far as pipelining allows.
@@ -373,8 +376,6 @@ class Session:
         if self._wanted is not None:
             self._on_early_reply(self._wanted, reply, events)
         raise self._channel.refused(reply)  # typically "421 idle for too long"
-
-    # Progress.
 
     def _planned(self, job: Job, events: list[Event], *, envelope_only: bool = False) -> Exchange | None:
         """The job's exchange, open; None where it was refused here, before a byte of it was written."""

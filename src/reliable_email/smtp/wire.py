@@ -5,6 +5,7 @@ a sentence. Waiting is a step of its own, so that one loop can do both direction
 server only writes is a deadlock, RFC 2920 §3.1).
 """
 
+import contextlib
 import select
 import socket
 import ssl
@@ -13,6 +14,7 @@ import time
 from reliable_email.smtp.failures import FailureKind
 
 READ_BYTES = 65536
+_QUICK_ACKNOWLEDGEMENT: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class WireLost(Exception):
@@ -102,6 +104,17 @@ class Wire:
             [self._socket], [self._socket] if for_write else [], [], max(0, seconds)
         )
         return bool(readable or writable)  # pragma: no cover
+
+    def acknowledge(self) -> None:
+        """Acknowledge what was read at once, where the system can.
+
+        A server that writes each reply alone, without TCP_NODELAY, holds the next one back until then, and the system
+        takes its time where this side has nothing to say: 40 ms a message on Linux, which forgets the wish with every
+        read.
+        """
+        if _QUICK_ACKNOWLEDGEMENT is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACKNOWLEDGEMENT, 1)
 
     def close(self) -> None:
         """Close the descriptor. Nothing is sent: no TLS close, which would need the peer."""

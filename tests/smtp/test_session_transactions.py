@@ -461,7 +461,7 @@ def test_a_flight_that_is_cut_off_is_unknown_as_far_as_it_was_out() -> None:
     dialogue = Dialogue().ready(EHLO.replace("250 SMTPUTF8", "250 CHUNKING"))
     for address in (B, C, D):
         dialogue.events += dialogue.session.fly(job(address), [b"Subject: x\r\n\r\nx\r\n"])
-    whole = sum(map(len, dialogue.session._channel._out))
+    whole = sum(map(len, dialogue.session.channel._out))
     dialogue.flush(limit=whole - 1)
     dialogue.lost()
     verdicts = [next(iter(t.results.values())).verdict for t in dialogue.transactions]

@@ -190,10 +190,12 @@ class Connection:
         """How many more messages the limit per connection, as configured, learned or announced, allows."""
         learned = habits.of(self.options.host, self.options.port).messages_per_connection
         announced = self._session.capabilities.mail_max
-        limits = [limit for limit in (self.options.messages_per_connection, learned, announced) if limit]
         if self._is_retired:
             return 0
-        return max(0, min(limits) - self.message_count) if limits else sys.maxsize
+        if not (learned or announced or self.options.messages_per_connection):
+            return sys.maxsize
+        limits = [limit for limit in (self.options.messages_per_connection, learned, announced) if limit]
+        return max(0, min(limits) - self.message_count)
 
     @property
     def has_room(self) -> bool:

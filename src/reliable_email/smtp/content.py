@@ -183,6 +183,20 @@ def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise InvalidContent("the content does not end with a CRLF")
 
 
+def for_the_wire(content: Content) -> Iterator[bytes]:
+    """The content as it stands between 354 and the terminator, looked at once.
+
+    Raises:
+        InvalidContent: see `stuffed`.
+    """
+    if not isinstance(content, BytesContent):
+        return stuffed(content.chunks())
+    data = content.data if content.is_checked else b""
+    if data.startswith(b".") or b"\r\n." in data:
+        return stuffed(content.chunks())
+    return content.chunks()
+
+
 def check(content: Content) -> None:
     """Read content once before it goes anywhere.
 

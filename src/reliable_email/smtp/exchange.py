@@ -149,6 +149,7 @@ class Exchange:
             self.refuse_all(_no_smtputf8(Stage.MAIL, "the sender address"), recipients)
             return False
         commands: list[Command] = []
+        is_limited = capabilities.rcpt_max is not None or capabilities.rcpt_domain_max is not None
         for recipient in recipients:
             try:
                 path, path_utf8 = forward_path(recipient)
@@ -158,7 +159,7 @@ class Exchange:
             if path_utf8 and not capabilities.smtputf8:
                 self._fail(recipient, _no_smtputf8(Stage.RCPT, "this address"))
                 continue
-            beyond = _beyond_limits(capabilities, len(commands), domains, recipient)
+            beyond = _beyond_limits(capabilities, len(commands), domains, recipient) if is_limited else None
             if beyond is not None:
                 self._fail(recipient, beyond)
                 continue

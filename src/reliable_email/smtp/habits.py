@@ -30,6 +30,9 @@ KEPT_SECONDS: Mapping[Fact, float] = {
 }
 
 
+_NOTHING: Mapping[Fact, int] = {}
+
+
 class Memory(Protocol):
     """Where facts are kept. Both calls stand between two bytes on the wire: they must not block, nor raise."""
 
@@ -53,7 +56,7 @@ class ProcessMemory:
         """See `Memory`."""
         facts = self._facts.get(server)
         if not facts:
-            return {}
+            return _NOTHING
         now = time.monotonic()
         return {fact: value for fact, (value, until) in list(facts.items()) if now < until}
 
@@ -138,16 +141,16 @@ def may_chain(host: str, port: int, asker: object) -> bool:
     The first one that may is finding out until it says `chaining_passed` or `withdraw`.
     """
     server = host, port
-    if server in _chained and not _askers.get(server):
-        return not of(host, port).mishandles_chaining
-    if of(host, port).mishandles_chaining:
+    if Fact.NO_CHAINING in _memory.read(server):
         return False
+    if server in _chained and server not in _askers:
+        return True
     with _lock:
-        askers = _askers.setdefault(server, set())
+        askers = _askers.get(server, set())
         if askers - {asker}:
             return False
         if server not in _chained:
-            askers.add(asker)
+            _askers[server] = {asker}
         return True
 
 

@@ -79,9 +79,9 @@ class Session:
         transcript: Transcript | None = None,
     ) -> None:
         self.phase = Phase.SET_UP
-        self._channel = Channel(transcript)
+        self.channel = Channel(transcript)
         self._set_up = SetUp(
-            self._channel,
+            self.channel,
             tls=tls,
             credentials=credentials,
             mechanism=mechanism,
@@ -116,7 +116,7 @@ class Session:
     @property
     def stage(self) -> Stage:
         """What the session is waiting for."""
-        return Stage.CONTENT if self._wanted is not None else self._channel.awaited_stage
+        return Stage.CONTENT if self._wanted is not None else self.channel.awaited_stage
 
     @property
     def is_pipelining(self) -> bool:
@@ -126,27 +126,22 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Whether the connection could be kept for a later message."""
-        return self.phase is Phase.READY and not self._exchanges and self._channel.is_quiet
+        return self.phase is Phase.READY and not self._exchanges and self.channel.is_quiet
 
     @property
     def has_group_out(self) -> bool:
         """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest."""
-        return self._channel.has_group_out
-
-    @property
-    def turn(self) -> int:
-        """A number that is another one whenever another reply is waited for."""
-        return self._channel.turn
+        return self.channel.has_group_out
 
     @property
     def is_on_trial(self) -> bool:
         """Whether what comes next is the first word to a chained envelope, or the rest of what does not count."""
-        return self._channel.is_on_trial
+        return self.channel.is_on_trial
 
     @property
     def awaits_more(self) -> bool:
         """Whether replies are outstanding while there is nothing to write."""
-        return bool(self._channel.expected) and not self._channel.has_output
+        return bool(self.channel.expected) and not self.channel.has_output
 
     @property
     def open_exchanges(self) -> int:
@@ -155,18 +150,16 @@ class Session:
 
     def fits(self, job: Job) -> bool:
         """Whether the server's limit of recipients' domains in one session lets the job follow those before it."""
-        limit = self.capabilities.rcpt_domain_max
-        if limit is None or not self._domains:
-            return True
-        return len(self._domains.union(map(domain_of, job.recipients))) <= limit
+        limit = self.capabilities.rcpt_domain_max if self._domains else None
+        return limit is None or len(self._domains.union(map(domain_of, job.recipients))) <= limit
 
     def output(self) -> bytes:
         """The next bytes to write; empty where there is nothing. The same bytes until `sent()` takes them off."""
-        return self._channel.output()
+        return self.channel.output()
 
     def sent(self, count: int) -> None:
         """The kernel took the first `count` bytes of `output()`."""
-        self._channel.sent(count)
+        self.channel.sent(count)
 
     # What the driver tells.
 
@@ -175,9 +168,9 @@ class Session:
         events: list[Event] = []
         if self.phase is Phase.CLOSED:
             return events
-        self._channel.feed(data)
+        self.channel.feed(data)
         try:
-            while (reply := self._channel.next_reply()) is not None:
+            while (reply := self.channel.next_reply()) is not None:
                 self._on_reply(reply, events)
             self._advance(events)
         except ReplyError as error:
@@ -243,12 +236,12 @@ class Session:
         exchange.is_flown = True
         exchange.pending.pop()  # DATA
         while exchange.pending:
-            self._channel.write(exchange.pending.popleft(), exchange)
-        self._channel.write(Command(Verb.END, b"BDAT %d LAST\r\n" % sum(map(len, chunks))), exchange)
-        exchange.content_start = self._channel.queued_bytes
+            self.channel.write(exchange.pending.popleft(), exchange)
+        self.channel.write(Command(Verb.END, b"BDAT %d LAST\r\n" % sum(map(len, chunks))), exchange)
+        exchange.content_start = self.channel.queued_bytes
         for chunk in chunks:
-            self._channel.queue(chunk)
-        exchange.terminator_start = exchange.terminator_end = self._channel.queued_bytes
+            self.channel.queue(chunk)
+        exchange.terminator_start = exchange.terminator_end = self.channel.queued_bytes
         return events
 
     def content(self, chunk: bytes) -> None:
@@ -256,21 +249,21 @@ class Session:
         exchange = self._wanted
         assert exchange is not None, "no exchange wants content"
         if exchange.content_start is None:
-            exchange.content_start = self._channel.queued_bytes
-        self._channel.queue(chunk)
+            exchange.content_start = self.channel.queued_bytes
+        self.channel.queue(chunk)
 
     def finish(self) -> list[Event]:
         """Queue the terminator: from the moment it is written the outcome is the server's."""
         exchange = self._wanted
         assert exchange is not None, "no exchange wants content"
         try:
-            self._channel.require_silence()
+            self.channel.require_silence()
         except Trouble as trouble:
             return self.fail(trouble.failure)
-        exchange.terminator_start = self._channel.queued_bytes
+        exchange.terminator_start = self.channel.queued_bytes
         self._wanted = None
-        self._channel.write(Command(Verb.END, TERMINATOR), exchange, shown=".")
-        exchange.terminator_end = self._channel.queued_bytes
+        self.channel.write(Command(Verb.END, TERMINATOR), exchange, shown=".")
+        exchange.terminator_end = self.channel.queued_bytes
         return []
 
     def withhold(self, detail: str) -> list[Event]:
@@ -280,7 +273,7 @@ class Session:
     def quit(self) -> None:
         """Queue QUIT; its reply is not waited for."""
         if self.phase is not Phase.CLOSED and not self._exchanges:
-            self._channel.write(Command(Verb.QUIT, b"QUIT\r\n"))
+            self.channel.write(Command(Verb.QUIT, b"QUIT\r\n"))
 
     # Replies.
 
@@ -290,17 +283,17 @@ class Session:
         redactor = self._set_up.redactor
         if redactor is not None and not is_challenge:
             reply = redactor.reply(reply)
-        self._channel.show(reply, shown="334 ****" if is_challenge else None)
-        expected = self._channel.expected
+        self.channel.show(reply, shown="334 ****" if is_challenge else None)
+        expected = self.channel.expected
         if not expected:
             self._on_unasked(reply, events)
             return
-        first, sent = expected[0], self._channel.sent_bytes
+        first, sent = expected[0], self.channel.sent_bytes
         # In a flight, too, BDAT may be answered before its octets are out.
         if first.command.verb is Verb.END and first.owner is not None and not first.owner.is_terminator_sent(sent):
             self._on_early_reply(first.owner, reply, events)
             return
-        self._on_expected(self._channel.take(), reply, events)
+        self._on_expected(self.channel.take(), reply, events)
 
     def _on_expected(self, expectation: Expectation, reply: Reply, events: list[Event]) -> None:
         command, owner = expectation.command, expectation.owner
@@ -309,7 +302,7 @@ class Session:
             if command.verb is Verb.END and owner is not None:
                 owner.on_end(reply)
                 self._conclude(owner, events)
-            raise self._channel.refused(reply)
+            raise self.channel.refused(reply)
         if owner is not None:
             self._on_exchange_reply(command, owner, reply, events)
             return
@@ -325,10 +318,10 @@ class Session:
             case Verb.RSET:
                 # In a flight the answer to MAIL tells what a server without RSET makes of it.
                 if not reply.is_positive and not (owner.is_flown and reply.is_refusal):
-                    raise self._channel.refused(reply)
+                    raise self.channel.refused(reply)
             case Verb.MAIL | Verb.RCPT | Verb.END if 300 <= reply.code < 400:
                 # After a terminator, too, this answers nothing: what became of the message is unknown then.
-                raise self._channel.desync(reply)
+                raise self.channel.desync(reply)
             case Verb.MAIL:
                 owner.on_mail(reply)
             case Verb.RCPT:
@@ -345,29 +338,29 @@ class Session:
                 raise AssertionError(command.verb)
 
     def _on_data_reply(self, owner: Exchange, reply: Reply, events: list[Event]) -> None:
-        if reply.code == 354 and owner.is_chained and (not owner.is_mail_accepted or owner.has_odd_refusal):
-            raise self._channel.desync(reply)
+        if reply.code == 354 and owner.is_chained and owner.results and owner.has_odd_refusal:
+            raise self.channel.desync(reply)
         if reply.code == 354 and owner.is_mail_accepted and owner.accepted:
             self._has_chained |= owner.is_chained
             owner.is_chained = False
             self._wanted = owner
             events.append(ContentWanted(owner.job, owner.content, tuple(owner.accepted), dict(owner.results)))
         elif reply.code == 354 and owner.is_mail_accepted:
-            self._channel.require_silence()
-            self._channel.write(Command(Verb.LONE_DOT, TERMINATOR), owner)
+            self.channel.require_silence()
+            self.channel.write(Command(Verb.LONE_DOT, TERMINATOR), owner)
         elif reply.is_refusal:
             owner.on_data_refused(reply)
             self._needs_reset = owner.is_mail_accepted
             self._conclude(owner, events)
         else:
             # Praise for a message that it has not got; or it refused MAIL and yet wants content. Not to be trusted.
-            raise self._channel.desync(reply)
+            raise self.channel.desync(reply)
 
     def _on_early_reply(self, owner: Exchange, reply: Reply, events: list[Event]) -> None:
         """The server speaks while content is still being written (rule 3)."""
-        self._channel.stage = Stage.CONTENT
+        self.channel.stage = Stage.CONTENT
         if not reply.is_refusal:
-            raise self._channel.desync(reply)
+            raise self.channel.desync(reply)
         owner.on_end(reply, stage=Stage.CONTENT)
         self._conclude(owner, events)
         raise Trouble(refusal(Stage.CONTENT, reply))
@@ -375,13 +368,13 @@ class Session:
     def _on_unasked(self, reply: Reply, events: list[Event]) -> None:
         if self._wanted is not None:
             self._on_early_reply(self._wanted, reply, events)
-        raise self._channel.refused(reply)  # typically "421 idle for too long"
+        raise self.channel.refused(reply)  # typically "421 idle for too long"
 
     def _planned(self, job: Job, events: list[Event], *, envelope_only: bool = False) -> Exchange | None:
         """The job's exchange, open; None where it was refused here, before a byte of it was written."""
         exchange = Exchange(job, envelope_only=envelope_only)
         if not exchange.plan(self.capabilities, reset_first=self._needs_reset, domains=self._domains):
-            events.append(Finished(exchange.transaction(self._channel.sent_bytes)))
+            events.append(Finished(exchange.transaction(self.channel.sent_bytes)))
             return None
         self._needs_reset = False
         self._has_begun = True
@@ -390,16 +383,16 @@ class Session:
 
     def _advance(self, events: list[Event]) -> None:
         """Write what the oldest exchange needs next, where nothing is outstanding."""
-        while self._exchanges and not self._channel.expected and self._wanted is None and self.phase is Phase.READY:
+        while self._exchanges and not self.channel.expected and self._wanted is None and self.phase is Phase.READY:
             exchange = self._exchanges[0]
             if self._is_settled(exchange):
                 self._conclude(exchange, events)
                 continue
-            self._channel.require_silence()
+            self.channel.require_silence()
             if self.is_pipelining:
                 self._write_group(exchange)
             else:
-                self._channel.write(exchange.pending.popleft(), exchange)
+                self.channel.write(exchange.pending.popleft(), exchange)
             return
 
     def _is_settled(self, exchange: Exchange) -> bool:
@@ -418,7 +411,7 @@ class Session:
                 if recipients == MAX_RCPT_IN_GROUP:
                     return
                 recipients += 1
-            self._channel.write(exchange.pending.popleft(), exchange)
+            self.channel.write(exchange.pending.popleft(), exchange)
 
     def _conclude(self, exchange: Exchange, events: list[Event]) -> None:
         self._exchanges.remove(exchange)
@@ -426,7 +419,7 @@ class Session:
             self._wanted = None
         event = not_asked(exchange, is_proven=self._has_chained) if exchange.is_chained else None
         self._needs_reset |= event is not None
-        events.append(event or Finished(exchange.transaction(self._channel.sent_bytes)))
+        events.append(event or Finished(exchange.transaction(self.channel.sent_bytes)))
 
     # The end.
 
@@ -438,16 +431,16 @@ class Session:
             failure = self._set_up.redactor.failure(failure)
         seen = [(exchange, self._as_seen_by(exchange, failure)) for exchange in self._exchanges]
         for before, exchange in pairwise(self._exchanges):
-            exchange.is_behind_terminator = before.is_terminator_sent(self._channel.sent_bytes)
+            exchange.is_behind_terminator = before.is_terminator_sent(self.channel.sent_bytes)
         for exchange, its_failure in seen:
-            exchange.cut_off(its_failure, self._channel.sent_bytes)
+            exchange.cut_off(its_failure, self.channel.sent_bytes)
             self._conclude(exchange, events)
-        self._channel.clear()
+        self.channel.clear()
         events.append(Broken(failure))
 
     def _as_seen_by(self, exchange: Exchange, failure: WireFailure) -> WireFailure:
         """The same failure at the stage at which this exchange was; a later one in the stream was not so far."""
-        return failure if exchange is self._exchanges[0] else replace(failure, stage=self._channel.stage_of(exchange))
+        return failure if exchange is self._exchanges[0] else replace(failure, stage=self.channel.stage_of(exchange))
 
     def _unreadable(self, error: ReplyError) -> WireFailure:
         if self.greeting is None:

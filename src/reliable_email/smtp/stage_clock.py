@@ -26,13 +26,24 @@ class StageClock:
         began_at: when it began.
     """
 
-    __slots__ = ("_final_reply_seconds", "_round_trip", "_session", "_spent", "_turn", "began_at", "ends_at", "stage")
+    __slots__ = (
+        "_channel",
+        "_final_reply_seconds",
+        "_round_trip",
+        "_session",
+        "_spent",
+        "_turn",
+        "began_at",
+        "ends_at",
+        "stage",
+    )
 
     def __init__(self, session: Session, *, final_reply_seconds: float) -> None:
         self.stage: Stage | None = None
         self.began_at = 0.0
         self.ends_at = 0.0
         self._session = session
+        self._channel = session.channel
         self._final_reply_seconds = final_reply_seconds
         self._turn = -1
         self._round_trip = float("inf")  # as EHLO took, at its quickest
@@ -40,7 +51,7 @@ class StageClock:
 
     def watch(self, deadline: Deadline) -> None:
         """To be called whenever something was written or read."""
-        stage, turn = self._session.stage, self._session.turn
+        stage, turn = self._session.stage, self._channel.turn
         if stage is self.stage and turn == self._turn:
             return
         now = time.monotonic()
@@ -65,7 +76,7 @@ class StageClock:
 
     def has_progressed(self) -> None:
         """Bytes were written: in mid content that is worth another half minute."""
-        if self._session.stage is Stage.CONTENT:
+        if self.stage is Stage.CONTENT:
             self.ends_at = time.monotonic() + CONTENT_STALL_SECONDS
 
     def note(self, now: float) -> None:

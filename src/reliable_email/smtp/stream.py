@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.connection import Connection
-from reliable_email.smtp.content import InvalidContent, stuffed
+from reliable_email.smtp.content import InvalidContent, for_the_wire
 from reliable_email.smtp.conversation import is_about_conversation
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.events import NotAsked
@@ -112,7 +112,7 @@ class Stream:
     def _follows(self, job: Job) -> bool:
         """Whether the job may go over this connection, behind others; it is set aside where not."""
         if not self._connection.session.fits(job):
-            self._connection.retire()
+            self._connection.retire()  # it must not be the next one, too
         elif not job.is_repeat or not self._has_begun or job is self._not_asked:
             return True
         self._set_aside = job
@@ -173,7 +173,7 @@ class Stream:
         self._chained = None
         self._trial.is_wanted(wanted.job)
         try:
-            last_piece = yield from connection.stream(stuffed(wanted.content.chunks()), self._deadline)
+            last_piece = yield from connection.stream(for_the_wire(wanted.content), self._deadline)
         except Exception as error:  # noqa: BLE001 - it was looked at before, and its code is other people's
             is_invalid = isinstance(error, InvalidContent)
             failure = raised(Stage.CONTENT, error)

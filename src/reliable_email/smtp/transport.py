@@ -79,7 +79,8 @@ class SMTPTransport:
                             continue
                         was_used_for_it = was_used
                         was_used = True
-                        self._learn_limit(step, suspected)
+                        if suspected:
+                            self._learn_limit(step, suspected)
                         is_limit = connection.message_count > 1 and _is_session_limit(step)
                         if is_limit and not connection.session.open_exchanges:
                             connection.retire()

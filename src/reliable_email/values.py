@@ -17,6 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
+_LONGEST_NAME = 100  # no setting has a longer one, and comparing costs
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n", ""})
 # Generous: what is masked for nothing harms nobody. A quoted local part may hold spaces. Tried only where a run of
 # characters begins, since trying at each of them costs the square of the run's length.
@@ -134,6 +135,8 @@ def existing_file(value: object) -> str:
 
 def printable(text: str) -> str:
     """Text from outside with its control and bidi characters escaped: they forge log lines and hide words."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
@@ -153,7 +156,7 @@ def shown(value: object) -> str:
 def closest(name: str, known: Iterable[str]) -> str | None:
     """What was probably meant by an unknown name."""
     candidates = {candidate.lower(): candidate for candidate in known}
-    matches = get_close_matches(name.lower(), list(candidates), n=1, cutoff=0.6)
+    matches = get_close_matches(name[:_LONGEST_NAME].lower(), list(candidates), n=1, cutoff=0.6)
     return candidates[matches[0]] if matches else None
 
 

@@ -8,7 +8,7 @@ from reliable_email.providers import Quota
 from reliable_email.values import ValueProblem, shown
 
 WINDOWS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
-_WORDS = re.compile(r"(\d+)\s*(recipients?|messages?)?\s*(?:/|per\s)\s*([a-z]+)\Z")
+_WORDS = re.compile(r"(\d{1,15})\s*(?:(recipients?|messages?)\s*)?(?:/|per\s)\s*([a-z]+)\Z")
 
 
 def quotas(value: object) -> tuple[Quota, ...]:

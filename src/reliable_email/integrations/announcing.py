@@ -1,12 +1,30 @@
-"""Announces queued messages to a task queue, after the commit; losing an announcement loses nothing."""
+"""Announces queued messages to a task queue, after the commit; losing an announcement loses nothing.
 
+A thread of its own does it, so that a broker that is slow, hangs or is down costs no caller anything. It gathers what a
+commit has queued into one task. After a failure it is silent for a while: sweeps and workers find everything.
+"""
+
+import atexit
 import logging
-from collections.abc import Callable
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from reliable_email import signals
 
 logger = logging.getLogger("reliable_email.outbox")
+
+Announce = Callable[[list[int]], object]
+
+_GATHER_SECONDS = 0.05
+_SILENT_SECONDS = 30.0
+_IDLE_SECONDS = 30.0
+_END_SECONDS = 5.0
+_MOST = 10_000  # ids that wait; older ones are left to a sweep
+_IDS_A_TASK = 100
 
 
 def connect() -> None:
@@ -14,30 +32,136 @@ def connect() -> None:
     signals.message_queued.connect(_on_queued, dispatch_uid="reliable_email.announcing", weak=False)
 
 
+class Announcer:
+    """See the module; of one process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._ids: deque[int] = deque(maxlen=_MOST)
+        self._thread: threading.Thread | None = None
+        self._is_busy = False
+        self._silent_until = 0.0
+
+    def add(self, outbox_id: int) -> None:
+        """Announce this soon. Never blocks for long, and raises nothing."""
+        with self._changed:
+            if time.monotonic() < self._silent_until:
+                return
+            self._ids.append(outbox_id)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="reliable-email-announcer", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is announced, for so many seconds at most; whether it is."""
+        ends_at = time.monotonic() + seconds
+        with self._changed:
+            while self._ids or self._is_busy:
+                left = ends_at - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._ids and not self._changed.wait_for(lambda: bool(self._ids), _IDLE_SECONDS):
+                    self._thread = None
+                    return
+                self._is_busy = True
+            time.sleep(_GATHER_SECONDS)  # the rest of the commit
+            with self._changed:
+                ids = list(dict.fromkeys(self._ids))
+                self._ids.clear()
+            is_well = announce(ids)
+            with self._changed:
+                self._is_busy = False
+                if not is_well:
+                    self._silent_until = time.monotonic() + _SILENT_SECONDS
+                self._changed.notify_all()
+
+
+def announce(ids: Iterable[int]) -> bool:
+    """Announce these now, as the settings say; whether that went well."""
+    from reliable_email import conf
+
+    every = list(ids)
+    try:
+        tell = _announcer(conf.get().announce)
+        if tell is not None:
+            for start in range(0, len(every), _IDS_A_TASK):
+                tell(every[start : start + _IDS_A_TASK])
+    except Exception as error:  # noqa: BLE001 - a broker's own errors; the messages are committed
+        from reliable_email.delivery.logged import log_fields
+
+        words = "%d queued messages could not be announced; a sweep or a worker will find them: %s: %s"
+        logger.warning(words, len(every), type(error).__name__, error, extra=log_fields(outbox_id=every[0]))
+        return False
+    finally:
+        _close_connections()
+    return True
+
+
+def reset() -> None:
+    """Forget what waits, and that something has failed."""
+    global _process
+    _process = Announcer()
+
+
 def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
     from reliable_email import conf
 
-    announce = _announcer(conf.get().announce)
-    if announce is None:
+    name = conf.get().announce
+    if not name:
         return
-    try:
-        announce(outbox_id)
-    except Exception:
-        from reliable_email.delivery.logged import log_fields
-
-        words = "A queued message could not be announced; a sweep or a worker will find it."
-        logger.warning(words, exc_info=True, extra=log_fields(outbox_id=outbox_id))
+    if _is_immediate(name):
+        announce([outbox_id])
+    else:
+        _process.add(outbox_id)
 
 
-def _announcer(name: str) -> Callable[[int], object] | None:
+def _is_immediate(name: str) -> bool:
+    """Whether a task runs, or is only noted, where it is announced: in a test, which looks at it next."""
+    from django.core import mail
+
+    if hasattr(mail, "outbox"):  # Django's own note that its test environment is set up
+        return True
+    if name == "celery":
+        from celery import current_app
+
+        return bool(current_app.conf.task_always_eager)
+    return False
+
+
+def _announcer(name: str) -> Announce | None:
     match name:
         case "celery":
             from reliable_email.integrations.celery import deliver as deliver_by_celery
 
-            return lambda pk: deliver_by_celery.delay([pk])
+            return lambda ids: deliver_by_celery.apply_async((ids,), retry=False)
         case "tasks":
             from reliable_email.integrations.tasks import deliver as deliver_by_task
 
-            return lambda pk: deliver_by_task.enqueue([pk])
+            return lambda ids: deliver_by_task.enqueue(ids)
         case _:
             return None
+
+
+def _close_connections() -> None:
+    """The announcer's own, which a database backend of django.tasks has opened."""
+    if threading.current_thread().name != "reliable-email-announcer":
+        return
+    from django.db import connections
+
+    connections.close_all()
+
+
+_process = Announcer()
+# Before the interpreter is so far down that a queue's package cannot be imported any more.
+_at_exit: Callable[[Callable[[], object]], object] = getattr(threading, "_register_atexit", atexit.register)
+_at_exit(lambda: _process.flush(_END_SECONDS))
+if hasattr(os, "register_at_fork"):
+    # What waits is announced by the process that has queued it; its lock may be held by a thread that is not here.
+    os.register_at_fork(after_in_child=reset)

@@ -1,48 +1,140 @@
-"""Delivers named messages, or whatever is due, in the calling process: what a task of any task queue does.
+"""What the tasks of a fleet do: deliver these messages, deliver whatever is due, look after the rest.
 
-A task carries ids and nothing else. The claim decides who delivers, so that a task which is lost loses nothing (a
-sweep, or any worker, finds the message), and one that runs twice sends nothing twice.
+A task is not a worker. `deliver_messages` takes what can be claimed at once and ends, without a keeper, and all tasks
+of a process share one row among the workers. A sweep is a worker for some seconds, and there is one at a time: whoever
+comes meanwhile leaves at once, so that sweeps do not fill a fleet.
 """
 
-from collections.abc import Collection, Iterable
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
 
 from django.db import DEFAULT_DB_ALIAS, router
 
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
+from reliable_email.backends.routes import outbox_mailers
 from reliable_email.delivery.state import choose_store
 from reliable_email.outbox.keyring import configured_keyring
+from reliable_email.outbox.prune import Pruned, prune
+from reliable_email.outbox.registration import ProcessRegistration, Registration, SweepRegistration, SweepUnderWay
+from reliable_email.outbox.stopping import Stopping
+from reliable_email.outbox.tallies import Tallies
+from reliable_email.outbox.upkeep import Upkeep
 from reliable_email.outbox.worker import Worker, WorkerOptions
 from reliable_email.store.messages import OutboxMessage
 
+SWEEP_SECONDS = 30.0
+_LIMIT_SHARE = 0.5  # of somebody else's limit on time: the rest is for replies that are awaited
+_registrations: dict[str, ProcessRegistration] = {}
+_lock = threading.Lock()
 
-def deliver_messages(ids: Iterable[int], *, using: str | None = None) -> int:
-    """Deliver these messages, as far as they are due and nobody else has them; how many transactions that were."""
+
+def deliver_messages(
+    ids: Iterable[int],
+    *,
+    using: str | None = None,
+    limit_seconds: float | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> int:
+    """Deliver these messages, as far as they are due and nobody else has them; how many transactions that were.
+
+    Args:
+        limit_seconds: after so long the caller will be interrupted; None for never.
+        is_over: asked again and again whether to stop: finish what is in hand, and give back the rest.
+    """
     wanted = tuple(ids)
-    return _run(wanted, using=using, connections=1) if wanted else 0
+    if not wanted:
+        return 0
+    options = replace(
+        _options(using, limit_seconds), only_messages=wanted, connections=1, is_task=True, until_empty=False
+    )
+    with _lock:
+        process = _registrations.setdefault(options.using, ProcessRegistration())
+    return _run(options, process.of(options), is_over)
 
 
-def sweep(*, using: str | None = None) -> int:
-    """Deliver everything that is due; how many transactions that were."""
-    return _run(None, using=using, connections=conf.get().connections)
+def sweep(
+    *,
+    using: str | None = None,
+    seconds: float = SWEEP_SECONDS,
+    max_transactions: int | None = None,
+    limit_seconds: float | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> int:
+    """Deliver everything that is due, and take back what the dead held; how many transactions that were.
+
+    Returns 0 at once where another process sweeps.
+
+    Args:
+        seconds: after so long nothing more is begun.
+        max_transactions: nor after so many.
+        limit_seconds, is_over: as of `deliver_messages`.
+    """
+    options = _options(using, limit_seconds)
+    most = seconds if options.max_seconds is None else min(seconds, options.max_seconds)
+    options = replace(options, max_seconds=most, max_transactions=max_transactions)
+    try:
+        return _run(options, SweepRegistration(options), is_over)
+    except SweepUnderWay:
+        return 0
 
 
-def _run(ids: Collection[int] | None, *, using: str | None, connections: int) -> int:
+def maintain(*, using: str | None = None) -> Pruned:
+    """Prune as the settings say, and probe routes that carry no mail: what `email_worker` does beside delivering."""
     settings = conf.get()
-    options = WorkerOptions(
+    options = _options(using, None)
+    worker = Worker(options, routes_of=routes_for, store=choose_store())
+    if settings.probe_seconds is not None:
+        Upkeep(worker, choose_store(), Tallies(), {}).probe_standby(settings.probe_seconds)
+    return prune(
+        using=options.using,
+        content_after=timedelta(days=settings.content_days),
+        journal_after=timedelta(days=settings.journal_days),
+        environment=settings.environment,
+    )
+
+
+def process_ends() -> None:
+    """Forget this process's rows among the workers."""
+    for using, process in list(_registrations.items()):
+        process.leave(using)
+
+
+def reset() -> None:
+    """Forget which rows stand for this process."""
+    _registrations.clear()
+
+
+def _options(using: str | None, limit_seconds: float | None) -> WorkerOptions:
+    settings = conf.get()
+    stop_seconds = settings.stop_seconds
+    max_seconds = None
+    if limit_seconds is not None:
+        max_seconds = limit_seconds * _LIMIT_SHARE
+        stop_seconds = min(stop_seconds, limit_seconds * _LIMIT_SHARE / 2)
+    return WorkerOptions(
         using=using or router.db_for_write(OutboxMessage) or DEFAULT_DB_ALIAS,
         environment=settings.environment,
-        connections=connections,
+        connections=settings.connections,
         batch=settings.batch,
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
         final_reply_seconds=settings.final_reply_seconds,
         domain_connections=settings.domain_connections,
-        stop_seconds=settings.stop_seconds,
+        stop_seconds=stop_seconds,
         crash_limit=settings.crash_limit,
-        only_messages=ids,
         until_empty=True,
         listen=False,
+        max_seconds=max_seconds,
+        standby_mailers=outbox_mailers(),
         keyring=configured_keyring(),
     )
-    return Worker(options, routes_of=routes_for, store=choose_store()).run()
+
+
+def _run(options: WorkerOptions, registration: Registration, is_over: Callable[[], bool]) -> int:
+    worker = Worker(options, routes_of=routes_for, store=choose_store(), registration=registration)
+    # In a process that is somebody else's, who hears its signals too.
+    with Stopping(worker, options.stop_seconds, is_guest=True):
+        return worker.run(is_over=is_over)

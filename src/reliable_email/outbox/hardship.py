@@ -1,4 +1,4 @@
-"""What the lines of a worker do while nothing works: one of them tries now and then, and the others wait for it.
+"""What the lines of a worker do while nothing works, or nothing is to be done: one of them looks, the others wait.
 
 Eight lines that each try for themselves would open connections to the provider without an end, and be told nothing
 new.
@@ -8,6 +8,7 @@ import logging
 import time
 
 from reliable_email.delivery.logged import log_fields
+from reliable_email.outbox import wake
 from reliable_email.outbox.steps import Rest, Steps
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -59,3 +60,30 @@ class Hardship:
         """This line ends."""
         if self._trier == line:
             self._trier = None
+
+
+class Idleness:
+    """One idle line watches for all of them; when it finds more than it can take, the next one looks.
+
+    Attributes:
+        is_more: whether there may be more than was claimed last.
+        seen: the generation of `wake` when the last claim began.
+    """
+
+    def __init__(self) -> None:
+        self.is_more = False
+        self.seen = 0
+        self._is_watched = False
+
+    def rest(self, poll_seconds: float) -> Steps[None]:
+        """A claim has found nothing."""
+        while self._is_watched and not self.is_more:
+            yield Rest(_OTHERS_SECONDS, is_over=lambda: not self._is_watched or self.is_more)
+        if self.is_more:
+            self.is_more = False
+            return
+        self._is_watched = True
+        # Whatever was queued since the last claim began may have been missed by it.
+        seen = self.seen
+        yield Rest(poll_seconds, is_over=lambda: wake.generation() != seen or self.is_more)
+        self._is_watched = self.is_more = False

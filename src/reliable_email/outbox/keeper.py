@@ -45,10 +45,17 @@ def keep(
     outage: Outage,
     period: float,
     is_over: threading.Event,
+    at_once: bool = True,
 ) -> None:
-    """Do these every `period` seconds, and at once, until it is over. Sooner again after one has failed."""
+    """Do these every `period` seconds, until it is over. Sooner again after one has failed.
+
+    Args:
+        at_once: whether for the first time at the start.
+    """
     failures: dict[str, int] = {}
     try:
+        if not at_once:
+            is_over.wait(period)
         while not is_over.is_set():
             has_failed = False
             for duty in duties:

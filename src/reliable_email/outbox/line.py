@@ -67,12 +67,14 @@ class LineOptions:
 
     Attributes:
         first_batch: what it takes at first; as much as afterwards where that is None.
+        takes_suspects: whether it takes, alone, what had a worker die on it.
     """
 
     round: RoundOptions
     batch: int = 100
     first_batch: int | None = None
     lease_seconds: float = 60.0
+    takes_suspects: bool = True
 
 
 class Line:
@@ -120,7 +122,7 @@ class Line:
             self._batch = self._options.batch
             yield from self._take(taken)
             return len(taken.rows)
-        return (yield from self._work_on_suspect())
+        return (yield from self._work_on_suspect()) if self._options.takes_suspects else 0
 
     def _work_on_suspect(self) -> Steps[int]:
         claiming = Read(self._claim_suspect)

@@ -6,6 +6,9 @@ import socket
 from collections.abc import Collection
 from typing import Any
 
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
 from reliable_email.outbox.tables import Tables, marks
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.store.clock import DatabaseNow
@@ -39,6 +42,37 @@ def note(using: str, name: str, settled: int, *, state: str = "running") -> None
 def leave(using: str, name: str, settled: int) -> None:
     """It ended in order."""
     note(using, name, settled, state="stopped")
+
+
+def forget(using: str, name: str) -> None:
+    """Delete the row: one of many short-lived processes has ended, and people need not read of it."""
+    WorkerRow._base_manager.using(using).filter(name=name).delete()
+
+
+def take(using: str, name: str, environment: str, connections: int, *, silent_seconds: float) -> bool:
+    """Hold a row that many processes share: False where another one holds it, and has said so lately."""
+    rows = WorkerRow._base_manager.using(using)
+    mine = {
+        "environment": environment,
+        "host": socket.gethostname()[:255],
+        "pid": os.getpid(),
+        "connections": connections,
+        "state": "running",
+        "started_at": DatabaseNow(),
+        "seen_at": DatabaseNow(),
+        "settled": 0,
+    }
+    is_free = ~Q(state="running") | Q(seen_at__lt=DatabaseNow(-silent_seconds))
+    if rows.filter(is_free, name=name).update(**mine):
+        return True
+    if rows.filter(name=name).exists():
+        return False
+    try:
+        with transaction.atomic(using):
+            rows.create(name=name, **mine)
+    except IntegrityError:  # somebody was quicker
+        return False
+    return True
 
 
 def abandon(using: str, name: str) -> None:

@@ -41,11 +41,17 @@ def prune(
     using: str | None = None,
     dry_run: bool = False,
     progress: Progress = UNTOLD,
+    environment: str | None = None,
 ) -> Pruned:
-    """Prune what is old enough, in short transactions."""
+    """Prune what is old enough, in short transactions.
+
+    Args:
+        environment: messages of this one alone; None for all.
+    """
     alias = outbox_database(using)
-    bare = _finished(alias, content_after).filter(content__isnull=False)
-    old = _finished(alias, journal_after).filter(created_at__lt=DatabaseNow(-journal_after.total_seconds()))
+    bare = _finished(alias, content_after, environment).filter(content__isnull=False)
+    limit = DatabaseNow(-journal_after.total_seconds())
+    old = _finished(alias, journal_after, environment).filter(created_at__lt=limit)
     if dry_run:
         return Pruned(contents=bare.count(), messages=old.count())
     contents = messages = 0
@@ -65,20 +71,21 @@ def prune(
             OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
         messages += len(ids)
         progress.advance(len(ids))
-    limit = DatabaseNow(-journal_after.total_seconds())
     Tally._base_manager.using(alias).filter(minute__lt=limit)._raw_delete(alias)
     Action._base_manager.using(alias).filter(at__lt=limit)._raw_delete(alias)
     prune_suppressions(alias)
     return Pruned(contents=contents, messages=messages)
 
 
-def _finished(using: str, after: timedelta) -> "QuerySet[OutboxMessage]":
+def _finished(using: str, after: timedelta, environment: str | None) -> "QuerySet[OutboxMessage]":
     """Messages all of whose recipients were final so long ago."""
+    messages = OutboxMessage._base_manager.using(using)
+    if environment is not None:
+        messages = messages.filter(environment=environment)
     rows = OutboxRecipient._base_manager.using(using).filter(message=OuterRef("pk"))
     limit = DatabaseNow(-after.total_seconds())
     return (
-        OutboxMessage._base_manager.using(using)
-        .filter(created_at__lt=limit)
+        messages.filter(created_at__lt=limit)
         .exclude(Exists(rows.exclude(state__in=_FINAL)))
         .exclude(Exists(rows.filter(settled_at__gt=limit)))
     )

@@ -108,11 +108,12 @@ def load_submission(using: str, message: StoredMessage, content: BytesContent, k
     )
 
 
-def missing_keys(using: str, keyring: Keyring) -> list[str]:
-    """Fingerprints of keys that unfinished rows need and that are not here."""
+def missing_keys(using: str, keyring: Keyring, environment: str) -> list[str]:
+    """Fingerprints of keys that unfinished rows of this environment need and that are not here."""
     from reliable_email.store.states import State
 
     unfinished = [State.QUEUED, State.CLAIMED, State.AUTHORIZED, State.UNKNOWN, State.PARKED]
     rows = OutboxMessage._base_manager.using(using).exclude(encryption_key="").filter(content__isnull=False)
+    rows = rows.filter(environment=environment)
     needed = rows.filter(recipients__state__in=unfinished).values_list("encryption_key", flat=True).distinct()
     return sorted(set(needed) - set(keyring.fingerprints))

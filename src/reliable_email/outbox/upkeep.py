@@ -81,6 +81,7 @@ class Upkeep:
             using=self._options.using,
             content_after=timedelta(days=days),
             journal_after=timedelta(days=self._options.journal_days),
+            environment=self._options.environment,
         )
 
     def probe_standby(self, every_seconds: float) -> None:

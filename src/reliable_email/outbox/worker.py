@@ -5,9 +5,7 @@ waits for a reply unknown (or leaves it to be sent again, as its policy says) an
 """
 
 import logging
-import os
-import secrets
-import socket
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,19 +20,17 @@ from reliable_email.delivery.state import RouteStateStore
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
 from reliable_email.outbox.faultpoints import point
-from reliable_email.outbox.hardship import Hardship
+from reliable_email.outbox.hardship import Hardship, Idleness
 from reliable_email.outbox.journal import Written
 from reliable_email.outbox.keeper import Duty, keep, stands_still
-from reliable_email.outbox.keyring import KeyMissing
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
 from reliable_email.outbox.loop import Loop
 from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
+from reliable_email.outbox.registration import Registration, unique_name
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.steps import Read, Rest, Steps, run_here
-from reliable_email.outbox.stored import missing_keys
-from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.telling import is_anybody_told, tell_settled
 from reliable_email.outbox.threads import Crew, WorkerFailed, WorkerThread
 from reliable_email.outbox.upkeep import Upkeep
@@ -52,7 +48,6 @@ T = TypeVar("T")
 _MARGIN_SHARE = 0.2
 _LEAVE_SECONDS = 2.0
 _STANDBY_SECONDS = 15.0
-_LONG_REST_SECONDS = 60.0
 _REBUILD_SECONDS = 60.0
 _LOOK_SECONDS = 0.1  # whether a signal handler has said stop
 _ARRIVE_SECONDS = 2.0  # a database that is locked at the start
@@ -69,6 +64,7 @@ class Worker:
     Args:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
+        registration: the row that says that it is there; one of its own by default.
     """
 
     def __init__(
@@ -77,10 +73,12 @@ class Worker:
         *,
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
+        registration: Registration | None = None,
     ) -> None:
         self.options = options
-        # Unique, so that a name seen in a row is this process and no earlier one.
-        self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.name = unique_name()
+        self._registration = registration or Registration(options, self.name)
+        self._claims_until = math.inf
         self.transactions = 0
         self.left_unknown = 0  # recipients whose replies were not waited for
         self._routes_of = routes_of
@@ -104,15 +102,13 @@ class Worker:
             read_seconds=self._hang_seconds,
             call_seconds=self._hang_seconds + options.final_reply_seconds,
         )
-        self._tallies = Tallies()
+        self._tallies = self._registration.tallies
         self._outage = Outage(options.using)
         self._in_hand: dict[int, list[int]] = {}
         self._wants = Wants(options, self.name, seen=self._seen_mailers, routes_of=self.routes_of, store=store)
         self._upkeep = Upkeep(self, store, self._tallies, self._seen_mailers)
         # Of the lines, which share a thread.
-        self._is_watched = False
-        self._is_more = False
-        self._seen = 0
+        self._idleness = Idleness()
         self._hardship = Hardship()
         self._failure = ""
         self._failed_at = 0.0
@@ -125,7 +121,7 @@ class Worker:
 
     def may_go_on(self) -> bool:
         """See `Foreman`: not without a lease, either, for each message would open a connection and be refused."""
-        return not self._is_stopping.is_set() and self._has_lease()
+        return not self._is_stopping.is_set() and self._has_lease() and time.monotonic() < self._claims_until
 
     def may_authorize(self) -> bool:
         """See `Foreman`."""
@@ -133,7 +129,9 @@ class Worker:
 
     def _goes_on(self) -> bool:
         limit = self.options.max_transactions
-        return not self._is_stopping.is_set() and (limit is None or self.transactions < limit)
+        if self._is_stopping.is_set() or time.monotonic() >= self._claims_until:
+            return False
+        return limit is None or self.transactions < limit
 
     def _has_lease(self) -> bool:
         return time.monotonic() < self._lease_ends_at
@@ -144,7 +142,7 @@ class Worker:
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
         """See `Foreman`."""
-        self._is_more = taken.is_full
+        self._idleness.is_more = taken.is_full
         with self._lock:
             self._in_hand[taken.number] = [row.id for row in taken.rows]
         return self._wants.take(taken)
@@ -187,8 +185,11 @@ class Worker:
 
     # Running.
 
-    def run(self) -> int:
+    def run(self, *, is_over: Callable[[], bool] = lambda: False) -> int:
         """Work until stopped, or as the options say; how many transactions that were.
+
+        Args:
+            is_over: asked again and again whether to stop.
 
         Raises:
             KeyMissing: a pending row was written with an encryption key that is not here.
@@ -198,14 +199,18 @@ class Worker:
             raise WorkerFailed("The clock of this process stands still (freezegun, time-machine): a worker needs one.")
         using = self.options.using
         try:
-            insist(using, self._arrive, seconds=_ARRIVE_SECONDS)
+            insist(using, self._registration.arrive, seconds=_ARRIVE_SECONDS)
         except AWAY as error:
             raise WorkerFailed(sentence(using, error)) from error
         finally:
             connections[using].close()  # this thread waits from here on
         self._lease_ends_at = time.monotonic() + self._trusted_seconds
+        if self.options.max_seconds is not None:
+            self._claims_until = time.monotonic() + self.options.max_seconds
         lines = self._crew.make("lines", lambda: self._run_lines(lines), hangs_after=self._hang_seconds)
-        threads = [self._keeping("renewals", self._renewals), self._keeping("keeper", self._keeper), lines]
+        threads = [self._keeping("renewals", self._renewals), lines]
+        if not self.options.is_task:
+            threads.insert(0, self._keeping("keeper", self._keeper))
         if self.options.listen and can_listen(using):
             work = partial(listen, using, self._is_done)
             threads.append(self._crew.make("listener", work, is_vital=False))
@@ -213,19 +218,22 @@ class Worker:
             threads.append(self._keeping("standby", self._standby, is_vital=False))
         for one in threads:
             one.thread.start()
-        self._await(lines)
-        self._is_done.set()
-        self._crew.end()
-        for one in threads[:2]:
-            one.thread.join(_JOIN_SECONDS)
-        self._leave()
+        try:
+            self._await(lines, is_over)
+        except BaseException:
+            # A time limit of whoever runs this, or an impatient person: no thread may go on without its worker.
+            self.stop()
+            lines.thread.join(self.options.stop_seconds)
+            raise
+        finally:
+            self._is_done.set()
+            self._crew.end()
+            for one in threads[: threads.index(lines)]:
+                one.thread.join(_JOIN_SECONDS)
+            self._leave()
         if self._failure:
             raise WorkerFailed(self._failure)
         return self.transactions
-
-    def _arrive(self) -> None:
-        self._check_keys()
-        presence.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
 
     def _fail(self, words: str) -> None:
         """End, and say why."""
@@ -247,17 +255,11 @@ class Worker:
     def _trusted_seconds(self) -> float:
         return self.options.lease_seconds * (1.0 - _MARGIN_SHARE)
 
-    def _check_keys(self) -> None:
-        missing = missing_keys(self.options.using, self.options.keyring)
-        if missing:
-            raise KeyMissing(
-                f"Unfinished messages were written with encryption keys that are not in "
-                f"RELIABLE_EMAIL['ENCRYPTION_KEYS']: {', '.join(missing)}. Add them behind the current one."
-            )
-
-    def _await(self, lines: WorkerThread) -> None:
+    def _await(self, lines: WorkerThread, is_over: Callable[[], bool]) -> None:
         while lines.thread.is_alive():
             self._crew.look()
+            if is_over():
+                self.stop()
             if self._is_stopping_now.is_set():
                 return
             if self._failure and time.monotonic() - self._failed_at > self.options.stop_seconds:
@@ -270,12 +272,9 @@ class Worker:
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
         using = self.options.using
-        steps: tuple[Callable[[], object], ...] = (
-            lambda: presence.abandon(using, self.name),
-            self._take_back,
-            lambda: self._tallies.write(using),
-            lambda: presence.leave(using, self.name, self.transactions),
-        )
+        steps: list[Callable[[], object]] = [lambda: self._registration.leave(self.transactions)]
+        if self._in_hand or not self.options.is_task:
+            steps[:0] = [lambda: presence.abandon(using, self.name), self._take_back]
         try:
             for step in steps:
                 insist(using, step, seconds=_LEAVE_SECONDS)  # a deadlock with other workers passes
@@ -312,6 +311,7 @@ class Worker:
                 # Lines that had begun with as much as each other would all come back for more at the same moment.
                 first_batch=max(1, self.options.batch * (count + number) // (2 * count)),
                 lease_seconds=self.options.lease_seconds,
+                takes_suspects=not self.options.is_task,
             ),
             self,
             routes_of=self.routes_of,
@@ -328,14 +328,14 @@ class Worker:
             if not self._has_lease():
                 yield Rest(_LEASE_SECONDS, is_over=lambda: self._is_stopping.is_set() or self._has_lease())
                 continue
-            self._seen = wake.generation()
+            self._idleness.seen = wake.generation()
             try:
                 claimed = yield from line.work()
                 if not claimed and self.options.until_empty and (yield from self._nothing_is_left()):
                     # Looked at after the claim, something may have been given back in between: claim once more.
                     claimed = yield from line.work()
                     if not claimed and self._has_lease():
-                        self._is_more = True  # the other lines may look now, and end as well
+                        self._idleness.is_more = True  # the other lines may look now, and end as well
                         return
             except Exception as error:
                 if is_outage(error):
@@ -350,24 +350,13 @@ class Worker:
                 yield from self._hardship.meet(number, self.options.poll_seconds)
                 continue
             self._hardship.end()
+            if self.options.is_task and not (claimed and self._idleness.is_more):
+                return  # what others hold, or what is due later, is theirs or a sweep's
             if not claimed:
-                yield from self._rest()
-
-    def _rest(self) -> Steps[None]:
-        """One idle line watches for all of them; when it finds more than it can take, the next one looks."""
-        while self._is_watched and not self._is_more:
-            yield Rest(_LONG_REST_SECONDS, is_over=lambda: not self._is_watched or self._is_more)
-        if self._is_more:
-            self._is_more = False
-            return
-        self._is_watched = True
-        # Whatever was queued since the last claim began may have been missed by it.
-        seen = self._seen
-        seconds = self.options.poll_seconds
-        if self._wants.stands_still and not self.options.until_empty:
-            seconds = max(seconds, _STANDSTILL_SECONDS)
-        yield Rest(seconds, is_over=lambda: wake.generation() != seen or self._is_more)
-        self._is_watched = self._is_more = False
+                seconds = self.options.poll_seconds
+                if self._wants.stands_still and not self.options.until_empty:
+                    seconds = max(seconds, _STANDSTILL_SECONDS)
+                yield from self._idleness.rest(seconds)
 
     def _run_here(self, steps: Steps[T]) -> T:
         return run_here(steps, self._loop.write)
@@ -396,6 +385,7 @@ class Worker:
             outage=self._outage,
             period=period,
             is_over=self._is_done,
+            at_once=not self.options.is_task,
         )
         self._crew.dismiss(thread)
 
@@ -426,7 +416,7 @@ class Worker:
         """Say that it is there, unless nothing works: whoever watches must not take that for a worker."""
         self._outage.end()
         if self._hardship.seconds < self.options.lease_seconds:
-            presence.note(self.options.using, self.name, self.transactions)
+            self._registration.note(self.transactions)
 
     def _renew(self) -> None:
         point("renewals")

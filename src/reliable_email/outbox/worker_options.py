@@ -18,6 +18,8 @@ class WorkerOptions:
         only_messages: deliver these alone, by id; None for all.
         domain_connections: lines that may deliver to one recipient domain at once; 0 for any number.
         until_empty: end when nothing is due or claimed.
+        is_task: deliver what can be claimed at once, look after nothing else, and end.
+        max_seconds: claim no more after so long; None for no limit.
         max_transactions: end after about so many; None for no limit.
         listen: be woken by NOTIFY where there is one.
         standby_mailers: mailers whose routes are probed though nothing goes by them.
@@ -40,6 +42,8 @@ class WorkerOptions:
     only_messages: Collection[int] | None = None
     domain_connections: int = 0
     until_empty: bool = False
+    is_task: bool = False
+    max_seconds: float | None = None
     max_transactions: int | None = None
     listen: bool = True
     standby_mailers: Collection[str] = ()

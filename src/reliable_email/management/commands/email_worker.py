@@ -1,12 +1,9 @@
 """`manage.py email_worker`: delivers what the outbox holds, until it is told to stop."""
 
 import json
-import signal
-import threading
 from argparse import ArgumentParser
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -21,6 +18,7 @@ from reliable_email.exceptions import InvalidMailer
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.screens.terminal import add_plain_option, live_console
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
+from reliable_email.outbox.stopping import Stopping
 from reliable_email.outbox.worker import Worker, WorkerFailed, WorkerOptions
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.route_state import DatabaseRouteStateStore
@@ -28,8 +26,6 @@ from reliable_email.values import closest
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 
 class Command(DatabaseCommand):
@@ -92,7 +88,7 @@ class Command(DatabaseCommand):
         console = live_console(self.stdout, options) if options["verbosity"] > 0 else None
         # In a screen its title says it.
         tell = self._tell if console is None and options["verbosity"] > 0 else None
-        stages = _Stages(worker, settings.stop_seconds, tell)
+        stages = Stopping(worker, settings.stop_seconds, tell=tell)
         with stages, _screen(console, worker, stages):
             if console is None and options["verbosity"] > 0 and not options["json"]:
                 self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
@@ -119,58 +115,7 @@ class Command(DatabaseCommand):
         self.stderr.write(words)
 
 
-class _Stages:
-    """The two stages of stopping, while the worker runs in the main thread."""
-
-    def __init__(self, worker: Worker, stop_seconds: float, tell: Callable[[str], None] | None) -> None:
-        self._worker = worker
-        self._tell = tell
-        self._stop_seconds = stop_seconds
-        self._before: dict[int, Any] = {}
-        self._timer: threading.Timer | None = None
-        self.signal_name = ""
-
-    @property
-    def was_told(self) -> bool:
-        """Whether a signal came."""
-        return bool(self.signal_name)
-
-    def __enter__(self) -> "_Stages":
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                # Who has it ignored, as nohup does, wants the worker to outlive its terminal.
-                if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._told)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _told(self, number: int, frame: FrameType | None) -> None:
-        if self.was_told:
-            self._worker.stop_now()
-            return
-        self.signal_name = signal.Signals(number).name
-        self._worker.stop()
-        self._timer = threading.Timer(self._stop_seconds, self._worker.stop_now)
-        self._timer.daemon = True
-        self._timer.start()
-        if self._tell is not None:
-            # Not here: whoever was interrupted may be writing to the same stream.
-            threading.Thread(target=self._tell, args=(self._warning(),), daemon=True).start()
-
-    def _warning(self) -> str:
-        return (
-            f"{self.signal_name}: the messages in hand are finished, which takes {self._stop_seconds:g} s at most. "
-            "Once more ends at once: a message that was handed over and whose reply is still awaited, at most one "
-            "for each connection, is unknown then."
-        )
-
-
-def _screen(console: "Console | None", worker: Worker, stages: _Stages) -> AbstractContextManager[None]:
+def _screen(console: "Console | None", worker: Worker, stages: Stopping) -> AbstractContextManager[None]:
     if console is None:
         return nullcontext()
     # What it shows costs memory that a worker without a terminal has no use for.

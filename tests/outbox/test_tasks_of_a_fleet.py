@@ -1,0 +1,224 @@
+"""Tasks that deliver: what they cost, how they end, and what a caller pays for announcing them."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from reliable_email.integrations import announcing, delivering
+from reliable_email.outbox import faultpoints
+from reliable_email.outbox.registration import SweepRegistration
+from reliable_email.store.shared import Worker as WorkerRow
+from reliable_email.store.states import State
+from reliable_email.testing.actions import hang
+from reliable_email.testing.script import Script
+from reliable_email.testing.server import ScriptedServer
+from tests.outbox.desk import queue, states
+from tests.outbox.test_commands import server, site
+
+__all__ = ["server", "site"]  # fixtures
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """Each test is a process of its own."""
+    yield
+    delivering.reset()
+    announcing.reset()
+
+
+def queued(using: str, count: int) -> list[int]:
+    """The ids of so many messages."""
+    return [queue(using, f"ok{number}@example.com", mailer="smtp").pk for number in range(count)]
+
+
+def commits(using: str) -> int:
+    """How many transactions the database has seen."""
+    own = connections.create_connection(using)
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+            return int(cursor.fetchone()[0])
+    finally:
+        own.close()
+
+
+def test_a_batch_costs_three_sessions_and_at_most_two_commits_a_message(site: str) -> None:
+    """No keeper, no rescue, no row among the workers for each task."""
+    opened: list[BaseDatabaseWrapper] = []
+    ids = queued(site, 20)
+    connections[site].close()
+
+    def count(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+        opened.append(connection)
+
+    delivering.deliver_messages(queued(site, 1), using=site)  # the process arrives
+    is_counted = connections[site].vendor == "postgresql"
+    before = commits(site) if is_counted else 0
+    connection_created.connect(count)
+    try:
+        assert delivering.deliver_messages(ids, using=site) == 20
+    finally:
+        connection_created.disconnect(count)
+    assert len(opened) <= 4  # one of which is made when the lines' are closed
+    if is_counted:
+        assert commits(site) - before <= 2 * len(ids)
+    assert states(site) == [State.ACCEPTED] * 21
+    assert WorkerRow.objects.using(site).count() == 1
+    delivering.process_ends()
+    assert not WorkerRow.objects.using(site).exists()
+
+
+def test_a_task_ends_where_others_hold_its_messages(site: str, server: ScriptedServer) -> None:
+    """It waits for nobody: a slot of the fleet is worth more."""
+    ids = queued(site, 1)
+    server.behave(Script(final_reply=hang()))
+    is_over = threading.Event()
+    first = threading.Thread(
+        target=delivering.deliver_messages,
+        args=(ids,),
+        kwargs={
+            "using": site,
+            "is_over": is_over.is_set,
+        },
+    )
+    first.start()
+    server.wait_for(lambda one: one.connections and one.connections[0].content_bytes, timeout=30)
+    assert delivering.deliver_messages(ids, using=site) == 0
+    is_over.set()
+    server.close()
+    first.join(30)
+
+
+def test_one_sweep_at_a_time(site: str) -> None:
+    """Whoever comes meanwhile leaves at once; the row of one that died is free after two leases."""
+    queued(site, 1)
+    held = SweepRegistration(delivering._options(site, None))
+    held.arrive()
+    assert delivering.sweep(using=site) == 0
+    assert states(site) == [State.QUEUED]
+    held.leave(0)
+    assert delivering.sweep(using=site) == 1
+    assert WorkerRow.objects.using(site).count() == 1
+
+
+def test_a_sweep_ends_in_time_though_more_is_due(site: str) -> None:
+    """After its seconds it claims nothing more, and gives back what it had not begun."""
+    queued(site, 5)
+    assert delivering.sweep(using=site, seconds=0.0) == 0
+    assert states(site) == [State.QUEUED] * 5
+
+
+def test_a_signal_ends_a_sweep_in_order_and_is_passed_on(site: str) -> None:
+    """Its process is the fleet's, which hears of it as well."""
+    heard: list[int] = []
+    ids = queued(site, 3)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+
+    def interrupt(name: str) -> None:
+        if name == "claim:end" and not heard:
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not heard:
+                time.sleep(0.01)
+
+    faultpoints.listen(interrupt)
+    try:
+        delivering.sweep(using=site)
+    finally:
+        faultpoints.reset()
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    assert len(ids) == 3
+    assert set(states(site)) <= {State.QUEUED, State.ACCEPTED}
+
+
+class SoftTimeLimitExceeded(Exception):
+    """What Celery raises in the task."""
+
+
+def test_a_time_limit_stops_the_lines_too(site: str) -> None:
+    """No thread goes on without its task, and what was in hand is given back."""
+    queued(site, 3)
+    before = signal.signal(signal.SIGUSR1, _limit)
+
+    def interrupt(name: str) -> None:
+        if name == "claim:end":
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    faultpoints.listen(interrupt)
+    try:
+        with pytest.raises(SoftTimeLimitExceeded):
+            delivering.sweep(using=site)
+    finally:
+        faultpoints.reset()
+        signal.signal(signal.SIGUSR1, before)
+    assert not [one for one in threading.enumerate() if one.name == "reliable-email-lines"]
+    assert set(states(site)) <= {State.QUEUED, State.ACCEPTED}
+
+
+def _limit(number: int, frame: object) -> None:
+    raise SoftTimeLimitExceeded
+
+
+def test_what_a_commit_queues_is_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are gathered off the caller's thread."""
+    told: list[list[int]] = []
+    monkeypatch.setattr(announcing, "_announcer", lambda name: told.append)
+    one = announcing.Announcer()
+    for number in range(250):
+        one.add(number)
+    assert one.flush(10.0)
+    assert sorted(number for ids in told for number in ids) == list(range(250))
+    assert all(len(ids) <= 100 for ids in told)
+    assert len(told) <= 5
+
+
+def test_a_broker_that_hangs_costs_the_caller_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller goes on while the announcer waits."""
+    is_over, begun = threading.Event(), threading.Event()
+
+    def hang_there(ids: list[int]) -> None:
+        begun.set()
+        is_over.wait()
+
+    monkeypatch.setattr(announcing, "_announcer", lambda name: hang_there)
+    one = announcing.Announcer()
+    one.add(1)
+    assert begun.wait(10)
+    for number in range(20_000):
+        one.add(number)
+    assert not one.flush(0.0)
+    is_over.set()
+    assert one.flush(10.0)
+
+
+def test_after_a_failure_nobody_announces_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning; sweeps find everything."""
+    tries: list[int] = []
+
+    def fail(ids: list[int]) -> None:
+        tries.append(len(ids))
+        raise ConnectionRefusedError("no broker")
+
+    monkeypatch.setattr(announcing, "_announcer", lambda name: fail)
+    one = announcing.Announcer()
+    with caplog.at_level(logging.WARNING, "reliable_email.outbox"):
+        one.add(1)
+        assert one.flush(10.0)
+        one.add(2)
+        assert one.flush(10.0)
+    assert tries == [1]
+    [record] = caplog.records
+    words = "1 queued messages could not be announced; a sweep or a worker will find them: "
+    assert record.message == f"{words}ConnectionRefusedError: no broker"

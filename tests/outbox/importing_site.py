@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,8 @@ settings.configure(
     SECRET_KEY="only for tests",
     USE_TZ=True,
     MEDIA_ROOT=str(directory),
+    POST_OFFICE={"LOCK_FILE_NAME": f"post_office_{directory.name}"},
+    MAILER_LOCK_PATH=str(directory / "send_mail"),
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "post_office", "mailer", "reliable_email"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(directory / "site.sqlite3")}},
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
@@ -30,14 +33,17 @@ django.setup()
 
 from django.core.files.base import ContentFile  # noqa: E402
 from django.core.mail import EmailMessage  # noqa: E402
-from django.core.management import call_command  # noqa: E402
+from django.core.management import CommandError, call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 call_command("migrate", verbosity=0)
 
+from mailer.engine import acquire_lock, release_lock  # noqa: E402
 from mailer.models import DontSendEntry, Message  # noqa: E402
+from post_office.lockfile import default_lockfile  # noqa: E402
 from post_office.models import Attachment, Email  # noqa: E402
 
+from reliable_email.outbox import importing  # noqa: E402
 from reliable_email.outbox.enqueue import QueueOptions  # noqa: E402
 from reliable_email.outbox.importing import Source, import_queue  # noqa: E402
 from reliable_email.store.messages import OutboxMessage  # noqa: E402
@@ -89,7 +95,51 @@ def counted(source: Source) -> list[int]:
     return [progress.total, progress.done]
 
 
+def refused(source: str, lock: Callable[[], Callable[[], None]]) -> str:
+    """What an import says while the other app's sender holds its lock."""
+    release = lock()
+    try:
+        call_command("email_outbox", "import", "--from", source, "--apply")
+    except CommandError as error:
+        return str(error)
+    finally:
+        release()
+    return ""
+
+
+def post_office_lock() -> Callable[[], None]:
+    """As its sender takes it; by a process that lives."""
+    lock = Path(f"{default_lockfile}.lock")
+    lock.write_text("1")
+    return lock.unlink
+
+
+def mailer_lock() -> Callable[[], None]:
+    """As its sender takes it, in another thread, since a thread is not refused what it has."""
+    with ThreadPoolExecutor(1) as other:
+        _, lock = other.submit(acquire_lock).result()
+    return lambda: release_lock(lock)
+
+
+def taken_meanwhile() -> dict[str, int]:
+    """What becomes of a row that is sent between the look and the taking."""
+    late = Email.objects.create(status=2, subject="Late", message="x", **common)
+    before = importing._is_still_waiting
+
+    def send_first(source: Source, row: object) -> bool:
+        Email.objects.filter(pk=late.pk).update(status=0)
+        return before(source, row)
+
+    importing._is_still_waiting = send_first
+    try:
+        told = run("post_office", "--apply")
+    finally:
+        importing._is_still_waiting = before
+    return {"queued": int(str(told["queued"])), "gone": int(str(told["gone"]))}
+
+
 told = {
+    "refused": [refused("post_office", post_office_lock), refused("mailer", mailer_lock)],
     "counted": [counted(Source.POST_OFFICE), counted(Source.MAILER)],
     "dry": [run("post_office"), run("mailer")],
     "after_dry": OutboxMessage.objects.count(),
@@ -105,6 +155,7 @@ told = {
         for one in OutboxMessage.objects.order_by("id")
     ],
     "suppressed": list(Suppression.objects.values_list("address", flat=True)),
+    "meanwhile": taken_meanwhile(),
     "left": [Email.objects.filter(status=2).count(), Message.objects.count()],
 }
 json.dump(told, sys.stdout)

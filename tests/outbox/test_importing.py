@@ -51,3 +51,15 @@ def test_messages_keep_their_content_and_priority(told: Any) -> None:
     for words in ("100 {% off %}", "<p>Hi</p>", 'filename="a.csv"'):
         assert words in first["content"]
     assert (second["subject"], second["priority"], second["to"]) == ("Pickled", 0, ["bob@example.com"])
+
+
+def test_an_import_refuses_while_the_other_sender_is_at_work(told: Any) -> None:
+    """It may have in hand what would be queued here as well."""
+    assert told["refused"] == [
+        f"The sender of {name} is at work: stop it, and import again." for name in ("post_office", "mailer")
+    ]
+
+
+def test_what_was_sent_since_it_was_read_is_not_queued(told: Any) -> None:
+    """Each row is locked and looked at again."""
+    assert told["meanwhile"] == {"queued": 0, "gone": 1}

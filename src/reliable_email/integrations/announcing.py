@@ -118,6 +118,11 @@ def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
         return
     if _is_immediate(name):
         announce([outbox_id])
+        return
+    try:
+        _announcer(name)  # imports the queue's package here: a thread of a process that ends could not any more
+    except ImportError:
+        announce([outbox_id])  # which tells
     else:
         _process.add(outbox_id)
 

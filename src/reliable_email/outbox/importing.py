@@ -6,14 +6,16 @@ nothing twice. django-mailer stores pickles: read them only from a database that
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from reliable_email.delivery.content import build_submission
@@ -34,6 +36,10 @@ class SourceMissing(LookupError):
     """The app is not installed."""
 
 
+class SenderRuns(RuntimeError):
+    """The app's own sender holds its lock: it may have in hand what would be taken over."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Imported:
     """What was, or would be, taken over.
@@ -43,6 +49,7 @@ class Imported:
         repeated: messages that an earlier run had queued already.
         expired: messages whose time is over; they are left where they are.
         suppressed: addresses of the suppression list.
+        gone: messages that somebody else took while this ran.
         unreadable: why a row cannot be taken over; it is left where it is.
     """
 
@@ -50,6 +57,7 @@ class Imported:
     repeated: int = 0
     expired: int = 0
     suppressed: int = 0
+    gone: int = 0
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -60,6 +68,7 @@ def import_queue(
 
     Raises:
         SourceMissing: the other app is not in INSTALLED_APPS.
+        SenderRuns: its own sender is at work on this machine; only a dry run goes on beside it.
     """
     label, model_name = {Source.POST_OFFICE: ("post_office", "Email"), Source.MAILER: ("mailer", "Message")}[source]
     try:
@@ -67,6 +76,17 @@ def import_queue(
     except LookupError as error:
         raise SourceMissing(f"{label} is not in INSTALLED_APPS: its tables cannot be read") from error
     found = Imported()
+    with nullcontext() if dry_run else _sender_kept_out(source):
+        _import_rows(source, model, options, found, dry_run=dry_run, progress=progress)
+    if source is Source.MAILER:
+        found.suppressed = _suppressions(options.database, dry_run=dry_run)
+    return found
+
+
+def _import_rows(
+    source: Source, model: Any, options: QueueOptions, found: Imported, *, dry_run: bool, progress: Progress
+) -> None:
+    label = model._meta.app_label
     progress.begin("messages", _waiting(source, model).count)
     for row in _rows(source, model):
         progress.advance(1)
@@ -81,9 +101,39 @@ def import_queue(
             found.queued += 1
         else:
             _take(source, row, submission, options, found)
-    if source is Source.MAILER:
-        found.suppressed = _suppressions(options.database, dry_run=dry_run)
-    return found
+
+
+@contextmanager
+def _sender_kept_out(source: Source) -> Iterator[None]:
+    """Hold the lock of the app's own sender, which reads rows first and marks them when they are sent."""
+    words = f"The sender of {source} is at work: stop it, and import again."
+    match source:
+        case Source.POST_OFFICE:
+            from post_office.lockfile import FileLock, FileLocked, default_lockfile
+
+            lock = FileLock(default_lockfile)
+            try:
+                lock.is_locked()  # raises
+                lock.acquire()
+            except FileLocked as error:
+                raise SenderRuns(words) from error
+            try:
+                yield
+            finally:
+                lock.release()
+        case Source.MAILER:
+            if not getattr(settings, "MAILER_USE_FILE_LOCK", True):
+                yield  # each row is locked by the sender in the database, and here
+                return
+            from mailer.engine import acquire_lock, release_lock
+
+            is_ours, held = acquire_lock()
+            if not is_ours:
+                raise SenderRuns(words)
+            try:
+                yield
+            finally:
+                release_lock(held)
 
 
 def _waiting(source: Source, model: Any) -> Any:
@@ -142,6 +192,9 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 def _take(source: Source, row: Any, submission: Submission, options: QueueOptions, found: Imported) -> None:
     with transaction.atomic(row._state.db), transaction.atomic(options.database):
+        if not _is_still_waiting(source, row):
+            found.gone += 1
+            return
         (message,) = enqueue([submission], options)
         if message.was_queued_before:
             found.repeated += 1
@@ -153,6 +206,15 @@ def _take(source: Source, row: Any, submission: Submission, options: QueueOption
         # Not "sent", which it is not yet: the log says where it went.
         type(row)._base_manager.filter(pk=row.pk).update(status=1)
         row.logs.create(status=1, message=f"taken over by reliable_email as outbox message {message.pk}")
+
+
+def _is_still_waiting(source: Source, row: Any) -> bool:
+    """Lock the row, and look again: since it was read it may have been sent."""
+    rows = _waiting(source, type(row)).using(row._state.db).filter(pk=row.pk)
+    features = connections[row._state.db].features
+    if features.has_select_for_update:
+        rows = rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+    return rows.first() is not None
 
 
 def _suppressions(using: str, *, dry_run: bool) -> int:

@@ -5,7 +5,7 @@ import json
 import re
 from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from reliable_email.management.screens.terminal import add_plain_option, live_co
 from reliable_email.management.screens.watching import watch, watch_screen
 from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.enqueue import QueueOptions
-from reliable_email.outbox.importing import Source, SourceMissing, import_queue
+from reliable_email.outbox.importing import SenderRuns, Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.operate import Act, Resolution, perform
 from reliable_email.outbox.prune import prune
@@ -207,6 +207,10 @@ class Command(DatabaseCommand):
         chosen = _filter(options)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
+        # A number names its message. After a restore on another system everything is to be held, wherever it is from.
+        is_for_all = options.get("all_environments") or chosen.ids or (act is Act.HOLD and options.get("all"))
+        if not chosen.environments and not is_for_all:
+            chosen = replace(chosen, environments=(conf.get().environment,))
         if options.get("dry_run"):
             count = recipients(chosen, self._using).count()
             self._tell(count, "recipients match; which of them can change is decided when it is done")
@@ -225,6 +229,7 @@ class Command(DatabaseCommand):
                 journal_after=_age_or(options["journal_after"], days=settings.journal_days),
                 dry_run=options["dry_run"],
                 progress=progress,
+                environment=None if options["all_environments"] else settings.environment,
             )
         if self._json:
             self._print_json(asdict(pruned))
@@ -247,6 +252,8 @@ class Command(DatabaseCommand):
                 found = import_queue(source, queue, dry_run=not options["apply"], progress=progress)
         except SourceMissing as error:
             raise CommandError(str(error), returncode=ExitCode.USAGE) from error
+        except SenderRuns as error:
+            raise CommandError(str(error), returncode=ExitCode.UNHEALTHY) from error
         if self._json:
             self._print_json({"applied": options["apply"], **asdict(found)})
         else:
@@ -300,12 +307,18 @@ def _filters(parser: ArgumentParser) -> None:
     parser.add_argument("--cause", action="append", default=[], help="such as sender_not_verified")
     parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
     parser.add_argument("--mailer", action="append", default=[])
-    parser.add_argument("--environment", action="append", default=[])
+    parser.add_argument("--environment", action="append", default=[], help="instead of this site's own ENVIRONMENT")
+    _all_environments(parser)
     parser.add_argument("--recipient", default="", help="an address, or @domain")
     parser.add_argument("--older-than", type=_age, help="queued before that: 90s, 15m, 2h, 3d")
     parser.add_argument("--newer-than", type=_age, help="queued since then")
     parser.add_argument("--dry-run", action="store_true", help="count what matches, change nothing")
     _actor(parser)
+
+
+def _all_environments(parser: ArgumentParser) -> None:
+    words = "whatever ENVIRONMENT it was queued in; by default this site's own"
+    parser.add_argument("--all-environments", action="store_true", help=words)
 
 
 def _requeueing(parser: ArgumentParser) -> None:
@@ -338,6 +351,7 @@ def _default_mailer() -> str:
 def _pruning(parser: ArgumentParser) -> None:
     parser.add_argument("--content-after", type=_age, help="instead of CONTENT_DAYS: 12h, 7d")
     parser.add_argument("--journal-after", type=_age, help="instead of JOURNAL_DAYS")
+    _all_environments(parser)
     parser.add_argument("--dry-run", action="store_true", help="count, remove nothing")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 import django
@@ -43,6 +43,7 @@ _MAX_LINE: Final = 900
 _WORD_BYTES: Final = 42  # of UTF-8 in one encoded word: 75 characters at most (RFC 2047 §2)
 _CACHED_TEXT: Final = 65536
 _CACHED_BYTES: Final = 1024 * 1024
+_PIECE_BYTES: Final = 57 * 16384  # whole lines
 # Two things that Django's versions write differently.
 _IS_DJANGO_6: Final = django.VERSION >= (6, 0)
 _NAMELESS: Final = "Content-Disposition: attachment\r\n" if _IS_DJANGO_6 else ""
@@ -56,6 +57,8 @@ _NAMED: Final = re.compile(rf'(?:"([^"\\\r\n]*)"|([^"<>()\[\]:;@\\,\r\n]*)) <({_
 _ATOMS: Final = re.compile(rf"{_ATOM}(?: {_ATOM})*")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff\s]+(?: [^\x00-\x1f\x7f\ud800-\udfff\s]+)*")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9 ._()+=,@~-]+")
+# What is joined once, at the end, since an attachment may be very large.
+_Pieces: TypeAlias = list[bytes | bytearray]
 
 
 class _Uncommon(Exception):
@@ -102,7 +105,7 @@ def _message(message: EmailMessage, message_id: str, *, localtime: bool, charset
         head.append(f"Message-ID: {message_id}\r\n")
     head += (_unstructured(name, value) for name, value in extra.items() if name.lower() not in _WRITTEN)
     head.append("MIME-Version: 1.0\r\n")
-    return "".join(head).encode("ascii") + _body(message)
+    return b"".join(["".join(head).encode("ascii"), *_body(message)])
 
 
 # Headers.
@@ -210,30 +213,30 @@ def _address(value: object) -> str:
 # Bodies.
 
 
-def _body(message: EmailMessage) -> bytes:
+def _body(message: EmailMessage) -> _Pieces:
     alternatives = list(getattr(message, "alternatives", ()))
-    parts: list[bytes] = []
+    parts: list[_Pieces] = []
     if message.body or not (alternatives or message.attachments):
-        parts.append(_text_part(_text_of(message.body or ""), message.content_subtype))
+        parts.append([_text_part(_text_of(message.body or ""), message.content_subtype)])
     parts += [_alternative(one) for one in alternatives]
-    body = _multipart("alternative", parts) if alternatives else (parts[0] if parts else b"")
+    body = _multipart("alternative", parts) if alternatives else (parts[0] if parts else [])
     if not message.attachments:
         return body
     attached = [_attachment(one) for one in message.attachments]
     return _multipart("mixed", [body, *attached] if body else attached)
 
 
-def _alternative(one: object) -> bytes:
+def _alternative(one: object) -> _Pieces:
     if not isinstance(one, tuple) or len(one) != 2:
         raise _Uncommon
     content, kind = one
     main, _, sub = _text_of(kind).partition("/")
     if main != "text":
         raise _Uncommon
-    return _text_part(_text_of(content), sub)
+    return [_text_part(_text_of(content), sub)]
 
 
-def _attachment(one: object) -> bytes:
+def _attachment(one: object) -> _Pieces:
     if not isinstance(one, tuple) or len(one) != 3:
         raise _Uncommon
     name, content, kind = one
@@ -246,7 +249,7 @@ def _attachment(one: object) -> bytes:
     if main == "text":
         if not isinstance(content, str):
             raise _Uncommon
-        return disposition.encode("ascii") + _text_part(content, sub)
+        return [disposition.encode("ascii"), _text_part(content, sub)]
     if isinstance(content, str) and not (content.isascii() or _IS_DJANGO_6):
         raise _Uncommon  # Django 5.2 has its own idea of such text's bytes
     data = content.encode() if isinstance(content, str) else content
@@ -254,7 +257,7 @@ def _attachment(one: object) -> bytes:
         raise _Uncommon
     head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n{disposition}\r\n"
     encode = _cached_base64 if len(data) <= _CACHED_BYTES else _base64
-    return head.encode("ascii") + encode(bytes(data))
+    return [head.encode("ascii"), encode(bytes(data))]
 
 
 def _file_name(name: object) -> str:
@@ -303,19 +306,23 @@ _cached_text_part: Callable[[str, str], bytes] = lru_cache(maxsize=64)(_write_te
 def _shortest(data: bytes) -> tuple[str, bytes]:
     sample = data[:2048]
     if sum(byte > 126 or byte == 61 for byte in sample) * 6 > len(sample):
-        return "base64", _base64(data)
+        return "base64", bytes(_base64(data))
     # b2a_qp counts on LF line ends, and takes a CR before them for text.
     encoded = binascii.b2a_qp(data.replace(b"\r\n", b"\n"), istext=True, quotetabs=False)
     return "quoted-printable", encoded.replace(b"\n", b"\r\n")
 
 
-def _base64(data: bytes) -> bytes:
-    encoded = binascii.b2a_base64(data, newline=False)
-    return b"".join(_lines(encoded)) if encoded else b""
+def _base64(data: bytes) -> bytes | bytearray:
+    # In pieces: as many short lines at once would take several times the memory of a large attachment.
+    written = bytearray()
+    for start in range(0, len(data), _PIECE_BYTES):
+        encoded = binascii.b2a_base64(memoryview(data)[start : start + _PIECE_BYTES], newline=False)
+        written += b"".join(_lines(encoded))
+    return written
 
 
 # The same brochure goes to everybody. A handful at most, since they are large.
-_cached_base64: Callable[[bytes], bytes] = lru_cache(maxsize=4)(_base64)
+_cached_base64: Callable[[bytes], bytes | bytearray] = lru_cache(maxsize=4)(_base64)
 
 
 def _lines(encoded: bytes) -> Iterator[bytes]:
@@ -327,11 +334,12 @@ _boundaries = count()
 _boundary_stem = os.urandom(12).hex()
 
 
-def _multipart(subtype: str, parts: Iterable[bytes]) -> bytes:
+def _multipart(subtype: str, parts: Iterable[_Pieces]) -> _Pieces:
     """Parts between boundaries that no content can hold: nobody outside this process can guess them."""
     boundary = f"=_{_boundary_stem}{next(_boundaries):x}".encode("ascii")
     head = b'Content-Type: multipart/%b; boundary="%b"\r\n\r\n' % (subtype.encode("ascii"), boundary)
-    return head + b"".join(b"--%b\r\n%b\r\n" % (boundary, part) for part in parts) + b"--%b--\r\n" % boundary
+    before, after = b"--%b\r\n" % boundary, b"\r\n"
+    return [head, *(piece for part in parts for piece in (before, *part, after)), b"--%b--\r\n" % boundary]
 
 
 def _new_stem() -> None:

@@ -22,7 +22,8 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.foreign_fields import foreign_fields
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.side_door import outside_of_transactions
-from reliable_email.smtp.paths import forward_path
+from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.paths import IDENTITY_VERSION, forward_path
 from reliable_email.store import copying
 from reliable_email.store.clock import now_sql
 from reliable_email.store.inserts import Raw, Value, insert, insert_sql
@@ -43,13 +44,13 @@ _MESSAGE_COLUMNS = (
 _RECIPIENT_COLUMNS = (
     "message_id", "position", "address", "mailer", "lane", "environment", "priority", "due_at", "gives_up_at", "state",
     "claim", "claimed_by", "authorized_route", "attempts", "crashes", "unknowns", "pinned_route", "refused_by", "route",
-    "stage", "cause", "reply_enhanced", "reply_text", "detail", "provider_message_id",
+    "stage", "cause", "reply_enhanced", "reply_text", "detail", "provider_message_id", "identity_version",
 )  # fmt: skip
 # Every new row has these in the columns from `state` on; as SQL, they cost no parameter in each of ten thousand rows.
 _QUEUED, _ZERO, _EMPTY = Raw(f"'{State.QUEUED.value}'"), Raw("0"), Raw("''")
 _FRESH: tuple[Value, ...] = (
     _QUEUED, _ZERO, _EMPTY, _EMPTY, _ZERO, _ZERO, _ZERO, _EMPTY, Raw("'[]'"), _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY,
-    _EMPTY, _EMPTY,
+    _EMPTY, _EMPTY, Raw(str(IDENTITY_VERSION)),
 )  # fmt: skip
 _NULL = Raw("NULL")
 _DUPLICATE_ENTRY = 1062  # MySQL
@@ -221,7 +222,8 @@ def _message_row(
 ) -> list[Value]:
     submission, keyring = draft.submission, options.keyring
     wishes, content = submission.options, submission.content
-    data = b"".join(content.chunks())
+    # Not joined anew where it is one piece: it may be very large.
+    data = content.data if isinstance(content, BytesContent) else b"".join(content.chunks())
     expires_in = wishes.expires_in if wishes.expires_in is not None else options.expires_in
     expires_at: Value = None
     if expires_in is not None:

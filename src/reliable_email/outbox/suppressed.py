@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import connections, router, transaction
 
 from reliable_email.outbox.tables import Tables
-from reliable_email.smtp.paths import identity, older_spellings
+from reliable_email.smtp.paths import IDENTITY_VERSION, identity, older_spellings
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
@@ -89,6 +89,8 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
     if not may_shorten:
         known = Suppression._base_manager.using(using).filter(address__in=wanted, stream="")
         for address, expires_at in known.values_list("address", "expires_at"):
+            if address not in wanted:
+                continue  # MySQL finds what differs in accents, too
             until = wanted[address].until
             if expires_at is None or (until is not None and expires_at >= until):
                 del wanted[address]
@@ -99,6 +101,7 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
             source=storable(connections[using], one.source, 100),
             created_at=one.since or now,
             expires_at=one.until,
+            identity_version=IDENTITY_VERSION,
         )
         for address, one in sorted(wanted.items())
     ]
@@ -108,7 +111,7 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
         rows,
         batch_size=MAX_ROWS,
         update_conflicts=True,
-        update_fields=["reason", "source", "created_at", "expires_at"],
+        update_fields=["reason", "source", "created_at", "expires_at", "identity_version"],
         unique_fields=["address", "stream"] if names_its_target else None,
     )
     return len(rows)
@@ -126,9 +129,9 @@ def unify_suppressions(using: str, *, among: Iterable[str] | None = None) -> int
     Args:
         among: only the older spellings of these identities; None for the whole list.
     """
-    rows = Suppression._base_manager.using(using)
+    rows = Suppression._base_manager.using(using).filter(digest_key="")  # an erased address has no spelling
     if among is None:
-        odd = rows.filter(address__regex=_MAY_BE_NO_IDENTITY)
+        odd = rows.filter(identity_version__lt=IDENTITY_VERSION, address__regex=_MAY_BE_NO_IDENTITY)
     else:
         spellings = {spelling for address in among for spelling in older_spellings(address) - {address}}
         odd = rows.filter(address__in=spellings) if spellings else rows.none()
@@ -136,15 +139,18 @@ def unify_suppressions(using: str, *, among: Iterable[str] | None = None) -> int
     for row in list(odd):
         key = identity(row.address)
         if key == row.address:
+            rows.filter(pk=row.pk).update(identity_version=IDENTITY_VERSION)
             continue
         with transaction.atomic(using, savepoint=False):
             same = rows.filter(address=key, stream=row.stream).exclude(pk=row.pk).first()
             if same is None:
-                count += rows.filter(pk=row.pk).update(address=key)
+                count += rows.filter(pk=row.pk).update(address=key, identity_version=IDENTITY_VERSION)
                 continue
             if _lasts_longer(row.expires_at, same.expires_at):
                 rows.filter(pk=same.pk).update(expires_at=row.expires_at, reason=row.reason, source=row.source)
             count += rows.filter(pk=row.pk).delete()[0]
+    if among is None:  # the others are what they should be already
+        rows.filter(identity_version__lt=IDENTITY_VERSION).update(identity_version=IDENTITY_VERSION)
     return count
 
 

@@ -11,6 +11,9 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+# By which rules an identity was made; what is stored says so, and is written anew where they change.
+IDENTITY_VERSION = 1
+
 MAX_DOMAIN_BYTES = 255
 # Local parts may be longer than the 64 bytes of RFC 5321 §4.5.3.1.1, which asks for no limit where that is possible:
 # reply tokens and return paths are. What bounds them is the line of MAIL, 512 bytes (§4.5.3.1.4).

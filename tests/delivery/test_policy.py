@@ -71,3 +71,16 @@ def test_a_look_up_that_failed_for_now_is_tried_again() -> None:
     """A 4yz about the sender's domain may be the receiver's DNS: later, and by any route."""
     decision = decide(classify(parse_reply("451 4.7.26 DMARC: temporary DNS failure"), stage=Stage.FINAL_REPLY))
     assert (decision.step, decision.effect) == (Step.ANY_ROUTE, Effect.NONE)
+
+
+@pytest.mark.parametrize(
+    ("words", "effect"),
+    [
+        ("550 5.7.26 the sender is unauthenticated", Effect.NONE),
+        ("550 5.7.515 the domain does not meet the required authentication level", Effect.NONE),
+        ("550 5.7.1 SPF check failed", Effect.CLOSE_SENDER),
+    ],
+)
+def test_what_one_receiver_demands_closes_the_route_for_no_other(words: str, effect: Effect) -> None:
+    """Gmail's and Microsoft's own rules say nothing of mail to somebody else by the same route."""
+    assert decide(classify(parse_reply(words), stage=Stage.FINAL_REPLY)).effect is effect

@@ -137,6 +137,9 @@ _TABLE: Final[dict[Cause, Decision]] = {
 }
 
 
+_OF_ONE_RECEIVER: Final = frozenset({".7.26", ".7.27", ".7.29", ".7.30", ".7.31", ".7.32", ".7.509", ".7.515"})
+
+
 def decide(failure: Failure) -> Decision:
     """The row of the table, with what only the failure itself can tell."""
     decision = _TABLE[failure.cause]
@@ -181,11 +184,19 @@ def decide(failure: Failure) -> Decision:
         case Cause.SENDER_NOT_AUTHENTICATED if not failure.permanent:
             # The receiver's words for a look-up that failed, or for mail that it slows down at first.
             return Decision(step=Step.ANY_ROUTE, retries_directly=True)
+        case Cause.SENDER_NOT_AUTHENTICATED if failure.reply is not None and _is_one_receivers(failure.reply.enhanced):
+            # Others may take the same sender's mail by this route: it stays open for them.
+            return Decision(step=Step.OTHER_ROUTE, spends_attempt=False)
         case Cause.SENDER_NOT_VERIFIED if failure.scope is Scope.RECIPIENT:
             # Amazon SES in its sandbox names the recipient.
             return Decision(step=Step.OTHER_ROUTE, spends_attempt=False)
         case _:
             return decision
+
+
+def _is_one_receivers(enhanced: str) -> bool:
+    """Whether a status is a rule that one receiver has for the senders of its mail: Gmail's, or Microsoft's."""
+    return enhanced[1:] in _OF_ONE_RECEIVER
 
 
 class Action(StrEnum):

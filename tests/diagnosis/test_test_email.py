@@ -191,8 +191,9 @@ class TestJSON:
 class TestWhatIsExamined:
     """The routes themselves, whatever stands in front of them."""
 
+    @pytest.mark.django_db
     def test_an_outbox_is_passed_by(self) -> None:
-        """The message goes out now, although there is no table."""
+        """The message goes out now; that no worker was ever seen is said."""
         with simulated("gmail") as server:
             entries = {
                 "default": {"BACKEND": OUTBOX, "OPTIONS": {"using": "gmail"}},
@@ -200,7 +201,8 @@ class TestWhatIsExamined:
             }
             run = test_email(*TO, entries=entries)
             assert len(server.messages) == 1
-        assert run.code == HEALTHY
+        assert run.code == DEGRADED
+        assert "no worker was seen" in run.out
 
     def test_a_fallback_to_the_console_does_not_make_it_worse(self) -> None:
         """The verdict ignores it: it delivers nothing, and is there in development only."""

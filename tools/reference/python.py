@@ -97,7 +97,7 @@ def _functions() -> Iterator[str]:
     yield table(
         ("Function", "What it does"),
         [
-            (code("delivery_of(message)"), docstring(reliable_email.delivery_of).text),
+            (code("delivery_of(message)"), docstring(reliable_email.delivery_of).text.partition("\n")[0]),
             (code("await asend(message, using=None)"), docstring(reliable_email.asend).text),
             (code("await asubmit(message, using=None, **options)"), docstring(reliable_email.asubmit).text),
         ],

@@ -73,11 +73,12 @@ def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds") if moment is not None else None
 
 
-def examine_site(using: str | None = None) -> SiteHealth:
+def examine_site(using: str | None = None, *, misses_workers: bool = False) -> SiteHealth:
     """Judge the site's mail.
 
     Args:
         using: the outbox's database; None for those that the mailers name.
+        misses_workers: whether an outbox without a worker is told of also while nothing is due.
     """
     messages = configuration_messages()
     stopping = stopping_errors(messages)
@@ -85,7 +86,7 @@ def examine_site(using: str | None = None) -> SiteHealth:
     if not stopping:
         found += route_findings(using)
     if not conf.key_problems():
-        found += outbox_findings(using)
+        found += outbox_findings(using, misses_workers=misses_workers)
     return _judged(found)
 
 

@@ -1,6 +1,7 @@
 """What an outbox says about the site's mail."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from django.apps import apps
 
@@ -18,8 +19,12 @@ def outbox_databases() -> tuple[str, ...]:
     return tuple(dict.fromkeys(outbox_database(str(one.options.get("database") or "") or None) for one in outboxes))
 
 
-def outbox_findings(using: str | None = None) -> Iterator[Finding]:
-    """What is wrong with the outbox in one database, or in those that the mailers name."""
+def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -> Iterator[Finding]:
+    """What is wrong with the outbox in one database, or in those that the mailers name.
+
+    Args:
+        misses_workers: whether a worker is missed also while nothing is due.
+    """
     if not apps.is_installed("reliable_email"):
         return  # a check says so where an outbox needs it
     from reliable_email.store.away import AWAY
@@ -36,6 +41,8 @@ def outbox_findings(using: str | None = None) -> Iterator[Finding]:
             continue
         at = found.at
         settings = conf.get()
+        if misses_workers and named and found.oldest_due_at is None:
+            yield from _missed_worker(at, found.worker_seen_at, settings.health_worker_seconds)
         if found.oldest_due_at is not None:
             due_seconds = (at - found.oldest_due_at).total_seconds()
             seen = max(filter(None, (found.worker_seen_at, found.oldest_due_at)))
@@ -70,6 +77,18 @@ def outbox_findings(using: str | None = None) -> Iterator[Finding]:
                 remedy="See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
                 "--state parked”, or “cancel --state parked”.",
             )
+
+
+def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float) -> Iterator[Finding]:
+    silent_seconds = (at - seen_at).total_seconds() if seen_at is not None else None
+    if silent_seconds is None or silent_seconds > limit_seconds:
+        words = f"for {span(silent_seconds)}" if silent_seconds is not None else "within a day"
+        yield Finding(
+            verdict=Health.DEGRADED,
+            text=f"messages are queued by an outbox, and no worker was seen {words}",
+            remedy="Start “manage.py email_worker”; where a task queue or cron delivers, see whether it does.",
+            since=aware(seen_at) if seen_at is not None else None,
+        )
 
 
 def _unreadable(alias: str, error: Exception) -> Finding:

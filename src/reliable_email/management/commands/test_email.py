@@ -111,12 +111,16 @@ class Command(BaseCommand):
             if sends:
                 self._message(examination, routes, recipients)
         health = None
-        if options["health_check"]:
-            # Last, so that what was found out now counts.
-            health = examine_site()
-            self._health(health, examination)
+        if options["health_check"] or (sends and options["route"] is None):
+            # Last, so that what was found out now counts. A message that was sent directly proves nothing of the
+            # queue by which the site's own messages go.
+            health = examine_site(misses_workers=True)
+            if options["health_check"] or worst((examination.verdict, health.verdict)) is not examination.verdict:
+                self._health(health, examination)
+            else:
+                health = None
         if lookup is not None:
-            self._domain(examination, routes, lookup)
+            self._domain(examination, routes, lookup, number=5 if health is not None else 4)
         self._status(examination, health)
 
     # 1.
@@ -264,7 +268,7 @@ class Command(BaseCommand):
         except DNSMissing as error:
             raise CommandError(str(error), returncode=ExitCode.USAGE) from error
 
-    def _domain(self, examination: Examination, routes: tuple[Mailer, ...], lookup: Lookup) -> None:
+    def _domain(self, examination: Examination, routes: tuple[Mailer, ...], lookup: Lookup, *, number: int) -> None:
         sender = _sender(self._options["sender"], routes[0]) if routes else str(settings.DEFAULT_FROM_EMAIL)
         domain = (self._options["domain"] or domain_of(sender)).strip()
         if "." not in domain.strip("."):
@@ -278,7 +282,6 @@ class Command(BaseCommand):
             selectors.setdefault(route, []).append(name)
         examination.domain = found = examine_domain(domain, routes_mail(routes), lookup.ask, selectors=selectors)
         words = headline(found)
-        number = 5 if self._options["health_check"] else 4
         if found.verdict is Health.HEALTHY:
             self._line(f"{number}. DNS Check: {self.style.SUCCESS(GOOD)} {words}")
         else:

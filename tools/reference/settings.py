@@ -63,6 +63,7 @@ _WHERE: Mapping[str, Callable[[options.SMTPOptions], object]] = {
     "tls_server_name": lambda one: one.connection.tls.server_hostname,
     "ssl_certfile": lambda one: one.connection.tls.certfile,
     "ssl_keyfile": lambda one: one.connection.tls.keyfile,
+    "dsn": lambda one: one.connection.dsn,
     "auth": lambda one: one.connection.mechanism,
     "allow_plaintext_auth": lambda one: one.connection.allow_plaintext_auth,
     "final_reply_timeout": lambda one: one.connection.final_reply_timeout,

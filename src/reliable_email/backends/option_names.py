@@ -34,6 +34,8 @@ SMTP_OPTIONS: Final[Mapping[str, str]] = {
     "flight": "Messages in flight at once by BDAT, for mail that may be sent twice (`on_unknown`). Experimental.",
     "quota": 'Limits per window: "500/day, 30 messages/minute", {"day": 500}, or False for none.',
     "idempotency_header": "A header by which this provider recognises a second copy; False for none.",
+    "dsn": 'Notices to ask for (RFC 3461) where the server announces DSN, and nothing elsewhere: {"notify": '
+    '"failure,delay", "ret": "hdrs", "envid": "…", "orcpt": True}.',
     "on_unknown": 'What is done with a recipient whose outcome is unknown: "hold" or "resend".',
     "only_to": "Addresses and domains that may get mail by this route; all others are refused, or redirected.",
     "redirect_to": "Where mail for all others goes, with `only_to`.",

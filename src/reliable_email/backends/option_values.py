@@ -4,6 +4,7 @@ import ipaddress
 from typing import Literal
 
 from reliable_email.delivery.submission import OnUnknown
+from reliable_email.smtp.dsn import DSN, dsn_from
 from reliable_email.smtp.pins import parse_pin, show_pin
 from reliable_email.values import ValueProblem, boolean, choice, integer, shown, strings, text
 
@@ -40,6 +41,16 @@ def ehlo_name(value: object) -> str | None:
     if not word.isascii() or any(char.isspace() for char in word):
         raise ValueProblem(f"must be a host name in ASCII, as EHLO says it, not {shown(value)}")
     return word or None
+
+
+def dsn(value: object) -> DSN | None:
+    """The option `dsn`; None where it is empty."""
+    if not value:
+        return None
+    try:
+        return dsn_from(value)
+    except ValueError as error:
+        raise ValueProblem(str(error)) from error
 
 
 def header_name(value: object) -> str | None:

@@ -15,6 +15,7 @@ from reliable_email.backends.option_values import (
     address_patterns,
     auto_or_boolean,
     certificate_name,
+    dsn,
     ehlo_name,
     header_name,
     host_name,
@@ -251,6 +252,7 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         local_hostname=reader.take("local_hostname", ehlo_name, None),
         final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
         pipelining=reader.take("pipelining", boolean, True),
+        dsn=reader.take("dsn", dsn, None),
         chaining=reader.take("chaining", auto_or_boolean, "auto"),
         connections=reader.take("connections", positive, named.max_connections if named else None),
         messages_per_connection=reader.take(

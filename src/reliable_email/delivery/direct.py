@@ -27,6 +27,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import Priority, Submission
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.dsn import dsn_from
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Grant, Job, Transaction
 
@@ -297,6 +298,7 @@ def _job(message: _Message, send: Send) -> Job:
         content=content,
         key=submission,
         may_resend=send.may_resend,
+        dsn=dsn_from(submission.options.dsn) if submission.options.dsn is not None else None,
         is_repeat=send.is_repeat,
     )
 

@@ -8,6 +8,7 @@ from django.core.mail import EmailMessage
 from django.utils import timezone
 
 from reliable_email.delivery.words import OnUnknown, Priority
+from reliable_email.smtp.dsn import DSN, dsn_from
 from reliable_email.smtp.transaction import Content
 
 __all__ = ["DeliveryOptions", "OnUnknown", "Priority", "Submission"]
@@ -23,6 +24,8 @@ class DeliveryOptions:
         expires_in: give up after this long.
         priority: see `Priority`.
         on_unknown: see `OnUnknown`; None takes the mailer's.
+        dsn: notices to ask for where the server announces DSN (RFC 3461), as a `DSN` or a dict with notify, ret, envid
+            and orcpt; a mailer that sends at once only. A route's option `dsn` serves queued messages, too.
     """
 
     idempotency_key: str | None = None
@@ -30,6 +33,7 @@ class DeliveryOptions:
     expires_in: timedelta | None = None
     priority: Priority | None = None
     on_unknown: OnUnknown | None = None
+    dsn: DSN | Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         # Callers write the words; a word that is none is the caller's mistake.
@@ -37,6 +41,8 @@ class DeliveryOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, words(value))
+        if self.dsn is not None:
+            object.__setattr__(self, "dsn", dsn_from(self.dsn))
         if self.send_at is not None and timezone.is_naive(self.send_at):
             # Now, in the caller's time zone; whoever stores it may have another.
             object.__setattr__(self, "send_at", timezone.make_aware(self.send_at))

@@ -26,6 +26,7 @@ class Capabilities:
     eight_bit_mime: bool = False
     smtputf8: bool = False
     starttls: bool = False
+    dsn: bool = False
     announces_size: bool = False
     size: int | None = None
     mail_max: int | None = None
@@ -51,6 +52,7 @@ def parse_capabilities(reply: Reply) -> Capabilities:
         eight_bit_mime="8BITMIME" in parameters,
         smtputf8="SMTPUTF8" in parameters,
         starttls="STARTTLS" in parameters,
+        dsn="DSN" in parameters,
         announces_size="SIZE" in parameters,
         size=_number(size[0], _SIZE_DIGITS) if size else None,  # RFC 1870: 0 means that there is no fixed maximum
         mail_max=limits.get("MAILMAX"),

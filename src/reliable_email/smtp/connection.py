@@ -118,6 +118,7 @@ class Connection:
                 credentials=options.credentials,
                 mechanism=options.mechanism,
                 may_send_secrets=options.allow_plaintext_auth or is_loopback_peer(opened.socket),
+                dsn=options.dsn,
                 local_hostname=hello_name(opened.socket, options.local_hostname),
                 use_pipelining=options.pipelining and not habits.of(options.host, options.port).mishandles_pipelining,
                 transcript=transcript,

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from reliable_email.smtp.capabilities import Capabilities
 from reliable_email.smtp.content import InvalidContent, check
 from reliable_email.smtp.conversation import is_about_conversation
+from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import InvalidPath, deduplicate, forward_path, reverse_path
 from reliable_email.smtp.replies import Reply
@@ -72,6 +73,7 @@ class Exchange:
         "accepted",
         "content",
         "content_start",
+        "default_dsn",
         "envelope_only",
         "failure",
         "is_behind_terminator",
@@ -89,10 +91,11 @@ class Exchange:
         "waiting",
     )
 
-    def __init__(self, job: Job, *, envelope_only: bool = False) -> None:
+    def __init__(self, job: Job, *, envelope_only: bool = False, default_dsn: DSN | None = None) -> None:
         self.job = job
         self.content: Content = job.content
         self.envelope_only = envelope_only
+        self.default_dsn = default_dsn
         self.results: dict[str, RecipientResult] = {}
         self.waiting: list[str] = []  # asked for, not answered
         self.accepted: list[str] = []  # taken at RCPT
@@ -148,6 +151,7 @@ class Exchange:
         if sender_utf8 and not capabilities.smtputf8:
             self.refuse_all(_no_smtputf8(Stage.MAIL, "the sender address"), recipients)
             return False
+        dsn = self._dsn(capabilities)
         commands: list[Command] = []
         is_limited = capabilities.rcpt_max is not None or capabilities.rcpt_domain_max is not None
         for recipient in recipients:
@@ -165,13 +169,14 @@ class Exchange:
                 continue
             utf8 |= path_utf8
             self.waiting.append(recipient)
-            commands.append(Command(Verb.RCPT, f"RCPT TO:<{path}>\r\n".encode(), recipient))
+            told = dsn.recipient_parameters(recipient) if dsn is not None else ""
+            commands.append(Command(Verb.RCPT, f"RCPT TO:<{path}>{told}\r\n".encode(), recipient))
         if not commands:
             self.failure = next((one.failure for one in self.results.values()), None)
             return False
         if reset_first:
             self.pending.append(Command(Verb.RSET, b"RSET\r\n"))
-        mail = f"MAIL FROM:<{sender}>"
+        mail = f"MAIL FROM:<{sender}>{dsn.mail_parameters() if dsn is not None else ''}"
         if capabilities.announces_size:
             mail += f" SIZE={self.content.size}"
         if capabilities.eight_bit_mime and not self.content.is_7bit:
@@ -183,6 +188,12 @@ class Exchange:
         if not self.envelope_only:
             self.pending.append(Command(Verb.DATA, b"DATA\r\n"))
         return True
+
+    def _dsn(self, capabilities: Capabilities) -> DSN | None:
+        if not capabilities.dsn:
+            return None
+        own = self.job.dsn
+        return own.over(self.default_dsn) if own is not None else self.default_dsn
 
     def _message_refusal(self, capabilities: Capabilities) -> WireFailure | None:
         if not self.content.is_7bit and not capabilities.eight_bit_mime and not self.content.needs_smtputf8:

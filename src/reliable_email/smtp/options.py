@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from reliable_email.smtp.dsn import DSN
+
 
 class TLSMode(StrEnum):
     """When TLS starts."""
@@ -81,6 +83,7 @@ class ConnectionOptions:
         messages_per_connection: after so many messages a fresh connection is used; None for no limit.
         idle_seconds: how long a connection may wait for its next message; None for the pool's own word.
         flight: messages in flight at once by BDAT; 0 for none.
+        dsn: what notices are asked for, where the server announces DSN; a job's own wishes come before it.
     """
 
     host: str
@@ -97,6 +100,7 @@ class ConnectionOptions:
     messages_per_connection: int | None = None
     idle_seconds: float | None = None
     flight: int = 0
+    dsn: DSN | None = None
 
 
 # Called with (direction, text) for `test_email --verbose`; direction is "C", "S" or "-". Secrets are redacted before.

@@ -31,6 +31,7 @@ from itertools import pairwise
 from reliable_email.smtp.capabilities import Capabilities
 from reliable_email.smtp.chained import not_asked
 from reliable_email.smtp.channel import Channel, Expectation, Trouble, refusal
+from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.events import Broken, ContentWanted, Established, Event, Finished, UpgradeWanted
 from reliable_email.smtp.exchange import Command, Exchange, Verb, domain_of, local
 from reliable_email.smtp.failures import FailureKind, WireFailure
@@ -64,6 +65,7 @@ class Session:
         mechanism: "auto" or the one SASL mechanism that may be used.
         may_send_secrets: whether credentials may go without TLS (a loopback peer, or the operator's word).
         local_hostname: what EHLO says.
+        dsn: what notices are asked for where a job has no wishes.
         transcript: called with each line, secrets left out.
     """
 
@@ -76,6 +78,7 @@ class Session:
         may_send_secrets: bool = False,
         local_hostname: str = "localhost",
         use_pipelining: bool = True,
+        dsn: DSN | None = None,
         transcript: Transcript | None = None,
     ) -> None:
         self.phase = Phase.SET_UP
@@ -89,6 +92,7 @@ class Session:
             local_hostname=local_hostname,
         )
         self._use_pipelining = use_pipelining
+        self._dsn = dsn
         self._exchanges: deque[Exchange] = deque()  # begun and not finished, oldest first
         self._wanted: Exchange | None = None  # the one whose content is awaited
         self._needs_reset = False
@@ -372,7 +376,7 @@ class Session:
 
     def _planned(self, job: Job, events: list[Event], *, envelope_only: bool = False) -> Exchange | None:
         """The job's exchange, open; None where it was refused here, before a byte of it was written."""
-        exchange = Exchange(job, envelope_only=envelope_only)
+        exchange = Exchange(job, envelope_only=envelope_only, default_dsn=self._dsn)
         if not exchange.plan(self.capabilities, reset_first=self._needs_reset, domains=self._domains):
             events.append(Finished(exchange.transaction(self.channel.sent_bytes)))
             return None

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from reliable_email.records import record
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
@@ -52,6 +53,7 @@ class Job:
         recipients: the forward-paths as addr-specs; the transport de-duplicates them.
         content: see `Content`.
         key: whatever the caller wants to find again in a `Transaction` (a row's id).
+        dsn: what notices this message asks for.
         may_resend: whether the message's policy allows a second copy after `unknown`; only such jobs fly in flights.
         is_repeat: it was tried here a moment ago, so that it wants a connection of its own: what failed then may be
             the fault of that one.
@@ -62,6 +64,7 @@ class Job:
     content: Content
     key: object = None
     may_resend: bool = False
+    dsn: DSN | None = None
     is_repeat: bool = False
 
 

@@ -145,6 +145,18 @@ def test_a_flight_that_is_lost_has_at_most_its_size_unknown() -> None:
         assert not any(one.job.recipients[0] in taken for one in lost)
 
 
+def test_a_server_that_hung_up_on_a_flight_gets_no_more_of_them() -> None:
+    """Each loss makes as many outcomes unknown as fly; the rest of the stream and the next one are chained."""
+    script = Script(final_reply=[None, None, accept_then(reset())])
+    with ScriptedServer(script, Script(), Script()) as server:
+        send(server.port, jobs(30, may_resend=True), flight=5)
+        assert server.messages[0].is_chunked
+        pool.reset()
+        again = send(server.port, jobs(5, may_resend=True), flight=5)
+        assert len(accepted(again)) == 5
+        assert not any(message.is_chunked for message in server.messages[-5:])
+
+
 def test_a_recipient_refused_in_a_flight_keeps_the_count() -> None:
     """The octets are eaten, and the next message gets its own replies."""
     script = Script(rcpt={"u1@example.net": "550 5.1.1 no such user"})

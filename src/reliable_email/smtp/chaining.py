@@ -46,6 +46,14 @@ class Trial:
         """Whether the job must not be chained: it was, and was not asked; or a fresh connection is wanted for it."""
         return job.is_repeat or id(job) in self._questions
 
+    def flights_are_lost(self) -> bool:
+        """Whether the server hung up on messages in flight."""
+        return habits.of(*self._server).loses_flights
+
+    def flight_was_lost(self) -> None:
+        """A message in flight became unknown."""
+        habits.learn_flights_are_lost(*self._server)
+
     def passed(self) -> None:
         """A chained envelope got its 354."""
         if self._is_asking:

@@ -20,12 +20,14 @@ class Fact(StrEnum):
 
     NO_CHAINING = "no_chaining"  # an envelope behind a terminator is lost or refused
     NO_PIPELINING = "no_pipelining"  # commands of a group are lost, although PIPELINING is announced
+    NO_FLIGHTS = "no_flights"  # it hung up on messages in flight; each of them became unknown
     MESSAGES_PER_CONNECTION = "messages_per_connection"  # the server ends or refuses after so many
 
 
 KEPT_SECONDS: Mapping[Fact, float] = {
     Fact.NO_CHAINING: 7 * 86400.0,
     Fact.NO_PIPELINING: 3600.0,
+    Fact.NO_FLIGHTS: 3600.0,
     Fact.MESSAGES_PER_CONNECTION: 86400.0,
 }
 
@@ -78,11 +80,13 @@ class Habits:
     Attributes:
         mishandles_chaining: what stands behind a terminator is lost or refused there.
         mishandles_pipelining: it announced PIPELINING and lost commands of a group.
+        loses_flights: it hung up while messages were in flight.
         messages_per_connection: it ended the connection, or refused to go on, after so many messages.
     """
 
     mishandles_chaining: bool = False
     mishandles_pipelining: bool = False
+    loses_flights: bool = False
     messages_per_connection: int | None = None
 
 
@@ -107,6 +111,7 @@ def of(host: str, port: int) -> Habits:
     return Habits(
         mishandles_chaining=Fact.NO_CHAINING in facts,
         mishandles_pipelining=Fact.NO_PIPELINING in facts,
+        loses_flights=Fact.NO_FLIGHTS in facts,
         messages_per_connection=facts.get(Fact.MESSAGES_PER_CONNECTION),
     )
 
@@ -119,6 +124,11 @@ def learn_pipelining_is_mishandled(host: str, port: int) -> None:
 def learn_chaining_is_mishandled(host: str, port: int) -> None:
     """Nothing goes out behind a terminator from now on."""
     _learn((host, port), Fact.NO_CHAINING, 1)
+
+
+def learn_flights_are_lost(host: str, port: int) -> None:
+    """Messages go one after the other from now on: a second loss would make as many outcomes unknown again."""
+    _learn((host, port), Fact.NO_FLIGHTS, 1)
 
 
 def learn_messages_per_connection(host: str, port: int, count: int) -> None:

@@ -7,7 +7,9 @@ first in its source, and is asked by itself (see `smtp.chaining`).
 In flights (RFC 3030, only where the options ask for it): up to `flight` jobs whose policy allows a second copy are on
 their way at once, envelope and content in one piece. The window is refilled after every reply: one that is refilled
 when it is half empty meets the server's Nagle and our delayed acknowledgement, and stands still for 40 ms each time.
-Permission is asked for once for a whole flight, with the recipients that are about to be asked for.
+Permission is asked for once for a whole flight, with the recipients that are about to be asked for. A server that hangs
+up on a flight gets no more of them for an hour: some count each message without a valid recipient as a protocol error,
+and hang up after the third.
 """
 
 import time
@@ -58,6 +60,7 @@ class Stream:
         self._trial = trial
         self._order: deque[Job] = deque()  # begun, oldest first
         self._cleared: deque[Job] = deque()  # authorized and not yet flying
+        self._flown: set[int] = set()  # ids of those in `_order` that went out in a flight
         self._unbegun: dict[int, Transaction] = {}
         self._set_aside: Job | None = None  # pulled, and of another kind than those before it
         self._not_asked: Job | None = None  # the last one
@@ -152,6 +155,10 @@ class Stream:
             return None
         transaction = self._unbegun.pop(id(job), None) or self._connection.take(job)
         self._trial.concluded(transaction)
+        if id(job) in self._flown:
+            self._flown.remove(id(job))
+            if transaction.with_verdict(Verdict.UNKNOWN):
+                self._trial.flight_was_lost()
         if self._order:
             self._deadline.renew()
         if self._chained is job:
@@ -218,6 +225,7 @@ class Stream:
             self._connection.options.flight > 1
             and job.may_resend
             and not self._trial.goes_alone(job)
+            and not self._trial.flights_are_lost()
             and session.is_pipelining
             and session.capabilities.chunking
             and _is_small(job)
@@ -240,6 +248,7 @@ class Stream:
                 except Exception as error:  # noqa: BLE001 - code of other people's
                     self._unbegun[id(job)] = _not_sent(job, raised(Stage.CONTENT, error))
                 else:
+                    self._flown.add(id(job))
                     connection.fly(job, chunks)
 
     def _give_up_cleared(self) -> None:

@@ -24,6 +24,7 @@ class PlainServer:
             "closes instead" of it, "silent" for ever from then on, "garbage" is said.
         refuses: an address to the reply that RCPT gets, or None.
         seed: how the input is cut; None for as it comes.
+        max_resets: it leaves at one RSET more that follows no message (Exim's smtp_accept_max_nonmail).
         limit: after so many messages of a connection MAIL (or RCPT) gets this reply.
     """
 
@@ -37,10 +38,12 @@ class PlainServer:
         greeting: str = "220 plain.test",
         keywords: tuple[str, ...] = ("PIPELINING",),
         takes_quietly: bool = False,
+        max_resets: int | None = None,
     ) -> None:
         self.behind, self.refuses, self.limit = behind, refuses, limit
         self.greeting, self.keywords = greeting, keywords
         self.takes_quietly = takes_quietly
+        self.max_resets = max_resets
         self.taken: Counter[str] = Counter()
         self.offered: Counter[str] = Counter()  # RCPT that was said, whatever was answered
         self.connections = 0
@@ -89,6 +92,8 @@ class _Talk:
         self.sender = ""
         self.recipients: list[str] = []
         self.messages = 0
+        self.resets = 0
+        self.has_free_reset = True
 
     def run(self) -> None:
         self.say(self.server.greeting)
@@ -106,6 +111,12 @@ class _Talk:
         if verb in (b"EHLO", b"HELO"):
             self.say("\n".join(["250-plain.test", *(f"250-{word}" for word in self.server.keywords), "250 HELP"]))
         elif verb == b"RSET":
+            self.resets += not self.has_free_reset
+            self.has_free_reset = False
+            if self.server.max_resets is not None and self.resets > self.server.max_resets:
+                self.say("554 Too many nonmail commands")
+                self.flush()
+                raise EOFError
             self.sender, self.recipients = "", []
             self.say("250 reset")
         elif verb == b"MAIL":
@@ -133,6 +144,15 @@ class _Talk:
             else:
                 self.recipients.append(address)
                 self.say("250 recipient ok")
+        elif verb == b"BDAT":
+            self.skip(int(line.split()[1]))
+            if not self.recipients:
+                self.say("503 valid RCPT command must precede BDAT")  # and the sender is kept, as Exim does
+                return
+            self.server.taken.update(self.recipients)
+            self.sender, self.recipients = "", []
+            self.has_free_reset = True
+            self.say("250 queued")
         elif verb == b"DATA":
             if not self.recipients:
                 self.say("503 RCPT first")
@@ -154,6 +174,7 @@ class _Talk:
         server.taken.update(self.recipients)
         self.sender, self.recipients = "", []
         self.messages += 1
+        self.has_free_reset = True
         self.say("250 queued")
         if not has_more or server.behind == "taken":
             return
@@ -175,14 +196,22 @@ class _Talk:
         else:
             self.say("hello there")
 
+    def skip(self, count: int) -> None:
+        while len(self.buffer) < count:
+            self.receive()
+        self.buffer = self.buffer[count:]
+
+    def receive(self) -> None:
+        self.flush()
+        size = 65536 if self.server._seed is None else self.server._chance.choice((7, 40, 90, 400))
+        data = self.sock.recv(size)
+        if not data:
+            raise EOFError
+        self.buffer += data
+
     def line(self) -> bytes:
         while b"\n" not in self.buffer:
-            self.flush()
-            size = 65536 if self.server._seed is None else self.server._chance.choice((7, 40, 90, 400))
-            data = self.sock.recv(size)
-            if not data:
-                raise EOFError
-            self.buffer += data
+            self.receive()
         line, _, self.buffer = self.buffer.partition(b"\n")
         return line.removesuffix(b"\r")
 

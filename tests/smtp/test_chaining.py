@@ -202,6 +202,24 @@ def test_no_server_makes_a_rejection_of_chance_or_a_second_copy(
     assert len(by_verdict[UNKNOWN]) <= (1 if behind == "closes instead" else 0)
 
 
+@pytest.mark.parametrize("greeting", ["220 plain.test ESMTP Exim 4.96", "220 plain.test"])
+@pytest.mark.parametrize("flight", [4, 8, 20])
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_flights_to_an_exim_are_exact_though_many_are_refused(greeting: str, flight: int, every: int) -> None:
+    """It keeps the sender of a refused flight, and leaves at the eleventh RSET that follows no message."""
+    stream = [replace(one, may_resend=True) for one in jobs(60, bad=range(0, 60, every))]
+    keywords = ("PIPELINING", "CHUNKING")
+    if flight == 20 and every == 2 and "Exim" not in greeting:
+        pytest.skip("too many are in the air before anything is known of it")
+    with PlainServer(refuses=unknown_user, keywords=keywords, max_resets=10, greeting=greeting) as server:
+        transactions = send(server, stream, flight=flight)
+    assert [one.job for one in transactions] == stream
+    found = verdicts(transactions)
+    assert {who for who, verdict in found.items() if verdict is REFUSED} == {w for w in found if w.startswith("bad")}
+    assert set(found.values()) == {ACCEPTED, REFUSED}
+    assert set(server.taken.values()) == {1}
+
+
 # The session alone.
 
 

@@ -50,6 +50,7 @@ class Connection:
         self.opened_at = time.monotonic()
         self.idle_since = self.opened_at
         self.message_count = 0
+        self.refused_flights = 0
         self.set_up_seconds: dict[Stage, float] = {}
         self._pid = os.getpid()
         self._wire = wire

@@ -32,6 +32,9 @@ from reliable_email.smtp.transaction import Grant, Job, RecipientResult, Transac
 
 # A flight's content is in memory, and goes out before anybody has said that he wants it.
 MAX_FLYING_BYTES = 256 * 1024
+# Exim ends a session after eleven commands that begin no message, and counts a RSET behind a refused flight as one.
+MAX_COUNTED_RESETS = 10
+_FEW_REFUSED = 3  # a server of another name is taken for an Exim only from then on
 
 
 class Stream:
@@ -154,6 +157,10 @@ class Stream:
             self._chained = None
             return None
         transaction = self._unbegun.pop(id(job), None) or self._connection.take(job)
+        if job.may_resend and self._connection.options.flight > 1 and not transaction.with_verdict(Verdict.ACCEPTED):
+            self._connection.refused_flights += 1
+            if self._connection.refused_flights >= MAX_COUNTED_RESETS:
+                self._connection.retire()
         self._trial.concluded(transaction)
         if id(job) in self._flown:
             self._flown.remove(id(job))
@@ -263,7 +270,7 @@ class Stream:
     def _clear(self) -> Generator[Ask, None, bool]:
         """Ask for permission for another flight; False where no job can join it."""
         jobs: list[Job] = []
-        limit = min(self._connection.options.flight, self._connection.room)
+        limit = min(self._connection.options.flight, self._connection.room, self._resets_left())
         while len(jobs) < limit:
             job = self._next()
             if job is None:
@@ -286,6 +293,14 @@ class Stream:
                     job, FailureKind.WITHHELD, "the permission to hand the message over was not given"
                 )
         return True
+
+    def _resets_left(self) -> int:
+        """How many more may fly, if each of them, and of those in the air, should turn out to be refused."""
+        session, refused = self._connection.session, self._connection.refused_flights
+        greeting = session.greeting.text.lower() if session.greeting is not None else ""
+        if refused < _FEW_REFUSED and "exim" not in greeting:
+            return self._connection.options.flight
+        return MAX_COUNTED_RESETS - refused - session.open_exchanges
 
 
 def _is_small(job: Job) -> bool:

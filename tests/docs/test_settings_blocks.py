@@ -84,7 +84,7 @@ def problems(settings: dict[str, Any]) -> list[CheckMessage]:
         settings = {"EMAIL_BACKEND": "reliable_email.backends.DefaultMailer", **settings}
     else:
         settings = {name: value for name, value in settings.items() if name not in _BEFORE_61}
-    settings = {name: value for name, value in settings.items() if name not in ("DATABASES", "LOGGING", "ANYMAIL")}
+    settings = {name: value for name, value in settings.items() if name not in ("DATABASES", "LOGGING")}
     with override_settings(**settings):
         conf.get()
         return checks.configuration_messages()

@@ -169,6 +169,7 @@ def test_a_reply_about_commands_and_their_order_is_about_the_conversation(text, 
     failure = explain(text, stage=stage)
     assert failure.is_about_conversation
     assert failure.scope is Scope.MESSAGE
+    assert "commands and their order" in failure.help
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ _SAYS_LITTLE = frozenset(
 _CONVERSATION_CODES = frozenset({500, 502, 503, 504, 555})
 _CONVERSATION_STATUSES = frozenset({".5.0", ".5.1", ".5.2", ".5.4"})
 _CONVERSATION_WORDS = (" protocol ", " synchronization ", " synchronisation ")
+_CONVERSATION = (
+    "The server speaks of the commands and their order, not of this message. If it happens "
+    "again, show the server's words to whoever runs it; `manage.py test_email --verbose` shows the whole conversation."
+)
 _NOT_WELCOME = (
     "The server does not talk to this host at all. Check whether its IP address is on a block list or whether the "
     "server expects known clients."
@@ -69,6 +73,7 @@ def classify_reply(
     conversation = stage not in BEFORE_MAIL and _is_about_conversation(reply, rule, cause, name, stage)
     if conversation:
         permanent, scope = _consequences(cause, reply.code >= 500, stage, scope=Scope.MESSAGE)
+        help_text = _CONVERSATION
     elif rule is None:
         permanent, scope = _consequences(cause, reply.code >= 500, stage)
     else:

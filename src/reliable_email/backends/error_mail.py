@@ -26,6 +26,7 @@ from reliable_email.backends.outbox import OutboxBackend
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
+from reliable_email.process_state import remember
 from reliable_email.values import keeps_no_locals
 
 logger = logging.getLogger("reliable_email.error_mail")
@@ -129,3 +130,13 @@ def reset() -> None:
     with _lock:
         _floods.clear()
         _pauses.clear()
+
+
+def _after_fork() -> None:
+    """What was held back is told by the process that has held it back."""
+    global _lock
+    _lock = threading.Lock()
+    _floods.clear()
+
+
+remember(__name__, after_fork=_after_fork)

@@ -1,6 +1,5 @@
 """Route state in the process: where the app is not installed, and wherever the database is away."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import Priority
+from reliable_email.process_state import remember
 
 
 class MemoryRouteStateStore:
@@ -173,6 +173,5 @@ def reset() -> None:
     memory_store.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    # What was learned stays true in the child; only the lock may be held by a thread that is not there.
-    os.register_at_fork(after_in_child=lambda: setattr(memory_store, "_lock", threading.RLock()))
+# What was learned stays true in the child; only the lock may be held by a thread that is not there.
+remember(__name__, after_fork=lambda: setattr(memory_store, "_lock", threading.RLock()))

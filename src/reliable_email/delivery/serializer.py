@@ -20,6 +20,8 @@ import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.functional import Promise
 
+from reliable_email.process_state import remember
+
 _CLASSES: Final = (EmailMessage, EmailMultiAlternatives)
 # Changed from outside, Django's methods say something else than this module.
 _METHODS: Final = tuple(
@@ -347,5 +349,4 @@ def _new_stem() -> None:
     _boundary_stem = os.urandom(12).hex()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_stem)
+remember(__name__, after_fork=_new_stem)

@@ -6,7 +6,6 @@ commit has queued into one task. After a failure it is silent for a while: sweep
 
 import atexit
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from reliable_email import signals
+from reliable_email.process_state import remember
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -167,6 +167,5 @@ _process = Announcer()
 # Before the interpreter is so far down that a queue's package cannot be imported any more.
 _at_exit: Callable[[Callable[[], object]], object] = getattr(threading, "_register_atexit", atexit.register)
 _at_exit(lambda: _process.flush(_END_SECONDS))
-if hasattr(os, "register_at_fork"):
-    # What waits is announced by the process that has queued it; its lock may be held by a thread that is not here.
-    os.register_at_fork(after_in_child=reset)
+# What waits is announced by the process that has queued it; its lock may be held by a thread that is not here.
+remember(__name__, after_fork=reset)

@@ -23,6 +23,7 @@ from reliable_email.outbox.stopping import Stopping
 from reliable_email.outbox.tallies import Tallies
 from reliable_email.outbox.upkeep import Upkeep
 from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.process_state import remember
 from reliable_email.store.messages import OutboxMessage
 
 SWEEP_SECONDS = 30.0
@@ -138,3 +139,13 @@ def _run(options: WorkerOptions, registration: Registration, is_over: Callable[[
     # In a process that is somebody else's, who hears its signals too.
     with Stopping(worker, options.stop_seconds, is_guest=True):
         return worker.run(is_over=is_over)
+
+
+def _after_fork() -> None:
+    """The rows stand for the parent."""
+    global _lock
+    _lock = threading.Lock()
+    _registrations.clear()
+
+
+remember(__name__, after_fork=_after_fork)

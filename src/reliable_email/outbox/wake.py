@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.utils import Error as DatabaseError
 
 from reliable_email.outbox.faultpoints import point
+from reliable_email.process_state import remember
 
 CHANNEL = "reliable_email_outbox"
 _NOTIFY_SECONDS = 0.1
@@ -71,3 +72,13 @@ def nudge() -> None:
 def reset() -> None:
     """Forget when it was last notified."""
     _last_notified.clear()
+
+
+def _after_fork() -> None:
+    """The bells ring for loops of the parent."""
+    global _lock
+    _lock = threading.RLock()
+    _bells.clear()
+
+
+remember(__name__, after_fork=_after_fork)

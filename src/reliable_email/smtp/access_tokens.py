@@ -5,13 +5,13 @@ whose token was refused together share one renewal.
 """
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.shared_calls import SharedCalls, TooManyCalls
@@ -157,5 +157,4 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+remember(__name__, after_fork=_after_fork)

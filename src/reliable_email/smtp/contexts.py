@@ -6,12 +6,12 @@ chain is enough, so that a server's own certificate can be the one trusted.
 """
 
 import contextlib
-import os
 import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.options import TLSPolicy
 
 _PEM_BEGIN = "-----BEGIN"
@@ -151,5 +151,4 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+remember(__name__, after_fork=_after_fork)

@@ -6,12 +6,12 @@ out, and the others wait for it: no longer than one stage of their own budget, a
 to all who waited.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.options import ConnectionOptions
@@ -37,8 +37,7 @@ class FirstLogins:
 
     def __init__(self) -> None:
         self._forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+        remember(__name__, after_fork=self._forget)
 
     def open(
         self,

@@ -4,13 +4,14 @@ Facts live in this process unless `keep_in` names another place for them; each i
 Whether a chained envelope may go out is asked here too: while one stream of jobs finds out, the others do without.
 """
 
-import os
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from reliable_email.process_state import remember
 
 Server = tuple[str, int]
 
@@ -205,5 +206,4 @@ def _after_fork() -> None:
     _askers.clear()  # they are the parent's
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+remember(__name__, after_fork=_after_fork)

@@ -8,13 +8,13 @@ may hold a password, is kept for longer than a connection or a limit that was le
 """
 
 import atexit
-import os
 import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
@@ -298,5 +298,4 @@ def reset() -> None:
 
 
 atexit.register(pool.close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.forget_all)
+remember(__name__, after_fork=pool.forget_all)

@@ -5,12 +5,13 @@ resolver or token endpoint costs a few threads and not one per message. What an 
 still reaches those who wait for it then.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
+
+from reliable_email.process_state import remember
 
 MAX_CALLS = 32
 # A call that has been hanging for so long is not joined any more: its thread may never come back.
@@ -31,9 +32,8 @@ class SharedCalls(Generic[Result]):
         self._limit = limit
         self._joinable_seconds = joinable_seconds
         self._forget()
-        if hasattr(os, "register_at_fork"):
-            # The threads stay in the parent, and with them whoever holds the lock.
-            os.register_at_fork(after_in_child=self._forget)
+        # The threads stay in the parent, and with them whoever holds the lock.
+        remember(f"{__name__}: {name}", after_fork=self._forget)
 
     def call(self, key: Hashable, function: Callable[[], Result], *, timeout: float) -> Result:
         """What the function returns, or what a call for the same key that is under way returns.

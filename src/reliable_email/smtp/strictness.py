@@ -7,9 +7,9 @@ name, purpose and key size are verified as ever, and where one of those fails to
 """
 
 import logging
-import os
 import threading
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.form_rules import FORM_CODES
 from reliable_email.smtp.options import TLSPolicy
@@ -95,5 +95,4 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+remember(__name__, after_fork=_after_fork)

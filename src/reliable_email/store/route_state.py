@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
 from django.utils import timezone
@@ -28,6 +29,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.delivery.submission import Priority
+from reliable_email.process_state import remember
 from reliable_email.store.away import AWAY, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.shared import RouteState
@@ -57,6 +59,9 @@ _NOTHING = _Known()
 _Change = Callable[[_Known, float], _Known | None]
 
 
+_stores: "WeakSet[DatabaseRouteStateStore]" = WeakSet()
+
+
 class DatabaseRouteStateStore:
     """See the module, and `RouteStateStore`.
 
@@ -75,6 +80,12 @@ class DatabaseRouteStateStore:
         self._offset_seconds = 0.0
         self._offset_at = float("-inf")
         self._away_until = float("-inf")
+        _stores.add(self)
+
+    def begin_in_child(self) -> None:
+        """After a fork: what is not written yet is the parent's to write, and its threads hold the lock for ever."""
+        self._lock = threading.RLock()
+        self._pending = []
 
     @property
     def using(self) -> str:
@@ -398,3 +409,11 @@ def reset() -> None:
     """Forget what this process knows; the rows stay."""
     global _store
     _store = None
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store.begin_in_child()
+
+
+remember(__name__, after_fork=_after_fork)

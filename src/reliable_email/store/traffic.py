@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from django.db import connections
 from django.db.models import Sum
 
+from reliable_email.process_state import remember
 from reliable_email.store.clock import database_now
 from reliable_email.store.inserts import adapted
 from reliable_email.store.messages import OutboxMessage
@@ -154,3 +155,11 @@ def reset() -> None:
     """Forget what was counted."""
     with _lock:
         _closed.clear()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+remember(__name__, after_fork=_after_fork)

@@ -1,0 +1,124 @@
+"""A child has its parent's memory and none of its threads: every lock is new, and nothing is written twice."""
+
+import importlib
+import os
+import pkgutil
+import re
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+
+import reliable_email
+from reliable_email import process_state
+from reliable_email.backends import error_mail
+from reliable_email.delivery.memory import memory_store
+from reliable_email.delivery.route import Route
+from reliable_email.delivery.submission import Priority
+from reliable_email.integrations import announcing, delivering
+from reliable_email.outbox import wake
+from reliable_email.providers import Quota
+from reliable_email.smtp import access_tokens, contexts, habits, strictness
+from reliable_email.smtp.pool import pool
+from reliable_email.store import route_state, traffic
+from reliable_email.store.route_state import DatabaseRouteStateStore
+from tests.outbox.network import Network
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+ROUTE = Route(alias="route", transport=Network(), fingerprint="f")
+SECONDS = 20
+
+# What holds a lock, and what a child does that needs it.
+LOCKS: dict[str, tuple[Callable[[], Any], Callable[[], object]]] = {
+    "store.traffic": (lambda: traffic._lock, traffic.reset),
+    "store.route_state": (
+        lambda: route_state.database_store()._lock,
+        lambda: route_state.database_store()._lock.acquire(timeout=SECONDS / 2) or os._exit(3),
+    ),
+    "outbox.wake": (lambda: wake._lock, wake.nudge),
+    "backends.error_mail": (lambda: error_mail._lock, error_mail.reset),
+    "delivery.memory": (lambda: memory_store._lock, lambda: memory_store.pause(ROUTE, by="somebody")),
+    "smtp.contexts": (lambda: contexts._lock, contexts.reset),
+    "smtp.habits": (lambda: habits._lock, habits.reset),
+    "smtp.strictness": (lambda: strictness._lock, strictness.reset),
+    "smtp.access_tokens": (lambda: access_tokens._lock, access_tokens.reset),
+    "smtp.pool": (lambda: pool._condition, pool.close_all),
+    "integrations.announcing": (lambda: announcing._process._changed, lambda: announcing._process.flush(0.0)),
+    "integrations.delivering": (lambda: delivering._lock, lambda: delivering._lock.acquire(timeout=5) or os._exit(3)),
+}
+
+
+def child(work: Callable[[], object]) -> int:
+    """Exit code of a child that does this; it is killed where it hangs."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(SECONDS)
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_that_another_thread_held_is_free_in_a_child(name: str) -> None:
+    """Else the first send of a forked worker would hang for ever."""
+    lock_of, work = LOCKS[name]
+    lock = lock_of()
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            is_held.set()
+            is_over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert is_held.wait(10)
+        assert child(work) == 0
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_every_module_with_a_lock_says_what_a_fork_does_to_it() -> None:
+    """Whoever adds one is told here."""
+    folder = Path(reliable_email.__file__).parent
+    with_lock = set()
+    for found in pkgutil.walk_packages([str(folder)], "reliable_email."):
+        if ".testing" in found.name or ".migrations" in found.name:
+            continue
+        path = folder.parent / (found.name.replace(".", "/") + ".py")
+        if path.exists() and re.search(r"^_\w+(: [^=]+)? = threading\.\w+\(", path.read_text(), re.MULTILINE):
+            with_lock.add(found.name)
+            importlib.import_module(found.name)
+    known = {state.name.partition(":")[0] for state in process_state.remembered()}
+    assert with_lock - known == set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_reserved_is_written_once_however_many_forks_there_are() -> None:
+    """Ten recipients inside a transaction, three children: the ledger says ten."""
+    store = DatabaseRouteStateStore("default")
+    route = Route(
+        alias="limited", transport=Network(), fingerprint="f", quotas=(Quota(window_seconds=86400, limit=100),)
+    )
+    with transaction.atomic():
+        assert store.reserve(route, 10, priority=Priority.NORMAL)
+
+        def flush() -> None:
+            connections["default"].in_atomic_block = False
+            assert not store._pending
+
+        assert [child(flush) for _ in range(3)] == [0, 0, 0]
+        assert store._pending
+    store.flush()
+    assert not store._pending

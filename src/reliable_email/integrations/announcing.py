@@ -10,6 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from reliable_email import signals
@@ -120,11 +122,22 @@ def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
         announce([outbox_id])
         return
     try:
-        _announcer(name)  # imports the queue's package here: a thread of a process that ends could not any more
+        _import_queue(name)
     except ImportError:
         announce([outbox_id])  # which tells
     else:
         _process.add(outbox_id)
+
+
+@cache
+def _import_queue(name: str) -> None:
+    """Import what announces, once, in the caller's thread: that of a process that ends has no time for it."""
+    _announcer(name)
+    if name == "celery":
+        from reliable_email.integrations.celery import deliver
+
+        with suppress(Exception):  # a broker's URL that nobody can read is told by the announcement
+            deliver.app.connection_for_write().get_transport_cls()
 
 
 def _is_immediate(name: str) -> bool:

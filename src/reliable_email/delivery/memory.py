@@ -100,6 +100,9 @@ class MemoryRouteStateStore:
             ledger = self.ledger(route)
             self._ledgers[route.alias] = quota.refund(ledger, route.quotas, reserved - used, now=self._clock())
 
+    def flush(self) -> None:
+        """See `RouteStateStore`: nothing is written anywhere."""
+
     def ledger(self, route: Route) -> quota.Ledger:
         """What was used of its quotas, for surfaces."""
         return quota.with_configuration(self._ledgers.get(route.alias, quota.Ledger()), route.fingerprint)

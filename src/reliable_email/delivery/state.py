@@ -5,6 +5,9 @@ or read inside a caller's transaction (a rollback would undo it, a row lock woul
 implementation answers from what the process knows and writes later; it never raises.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,6 +72,48 @@ class RouteStateStore(Protocol):
 
     def settle(self, route: Route, *, reserved: int, used: int) -> None:
         """Give back what was reserved and not used."""
+
+    def flush(self) -> None:
+        """Write what was noted where it could not be written at once."""
+
+
+_restraint = threading.local()
+
+
+@contextmanager
+def answering_from_memory() -> Iterator[None]:
+    """Let this thread ask no database for routes: it answers by what the process knows, and notes what it is told.
+
+    For a thread that many wait for, such as the one that drives a worker's connections. Whoever uses it sees to it that
+    other threads read now and then, and flush.
+    """
+    before = getattr(_restraint, "is_total", False)
+    _restraint.is_total = True
+    try:
+        yield
+    finally:
+        _restraint.is_total = before
+
+
+@contextmanager
+def writing_nothing() -> Iterator[None]:
+    """Let this thread read routes and write none: a row that somebody holds must not hold up whoever reads."""
+    before = getattr(_restraint, "is_for_writes", False)
+    _restraint.is_for_writes = True
+    try:
+        yield
+    finally:
+        _restraint.is_for_writes = before
+
+
+def may_read() -> bool:
+    """Whether this thread may ask the database for routes."""
+    return not getattr(_restraint, "is_total", False)
+
+
+def may_write() -> bool:
+    """Whether this thread may write to the database what it knows of routes."""
+    return may_read() and not getattr(_restraint, "is_for_writes", False)
 
 
 def choose_store() -> RouteStateStore:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.state import RouteStateStore, writing_nothing
 from reliable_email.outbox.claim import Claim, Wanted, claim
 from reliable_email.outbox.journal import Intent, Request, Written
 from reliable_email.outbox.reconnect import drop_connection, insist
@@ -139,9 +139,11 @@ class Line:
     def _claim(self, *, suspects: bool) -> Claim:
         if not self._foreman.may_claim():
             return Claim(number=0)
+        with writing_nothing():
+            wanted = self._foreman.wanted()
         return claim(
             self._using,
-            self._foreman.wanted(),
+            wanted,
             worker=self._foreman.name,
             limit=self._batch,
             lease_seconds=self._options.lease_seconds,

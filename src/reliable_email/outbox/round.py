@@ -17,13 +17,14 @@ from functools import partial
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import never_tried, raised
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.state import RouteStateStore, writing_nothing
 from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
 from reliable_email.outbox.claim import Claim, Claimed
 from reliable_email.outbox.faultpoints import point
@@ -41,7 +42,7 @@ from reliable_email.outbox.transitions import Event
 from reliable_email.records import record
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.steps import Ask
+from reliable_email.smtp.steps import Aside, Ask
 from reliable_email.smtp.transaction import Content, Grant, Job, Transaction
 from reliable_email.store.states import State
 
@@ -152,7 +153,14 @@ class Round:
 
     def _take_over_the_routes(self) -> Steps[None]:
         while self._may_go_on():
-            plan = self._plan()
+            plan = self._plan([one for one in self._passages if self._is_simple(one)])
+            others = [] if plan else [one for one in self._passages if not self._is_simple(one)]
+            if others:
+                # Quotas and probes are the database's to give: by a thread of this line's own, and behind those that
+                # need none, so that a row which somebody holds delays nobody else.
+                planning = Aside(partial(self._plan, others))
+                yield planning
+                plan = planning.result()
             if not plan:
                 break
             for route, sends in plan:
@@ -163,8 +171,16 @@ class Round:
                 for one in passage.close():
                     self._settlements.append(self._settlement(one, None, _stored(passage)))
 
+    def _is_simple(self, passage: Passage) -> bool:
+        """Whether every route is in use and without a quota, so that planning asks nobody."""
+        return all(not route.quotas and self._store.read(route).phase is Phase.CLOSED for route in passage.routes)
+
     def _load(self) -> list[Passage]:
         """Read the messages, and sort out those that no route has to be asked for."""
+        with writing_nothing():
+            return self._loaded()
+
+    def _loaded(self) -> list[Passage]:
         messages, self._stored = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
         self._messages = messages
         rows = self._claim.rows
@@ -189,6 +205,8 @@ class Round:
         try:
             if mailer not in self._routes:
                 self._routes[mailer] = list(self._routes_of(mailer))
+                for route in self._routes[mailer]:
+                    self._store.read(route)  # known from here on, to threads that do not ask
         except LookupError as error:
             detail = str(error.args[0] if error.args else "")
             self._end(one, Fate.PARKED, ended(one, Event.PARK, "no_such_mailer", detail))
@@ -221,10 +239,10 @@ class Round:
 
     # Sending.
 
-    def _plan(self) -> list[tuple[Route, list[Send]]]:
+    def _plan(self, passages: Sequence[Passage]) -> list[tuple[Route, list[Send]]]:
         """Who is asked next. What is to go alone has a stream of its own."""
         plan: dict[str, tuple[Route, list[Send]]] = {}
-        for passage in self._passages:
+        for passage in passages:
             for send in passage.next_sends():
                 key = f"{send.route.alias}\0{id(send)}" if send.is_alone else send.route.alias
                 plan.setdefault(key, (send.route, []))[1].append(send)

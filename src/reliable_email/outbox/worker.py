@@ -16,7 +16,7 @@ from django.db import connections
 
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.state import RouteStateStore, answering_from_memory
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
 from reliable_email.outbox.faultpoints import point
@@ -53,6 +53,7 @@ _LOOK_SECONDS = 0.1  # whether a signal handler has said stop
 _ARRIVE_SECONDS = 2.0  # a database that is locked at the start
 _JOIN_SECONDS = 5.0
 _LEASE_SECONDS = 0.25
+_MEMORY_SECONDS = 0.25
 _STANDSTILL_SECONDS = 6.0  # how soon it is looked again whether a quota, or a route, has room for what waits
 _HANG_SECONDS = 5.0
 _RENEWAL_TRIES = 10
@@ -214,6 +215,7 @@ class Worker:
         if self.options.listen and can_listen(using):
             work = partial(listen, using, self._is_done)
             threads.append(self._crew.make("listener", work, is_vital=False))
+        threads.append(self._keeping("memory", self._memory, is_vital=False))
         if self.options.probe_seconds is not None:
             threads.append(self._keeping("standby", self._standby, is_vital=False))
         for one in threads:
@@ -272,7 +274,7 @@ class Worker:
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
         using = self.options.using
-        steps: list[Callable[[], object]] = [lambda: self._registration.leave(self.transactions)]
+        steps: list[Callable[[], object]] = [self._store.flush, lambda: self._registration.leave(self.transactions)]
         if self._in_hand or not self.options.is_task:
             steps[:0] = [lambda: presence.abandon(using, self.name), self._take_back]
         try:
@@ -294,7 +296,9 @@ class Worker:
             self.transactions += len(attempts)
 
     def _run_lines(self, thread: WorkerThread) -> None:
-        self._loop.run([self._line(number) for number in range(1, self.options.connections + 1)], busy=thread)
+        lines = [self._line(number) for number in range(1, self.options.connections + 1)]
+        with answering_from_memory():  # whatever the database is doing, the wires go on
+            self._loop.run(lines, busy=thread)
         self._crew.dismiss(thread)
 
     def _line(self, number: int) -> Steps[None]:
@@ -404,6 +408,10 @@ class Worker:
             Duty(name="prune", do=self._upkeep.prune),
         ]
         self._keep(thread, duties, self.options.lease_seconds / 4)
+
+    def _memory(self, thread: WorkerThread) -> None:
+        """Write what was noted of routes: a row that somebody holds keeps this thread alone."""
+        self._keep(thread, [Duty(name="write what it knows of routes", do=self._store.flush)], _MEMORY_SECONDS)
 
     def _standby(self, thread: WorkerThread) -> None:
         """Probe what carries no mail, in a thread of its own: a hanging server must delay nothing else."""

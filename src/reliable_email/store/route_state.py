@@ -27,7 +27,7 @@ from reliable_email.delivery.logged import log_breaker, log_fields
 from reliable_email.delivery.memory import apply_event, apply_to_ledger, goes_on_at
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.shares import quota_shares
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.state import RouteEvent, may_read, may_write
 from reliable_email.delivery.submission import Priority
 from reliable_email.process_state import remember
 from reliable_email.store.away import AWAY, is_away_for_all
@@ -225,7 +225,7 @@ class DatabaseRouteStateStore:
 
     def flush(self) -> None:
         """Write what was remembered inside transactions, if this is outside of one."""
-        if not self._pending or not self._may_use_database():
+        if not self._pending or not (may_write() and self._may_use_database()):
             return
         with self._lock:
             pending, self._pending = self._pending, []
@@ -235,7 +235,7 @@ class DatabaseRouteStateStore:
     # How.
 
     def _may_use_database(self) -> bool:
-        return not connections[self.using].in_atomic_block and time.monotonic() >= self._away_until
+        return may_read() and not connections[self.using].in_atomic_block and time.monotonic() >= self._away_until
 
     def _now(self) -> float:
         if time.monotonic() - self._offset_at > _OFFSET_SECONDS and self._may_use_database():
@@ -281,7 +281,7 @@ class DatabaseRouteStateStore:
 
     def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> None:
         """Change the row; or what the process knows, where the row cannot be reached now: it is changed later."""
-        if self._may_use_database():
+        if may_write() and self._may_use_database():
             self.flush()
             try:
                 if self._change_row(route, change):

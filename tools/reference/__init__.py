@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from tools.reference import causes, checks, commands, providers, python, settings, states
+from tools.reference import causes, checks, commands, logins, providers, python, settings, states
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,
     "checks.md": checks.page,
     "commands.md": commands.page,
     "causes.md": causes.page,
+    "logins.md": logins.page,
     "providers.md": providers.page,
     "python.md": python.page,
     "states.md": states.page,

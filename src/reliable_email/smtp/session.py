@@ -82,6 +82,7 @@ class Session:
         transcript: Transcript | None = None,
     ) -> None:
         self.phase = Phase.SET_UP
+        self.hello_name = local_hostname
         self.channel = Channel(transcript)
         self._set_up = SetUp(
             self.channel,
@@ -106,11 +107,6 @@ class Session:
     def capabilities(self) -> Capabilities:
         """What the server announced last."""
         return self._set_up.capabilities
-
-    @property
-    def hello_name(self) -> str:
-        """What EHLO said."""
-        return self._set_up.local_hostname
 
     @property
     def greeting(self) -> Reply | None:

@@ -1,0 +1,86 @@
+"""docs/reference/logins.md: which mechanism is taken, who offers it, and what each answer to it means."""
+
+from reliable_email import providers
+from reliable_email.smtp import auth, login_advice
+from reliable_email.smtp.options import Credentials
+from reliable_email.smtp.replies import parse_reply
+from tools.reference.markdown import table
+
+_BEGINNING = """\
+# Logins
+
+A login goes over TLS, or to this machine; anywhere else the password stays here unless `allow_plaintext_auth` says
+otherwise. With `auth="auto"`, the default, the first mechanism of this table that the server offers and that the
+credentials allow is taken; any other value is the only one that may be used.
+
+"""
+_FIRST = """\
+A login that is new to a process is tried on one connection first. The others wait for it, at most one stage of their
+own time, and a refusal is an answer to all of them.
+"""
+_DOES = {
+    "PLAIN": "User name and password in one line, in UTF-8.",
+    "LOGIN": "User name, then password, whatever the server's challenges say.",
+    "CRAM-MD5": "A digest of the password and the server's challenge, where nothing better is offered.",
+    "XOAUTH2": "An access token; a refused one is renewed once.",
+    "OAUTHBEARER": "The same as RFC 7628 has it, where XOAUTH2 is not offered or refused.",
+}
+_NEEDS = {True: "`token_provider`", False: "`password`"}
+_UNKNOWN = ("SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL")
+_ANSWERS = (
+    ("235 2.7.0 Authentication successful", "Logged in."),
+    ("334 (any text)", "The next answer of the mechanism; after its last one `*`, which gives the exchange up."),
+    ("530 5.7.0 Authentication required", ""),
+    ("530 5.7.0 Must issue a STARTTLS command first", ""),
+    ("534 5.7.9 Application-specific password required", ""),
+    ("535 5.7.8 Authentication credentials invalid", ""),
+    ("538 5.7.11 Encryption required for requested authentication mechanism", ""),
+    ("500 5.5.1 Command unrecognized", ""),
+    ("501 5.5.4 Syntax error", ""),
+    ("502 5.5.1 Not implemented", ""),
+    ("503 5.5.1 Bad sequence of commands", ""),
+    ("504 5.5.4 Unrecognized authentication type", ""),
+    ("553 5.3.0 Auth failure", ""),
+    ("451 auth mode unsupported", ""),
+    ("454 4.7.0 Temporary authentication failure", ""),
+    ("the connection ends", "Nothing was judged: it is tried again, as any connection that breaks."),
+)
+
+
+def page() -> str:
+    """The whole page."""
+    found = [providers.get(name) for name in providers.names()]
+    rows = []
+    for name in (*auth.PASSWORD_MECHANISMS, *auth.TOKEN_MECHANISMS):
+        offered_by = [f"`{one.name}`" for one in found if name.lower() in one.auth]
+        needs = _NEEDS[name in auth.TOKEN_MECHANISMS]
+        rows.append((f"`{name}`", f'`"{name.lower()}"`', needs, ", ".join(offered_by) or "–", _DOES[name]))
+    mechanisms = table(("Mechanism", "`auth`", "Needs", "Providers that document it", "What is done"), rows)
+    answers = table(("Answer to AUTH", "What is done"), [(f"`{said}`", done or _done(said)) for said, done in _ANSWERS])
+    unknown = table(("Offered alone", "What is said"), [(f"`{name}`", _advice(name)) for name in _UNKNOWN])
+    return "\n".join(
+        [
+            _BEGINNING + mechanisms,
+            "## What an answer means\n",
+            answers,
+            _FIRST,
+            "## Mechanisms that are not known\n",
+            unknown,
+        ]
+    )
+
+
+def _done(said: str) -> str:
+    reply = parse_reply(said)
+    if auth.is_verdict(reply):
+        return "A verdict on the credentials: nothing else is tried, and the route is closed until they change."
+    if auth.speaks_of_mechanism(reply):
+        return "No verdict: one further mechanism that both know is tried, then the login has failed."
+    if auth.asks_for_tls(reply):
+        return "About the connection: the route is closed, and nothing is said of the credentials."
+    return "For now: tried again later."
+
+
+def _advice(name: str) -> str:
+    credentials = Credentials(username="user", password="password")
+    return login_advice.where_nothing_fits((name,), credentials, "auto", is_secure=True, offers_starttls=False)

@@ -113,13 +113,13 @@ class EmailCollector(Collector):
         yield from families.all()
 
     def _add_outbox(self, families: _Families) -> None:
-        from reliable_email.store.away import AWAY
+        from reliable_email.store.away import away_errors
         from reliable_email.store.metering import measure
         from reliable_email.store.queries import outbox_database
 
         try:
             found = measure(self._using or next(iter(outbox_databases()), outbox_database()))
-        except AWAY:
+        except away_errors():
             families.database_up.add_metric([], 0)
             return
         families.database_up.add_metric([], 1)

@@ -27,7 +27,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     """
     if not apps.is_installed("reliable_email"):
         return  # a check says so where an outbox needs it
-    from reliable_email.store.away import AWAY
+    from reliable_email.store.away import away_errors
     from reliable_email.store.queries import outbox_database
     from reliable_email.store.waiting import waiting
 
@@ -35,7 +35,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     for alias in named or (outbox_database(),):
         try:
             found = waiting(alias)
-        except AWAY as error:
+        except away_errors() as error:
             if named:  # otherwise nobody queues anything
                 yield _unreadable(alias, error)
             continue
@@ -92,12 +92,12 @@ def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float)
 
 
 def _unreadable(alias: str, error: Exception) -> Finding:
-    from reliable_email.store.away import AWAY
+    from reliable_email.store.away import away_errors
     from reliable_email.store.waiting import has_tables
 
     try:
         is_there = has_tables(alias)
-    except AWAY:
+    except away_errors():
         is_there = True
     if not is_there:
         return Finding(

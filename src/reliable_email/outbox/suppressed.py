@@ -10,7 +10,7 @@ from django.db import connections, router, transaction
 
 from reliable_email.outbox.tables import Tables
 from reliable_email.smtp.paths import IDENTITY_VERSION, identity, older_spellings
-from reliable_email.store.away import AWAY, is_away_for_all
+from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
 from reliable_email.store.queries import SuppressedAddress
@@ -179,7 +179,7 @@ def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
     try:
         with guard:
             found = suppressed(using, addresses)
-    except AWAY as error:
+    except away_errors() as error:
         if is_away_for_all(error):
             _away_until = time.monotonic() + _AWAY_SECONDS
         logger.warning("The suppression list cannot be read, mail goes without it: %s", error)

@@ -1,16 +1,30 @@
 """What is raised where the database cannot be asked now, whatever the reason; a send goes on without it."""
 
+import sys
+
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db.utils import Error as DatabaseError
 
-AWAY = (
+AWAY: tuple[type[Exception], ...] = (
     DatabaseError,
     ImproperlyConfigured,  # a site without DATABASES
     SynchronousOnlyOperation,  # a send from a coroutine
-    # Test runners forbid the database: pytest by the one, Django by the other.
-    RuntimeError,
-    AssertionError,
 )
+
+
+def away_errors() -> tuple[type[Exception], ...]:
+    """The classes to catch; where tests run, those too by which a test runner forbids the database.
+
+    A mistake of ours (an assertion, a RuntimeError) is none of them: it must be seen.
+    """
+    found = AWAY
+    # Django's: an AssertionError of its own class.
+    forbidden = getattr(sys.modules.get("django.test.testcases"), "DatabaseOperationForbidden", None)
+    if isinstance(forbidden, type) and issubclass(forbidden, Exception):
+        found = (*found, forbidden)
+    if "pytest_django" in sys.modules:
+        found = (*found, RuntimeError)  # which has no class of its own there
+    return found
 
 
 def is_away_for_all(error: BaseException) -> bool:

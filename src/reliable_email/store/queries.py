@@ -23,8 +23,8 @@ from reliable_email.store.states import PriorityRank, State
 
 
 def outbox_database(using: str | None = None) -> str:
-    """The alias of the outbox's database: the one that is named, else the router's choice."""
-    return using or router.db_for_read(OutboxMessage) or DEFAULT_DB_ALIAS
+    """The alias of the outbox's database: the one that is named, else where the router writes, never a replica."""
+    return using or router.db_for_write(OutboxMessage) or DEFAULT_DB_ALIAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.state import RouteEvent, may_read, may_write
 from reliable_email.delivery.submission import Priority
 from reliable_email.process_state import remember
-from reliable_email.store.away import AWAY, is_away_for_all
+from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
@@ -241,7 +241,7 @@ class DatabaseRouteStateStore:
         if time.monotonic() - self._offset_at > _OFFSET_SECONDS and self._may_use_database():
             try:
                 moment = database_now(self.using)
-            except AWAY as error:
+            except away_errors() as error:
                 self._is_away(error)
             else:
                 if timezone.is_naive(moment):
@@ -257,7 +257,7 @@ class DatabaseRouteStateStore:
             self.flush()
             try:
                 known = self._load(alias)
-            except AWAY as error:
+            except away_errors() as error:
                 self._is_away(error)
         before = self._configured.get(alias)
         if before is not None and before[0] is known and before[1] == fingerprint:
@@ -286,7 +286,7 @@ class DatabaseRouteStateStore:
             try:
                 if self._change_row(route, change):
                     return
-            except AWAY as error:
+            except away_errors() as error:
                 self._is_away(error)
         with self._lock:
             known = self._known.get(route.alias, _NOTHING)

@@ -218,8 +218,7 @@ def delivery_of(message: object) -> DeliveryReport:
 
     `message.delivery` is the same, of which type checkers know nothing.
     """
-    report = getattr(message, "delivery", None)
-    return report if isinstance(report, DeliveryReport) else DeliveryReport(recipients=Recipients({}))
+    return report_of(message) or DeliveryReport(recipients=Recipients({}))
 
 
 def report_of(message: object) -> DeliveryReport | None:

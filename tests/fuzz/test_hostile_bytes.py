@@ -4,6 +4,7 @@ It raises nothing, every job that was begun ends exactly once, and nobody is cal
 terminator that was out (`Player` checks each transaction by the bytes alone).
 """
 
+import base64
 import tracemalloc
 from collections.abc import Iterator
 
@@ -24,6 +25,18 @@ CODES = st.one_of(
 TEXTS = st.one_of(
     st.sampled_from([b"", b"ok", b"2.0.0 ok", b"5.1.1 no", b"PIPELINING", b"AUTH PLAIN LOGIN XOAUTH2", b"STARTTLS"]),
     st.sampled_from([b"SIZE 99999999999999999999", b"SIZE 1", b"SMTPUTF8", b"8BITMIME", b"CHUNKING", b"VXNlcjo="]),
+    # Odd challenges, deep JSON and long numbers, in base64 and plain.
+    st.sampled_from([b"AUTH LOGIN", b"AUTH CRAM-MD5 XOAUTH2", b"AUTH OAUTHBEARER", b"AUTH SCRAM-SHA-1", b"Username:"]),
+    st.sampled_from(
+        [
+            b"[" * 6000,
+            base64.b64encode(b"[" * 4000),
+            base64.b64encode(b'{"status":' * 400),
+            b"9" * 6000,
+            b"<1@x>",
+            b"DSN",
+        ]
+    ),
     st.binary(max_size=20),
 )
 LINES = st.builds(

@@ -107,7 +107,7 @@ log_path = {folder}/dovecot.log
 instance_name = {name}
 protocols =
 ssl = no
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 service auth {{
   unix_listener {folder}/auth.sock {{
@@ -167,6 +167,7 @@ class PostfixSubmission:
     username: str = "user@example.com"
     password: str = field(default="s3cret", repr=False)
     message_size_limit: int = 32 * MEBIBYTE
+    mechanisms: str = "plain login"
 
     def start(self) -> None:
         """Start Postfix on the ports it had, at first on free ones."""
@@ -252,7 +253,9 @@ class PostfixSubmission:
         is_new = tuple(int(part) for part in version.split()[0].split(".")[:2]) >= (2, 4)
         text = (_DOVECOT_2_4_FIRST if is_new else "") + _DOVECOT + (_DOVECOT_2_4 if is_new else _DOVECOT_2_3)
         configuration = self.folder / "dovecot.conf"
-        configuration.write_text(text.format(folder=self.folder, name=self.folder.name, password=self.password))
+        configuration.write_text(
+            text.format(folder=self.folder, name=self.folder.name, password=self.password, mechanisms=self.mechanisms)
+        )
         with (self.folder / "dovecot.log").open("a") as output:
             process = subprocess.Popen(
                 [_program("dovecot"), "-F", "-c", str(configuration)],
@@ -273,7 +276,9 @@ class PostfixSubmission:
 
 
 @contextlib.contextmanager
-def postfix_submission_server(*, message_size_limit: int = 32 * MEBIBYTE) -> Iterator[PostfixSubmission]:
+def postfix_submission_server(
+    *, message_size_limit: int = 32 * MEBIBYTE, mechanisms: str = "plain login"
+) -> Iterator[PostfixSubmission]:
     """Start one in a folder of its own; at the end nothing is left of it."""
     with public_folder("re-postfix-") as folder:
         for name in ("postfix", "spool", "data", "dovecot"):
@@ -284,7 +289,10 @@ def postfix_submission_server(*, message_size_limit: int = 32 * MEBIBYTE) -> Ite
             path.mkdir()
             os.chown(path, _NOBODY_UID, _NOBODY_UID)
         server = PostfixSubmission(
-            folder=folder, certificates=make_certificates(folder), message_size_limit=message_size_limit
+            folder=folder,
+            certificates=make_certificates(folder),
+            message_size_limit=message_size_limit,
+            mechanisms=mechanisms,
         )
         with server.passwords_judged():
             try:

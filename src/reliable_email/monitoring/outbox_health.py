@@ -1,7 +1,7 @@
 """What an outbox says about the site's mail."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.apps import apps
 
@@ -27,6 +27,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     """
     if not apps.is_installed("reliable_email"):
         return  # a check says so where an outbox needs it
+    from reliable_email.monitoring.waiting_health import standing_findings, standing_lanes
     from reliable_email.store.away import away_errors
     from reliable_email.store.queries import outbox_database
     from reliable_email.store.waiting import waiting
@@ -34,18 +35,22 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     named = (using,) if using is not None else outbox_databases()
     for alias in named or (outbox_database(),):
         try:
-            found = waiting(alias)
+            standing, lanes = standing_lanes(alias)
+            found = waiting(alias, leaving_out=lanes)
         except away_errors() as error:
             if named:  # otherwise nobody queues anything
                 yield _unreadable(alias, error)
             continue
         at = found.at
         settings = conf.get()
-        if misses_workers and named and found.oldest_due_at is None:
+        yield from standing_findings(standing, at)
+        due_since = found.oldest_due_at
+        if due_since is None and standing:
+            due_since = at - timedelta(seconds=max(one.since_seconds for one in standing.values()))
+        if misses_workers and named and due_since is None:
             yield from _missed_worker(at, found.worker_seen_at, settings.health_worker_seconds)
-        if found.oldest_due_at is not None:
-            due_seconds = (at - found.oldest_due_at).total_seconds()
-            seen = max(filter(None, (found.worker_seen_at, found.oldest_due_at)))
+        if due_since is not None:
+            seen = max(filter(None, (found.worker_seen_at, due_since)))
             silent_seconds = (at - seen).total_seconds()
             if found.worker_seen_at is None or silent_seconds > settings.health_worker_seconds:
                 words = f"for {span(silent_seconds)}" if found.worker_seen_at is not None else "within a day"
@@ -55,6 +60,8 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                     remedy="Start “manage.py email_worker”, and see to it that it is started again when it ends.",
                     since=aware(seen),
                 )
+        if found.oldest_due_at is not None:
+            due_seconds = (at - found.oldest_due_at).total_seconds()
             if due_seconds > settings.health_queue_seconds:
                 yield Finding(
                     verdict=Health.UNHEALTHY,

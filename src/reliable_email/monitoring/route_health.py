@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from django.apps import apps
 
@@ -15,7 +16,9 @@ from reliable_email.classification import Cause
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery import quota
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase, permission
+from reliable_email.delivery.memory import goes_on_at
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.mailers import mailers
@@ -57,6 +60,14 @@ class RouteCondition:
         """Whether the time for which it was closed is over, and nobody has tried it since."""
         return self.breaker.phase is not Phase.CLOSED and not self.is_out_of_use
 
+    def has_room(self, priority: Priority) -> bool:
+        """Whether its quotas leave anything to messages of this priority."""
+        return quota.room(self.ledger, self.route.quotas, now=self.now, priority=priority, shares=quota_shares()) != 0
+
+    def goes_on_at(self, priority: Priority) -> float | None:
+        """When a message of this priority may go by it; None where nobody knows."""
+        return goes_on_at(self.breaker, self.ledger, self.route, now=self.now, priority=priority)
+
     @property
     def used_up(self) -> int | None:
         """The window in seconds of a quota that leaves nothing, not even to messages of priority high."""
@@ -73,7 +84,7 @@ def site_routes() -> dict[str, tuple[Route, ...]]:
     """
     entries = all_mailers()
     below = {alias for one in entries.values() for alias in one.using}
-    return {alias: tuple(_routes(alias)) for alias in entries if alias not in below or alias == DEFAULT_ALIAS}
+    return {alias: tuple(routes_behind(alias)) for alias in entries if alias not in below or alias == DEFAULT_ALIAS}
 
 
 def condition(route: Route, using: str | None = None) -> RouteCondition:
@@ -157,14 +168,18 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
             since=instant(state.opened_at),
         )
     hours = (one.used_up or 0) / 3600
+    at = one.goes_on_at(Priority.HIGH)
+    until = f", at {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" if at is not None else ""
     return Finding(
         verdict=verdict,
         text=f"{name} has used up its quota of the last {hours:g} h",
-        remedy="Its messages wait until the window has moved on. Send less, ask the provider for more, or add a route.",
+        remedy=f"Its messages wait until the window has moved on{until}. "
+        "Send less, ask the provider for more, or add a route.",
     )
 
 
-def _routes(alias: str) -> Iterator[Route]:
+def routes_behind(alias: str) -> Iterator[Route]:
+    """The routes by which a mailer's messages reach somebody."""
     for one in named_routes(alias):
         for route in _routes_behind(one):
             if route.delivers:

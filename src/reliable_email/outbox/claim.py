@@ -102,7 +102,7 @@ class Wanted:
         closed_domains: recipients there are passed over.
         only_mailers: these alone; None for all.
         message_ids: these messages alone; None for all.
-        has_taken: called when rows were taken, before anybody else knows of them.
+        has_taken: called with the rows that were taken, before anybody else claims.
     """
 
     environment: str
@@ -113,7 +113,7 @@ class Wanted:
     closed_domains: Collection[str] = ()
     only_mailers: Collection[str] | None = None
     message_ids: Collection[int] | None = None
-    has_taken: Callable[[], None] = lambda: None
+    has_taken: Callable[[Sequence[Claimed]], None] = lambda rows: None
 
 
 def claim(
@@ -133,7 +133,11 @@ def claim(
     if wanted.noting is not None and not suspects:
         turns = [turn for turn in turns if not wanted.noting.is_drained(turn.lane)]
     for turn in turns[:_LANES_AT_ONCE]:
-        room = most - len(rows) if turn.limit is None else min(most - len(rows), turn.limit)
+        room = most - len(rows)
+        if turn.limit is not None:  # what one priority of a mailer takes is no more there for the others
+            room = min(room, turn.limit - sum(row.mailer == turn.lane.mailer for row in rows))
+            if room <= 0:
+                continue
         found = _claim_lane(tables, turn.lane, wanted, number, worker, room, lease_seconds, suspects=suspects)
         rows += found
         if wanted.noting is not None and not suspects:
@@ -141,7 +145,7 @@ def claim(
         if len(rows) >= most:
             break
     if rows:
-        wanted.has_taken()
+        wanted.has_taken(rows)
     point("claim:end")
     rows.sort(key=lambda one: (one.priority, one.message_id, one.position))
     return Claim(number=number, rows=rows, is_full=len(rows) >= most or len(turns) > _LANES_AT_ONCE)

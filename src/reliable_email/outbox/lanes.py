@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - see tables
 """Which lanes have something due, and whose turn it is: high mail of all lanes before normal, normal before bulk.
 
 A lane is a delivering mailer and an account. What waits for it in one priority is a range of the index (priority, lane,
@@ -11,13 +10,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from reliable_email.outbox.tables import Tables
-from reliable_email.store.inserts import batched
-from reliable_email.store.lanes import NO_LANE, due_lanes
+from reliable_email.store.lanes import NO_LANE, due_lanes, lane_names
 from reliable_email.store.states import PriorityRank
 
 _SOONEST_SECONDS = 0.1  # what a claim is told may be so old, however much happens
 _COST_FACTOR = 10  # of ten thousand lanes, looking takes a while
-_NAMES_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +115,7 @@ class LaneBook:
 
     def _learn_names(self, tables: Tables, unknown: Iterable[tuple[PriorityRank, int]]) -> None:
         """Whose lanes these are, by any row of each; a key is of one mailer and one environment for ever."""
-        for some in batched(sorted(unknown), _NAMES_AT_ONCE):
-            one = f"SELECT * FROM (SELECT lane, mailer, environment FROM {tables.recipient} WHERE priority = %s "
-            sql = " UNION ALL ".join(f"{one} AND lane = %s LIMIT 1) AS lane_{n}" for n, _ in enumerate(some))
-            parameters = [value for rank, key in some for value in (rank.value, key)]
-            for key, mailer, environment in tables.rows("lanes:names", sql, parameters):
-                is_mine = environment == self._environment
-                is_wanted = self._only_mailers is None or mailer in self._only_mailers
-                self._mailers[key] = mailer if is_mine and is_wanted else None
+        for key, (mailer, environment) in lane_names(tables.connection, unknown).items():
+            is_mine = environment == self._environment
+            is_wanted = self._only_mailers is None or mailer in self._only_mailers
+            self._mailers[key] = mailer if is_mine and is_wanted else None

@@ -19,6 +19,7 @@ from reliable_email.store.parts import PartReference
 from reliable_email.store.progress import UNTOLD, Progress
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.routes import Opening
 from reliable_email.store.shared import Action, Tally
 from reliable_email.store.states import State
 
@@ -73,6 +74,7 @@ def prune(
         progress.advance(len(ids))
     Tally._base_manager.using(alias).filter(minute__lt=limit)._raw_delete(alias)
     Action._base_manager.using(alias).filter(at__lt=limit)._raw_delete(alias)
+    Opening._base_manager.using(alias).filter(closed_at__lt=limit)._raw_delete(alias)
     prune_suppressions(alias)
     return Pruned(contents=contents, messages=messages)
 

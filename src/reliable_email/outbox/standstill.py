@@ -59,7 +59,8 @@ class Standstill:
         if not routes:
             self._look.going.add(lane.mailer)
             return None
-        open_routes = [one for one in routes if permission(self._store.read(one), now=now) is not Permission.NO]
+        permissions = {one.alias: permission(self._store.read(one), now=now) for one in routes}
+        open_routes = [one for one in routes if permissions[one.alias] is not Permission.NO]
         rooms = {one.alias: self._store.room(one, priority=priority) for one in open_routes}
         ways = [one for one in open_routes if rooms[one.alias] != 0]
         if not ways:
@@ -68,6 +69,8 @@ class Standstill:
         self._look.going.add(lane.mailer)
         if ways[0].is_full():
             return 0  # its overflow does not go to the others
+        if all(permissions[one.alias] is Permission.PROBE for one in ways):
+            return max(1 - self._in_hand(lane.mailer), 0)  # one message is enough to find out
         limits = [rooms[one.alias] for one in ways]
         if None in limits:
             return None

@@ -1,13 +1,14 @@
 """What a worker wants to claim next, by what it has in hand and what its routes may take."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from reliable_email.delivery.breaker import Permission, permission
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.state import RouteStateStore, writing_nothing
 from reliable_email.outbox import wake
-from reliable_email.outbox.claim import Claim, Wanted
+from reliable_email.outbox.claim import Claim, Claimed, Wanted
 from reliable_email.outbox.domains import DomainCap
 from reliable_email.outbox.lanes import LaneBook, Turn
 from reliable_email.outbox.standstill import Standstill
@@ -35,6 +36,7 @@ class Wants:
         self._options = options
         self._seen = seen
         self._store = store
+        self._lock = threading.Lock()
         self._in_hand: Counter[str] = Counter()  # recipients by mailer
         self._domains = DomainCap(options.domain_connections, using=options.using, worker=worker)
         self._lanes = LaneBook(
@@ -49,6 +51,10 @@ class Wants:
 
     def wanted(self) -> Wanted:
         """Lanes, mailers and routes that are closed, full or without quota now are passed over."""
+        with writing_nothing():  # a route's row that somebody holds must not hold up who claims
+            return self._wanted()
+
+    def _wanted(self) -> Wanted:
         seen = dict(self._seen)
         closed_routes = {route.alias for routes in seen.values() for route in routes if not self._is_open(route)}
         return Wanted(
@@ -60,17 +66,23 @@ class Wants:
             closed_domains=self._domains.look(),
             only_mailers=self._options.only_mailers,
             message_ids=self._options.only_messages,
-            has_taken=self._domains.look_again,
+            has_taken=self._has_taken,
         )
 
+    def _has_taken(self, rows: Sequence[Claimed]) -> None:
+        """Count them at once: the next line asks for what is left."""
+        with self._lock:
+            self._in_hand.update(row.mailer for row in rows)
+        self._domains.look_again()
+
     def take(self, taken: Claim) -> Collection[int]:
-        """Count a claim; the ids of rows that are to be given back at once."""
-        self._in_hand.update(row.mailer for row in taken.rows)
+        """A line begins with a claim; the ids of rows that are to be given back at once."""
         return self._domains.enter(taken)
 
     def leave(self, taken: Claim) -> bool:
         """A claim is done; whether something may be claimed now that was passed over meanwhile."""
-        self._in_hand.subtract(row.mailer for row in taken.rows)
+        with self._lock:
+            self._in_hand.subtract(row.mailer for row in taken.rows)
         return self._domains.leave(taken)
 
     def _turns(self) -> list[Turn]:

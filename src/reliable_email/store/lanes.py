@@ -21,6 +21,7 @@ from reliable_email.store.states import PriorityRank
 
 # Rows that were queued by a version without lanes, of any mailer.
 NO_LANE = 0
+_LANES_AT_ONCE = 100
 
 
 @cache
@@ -61,6 +62,21 @@ def due_lanes(connection: BaseDatabaseWrapper) -> list[tuple[PriorityRank, int, 
         return [(PriorityRank(rank), int(key), float(age)) for rank, key, age in cursor.fetchall()]
 
 
+def lane_names(
+    connection: BaseDatabaseWrapper, lanes: Iterable[tuple[PriorityRank, int]]
+) -> dict[int, tuple[str, str]]:
+    """(mailer, environment) of lanes by their keys, by any row of each: a key is of one mailer for ever."""
+    name = connection.ops.quote_name(OutboxRecipient._meta.db_table)
+    one = f"SELECT * FROM (SELECT lane, mailer, environment FROM {name} WHERE priority = %s AND lane = %s LIMIT 1)"
+    found: dict[int, tuple[str, str]] = {}
+    for some in batched(sorted(lanes), _LANES_AT_ONCE):
+        sql = " UNION ALL ".join(f"{one} AS lane_{n}" for n, _ in enumerate(some))
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [value for rank, key in some for value in (rank.value, key)])
+            found |= {int(key): (str(mailer), str(environment)) for key, mailer, environment in cursor.fetchall()}
+    return found
+
+
 def first_due(using: str, rank: PriorityRank, key: int) -> tuple[datetime, str, int] | None:
     """(since when, environment, message) of what has been due in a lane for the longest time."""
     rows = OutboxRecipient._base_manager.using(using).filter(priority=rank.value, lane=key, due_at__isnull=False)
@@ -70,9 +86,6 @@ def first_due(using: str, rank: PriorityRank, key: int) -> tuple[datetime, str, 
         assert due_at is not None, "others were left out"
         return due_at, environment, message
     return None
-
-
-_LANES_AT_ONCE = 100
 
 
 def count_waiting(

@@ -32,6 +32,7 @@ from reliable_email.delivery.submission import Priority
 from reliable_email.process_state import remember
 from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
+from reliable_email.store.openings import note_opening
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
 
@@ -41,6 +42,7 @@ _FRESH_SECONDS = 1.0
 _OFFSET_SECONDS = 60.0
 _AWAY_SECONDS = 10.0
 _TRIES = 20
+_TOGETHER = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +258,7 @@ class DatabaseRouteStateStore:
         if time.monotonic() - known.read_at >= max_age_seconds and self._may_use_database():
             self.flush()
             try:
-                known = self._load(alias)
+                known = self._load_together(alias, max_age_seconds)
             except away_errors() as error:
                 self._is_away(error)
         before = self._configured.get(alias)
@@ -268,6 +270,19 @@ class DatabaseRouteStateStore:
 
     def _load(self, alias: str) -> _Known:
         row = RouteState._base_manager.using(self.using).filter(alias=alias).first()
+        return self._loaded(alias, row)
+
+    def _load_together(self, alias: str, max_age_seconds: float) -> _Known:
+        """Read the row, and in the same statement those of all routes that were asked for and are as old."""
+        now = time.monotonic()
+        stale = [one for one, known in list(self._known.items()) if now - known.read_at >= max_age_seconds]
+        wanted = {alias, *stale[:_TOGETHER]}
+        rows = {row.alias: row for row in RouteState._base_manager.using(self.using).filter(alias__in=wanted)}
+        for one in wanted - {alias}:
+            self._loaded(one, rows.get(one))
+        return self._loaded(alias, rows.get(alias))
+
+    def _loaded(self, alias: str, row: RouteState | None) -> _Known:
         known = _Known(read_at=time.monotonic())
         if row is not None:
             state, ledger = breaker_from_json(row.breaker), ledger_from_json(row.ledger)
@@ -330,6 +345,7 @@ class DatabaseRouteStateStore:
         with self._lock:
             self._known[alias] = replace(after, version=version, read_at=time.monotonic())
         # By whoever wrote it alone: the others only take notice.
+        note_opening(self.using, alias, before.breaker, after.breaker)
         log_breaker(alias, before.breaker, after.breaker, now=self._now())
         announce(alias, before.breaker, after.breaker, sender=type(self))
         return True

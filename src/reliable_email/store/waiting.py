@@ -1,5 +1,6 @@
 """What waits in the outbox and for how long: a handful of values that indexes answer, however many rows there are."""
 
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from reliable_email.store.clock import database_now
 from reliable_email.store.lanes import due_lanes, first_due
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Worker
-from reliable_email.store.states import State
+from reliable_email.store.states import PriorityRank, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,11 @@ class Waiting:
     parked: int = 0
 
 
-def waiting(using: str) -> Waiting:
+def waiting(using: str, *, leaving_out: Collection[tuple[PriorityRank, int]] = ()) -> Waiting:
     """What waits in the outbox of this database.
+
+    Args:
+        leaving_out: lanes of which it is known why they wait.
 
     Raises:
         DatabaseError: it does not answer, or has no tables. A transaction of the caller's survives that.
@@ -45,7 +49,8 @@ def waiting(using: str) -> Waiting:
     with transaction.atomic(using) if connections[using].in_atomic_block else nullcontext():
         rows = OutboxRecipient._base_manager.using(using)
         now = database_now(using)
-        found = max(((age, rank, key) for rank, key, age in due_lanes(connections[using]) if age >= 0), default=None)
+        due = [one for one in due_lanes(connections[using]) if one[2] >= 0 and one[:2] not in leaving_out]
+        found = max(((age, rank, key) for rank, key, age in due), default=None)
         first = first_due(using, found[1], found[2]) if found is not None else None
         oldest_due_at, environment = first[:2] if first is not None else (None, "")
         unknown = rows.filter(state=State.UNKNOWN).aggregate(count=Count("id"), since=Min("settled_at"))

@@ -1,0 +1,104 @@
+"""Which messages wait, though they are due, since no route of theirs has quota left for them, and until when."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.db import connections, transaction
+
+from reliable_email.delivery.words import Priority
+from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.findings import Finding, aware
+from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
+from reliable_email.store.lanes import due_lanes, lane_names
+from reliable_email.store.states import PriorityRank
+
+
+@dataclass(slots=True)
+class Standing:
+    """What waits for one mailer.
+
+    Attributes:
+        priorities: that have no way now.
+        goes_on_at: when the first of them has one; None where nobody knows.
+        since: for how many seconds the first message has been due.
+        routes: those whose quota is used up.
+    """
+
+    priorities: set[PriorityRank] = field(default_factory=set)
+    goes_on_at: float | None = None
+    since_seconds: float = 0.0
+    routes: tuple[str, ...] = ()
+
+
+def standing_lanes(using: str) -> tuple[dict[str, Standing], set[tuple[PriorityRank, int]]]:
+    """What stands still for want of quota in this database, by mailer; and the lanes in which it does.
+
+    Raises:
+        DatabaseError: it does not answer, or has no tables.
+    """
+    # Whoever asks may be inside a transaction, and an error would poison it.
+    with transaction.atomic(using) if connections[using].in_atomic_block else nullcontext():
+        lanes = [(rank, key, age) for rank, key, age in due_lanes(connections[using]) if age >= 0]
+        names = lane_names(connections[using], {(rank, key) for rank, key, _ in lanes})
+    known: dict[str, Sequence[RouteCondition]] = {}
+    found: defaultdict[str, Standing] = defaultdict(Standing)
+    keys = set()
+    for rank, key, age in lanes:
+        mailer = names.get(key, ("", ""))[0]
+        if mailer not in known:
+            known[mailer] = _conditions(mailer, using)
+        without = _without_quota(known[mailer], rank.priority)
+        if not without:
+            continue
+        keys.add((rank, key))
+        standing = found[mailer]
+        standing.priorities.add(rank)
+        standing.since_seconds = max(standing.since_seconds, age)
+        standing.routes = tuple(dict.fromkeys([*standing.routes, *(one for one, _ in without)]))
+        moments = [at for _, at in without if at is not None]
+        if moments:
+            standing.goes_on_at = min([*moments, *([standing.goes_on_at] if standing.goes_on_at else [])])
+    return dict(found), keys
+
+
+def standing_findings(found: Mapping[str, Standing], at: datetime) -> Iterator[Finding]:
+    """One for each mailer whose messages wait for quota."""
+    for mailer, standing in sorted(found.items()):
+        until = ""
+        if standing.goes_on_at is not None:
+            until = f"; it goes on at {datetime.fromtimestamp(standing.goes_on_at, UTC):%Y-%m-%d %H:%M} UTC"
+        priorities = " and ".join(rank.priority.value for rank in sorted(standing.priorities))
+        routes = " and ".join(repr(one) for one in standing.routes)
+        yield Finding(
+            verdict=Health.DEGRADED,
+            text=f"messages of the mailer {mailer!r} ({priorities}) wait: the quota of {routes} is used up{until}",
+            remedy="Send less, ask the provider for more and raise the route's quota, or add a route.",
+            since=_before(at, standing.since_seconds),
+        )
+
+
+def _before(at: datetime, seconds: float) -> datetime | None:
+    moment = aware(at)
+    return datetime.fromtimestamp(moment.timestamp() - seconds, UTC) if moment is not None else None
+
+
+def _conditions(mailer: str, using: str) -> Sequence[RouteCondition]:
+    try:
+        return [condition(route, using) for route in routes_behind(mailer)]
+    except Exception:  # noqa: BLE001 - what is wrong with the mailer is told elsewhere
+        return ()
+
+
+def _without_quota(conditions: Sequence[RouteCondition], priority: Priority) -> list[tuple[str, float | None]]:
+    """(route, when it goes on) of those without quota, where none of them takes anything; empty where one does."""
+    without = []
+    for one in conditions:
+        if one.is_out_of_use:
+            continue
+        if one.has_room(priority):
+            return []
+        without.append((one.route.alias, one.goes_on_at(priority)))
+    return without

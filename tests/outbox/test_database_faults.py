@@ -283,3 +283,51 @@ def test_words_that_no_database_takes_lose_no_outcome(using: str, odd: str) -> N
     escaped = "\\x00" if odd == "\0" else "\\ud800"
     assert stored.detail == f"é{escaped}!"
     assert stored.provider_message_id == f"id{escaped}"
+
+
+def test_a_database_that_is_read_only_for_a_while_is_waited_for(
+    killable: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a failover: sessions that began read-only stay so, and are given up; recovery waits for no poll."""
+    if connections[killable].vendor != "postgresql":
+        pytest.skip("MySQL's read_only spares root, as whom the tests come")
+    name = connections[killable].settings_dict["NAME"]
+    for number in range(30):
+        queue(killable, f"ok{number}@example.com")
+
+    def change(words: str) -> None:
+        own = connections.create_connection(killable)
+        try:
+            with own.cursor() as cursor:
+                cursor.execute("SET default_transaction_read_only = off")
+                cursor.execute(f'ALTER DATABASE "{name}" {words}')
+        finally:
+            own.close()
+
+    mend = threading.Timer(2.0, change, ["RESET default_transaction_read_only"])
+
+    def turn() -> None:
+        change("SET default_transaction_read_only = on")
+        kill_connections(killable)
+        mend.start()
+
+    network = Network()
+    one = worker(killable, network.route(), connections=2, batch=5, poll_seconds=30.0, listen=False)
+    left = [turn]
+
+    def after(job: Job) -> None:
+        if left:
+            left.pop()()
+
+    network.after_send = after
+    try:
+        with caplog.at_level(logging.WARNING, "reliable_email.outbox"):
+            one.run()
+        mend.join()
+        assert "is read-only" in caplog.text
+        worker(killable, network.route()).run()
+        assert set(states(killable)) == {State.ACCEPTED}
+        assert max(network.taken.values()) == 1
+    finally:
+        mend.join()
+        change("RESET default_transaction_read_only")

@@ -65,6 +65,7 @@ class Committer:
         self._waiting: list[Write] = []
         self._retry_at = 0.0
         self._pause = _FIRST_PAUSE_SECONDS
+        self._told = ""
         tables = Tables(using)
         self._is_alone = not tables.takes_arrays  # each commit has the thread until it is done
         self._writers = [Writer(tables if self._is_alone else self._own_tables())]
@@ -210,8 +211,10 @@ class Committer:
 
     def _put_off(self, writes: Sequence[Write], error: BaseException) -> None:
         """Try again later; what was sent may have been committed although the answer was lost."""
-        if self._pause == _FIRST_PAUSE_SECONDS:  # once; the next tries are the same trouble
-            logger.warning("%s, trying again: %s", trouble(self._using, error), error, extra=log_fields())
+        words = trouble(self._using, error)
+        if self._pause == _FIRST_PAUSE_SECONDS or words != self._told:  # once; the next tries are the same trouble
+            logger.warning("%s, trying again: %s", words, error, extra=log_fields())
+        self._told = words
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
         for write in writes:

@@ -60,7 +60,8 @@ class FirstLogins:
         """
         if options.credentials is None:
             return call()
-        key = (options.host, options.port, options.credentials, options.mechanism)
+        # Only the hash is kept: a password stays no longer than a connection that uses it.
+        key = hash((options.host, options.port, options.credentials, options.mechanism))
         waits_until = time.monotonic() + deadline.stage_seconds()
         while True:
             trial, is_mine = self._trial(key)

@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
+.PHONY: django-tests help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
 	compare soak recovery servers build clean
 
 RUN := tools/uv run --locked --all-extras
@@ -42,6 +42,9 @@ migrations: ## do the models and the migrations say the same?
 
 matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1 (ARGS="-x"; PAIRS="3.11:52")
 	tools/matrix $(ARGS)
+
+django-tests: ## tests of Django itself with our doors in place (ARGS="direct"; PAIRS="3.13:61")
+	tools/django-tests $(ARGS)
 
 chaos: ## cut every connection at every byte, kill and suspend a worker at every step; prints what was lost (nothing)
 	RELIABLE_EMAIL_CHAOS_STEP=$(or $(STEP),1) $(PYTEST) -q -s tests/chaos $(ARGS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tools.reference import causes, checks, commands, logins, providers, python, settings, states
+from tools.reference import causes, checks, commands, differences, logins, providers, python, settings, states
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,
@@ -13,4 +13,5 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "providers.md": providers.page,
     "python.md": python.page,
     "states.md": states.page,
+    "differences.md": differences.page,
 }

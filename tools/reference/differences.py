@@ -8,7 +8,7 @@ _BEGINNING = """\
 
 `make django-tests` runs tests of Django itself, from its source distribution, with one of this package's doors between
 them and the memory in which they look. It runs on Django 5.2, 6.0 and 6.1, and a failure that is not in this table
-fails the run.
+fails the run. Django's tests of `mail` itself, most of which reach into smtplib, are not among them.
 """
 _KNOWN = """\
 ## By design
@@ -25,5 +25,5 @@ def page() -> str:
     rows = [(code(one["test"]), one["django"], one["reason"]) for one in expected()]
     doors = " and ".join(DOORS)
     told = f"Doors: {doors}. Tests: {', '.join(map(code, LABELS))}.\n"
-    found = table(("Django's test", "On", "Why it differs"), rows) if rows else "There is none.\n"
+    found = table(("Django's test", "On", "Why it differs"), rows) if rows else "None of them differs.\n"
     return "\n".join([_BEGINNING, told, found, _KNOWN])

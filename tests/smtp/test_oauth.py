@@ -5,18 +5,23 @@ import json
 import logging
 import ssl
 import threading
+import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 
 from reliable_email.smtp import access_tokens, contexts
+from reliable_email.smtp.access_tokens import DEFAULT_LIFETIME_SECONDS, token_from
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.oauth import ClientCredentialsProvider, RefreshTokenProvider
 from reliable_email.smtp.oauth_assertions import CertificateProvider, ServiceAccountProvider
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.token_request import _read
 from reliable_email.testing import certificates
 
 Form = dict[str, str]
@@ -284,6 +289,35 @@ def test_answer_without_a_token_is_refused(endpoint: Endpoint, answer: Answer) -
     """A wrong URL answers all sorts of things; none of them goes to the mail server."""
     endpoint.answer = lambda form: answer
     assert failure_of(refresher(endpoint.url)).kind is FailureKind.TOKEN
+
+
+def _says(said: object, form: Form) -> Answer:
+    return 400, said
+
+
+@pytest.mark.parametrize("field", ["error", "error_description"])
+@pytest.mark.parametrize("secret", ["refresh/t0ken+with=signs", "s3cret&client value"])
+def test_an_endpoint_that_repeats_the_form_is_not_repeated(endpoint: Endpoint, field: str, secret: str) -> None:
+    """Plain, percent-encoded as it came, or in base64."""
+    for echoed in (secret, quote(secret, safe=""), quote_plus(secret), b64encode(secret.encode()).decode()):
+        said = {"error": "invalid_grant", field: f"bad form: refresh_token={echoed}&x=1"}
+        endpoint.answer = partial(_says, said)
+        failure = failure_of(refresher(endpoint.url, refresh_token=secret, client_secret="client-secret"))
+        assert echoed not in failure.detail
+        assert "bad form" in failure.detail
+
+
+@pytest.mark.parametrize("lifetime", ["9" * 400, 10**400, float("nan"), float("inf"), -5, [], "soon"])
+def test_a_lifetime_that_is_none_is_the_usual_one(lifetime: object) -> None:
+    """JSON says NaN, and numbers of any length; a token is neither kept for ever nor asked for each time."""
+    token = token_from({"access_token": "t", "expires_in": lifetime})
+    assert 0 < token.expires_at - time.monotonic() <= DEFAULT_LIFETIME_SECONDS
+
+
+@pytest.mark.parametrize("said", [b"[" * 60_000, b'{"a":' * 12_000, b"\xff", b"9" * 60_000])
+def test_an_answer_that_cannot_be_read_is_no_object(said: bytes) -> None:
+    """Deep JSON is no reason for another error than the one that is understood."""
+    assert not isinstance(_read(said), dict)
 
 
 def test_redirect_is_not_followed(endpoint: Endpoint) -> None:

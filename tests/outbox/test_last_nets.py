@@ -1,9 +1,12 @@
 """Each thread of a worker fails in each way: the mail arrives, the log names the thread, and no provider is flooded."""
 
 import logging
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from django.db import IntegrityError, InternalError, connections
@@ -13,6 +16,7 @@ from reliable_email.outbox.worker import WorkerFailed
 from reliable_email.store.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import let_leases_end, let_time_pass, queue, smtp_route, states, worker
+from tests.outbox.network import Network
 
 # Where each thread passes: the threads' names as the log has them.
 POINTS = {
@@ -179,3 +183,23 @@ def test_trouble_that_lasts_opens_few_connections(
         assert len(server.messages) == 100
         # Eight at once, one or two for each second of trouble, eight again; and the next workers' own.
         assert len(server.connections) <= 8 + 6 + 8 + 3
+
+
+@pytest.mark.parametrize(
+    ("name", "stub", "words"),
+    [
+        ("eventlet.patcher", SimpleNamespace(is_monkey_patched=lambda what: True), "eventlet"),
+        ("", None, "stands still"),
+    ],
+    ids=["eventlet", "a frozen clock"],
+)
+def test_a_process_in_which_no_worker_can_work_is_refused(
+    using: str, monkeypatch: pytest.MonkeyPatch, name: str, stub: object, words: str
+) -> None:
+    """In a sentence, before anything is claimed."""
+    if name:
+        monkeypatch.setitem(sys.modules, name, stub)
+    else:
+        monkeypatch.setattr(time, "monotonic", lambda: 1.0)
+    with pytest.raises(WorkerFailed, match=words):
+        worker(using, Network().route()).run()

@@ -5,6 +5,7 @@ policy allows that, and no permission where it does not. Whatever fails here is 
 """
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -93,3 +94,9 @@ def stands_still() -> bool:
     began_at = time.monotonic()
     threading.Event().wait(0.01)
     return time.monotonic() <= began_at
+
+
+def is_patched_by_eventlet() -> bool:
+    """Whether sockets and threads of this process are eventlet's, which has no selector to wait with."""
+    patcher = sys.modules.get("eventlet.patcher")
+    return patcher is not None and bool(patcher.is_monkey_patched("socket") or patcher.is_monkey_patched("thread"))

@@ -22,7 +22,7 @@ from reliable_email.outbox.claim import Claim, Wanted, renew
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.hardship import Hardship, Idleness
 from reliable_email.outbox.journal import Written
-from reliable_email.outbox.keeper import Duty, keep, stands_still
+from reliable_email.outbox.keeper import Duty, is_patched_by_eventlet, keep, stands_still
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
 from reliable_email.outbox.loop import Loop
@@ -198,6 +198,8 @@ class Worker:
         """
         if stands_still():
             raise WorkerFailed("The clock of this process stands still (freezegun, time-machine): a worker needs one.")
+        if is_patched_by_eventlet():
+            raise WorkerFailed("A worker cannot run under eventlet's monkey patching: use threads or gevent.")
         using = self.options.using
         try:
             insist(using, self._registration.arrive, seconds=_ARRIVE_SECONDS)

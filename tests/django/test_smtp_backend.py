@@ -6,6 +6,7 @@ import pickle
 import smtplib
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import django
@@ -244,7 +245,7 @@ def test_an_invalid_message_is_a_value_error_before_any_connection(serve: Serve,
     assert len(server.messages) == 1
 
 
-@pytest.mark.parametrize("option", [{"idempotency_key": "k"}, {"send_at": "now"}])
+@pytest.mark.parametrize("option", [{"idempotency_key": "k"}, {"send_at": datetime(2030, 1, 1, tzinfo=UTC)}])
 def test_wishes_that_need_the_outbox_are_errors_at_this_door(serve: Serve, option: dict[str, Any]) -> None:
     """Never ignored."""
     one = message()

@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, router
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, Q
 
-from reliable_email.delivery.report import address_key, bare_address
-from reliable_email.smtp.paths import InvalidPath, domain_identity, forward_path, older_spellings
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.events import ProviderEvent
+from reliable_email.store.filters import Filter as Filter
+from reliable_email.store.filters import outbox_database as outbox_database
+from reliable_email.store.filters import recipients as recipients
+from reliable_email.store.filters import stored_spellings as stored_spellings
+from reliable_email.store.inserts import batched
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action, Suppression, Worker
 from reliable_email.store.states import PriorityRank, State
 
-
-def outbox_database(using: str | None = None) -> str:
-    """The alias of the outbox's database: the one that is named, else where the router writes, never a replica."""
-    return using or router.db_for_write(OutboxMessage) or DEFAULT_DB_ALIAS
+_IDS_AT_ONCE = 500
+_KEYS = 2**63  # the first number that no primary key can be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,76 +109,6 @@ def workers(using: str | None = None) -> list[WorkerStatus]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which recipients are meant; every condition that is given has to hold.
-
-    Attributes:
-        ids: messages.
-        recipient_ids: single rows.
-        up_to: rows with this id or a lower one: none that came later.
-        states, causes, routes, mailers, environments: any of these.
-        recipient: an address in any spelling, or a domain with its @.
-        older_than, newer_than: by the time of queueing.
-    """
-
-    ids: Sequence[int] = ()
-    recipient_ids: Sequence[int] = ()
-    up_to: int | None = None
-    states: Sequence[str] = ()
-    causes: Sequence[str] = ()
-    routes: Sequence[str] = ()
-    mailers: Sequence[str] = ()
-    environments: Sequence[str] = ()
-    recipient: str = ""
-    older_than: datetime | None = None
-    newer_than: datetime | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it means everything."""
-        return self == Filter()
-
-
-def stored_spellings(address: str) -> set[str]:
-    """How rows may hold this address: its path, in these capitals and in small letters, and as it was stored once."""
-    bare = bare_address(address)
-    try:
-        path, _ = forward_path(bare)
-    except InvalidPath:
-        path = bare
-    return {path, *older_spellings(bare)}
-
-
-def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxRecipient]":
-    """The rows that a filter means, for layers that may touch the models."""
-    rows = OutboxRecipient._base_manager.using(outbox_database(using))
-    for lookup, values in (
-        ("message_id__in", chosen.ids),
-        ("pk__in", chosen.recipient_ids),
-        ("state__in", chosen.states),
-        ("cause__in", chosen.causes),
-        ("route__in", chosen.routes),
-        ("mailer__in", chosen.mailers),
-        ("environment__in", chosen.environments),
-    ):
-        if values:
-            rows = rows.filter(**{lookup: list(values)})
-    if chosen.up_to is not None:
-        rows = rows.filter(pk__lte=chosen.up_to)
-    if chosen.recipient.startswith("@"):
-        domain = f"@{domain_identity(chosen.recipient[1:])}"
-        rows = rows.filter(Q(address__iendswith=chosen.recipient) | Q(address__iendswith=domain))
-    elif chosen.recipient:
-        spelled = stored_spellings(chosen.recipient)
-        rows = rows.filter(Q(address__iexact=address_key(chosen.recipient)) | Q(address__in=spelled))
-    if chosen.older_than is not None:
-        rows = rows.filter(message__created_at__lt=chosen.older_than)
-    if chosen.newer_than is not None:
-        rows = rows.filter(message__created_at__gte=chosen.newer_than)
-    return rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientStory:
     """One recipient, for people and programs.
 
@@ -243,6 +173,7 @@ class MessageStory:
     id: int
     message_id: str
     mailer: str
+    entry_mailer: str
     environment: str
     priority: str
     created_at: datetime
@@ -272,6 +203,7 @@ def story(message_id: int, using: str | None = None) -> MessageStory | None:
         id=row.pk,
         message_id=row.message_id,
         mailer=row.mailer,
+        entry_mailer=row.entry_mailer or row.mailer,
         environment=row.environment,
         priority=PriorityRank(row.priority).priority.value,
         created_at=row.created_at,
@@ -306,6 +238,15 @@ def message_ids(message_id: str, using: str | None = None) -> list[int]:
     """The rows with this Message-ID (with its angle brackets): a caller may have set the same one twice."""
     rows = OutboxMessage._base_manager.using(outbox_database(using)).filter(message_id=message_id[:255])
     return list(rows.order_by("id").values_list("id", flat=True))
+
+
+def missing_messages(ids: Sequence[int], using: str | None = None) -> list[int]:
+    """Those of the numbers that no message has."""
+    rows = OutboxMessage._base_manager.using(outbox_database(using))
+    found: set[int] = set()
+    for some in batched(ids, _IDS_AT_ONCE):
+        found.update(rows.filter(pk__in=[one for one in some if one < _KEYS]).values_list("pk", flat=True))
+    return [one for one in ids if one not in found]
 
 
 def _recipient_story(row: OutboxRecipient) -> RecipientStory:

@@ -65,6 +65,7 @@ class Line:
     reply: str
     detail: str
     mailer: str
+    entry_mailer: str
     attempts: int
     due_at: datetime | None
     settled_at: datetime | None
@@ -160,9 +161,20 @@ def newest_recipient(using: str | None = None) -> int:
     return rows.values_list("pk", flat=True).first() or 0
 
 
+def has_recipient(address: str, part: str, using: str | None = None) -> bool:
+    """Whether the outbox knows this address, or any with these characters."""
+    alias = outbox_database(using)
+    if address and not address.startswith("@"):  # in most capitals the index has it
+        exact = OutboxRecipient._base_manager.using(alias).filter(address__in=stored_spellings(address))
+        if exact.exists():
+            return True
+    return recipients(Filter(recipient=address, recipient_part=part), alias).exists()
+
+
 _COLUMNS = (
     "address", "state", "route", "cause", "stage", "reply_code", "reply_enhanced", "reply_text", "detail", "mailer",
-    "attempts", "due_at", "settled_at", "message__created_at", "message__subject", "message__encryption_key",
+    "attempts", "due_at", "settled_at", "message__created_at", "message__subject",
+    "message__encryption_key", "message__entry_mailer",
 )  # fmt: skip
 
 
@@ -213,7 +225,12 @@ def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[Out
         chosen.causes
         or chosen.routes
         or chosen.mailers
+        or chosen.delivering
         or chosen.environments
+        or chosen.priorities
+        or chosen.recipient_part
+        or chosen.sender
+        or chosen.subject
         or len(chosen.states) > 1
         or (chosen.recipient and not is_address)
         or subject
@@ -269,6 +286,7 @@ def _line(row: OutboxRecipient) -> Line:
         reply=reply_words(row),
         detail=row.detail,
         mailer=row.mailer,
+        entry_mailer=row.message.entry_mailer or row.mailer,
         attempts=row.attempts,
         due_at=row.due_at,
         settled_at=row.settled_at,

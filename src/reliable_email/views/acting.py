@@ -64,8 +64,7 @@ def act(request: HttpRequest) -> HttpResponse:
     chosen = wanted.chosen
     if route:
         # What another mailer sends would wait for this route for ever.
-        over = mailers_over(route)
-        chosen = replace(chosen, mailers=[one for one in over if not chosen.mailers or one in chosen.mailers] or ("",))
+        chosen = replace(chosen, delivering=mailers_over(route) or ("",))
     done = perform(
         chosen_act,
         chosen,

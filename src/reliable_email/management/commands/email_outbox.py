@@ -2,22 +2,23 @@
 
 import getpass
 import json
-import re
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.utils import Error as DatabaseError
-from django.utils import timezone
 
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
+from reliable_email.management.choosing import add_filters, age, filter_of, named_messages, narrowed
 from reliable_email.management.database_errors import DatabaseCommand
+from reliable_email.management.names import refuse, route_names
 from reliable_email.management.screens.bars import bars
+from reliable_email.management.screens.finding import as_json, find, newest_to, shown_address, table
 from reliable_email.management.screens.looking import Looker
 from reliable_email.management.screens.outbox_view import health_lines, lines
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
@@ -26,38 +27,37 @@ from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.enqueue import QueueOptions
 from reliable_email.outbox.importing import SenderRuns, Source, SourceMissing, import_queue
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
-from reliable_email.outbox.operate import Act, Resolution, perform
+from reliable_email.outbox.operate import Act, Resolution, affected, perform
 from reliable_email.outbox.prune import prune
 from reliable_email.store.audit import audit
 from reliable_email.store.queries import (
     Filter,
     MessageStory,
-    message_ids,
     outbox_database,
-    recipients,
     story,
 )
 from reliable_email.store.states import State
-from reliable_email.values import masked, printable
+from reliable_email.values import printable
 
-_AGE = re.compile(r"(\d+)\s*([smhd])\Z")
-_AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_MOST_COUNTED = 1_000_000
 
 
 class Command(DatabaseCommand):
     """Subcommands, each with `--json`. Exit code 0 healthy or done, 1 unhealthy or failed, 2 usage, 3 degraded."""
 
-    help = "Show the outbox, and requeue, cancel, hold, resolve, prune or audit what is in it."
+    help = "Show the outbox, and requeue, cancel, hold, release, resolve, prune or audit what is in it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--database", help="alias of the database; by default the router's choice")
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for name, help_text, add in (
             ("status", "how many recipients are in which state, and whether that is well", _watching),
+            ("list", "find recipients: who, what became of it, by which route", _listing),
             ("show", "everything that is known of one message", _one_message),
             ("requeue", "send again what is parked, rejected, expired or cancelled", _requeueing),
             ("cancel", "send no more, where no server can have it yet", _filters),
             ("hold", "park what waits; the first thing to do after a restore", _filters),
+            ("release", "send what was held", _filters),
             ("resolve", "say what became of unknown recipients", _resolution),
             ("prune", "forget content and journal that are old enough", _pruning),
             ("import", "take over the queue of django-post_office or django-mailer", _importing),
@@ -120,12 +120,23 @@ class Command(DatabaseCommand):
                 self.stdout.write(line)
         self._exit(health.verdict)
 
+    def _list(self, options: dict[str, Any]) -> None:
+        if options["limit"] < 1:
+            raise CommandError("--limit must be at least 1.", returncode=ExitCode.USAGE)
+        found = find(filter_of(options, self._using, is_for_looking=True), self._using, limit=options["limit"])
+        if self._json:
+            self._print_json(as_json(found))
+            return
+        for line in table(found):
+            self.stdout.write(line)
+
     def _show(self, options: dict[str, Any]) -> None:
         name = options["id"]
-        ids = [int(name)] if name.isdecimal() else message_ids(name, self._using)
+        ids = named_messages(name, self._using) or newest_to(name, self._using)
         stories = [found for one in ids if (found := story(one, self._using)) is not None]
         if not stories:
-            raise CommandError(f"There is no message {name!r}.", returncode=ExitCode.UNHEALTHY)
+            words = f"There is no message {printable(name)!r}, and none to such an address."
+            raise CommandError(words, returncode=ExitCode.UNHEALTHY)
         for found in stories:
             opened = _opened(found)
             if self._json:
@@ -135,7 +146,17 @@ class Command(DatabaseCommand):
 
     def _print_story(self, found: dict[str, Any]) -> None:
         self.stdout.write(f"message {found['id']}  {found['message_id']}")
-        for name in ("mailer", "environment", "priority", "created_at", "send_at", "expires_at", "sender", "subject"):
+        for name in (
+            "mailer",
+            "entry_mailer",
+            "environment",
+            "priority",
+            "created_at",
+            "send_at",
+            "expires_at",
+            "sender",
+            "subject",
+        ):
             if found[name] not in ("", None):
                 self.stdout.write(f"  {name:<12} {printable(str(found[name]))}")
         kept = "kept" if found["has_content"] else "pruned"
@@ -150,9 +171,9 @@ class Command(DatabaseCommand):
             ]
             said = ", ".join(printable(word) for word in words if word)
             due = f", due {one['due_at']}" if one["due_at"] else ""
-            self.stdout.write(f"  {_address(one['address'])}: {said}, {one['attempts']} attempts{due}")
+            self.stdout.write(f"  {shown_address(one['address'])}: {said}, {one['attempts']} attempts{due}")
         for one in found["attempts"]:
-            outcomes = ", ".join(f"{_address(address)} {outcome}" for address, outcome in one["outcomes"].items())
+            outcomes = ", ".join(f"{shown_address(address)} {outcome}" for address, outcome in one["outcomes"].items())
             said = printable(one["reply"] or one["detail"])
             self.stdout.write(
                 f"  {one['finished_at']} {one['route']} {one['stage']} {one['seconds']:.3f} s: {outcomes}"
@@ -161,7 +182,9 @@ class Command(DatabaseCommand):
                 self.stdout.write(f"    {said}")
         for one in found["events"]:
             said = f": {printable(one['detail'])}" if one["detail"] else ""
-            self.stdout.write(f"  {one['at']} {one['source']} reported: {_address(one['address'])} {one['kind']}{said}")
+            self.stdout.write(
+                f"  {one['at']} {one['source']} reported: {shown_address(one['address'])} {one['kind']}{said}"
+            )
 
     def _audit(self, options: dict[str, Any]) -> None:
         with bars(self._console) as progress:
@@ -170,7 +193,7 @@ class Command(DatabaseCommand):
             self._print_json({"clean": found.is_clean, **asdict(found)})
         else:
             for finding in found.findings:
-                self.stdout.write(f"message {finding.message} {_address(finding.address)}: {finding.text}")
+                self.stdout.write(f"message {finding.message} {shown_address(finding.address)}: {finding.text}")
             self.stdout.write(
                 f"{found.messages:,} messages, {found.recipients:,} recipients, {found.attempts:,} attempts: "
                 f"{len(found.findings)} findings, {found.copies} second copies after a doubt, {found.unknown} unknown"
@@ -182,13 +205,14 @@ class Command(DatabaseCommand):
     def _requeue(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
         route = options["by_route"]
+        only = None
         if route:
             over = mailers_over(route)
             if not over:
-                raise CommandError(f"There is no route {route!r}.", returncode=ExitCode.USAGE)
+                raise refuse("route", route, route_names())
             # What another mailer sends would wait for this route for ever.
-            options["mailer"] = [one for one in over if not options["mailer"] or one in options["mailer"]] or [""]
-        self._perform(options, Act.REQUEUE, route=route, gives_up_after=after)
+            only = Filter(delivering=over)
+        self._perform(options, Act.REQUEUE, only=only, route=route, gives_up_after=after)
 
     def _cancel(self, options: dict[str, Any]) -> None:
         self._perform(options, Act.CANCEL)
@@ -196,24 +220,36 @@ class Command(DatabaseCommand):
     def _hold(self, options: dict[str, Any]) -> None:
         self._perform(options, Act.HOLD)
 
-    def _resolve(self, options: dict[str, Any]) -> None:
-        if options["id"].isdecimal():
-            options["ids"] = [int(options["id"])]
-        else:
-            options["ids"] = message_ids(options["id"], self._using) or [0]
-        self._perform(options, Act(f"resolve_{options['resolution']}"))
+    def _release(self, options: dict[str, Any]) -> None:
+        after = timedelta(days=conf.get().expires_days)
+        self._perform(options, Act.REQUEUE, only=Filter(states=(State.PARKED,), causes=("held",)), gives_up_after=after)
 
-    def _perform(self, options: dict[str, Any], act: Act, **wishes: Any) -> None:
-        chosen = _filter(options)
+    def _resolve(self, options: dict[str, Any]) -> None:
+        *names, resolution = options["words"]
+        if resolution not in [one.value for one in Resolution]:
+            raise refuse("resolution", resolution, [one.value for one in Resolution])
+        options["ids"] = []
+        for name in names:
+            found = named_messages(name, self._using)
+            if not found:
+                words = f"There is no message {printable(name)!r}. Nothing was changed."
+                raise CommandError(words, returncode=ExitCode.UNHEALTHY)
+            options["ids"] += found
+        self._perform(options, Act(f"resolve_{resolution}"))
+
+    def _perform(self, options: dict[str, Any], act: Act, *, only: Filter | None = None, **wishes: Any) -> None:
+        chosen = filter_of(options, self._using)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
+        if only is not None:
+            chosen = narrowed(chosen, only)
         # A number names its message. After a restore on another system everything is to be held, wherever it is from.
         is_for_all = options.get("all_environments") or chosen.ids or (act is Act.HOLD and options.get("all"))
         if not chosen.environments and not is_for_all:
             chosen = replace(chosen, environments=(conf.get().environment,))
         if options.get("dry_run"):
-            count = recipients(chosen, self._using).count()
-            self._tell(count, "recipients match; which of them can change is decided when it is done")
+            count = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
+            self._tell(count.count, "recipients or more would change" if count.is_more else "recipients would change")
             return
         actor, reason = options["actor"] or _user(), options["reason"]
         with bars(self._console) as progress:
@@ -297,22 +333,19 @@ def _watching(parser: ArgumentParser) -> None:
 
 
 def _one_message(parser: ArgumentParser) -> None:
-    parser.add_argument("id", help="its number, or its Message-ID")
+    parser.add_argument("id", help="its number, its Message-ID, or an address: then its newest messages")
 
 
 def _filters(parser: ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="these messages")
+    _acting(parser)
+
+
+def _acting(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every message")
-    parser.add_argument("--state", action="append", choices=[one.value for one in State], default=[])
-    parser.add_argument("--cause", action="append", default=[], help="such as sender_not_verified")
-    parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
-    parser.add_argument("--mailer", action="append", default=[])
-    parser.add_argument("--environment", action="append", default=[], help="instead of this site's own ENVIRONMENT")
+    add_filters(parser)
     _all_environments(parser)
-    parser.add_argument("--recipient", default="", help="an address, or @domain")
-    parser.add_argument("--older-than", type=_age, help="queued before that: 90s, 15m, 2h, 3d")
-    parser.add_argument("--newer-than", type=_age, help="queued since then")
-    parser.add_argument("--dry-run", action="store_true", help="count what matches, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="count what would change, change nothing")
     _actor(parser)
 
 
@@ -327,10 +360,14 @@ def _requeueing(parser: ArgumentParser) -> None:
 
 
 def _resolution(parser: ArgumentParser) -> None:
-    _one_message(parser)
-    parser.add_argument("resolution", choices=[one.value for one in Resolution])
-    parser.add_argument("--recipient", default="", help="this recipient alone")
-    _actor(parser)
+    words = f"messages by number or Message-ID, then the word: one of {', '.join(one.value for one in Resolution)}"
+    parser.add_argument("words", nargs="+", metavar="WORD", help=words)
+    _acting(parser)
+
+
+def _listing(parser: ArgumentParser) -> None:
+    add_filters(parser)
+    parser.add_argument("--limit", type=int, default=50, help="so many lines at most, the newest; 50 by default")
 
 
 def _actor(parser: ArgumentParser) -> None:
@@ -349,40 +386,15 @@ def _default_mailer() -> str:
 
 
 def _pruning(parser: ArgumentParser) -> None:
-    parser.add_argument("--content-after", type=_age, help="instead of CONTENT_DAYS: 12h, 7d")
-    parser.add_argument("--journal-after", type=_age, help="instead of JOURNAL_DAYS")
+    parser.add_argument("--content-after", type=age, help="instead of CONTENT_DAYS: 12h, 7d")
+    parser.add_argument("--journal-after", type=age, help="instead of JOURNAL_DAYS")
     _all_environments(parser)
     parser.add_argument("--dry-run", action="store_true", help="count, remove nothing")
-
-
-def _age(text: str) -> timedelta:
-    match = _AGE.match(text.strip())
-    if match is None:
-        raise ValueError(text)
-    return timedelta(**{_AGE_UNITS[match[2]]: int(match[1])})
 
 
 def _age_or(age: timedelta | None, *, days: float) -> timedelta:
     # 0s is an answer too.
     return age if age is not None else timedelta(days=days)
-
-
-def _filter(options: dict[str, Any]) -> Filter:
-    def since(name: str) -> datetime | None:
-        age: timedelta | None = options.get(name)
-        return timezone.now() - age if age is not None else None
-
-    return Filter(
-        ids=tuple(options.get("ids") or ()),
-        states=tuple(options.get("state") or ()),
-        causes=tuple(options.get("cause") or ()),
-        routes=tuple(options.get("route") or ()),
-        mailers=tuple(options.get("mailer") or ()),
-        environments=tuple(options.get("environment") or ()),
-        recipient=options.get("recipient") or "",
-        older_than=since("older_than"),
-        newer_than=since("newer_than"),
-    )
 
 
 def _opened(found: MessageStory) -> dict[str, Any]:
@@ -406,11 +418,6 @@ def _opened(found: MessageStory) -> dict[str, Any]:
             if one["detail"]:
                 one["detail"] = opened(one["detail"])
     return told
-
-
-def _address(address: str) -> str:
-    shown = printable(address)
-    return masked(shown) if conf.get().mask_addresses and shown else shown
 
 
 def _user() -> str:

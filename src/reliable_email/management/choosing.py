@@ -1,0 +1,149 @@
+"""The options of `email_outbox` by which a person says which recipients are meant, and the filter that they make."""
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from reliable_email.delivery.report import bare_address
+from reliable_email.delivery.words import Priority
+from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.management.names import check_filter, check_priorities
+from reliable_email.store.filters import Filter
+from reliable_email.store.queries import message_ids, missing_messages
+from reliable_email.store.search import has_recipient
+from reliable_email.store.states import PriorityRank, State
+from reliable_email.values import printable
+
+_AGE = re.compile(r"(\d{1,9})\s*([smhd])\Z")
+_AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_MOST_DIGITS = 18  # of a primary key
+
+
+def add_filters(parser: ArgumentParser) -> None:
+    """What narrows a list or an act; every condition that is given has to hold."""
+    states = ", ".join(one.value for one in State)
+    parser.add_argument("--recipient", default="", help="an address in any spelling, @domain, or a part of an address")
+    parser.add_argument("--state", action="append", default=[], help=f"one of {states}; may be given several times")
+    parser.add_argument(
+        "--mailer", action="append", default=[], help="the mailer that the application used, or the one that delivers"
+    )
+    parser.add_argument("--subject", default="", help="words of the subject; subjects that are encrypted never match")
+    parser.add_argument("--sender", default="", help="of the envelope: an address, @domain, or a part of an address")
+    parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
+    parser.add_argument("--cause", action="append", default=[], help="such as sender_not_verified")
+    priorities = ", ".join(one.value for one in Priority)
+    parser.add_argument("--priority", action="append", default=[], help=f"one of {priorities}")
+    words = "queued since then: 90s, 15m, 2h, 3d ago, or a time such as 2026-11-30T09:00"
+    parser.add_argument("--newer-than", "--since", dest="since", type=moment, metavar="TIME", help=words)
+    words = "queued before that, written the same way"
+    parser.add_argument("--older-than", "--until", dest="until", type=moment, metavar="TIME", help=words)
+    parser.add_argument("--environment", action="append", default=[], help="instead of this site's own ENVIRONMENT")
+
+
+def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = False) -> Filter:
+    """The filter that the options make.
+
+    Args:
+        is_for_looking: an address that is not here is taken for a part of one. No act does so: it would change what
+            nobody has named.
+
+    Raises:
+        CommandError: exit code 2 for a name that nothing has; 1 for a message or an address that is not here.
+    """
+    check_priorities(options["priority"])
+    recipient, part = _recipient(options["recipient"])
+    if is_for_looking and recipient and not has_recipient(recipient, "", using):
+        recipient, part = "", recipient
+    chosen = Filter(
+        ids=tuple(options.get("ids") or ()),
+        states=tuple(options["state"]),
+        causes=tuple(options["cause"]),
+        routes=tuple(options["route"]),
+        mailers=tuple(options["mailer"]),
+        environments=tuple(options["environment"]),
+        priorities=tuple(PriorityRank.of(Priority(one)).value for one in options["priority"]),
+        recipient=recipient,
+        recipient_part=part,
+        sender=options["sender"].strip(),
+        subject=options["subject"].strip(),
+        newer_than=options["since"],
+        older_than=options["until"],
+    )
+    check_filter(chosen, using)
+    _refuse_missing(chosen, options["recipient"], using)
+    return chosen
+
+
+def named_messages(name: str, using: str) -> list[int]:
+    """The messages of a number or a Message-ID, with or without its angle brackets."""
+    text = name.strip()
+    if text.isdecimal():
+        if len(text) > _MOST_DIGITS or missing_messages([int(text)], using):
+            return []
+        return [int(text)]
+    return message_ids(text, using) or message_ids(f"<{text}>", using)
+
+
+def narrowed(chosen: Filter, only: Filter) -> Filter:
+    """What both mean; states, causes and delivering mailers of `only` are the most that there can be."""
+
+    def both(wanted: Sequence[str], most: Sequence[str]) -> Sequence[str]:
+        if not most:
+            return wanted
+        return [one for one in most if not wanted or one in wanted] or [""]  # which no row has
+
+    return replace(
+        chosen,
+        states=both(chosen.states, only.states),
+        causes=both(chosen.causes, only.causes),
+        delivering=both(chosen.delivering, only.delivering),
+    )
+
+
+def moment(text: str) -> datetime:
+    """An age before now, or a time; without a zone it is in the site's."""
+    if _AGE.match(text.strip()):
+        return timezone.now() - age(text)
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no time: write 90s, 15m, 2h, 3d or 2026-11-30T09:00") from error
+    return timezone.make_aware(found) if timezone.is_naive(found) else found
+
+
+def age(text: str) -> timedelta:
+    """90s, 15m, 2h or 3d."""
+    match = _AGE.match(text.strip())
+    if match is None:
+        raise ArgumentTypeError(f"{text!r} is no age: write 90s, 15m, 2h or 3d")
+    try:
+        found = timedelta(**{_AGE_UNITS[match[2]]: int(match[1])})
+        timezone.now() - found  # beyond the calendar's beginning it raises
+    except OverflowError as error:
+        raise ArgumentTypeError(f"{text!r} is too long ago") from error
+    return found
+
+
+def _recipient(text: str) -> tuple[str, str]:
+    """The address or domain, or else the part of an address."""
+    text = text.strip()
+    if text.startswith("@") and len(text) > 1:
+        return text, ""
+    local, _, domain = bare_address(text).rpartition("@")
+    return (bare_address(text), "") if local and domain else ("", text)
+
+
+def _refuse_missing(chosen: Filter, recipient: str, using: str) -> None:
+    missing = missing_messages(chosen.ids, using)
+    if missing:
+        names = ", ".join(map(str, missing))
+        raise CommandError(f"There is no message {names}. Nothing was changed.", returncode=ExitCode.UNHEALTHY)
+    if recipient and not has_recipient(chosen.recipient, chosen.recipient_part, using):
+        words = f"There is no recipient {printable(recipient)!r} in the outbox."
+        raise CommandError(words, returncode=ExitCode.UNHEALTHY)

@@ -1,0 +1,63 @@
+"""Names that a person gives to a command: one that means nothing is refused, with what was probably meant."""
+
+from collections.abc import Iterable, Sequence
+
+from django.core.management.base import CommandError
+
+from reliable_email.backends.routes import all_mailers
+from reliable_email.classification import Cause
+from reliable_email.delivery.words import Priority
+from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.monitoring.route_health import site_routes
+from reliable_email.store.filters import Filter, recipients
+from reliable_email.store.states import State
+from reliable_email.values import closest, printable
+
+OWN_CAUSES = ("cancelled", "held", "resolved", "misconfigured", "no_such_mailer", "key_missing", "content_gone")
+
+
+def refuse(kind: str, name: str, known: Iterable[str]) -> CommandError:
+    """The error for a name that is not known."""
+    names = sorted(known)
+    meant = closest(name, names)
+    hint = f"Did you mean {meant!r}?" if meant else f"There are: {', '.join(names) or 'none'}."
+    return CommandError(f"There is no {kind} {printable(name)!r}. {hint}", returncode=ExitCode.USAGE)
+
+
+def route_names() -> set[str]:
+    """Every route that the settings have, also those that cannot be built."""
+    found = {alias for alias, one in all_mailers().items() if not one.using}
+    return found | {route.alias for routes in site_routes().values() for route in routes}
+
+
+def check_filter(chosen: Filter, using: str) -> None:
+    """Refuse what no recipient can match.
+
+    The settings may have lost a mailer or a route whose messages are still here: what the table has is known, too.
+
+    Raises:
+        CommandError: exit code 2.
+    """
+    _check("state", chosen.states, {one.value for one in State})
+    for name in chosen.mailers:
+        if name not in all_mailers() and not recipients(Filter(mailers=(name,)), using).exists():
+            raise refuse("mailer", name, all_mailers())
+    for name in chosen.routes:
+        if name not in route_names() and not recipients(Filter(routes=(name,)), using).exists():
+            raise refuse("route", name, route_names())
+    causes = {*(one.value for one in Cause), *OWN_CAUSES}
+    for name in chosen.causes:
+        if name not in causes and not recipients(Filter(causes=(name,)), using).exists():
+            raise refuse("cause", name, causes)
+
+
+def check_priorities(names: Sequence[str]) -> None:
+    """Refuse a priority that is none."""
+    _check("priority", names, {one.value for one in Priority})
+
+
+def _check(kind: str, names: Sequence[str], known: Iterable[str]) -> None:
+    known = set(known)
+    for name in names:
+        if name not in known:
+            raise refuse(kind, name, known)

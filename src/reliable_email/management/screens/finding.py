@@ -1,0 +1,119 @@
+"""What `email_outbox list` finds: one line a recipient, aligned for people, whole for programs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from reliable_email import conf
+from reliable_email.delivery.report import bare_address
+from reliable_email.outbox.keyring import Keyring, configured_keyring
+from reliable_email.outbox.reading import open_or_say, open_reply
+from reliable_email.store.filters import Filter
+from reliable_email.store.search import Field, Line, Search, search
+from reliable_email.values import masked, printable
+
+_NEWEST = 20
+_AT_ONCE = 500
+_SUBJECT_CHARACTERS = 40
+_HEADINGS = ("message", "queued", "state", "recipient", "mailer", "route", "cause", "tries", "subject")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The newest lines, and whether there are more."""
+
+    lines: list[Line]
+    is_more: bool
+
+
+def find(chosen: Filter, using: str, *, limit: int) -> Found:
+    """The newest recipients that match, however far back they are."""
+    wanted = Search(chosen=chosen)
+    if chosen.subject:  # the search reads subjects by key, a few hundred at once
+        wanted = Search(text=chosen.subject, field=Field.SUBJECT, chosen=replace(chosen, subject=""))
+    lines: list[Line] = []
+    while True:
+        page = search(wanted, using, size=min(limit - len(lines), _AT_ONCE))
+        lines += page.lines
+        if page.before is None or len(lines) >= limit:
+            keyring = configured_keyring()
+            return Found(lines=[_opened(one, keyring) for one in lines], is_more=page.before is not None)
+        wanted = replace(wanted, before=page.before)
+
+
+def newest_to(address: str, using: str) -> list[int]:
+    """The newest messages to an address, the newest first; none for what is no address."""
+    if "@" not in address:
+        return []
+    found = find(Filter(recipient=bare_address(address)), using, limit=_NEWEST)
+    return list(dict.fromkeys(one.message for one in found.lines))
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """One object with a list."""
+    rows = []
+    for one in found.lines:
+        told = asdict(one)
+        del told["encryption_key"]
+        rows.append(told)
+    return {"count": len(rows), "is_more": found.is_more, "recipients": rows}
+
+
+def table(found: Found) -> Iterator[str]:
+    """Columns under headings, and a sentence where something is left out."""
+    if not found.lines:
+        yield "No recipient matches."
+        return
+    yield from columns(_HEADINGS, [_cells(one) for one in found.lines])
+    if found.is_more:
+        yield f"The newest {len(found.lines):,} are shown; there may be more: narrow it, or raise --limit."
+
+
+def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Cells under each other, each column as wide as its widest; the last one is not padded."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def shown_address(address: str) -> str:
+    """An address for a person's eyes: masked where the site wants it so."""
+    shown = printable(address)
+    return masked(shown) if conf.get().mask_addresses and shown else shown
+
+
+def instant(moment: datetime | None) -> str:
+    """In the site's time zone, to the second; "-" for none."""
+    if moment is None:
+        return "-"
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if timezone.is_aware(moment) else str(moment)
+
+
+def _cells(one: Line) -> tuple[str, ...]:
+    mailer = one.mailer if one.entry_mailer == one.mailer else f"{one.entry_mailer} > {one.mailer}"
+    subject = printable(one.subject)
+    if len(subject) > _SUBJECT_CHARACTERS:
+        subject = f"{subject[: _SUBJECT_CHARACTERS - 1]}…"
+    return (
+        str(one.message),
+        instant(one.created_at),
+        one.state,
+        shown_address(one.address),
+        printable(mailer),
+        one.route or "-",
+        one.cause or "-",
+        str(one.attempts),
+        subject,
+    )
+
+
+def _opened(one: Line, keyring: Keyring) -> Line:
+    """With subject and reply opened, where the key is here."""
+    return replace(
+        one,
+        subject=open_or_say(one.subject, one.encryption_key, keyring),
+        reply=open_reply(one.reply, one.encryption_key, keyring),
+    )

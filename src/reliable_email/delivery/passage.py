@@ -15,16 +15,15 @@ Rules that no answer passes:
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from reliable_email.classification import Cause, Failure, Scope, classify
+from reliable_email.classification import Cause, Failure, classify
 from reliable_email.delivery.admission import Admission
 from reliable_email.delivery.failures import local_failure, unknown_failure
-from reliable_email.delivery.policy import Decision, Effect, Step, as_limit, decide
+from reliable_email.delivery.judging import judge
+from reliable_email.delivery.policy import Decision, Effect, Step
 from reliable_email.delivery.progress import (
-    LIMITED,
     NOBODY,
     UNABLE,
     Fate,
@@ -42,12 +41,9 @@ from reliable_email.delivery.progress import (
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.words import OnUnknown, Outcome, Priority
-from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
 
-# Refusals for a limit that a message may meet in a row on one route before they count as attempts.
-FREE_LIMITS = 2
 _HEARD = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
 _ABOUT_THE_MESSAGE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
 # On these routes only a person can help: with the sender's domain, or with the code that raised.
@@ -320,7 +316,7 @@ class Passage:
             send.outcomes[one.address] = self._accept(route, one)
             return None
         failure = self._failure_of(route, result, now)
-        decision = self._decide(send, one, failure, result, shared)
+        decision = judge(send, one, failure, result, shared=shared)
         one.failure = failure
         send.failures[one.address] = failure
         self._admission.said[route.alias] = failure
@@ -345,33 +341,6 @@ class Passage:
         evidence = result.failure
         assert evidence is not None, "every result but an accepted one has its failure"
         return classify(evidence, provider=route.provider, sender_domain=self._admission.from_domain, now=now)
-
-    def _decide(self, send: Send, one: Progress, failure: Failure, result: RecipientResult, shared: int) -> Decision:
-        """The policy's word, with what only this envelope and this recipient's way can tell."""
-        alias = send.route.alias
-        decision = decide(failure)
-        if result.failure is not None and result.failure.kind is FailureKind.UNSUPPORTED:
-            return Decision(step=Step.ROOMIER_ROUTE)  # another server may offer the extension
-        if decision.step is Step.SPLIT and (len(send.recipients) == 1 or failure.stage is Stage.MAIL):
-            # A limit of recipients that one recipient meets is a limit of the session, or of a time.
-            if not send.is_repeat and alias not in one.conversed:
-                return Decision(step=Step.ONCE_MORE_ALONE, spends_attempt=False)
-            decision = as_limit()
-        if decision.step is Step.ONCE_MORE_ALONE and alias in one.conversed:
-            return Decision(step=Step.ANY_ROUTE)
-        is_recipients = failure.scope is Scope.RECIPIENT and decision.step in (Step.REJECT, Step.SAME_ROUTE_LATER)
-        # Greylisting is about all of them, whoever is named.
-        if is_recipients and failure.cause is not Cause.GREYLISTED and shared > 1 and not is_own(result):
-            return Decision(step=Step.EACH_ALONE, spends_attempt=False)
-        is_limit = decision.is_for_a_limit and failure.stage in (Stage.MAIL, Stage.RCPT)
-        met = one.limits_on(alias)
-        if is_limit:
-            if met < FREE_LIMITS:
-                one.notes = (*one.notes, LIMITED + alias)
-            return replace(decision, spends_attempt=met >= FREE_LIMITS)
-        if met:  # in a row, it was said
-            one.notes = tuple(note for note in one.notes if note != LIMITED + alias)
-        return decision
 
     def _follow(self, send: Send, one: Progress, failure: Failure, decision: Decision) -> None:
         """Do what was decided with one recipient."""

@@ -7,7 +7,7 @@ thrown away while there is a process to remember it.
 
 import logging
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,29 +21,27 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import never_tried, raised
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.passage import Passage
-from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore, writing_nothing
-from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_round
+from reliable_email.delivery.tracing import is_traced, trace_attempt, tracing_round
 from reliable_email.outbox.claim import Claim, Claimed
+from reliable_email.outbox.contents import Contents, Loaded, Missing, job_of, no_job
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.given_ids import given_id
 from reliable_email.outbox.journal import Intent, Written
-from reliable_email.outbox.keyring import KeyMissing, Keyring
+from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.logged import log_written
 from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
-from reliable_email.outbox.settlements import MISCONFIGURED_SECONDS, ended, settlement_of
+from reliable_email.outbox.settlements import MISCONFIGURED_SECONDS, attempt_of, ended, settlement_of, trace_of
 from reliable_email.outbox.standing import refused_long_ago
 from reliable_email.outbox.steps import Read, Steps
-from reliable_email.outbox.stored import StoredMessage, load_contents, load_messages, load_submission, slices
+from reliable_email.outbox.stored import StoredMessage, load_messages, slices
 from reliable_email.outbox.suppressed import suppressed
 from reliable_email.outbox.transitions import Event
-from reliable_email.records import record
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.steps import Aside, Ask
-from reliable_email.smtp.transaction import Content, Grant, Job, Transaction
+from reliable_email.smtp.transaction import Grant, Job, Transaction
 from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -67,14 +65,6 @@ class RoundOptions:
     worker: str
     final_reply_seconds: float = 600.0
     keyring: Keyring = field(default_factory=Keyring)
-
-
-@record(frozen=True, slots=True)
-class _Content:
-    """A message's bytes, and what its route wants to find in the job."""
-
-    content: BytesContent
-    key: object
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +116,7 @@ class Round:
         self._passages: list[Passage] = []
         self._said: dict[str, Failure] = {}  # by routes, a moment ago
         self._messages: dict[int, StoredMessage] = {}
-        self._stored: dict[int, bytes] = {}  # contents as they were read with the messages, until they are needed
+        self._contents = Contents(options.using, options.keyring, {})
         self._routes: dict[str, list[Route]] = {}
         self.is_loaded = False
         self.transactions = 0
@@ -181,7 +171,8 @@ class Round:
             return self._loaded()
 
     def _loaded(self) -> list[Passage]:
-        messages, self._stored = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
+        messages, stored = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
+        self._contents = Contents(self._options.using, self._options.keyring, stored)
         self._messages = messages
         rows = self._claim.rows
         unwanted = suppressed(self._options.using, [one.address for one in rows])
@@ -261,15 +252,17 @@ class Round:
                 for send in waiting:
                     send.passage.withdraw(send)
                 continue
-            if all(message.id in self._stored for message in messages) and not route.is_foreign:
-                contents = self._contents(route, messages)
+            if self._contents.are_here(route, messages):
+                contents, missing = self._contents.load(route, messages)
             else:
-                reading = Read(partial(self._contents, route, messages))
+                reading = Read(partial(self._contents.load, route, messages))
                 yield reading
-                contents = reading.result()
+                contents, missing = reading.result()
+            for one in missing:
+                self._park(one)
             yield from self._stream(route, waiting, contents)
 
-    def _stream(self, route: Route, waiting: deque[Send], contents: Mapping[int, _Content]) -> Steps[None]:
+    def _stream(self, route: Route, waiting: deque[Send], contents: Mapping[int, Loaded]) -> Steps[None]:
         """Send what waits. Code that raises ends the attempt of the message that it was about, and no other."""
         while waiting:
             turns: dict[int, _Turn] = {}
@@ -281,7 +274,7 @@ class Round:
                 continue
             if not turns and waiting:
                 send = waiting.popleft()
-                left = [_Turn(send, Job(sender="", recipients=send.addresses, content=_NO_CONTENT))]
+                left = [_Turn(send, no_job(send.addresses))]
             for turn in left:
                 if turn.handed_over or len(left) == 1:
                     self._take(turn, raised(turn.job, error, handed_over=turn.handed_over))
@@ -289,7 +282,7 @@ class Round:
                     yield from self._stream(route, deque([turn.send]), contents)
 
     def _submit(
-        self, route: Route, waiting: deque[Send], contents: Mapping[int, _Content], turns: dict[int, _Turn]
+        self, route: Route, waiting: deque[Send], contents: Mapping[int, Loaded], turns: dict[int, _Turn]
     ) -> Steps[Exception | None]:
         """Drive one stream of the transport; what its code raised, where it did."""
         point("send:begin")
@@ -316,7 +309,7 @@ class Round:
         point("send:end")
         return None
 
-    def _jobs(self, waiting: deque[Send], contents: Mapping[int, _Content], turns: dict[int, _Turn]) -> Iterator[Job]:
+    def _jobs(self, waiting: deque[Send], contents: Mapping[int, Loaded], turns: dict[int, _Turn]) -> Iterator[Job]:
         """Jobs with their contents, for as long as the worker goes on and the route is open."""
         while waiting:
             send = waiting.popleft()
@@ -325,42 +318,22 @@ class Round:
                 send.passage.withdraw(send)
             # It may have closed under this very batch: the others need not find that out one by one.
             elif send.passage.may_still_go(send):
-                job = _job(send, content)
-                turns[id(job)] = _Turn(send, job)
+                job = job_of(send, _stored(send.passage), content)
+                turn = turns[id(job)] = _Turn(send, job)
+                if content.error is not None:
+                    self._take(turn, raised(job, content.error, handed_over=()))
+                    continue
                 point("send:job")
                 yield job
 
-    def _contents(self, route: Route, messages: list[StoredMessage]) -> dict[int, _Content]:
-        stored = {message.id: self._stored.pop(message.id) for message in messages if message.id in self._stored}
-        asked_for = [message for message in messages if message.id not in stored]
-        if asked_for:
-            stored |= load_contents(self._options.using, asked_for)
-        contents: dict[int, _Content] = {}
-        for message in messages:
-            try:
-                data = self._options.keyring.open(stored.pop(message.id), message.encryption_key)
-                contents[message.id] = self._content(route, message, BytesContent(data))
-            except KeyMissing as error:
-                self._park(message, "key_missing", str(error))
-            except KeyError:
-                self._park(message, "content_gone", "its content was pruned or deleted")
-        return contents
-
-    def _content(self, route: Route, message: StoredMessage, content: BytesContent) -> _Content:
-        """The bytes for the wire, and what the route wants to find in a job."""
-        if not route.is_foreign:
-            return _Content(content, message.id)
-        key = load_submission(self._options.using, message, content, self._options.keyring)
-        return _Content(content, key)
-
-    def _park(self, message: StoredMessage, cause: str, detail: str) -> None:
+    def _park(self, missing: Missing) -> None:
         """For what only a person can mend."""
-        if cause == "key_missing":
-            logger.error("A message cannot be read: %s", detail, extra=log_fields(cause=cause))
+        if missing.cause == "key_missing":
+            logger.error("A message cannot be read: %s", missing.detail, extra=log_fields(cause=missing.cause))
         for passage in self._passages:
-            if passage.key is message:
+            if passage.key is missing.message:
                 for one in passage.open:
-                    self._end(one, Fate.PARKED, ended(one, Event.PARK, cause, detail))
+                    self._end(one, Fate.PARKED, ended(one, Event.PARK, missing.cause, missing.detail))
 
     def _authorize(
         self, turns: Mapping[int, _Turn], grants: Sequence[Grant], settled: Sequence[Transaction]
@@ -401,10 +374,13 @@ class Round:
         for one in send.passage.take(send, transaction, now=self._now()):
             self._settle(send, one, provider_message_id)
         if not is_withheld(transaction):
-            attempt = self._attempt(send, transaction, provider_message_id)
+            message = _stored(send.passage)
+            attempt = attempt_of(
+                send, transaction, message, self._claim.number, self._options.worker, provider_message_id
+            )
             self._attempts.append(attempt)
             if is_traced():
-                trace_attempt(_trace_of(attempt, _stored(send.passage)))
+                trace_attempt(trace_of(attempt, message))
 
     def _settle(self, send: Send, one: Progress, provider_message_id: str = "") -> None:
         self._settlements.append(self._settlement(one, send.route, _stored(send.passage), provider_message_id))
@@ -423,30 +399,6 @@ class Round:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._store.now(), tz=UTC)
-
-    def _attempt(self, send: Send, transaction: Transaction, provider_message_id: str) -> AttemptRow:
-        message, failure = _stored(send.passage), send.failure
-        evidence = Evidence(
-            route=send.route.alias,
-            stage=transaction.stage.value,
-            cause=failure.cause.value if failure is not None else "",
-            reply=transaction.reply or (failure.reply if failure is not None else None),
-            detail=failure.detail if failure is not None else "",
-            provider_message_id=provider_message_id,
-            encryption_key=message.encryption_key,
-        )
-        positions = {one.address: _claimed(one).position for one in send.recipients}
-        return AttemptRow(
-            message_id=message.id,
-            claim=self._claim.number,
-            worker=self._options.worker,
-            evidence=evidence,
-            seconds=transaction.seconds,
-            peer=transaction.peer or "",
-            outcomes={positions[address]: outcome for address, outcome in send.outcomes.items()},
-            causes={positions[address]: one.cause.value for address, one in send.failures.items()},
-            stage_seconds={stage.value: seconds for stage, seconds in transaction.stage_seconds.items()},
-        )
 
     # Writing.
 
@@ -502,36 +454,3 @@ def _is_in_hand(one: Progress) -> bool:
 def _stored(passage: Passage) -> StoredMessage:
     assert isinstance(passage.key, StoredMessage)
     return passage.key
-
-
-def _job(send: Send, content: _Content) -> Job:
-    message = _stored(send.passage)
-    sent: Content = content.content
-    if send.route.idempotency_header is not None:
-        sent = with_header(sent, send.route.idempotency_header, message.message_id.strip("<>"))
-    return Job(
-        sender=message.sender,
-        recipients=send.addresses,
-        content=sent,
-        key=content.key,
-        may_resend=send.may_resend,
-        is_repeat=send.is_repeat,
-    )
-
-
-def _trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:
-    evidence = attempt.evidence
-    return AttemptTrace(
-        route=evidence.route,
-        stage=evidence.stage,
-        seconds=attempt.seconds,
-        outcomes=Counter(attempt.outcomes.values()),
-        cause=evidence.cause,
-        reply_code=evidence.reply.code if evidence.reply is not None else None,
-        peer=attempt.peer,
-        message_id=message.message_id,
-        traceparent=message.traceparent,
-    )
-
-
-_NO_CONTENT = BytesContent(b"")

@@ -1,15 +1,19 @@
 """Turns what a passage says of a recipient into what is written of its row."""
 
+from collections import Counter
 from dataclasses import replace
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.policy import queue_delay
-from reliable_email.delivery.progress import Fate, Progress
+from reliable_email.delivery.progress import Fate, Progress, Send
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.tracing import AttemptTrace
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.rescue import MAX_RESENDS
-from reliable_email.outbox.settle import Evidence, Settlement
+from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
+from reliable_email.outbox.stored import StoredMessage
 from reliable_email.outbox.transitions import Event
+from reliable_email.smtp.transaction import Transaction
 
 CLOSED_SECONDS = 15.0  # how soon a message looks again whether one of its routes is open
 MISCONFIGURED_SECONDS = 60.0
@@ -78,6 +82,58 @@ def ended(one: Progress, event: Event, cause: str = "", detail: str = "", *, in_
         evidence=Evidence(cause=cause, detail=detail),
         in_seconds=in_seconds,
         keeps_evidence=event is Event.GIVE_UP,
+    )
+
+
+def attempt_of(
+    send: Send,
+    transaction: Transaction,
+    message: StoredMessage,
+    claim: int,
+    worker: str,
+    provider_message_id: str,
+) -> AttemptRow:
+    """Return the journal's row of one transaction, with what went wrong in this very one."""
+    failure = send.failure
+    evidence = Evidence(
+        route=send.route.alias,
+        stage=transaction.stage.value,
+        cause=failure.cause.value if failure is not None else "",
+        reply=transaction.reply or (failure.reply if failure is not None else None),
+        detail=failure.detail if failure is not None else "",
+        provider_message_id=provider_message_id,
+        encryption_key=message.encryption_key,
+    )
+    positions: dict[str, int] = {}
+    for one in send.recipients:
+        assert isinstance(one.key, Claimed)
+        positions[one.address] = one.key.position
+    return AttemptRow(
+        message_id=message.id,
+        claim=claim,
+        worker=worker,
+        evidence=evidence,
+        seconds=transaction.seconds,
+        peer=transaction.peer or "",
+        outcomes={positions[address]: outcome for address, outcome in send.outcomes.items()},
+        causes={positions[address]: one.cause.value for address, one in send.failures.items()},
+        stage_seconds={stage.value: seconds for stage, seconds in transaction.stage_seconds.items()},
+    )
+
+
+def trace_of(attempt: AttemptRow, message: StoredMessage) -> AttemptTrace:
+    """Return what tracing is told of an attempt."""
+    evidence = attempt.evidence
+    return AttemptTrace(
+        route=evidence.route,
+        stage=evidence.stage,
+        seconds=attempt.seconds,
+        outcomes=Counter(attempt.outcomes.values()),
+        cause=evidence.cause,
+        reply_code=evidence.reply.code if evidence.reply is not None else None,
+        peer=attempt.peer,
+        message_id=message.message_id,
+        traceparent=message.traceparent,
     )
 
 

@@ -225,6 +225,11 @@ class DatabaseRouteStateStore:
         """What was used of its quotas, for surfaces."""
         return self._look(route, max_age_seconds=_FRESH_SECONDS).ledger
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self._pending)
+
     def flush(self) -> None:
         """Write what was remembered inside transactions, if this is outside of one."""
         if not self._pending or not (may_write() and self._may_use_database()):

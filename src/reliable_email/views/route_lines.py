@@ -68,7 +68,8 @@ class RouteLine:
         summary: who is spoken to, how, as whom.
         state, badge: in a word, and its class.
         told: what that means, a sentence.
-        meaning, remedy: of the cause for which it is closed.
+        reason: the cause for which it is closed, or who paused it and why.
+        meaning, remedy: of the cause.
         since, until: instants of that state.
         evidence: in whose words.
         senders: domains of senders that it refuses, and until when.
@@ -85,6 +86,7 @@ class RouteLine:
     told: str
     is_paused: bool
     is_closed: bool
+    reason: str = ""
     meaning: str = ""
     remedy: str = ""
     since: datetime | None = None
@@ -110,8 +112,13 @@ def route_lines() -> list[RouteLine]:
             _line(condition(route), names, _opened(activity.get(route.alias, _NOTHING), keyring)),
             stages=stages.get(route.alias, ()),
         )
-        for route, names in _routes_and_mailers()
+        for route, names in site_route_mailers()
     ]
+
+
+def route_line(route: Route, names: tuple[str, ...], using: str | None = None) -> RouteLine:
+    """One route without its latest messages and its stages: what is remembered of it alone."""
+    return _line(condition(route, using), names, _NOTHING)
 
 
 def _stage_lines() -> dict[str, tuple[StageLine, ...]]:
@@ -131,18 +138,19 @@ def _stage_lines() -> dict[str, tuple[StageLine, ...]]:
 
 def find_route(alias: str) -> Route | None:
     """The route of this name; None where there is none."""
-    return next((route for route, _ in _routes_and_mailers() if route.alias == alias), None)
+    return next((route for route, _ in site_route_mailers() if route.alias == alias), None)
 
 
 def providers_by_route() -> dict[str, str | None]:
     """Whose server is behind each route; empty where a mailer cannot be built."""
     try:
-        return {route.alias: route.provider for route, _ in _routes_and_mailers()}
+        return {route.alias: route.provider for route, _ in site_route_mailers()}
     except Exception:  # noqa: BLE001 - any code of anybody's may be behind a mailer; the routes' page says so
         return {}
 
 
-def _routes_and_mailers() -> Iterator[tuple[Route, tuple[str, ...]]]:
+def site_route_mailers() -> Iterator[tuple[Route, tuple[str, ...]]]:
+    """Each route once, also those that cannot be built, with the mailers that send by it."""
     found: dict[str, tuple[Route, list[str]]] = {}
     for name, routes in sorted(site_routes().items(), key=lambda item: item[0] != DEFAULT_ALIAS):
         for route in routes:
@@ -175,6 +183,7 @@ def _line(known: RouteCondition, names: tuple[str, ...], activity: RouteActivity
         told=told,
         is_paused=state.phase is Phase.PAUSED,
         is_closed=is_out,
+        reason=_reason(known) if is_out else "",
         meaning=meaning.meaning,
         remedy=meaning.remedy,
         since=_instant(state.opened_at) if is_out else None,
@@ -220,6 +229,11 @@ def _state(known: RouteCondition) -> tuple[str, str, str]:
     return "in use", "good", "Messages go by it."
 
 
+def _reason(known: RouteCondition) -> str:
+    state = known.breaker
+    return state.paused_by if state.phase is Phase.PAUSED else state.reason or ""
+
+
 def _until(known: RouteCondition) -> datetime | None:
     state = known.breaker
     if state.phase is Phase.OPEN and state.until > known.now:
@@ -257,6 +271,8 @@ def _quota(known: RouteCondition, one: Quota) -> QuotaLine:
 
 
 def _summary(route: Route) -> str:
+    if route.build_error:
+        return "cannot be built"
     entries = all_mailers()
     entry = entries.get(route.alias) or entries[DEFAULT_ALIAS]
     if route.is_foreign:

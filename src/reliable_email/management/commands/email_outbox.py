@@ -1,6 +1,5 @@
 """`manage.py email_outbox`: look at the queue, and do something about it."""
 
-import getpass
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from reliable_email.management.choosing import add_filters, age, filter_of, name
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.names import refuse, route_names
 from reliable_email.management.screens.bars import bars
-from reliable_email.management.screens.finding import as_json, find, newest_to, shown_address, table
+from reliable_email.management.screens.finding import as_json, find, newest_to, shown_address, table, user
 from reliable_email.management.screens.looking import Looker
 from reliable_email.management.screens.outbox_view import health_lines, lines
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
@@ -251,7 +250,7 @@ class Command(DatabaseCommand):
             count = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
             self._tell(count.count, "recipients or more would change" if count.is_more else "recipients would change")
             return
-        actor, reason = options["actor"] or _user(), options["reason"]
+        actor, reason = options["actor"] or user(), options["reason"]
         with bars(self._console) as progress:
             done = perform(act, chosen, actor=actor, reason=reason, using=self._using, progress=progress, **wishes)
         self._tell(done.count, "recipients changed")
@@ -418,10 +417,3 @@ def _opened(found: MessageStory) -> dict[str, Any]:
             if one["detail"]:
                 one["detail"] = opened(one["detail"])
     return told
-
-
-def _user() -> str:
-    try:
-        return f"{getpass.getuser()} (command)"
-    except (KeyError, OSError):
-        return "command"

@@ -1,5 +1,6 @@
 """What `email_outbox list` finds: one line a recipient, aligned for people, whole for programs."""
 
+import getpass
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -90,6 +91,14 @@ def instant(moment: datetime | None) -> str:
     if moment is None:
         return "-"
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if timezone.is_aware(moment) else str(moment)
+
+
+def user() -> str:
+    """Who gives the command, for the record."""
+    try:
+        return f"{getpass.getuser()} (command)"
+    except (KeyError, OSError):
+        return "command"
 
 
 def _cells(one: Line) -> tuple[str, ...]:

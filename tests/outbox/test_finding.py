@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
@@ -117,6 +118,15 @@ def night(site: str) -> str:
 def test_a_list_finds_by_whatever_is_known(night: str, arguments: list[str], names: list[str]) -> None:
     """Each condition alone, and some together, the newest first."""
     assert [one.partition("@")[0] for one in found(*arguments, using=night)] == names
+
+
+def test_a_search_for_a_subject_says_that_it_sees_no_encrypted_ones(night: str) -> None:
+    """Otherwise "no recipient matches" would be taken for "it was never sent"."""
+    assert not run("list", "--subject", "Greetings", using=night)["passes_over_sealed"]
+    with override_settings(RELIABLE_EMAIL={"ENCRYPTION_KEYS": [Fernet.generate_key().decode()]}):
+        out = io.StringIO()
+        call_command("email_outbox", "--database", night, "list", "--subject", "no such words", stdout=out)
+    assert "encrypted were not looked at" in out.getvalue()
 
 
 def test_a_limit_says_that_there_is_more(night: str) -> None:

@@ -24,10 +24,11 @@ _HEADINGS = ("message", "queued", "state", "recipient", "mailer", "route", "caus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The newest lines, and whether there are more."""
+    """The newest lines, whether there are more, and whether subjects were passed over since they are sealed."""
 
     lines: list[Line]
     is_more: bool
+    passes_over_sealed: bool
 
 
 def find(chosen: Filter, using: str, *, limit: int) -> Found:
@@ -41,7 +42,11 @@ def find(chosen: Filter, using: str, *, limit: int) -> Found:
         lines += page.lines
         if page.before is None or len(lines) >= limit:
             keyring = configured_keyring()
-            return Found(lines=[_opened(one, keyring) for one in lines], is_more=page.before is not None)
+            return Found(
+                lines=[_opened(one, keyring) for one in lines],
+                is_more=page.before is not None,
+                passes_over_sealed=bool(chosen.subject and keyring.fingerprints),
+            )
         wanted = replace(wanted, before=page.before)
 
 
@@ -60,11 +65,18 @@ def as_json(found: Found) -> dict[str, Any]:
         told = asdict(one)
         del told["encryption_key"]
         rows.append(told)
-    return {"count": len(rows), "is_more": found.is_more, "recipients": rows}
+    return {
+        "count": len(rows),
+        "is_more": found.is_more,
+        "passes_over_sealed": found.passes_over_sealed,
+        "recipients": rows,
+    }
 
 
 def table(found: Found) -> Iterator[str]:
     """Columns under headings, and a sentence where something is left out."""
+    if found.passes_over_sealed:
+        yield "Subjects that are encrypted were not looked at; search by --recipient, --sender or time for them."
     if not found.lines:
         yield "No recipient matches."
         return

@@ -13,7 +13,7 @@ from typing import Any
 import django
 import pytest
 from django.core import mail
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
 from django.db import connections
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
@@ -120,6 +120,13 @@ def test_pause_stops_all_mail_and_resume_undoes_it(site: str, server: ScriptedSe
     acts = Action.objects.using(site).order_by("pk").values_list("verb", "target", "actor", "reason")
     assert ("pause_route", "one", "ada", "wrong mails") in list(acts)
     assert ("resume_route", "two", "ada", "") in list(acts)
+
+
+@pytest.mark.parametrize("command", ["email_routes", "email_outbox"])
+@override_settings(ROOT_URLCONF="no_such_module")
+def test_a_configuration_that_is_broken_keeps_nobody_from_looking(site: str, command: str) -> None:
+    """As from a shell, with Django's checks: the mailer that cannot be built is an error of theirs."""
+    load_command_class("reliable_email", command).run_from_argv(["manage.py", command, "--database", site, "list"])
 
 
 def test_a_pause_of_one_leaves_the_other_in_use(site: str) -> None:

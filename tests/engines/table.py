@@ -432,6 +432,14 @@ def _special() -> Iterator[Row]:
         queue="queued",
     )
     yield Row(
+        name="refused, and the other one only speaks of the conversation",
+        routes=("data:554 Transaction failed", "mail:500 unrecognized command"),
+        ends="rejected",
+        queue="rejected",
+        queue_order="abbbba",
+        rounds=2,
+    )
+    yield Row(
         name="a console delivers nothing",
         routes=("shows=1; 250",),
         ends="deferred",

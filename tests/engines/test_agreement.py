@@ -52,7 +52,9 @@ def _empty(using: str) -> None:
         model._base_manager.using(using).all().delete()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(names=networks, to=envelopes)
 def test_both_doors_end_alike_and_nothing_ends_without_proof(names: list[str], to: tuple[str, ...], using: str) -> None:
     """Where one door says accepted, rejected or unknown, the other ends the same."""

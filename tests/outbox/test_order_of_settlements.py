@@ -18,7 +18,7 @@ def test_what_a_route_refused_is_remembered_beside_a_neighbour_that_waits(using:
     settlements = [
         Settlement(claimed=first, event=Event.DEFER, evidence=later),
         Settlement(
-            claimed=second, event=Event.KEEP, evidence=Evidence(route="first", cause="unclassified"), refused_by="first"
+            claimed=second, event=Event.KEEP, evidence=Evidence(route="first", cause="unclassified"), notes=["first"]
         ),
         Settlement(claimed=second, event=Event.DEFER, evidence=later),
     ]

@@ -393,7 +393,8 @@ class Passage:
             one.may_come_back |= {alias}
         if decision.step is Step.OTHER_ROUTE or not decision.retries_directly:
             one.excluded |= {alias}
-        if one.standing is not None and failure.reply is not None and failure.stage in _ABOUT_THE_MESSAGE:
+        says_later = failure.reply is not None and failure.reply.code < 500 and failure.stage in _ABOUT_THE_MESSAGE
+        if one.standing is not None and says_later:
             one.was_answered = True
         if not one.is_doubted:
             one.pin = ""  # the wait that began here cannot end here

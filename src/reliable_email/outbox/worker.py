@@ -211,13 +211,16 @@ class Worker:
         if self.options.max_seconds is not None:
             self._claims_until = time.monotonic() + self.options.max_seconds
         lines = self._crew.make("lines", lambda: self._run_lines(lines), hangs_after=self._hang_seconds)
-        threads = [self._keeping("renewals", self._renewals), lines]
+        threads = [
+            self._keeping("renewals", self._renewals),
+            self._keeping("memory", self._memory, is_vital=False),
+            lines,
+        ]
         if not self.options.is_task:
             threads.insert(0, self._keeping("keeper", self._keeper))
         if self.options.listen and can_listen(using):
             work = partial(listen, using, self._is_done)
             threads.append(self._crew.make("listener", work, is_vital=False))
-        threads.append(self._keeping("memory", self._memory, is_vital=False))
         if self.options.probe_seconds is not None:
             threads.append(self._keeping("standby", self._standby, is_vital=False))
         for one in threads:

@@ -3,11 +3,14 @@
 import logging
 from datetime import UTC, datetime
 
+from django.db import connections
+
 from reliable_email.delivery.breaker import BreakerState, Phase
 from reliable_email.delivery.logged import log_fields
 from reliable_email.store.away import away_errors
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.routes import Opening
+from reliable_email.store.texts import storable
 
 logger = logging.getLogger("reliable_email.store")
 
@@ -21,7 +24,7 @@ def note_opening(using: str, alias: str, before: BreakerState, after: BreakerSta
                 route=alias,
                 number=after.number,
                 reason=after.reason or "",
-                evidence=after.evidence,
+                evidence=storable(connections[using], after.evidence),
                 opened_at=datetime.fromtimestamp(after.opened_at, UTC),
             )
             rows.bulk_create([opening], ignore_conflicts=True)

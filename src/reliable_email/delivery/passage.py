@@ -191,8 +191,10 @@ class Passage:
     def _admit(self, route: Route, part: tuple[Progress, ...]) -> Send | None:
         """Let an envelope in, where the route can be asked; where it cannot, that costs no attempt."""
         alias, admission = route.alias, self._admission
+        is_again = any(one.again_on for one in part)
         for one in part:
             one.asked |= {alias}
+            one.again_on = ""  # also where the route cannot be asked: else it would be chosen for ever
         if route.build_error:
             self._pass_over(route, part, local_failure(Cause.CANNOT_BE_BUILT, route.build_error))
             return None
@@ -212,9 +214,7 @@ class Passage:
         if isinstance(entered, Failure):
             self._pass_over(route, part, entered)
             return None
-        is_again = any(one.again_on for one in part)
         for one in part:
-            one.again_on = ""
             if alias in one.left_out:
                 one.left_out -= {alias}
         return Send(

@@ -80,8 +80,8 @@ def run(server_class: type[MailServer], door: str, *, count: int, seconds: float
     """
     with public_folder("re-trial-") as folder, public_folder("re-site-") as site:
         server = server_class(folder)
-        server.start()
         try:
+            server.start()
             said = _send(server, door, site, count=count, seconds=seconds, kills=kills)
             books = server.books()
         finally:

@@ -440,6 +440,13 @@ def _special() -> Iterator[Row]:
         rounds=2,
     )
     yield Row(
+        name="unknown, and the resend is refused: still unknown",
+        routes=("exact=1; final:close | rcpt:550 5.1.1 user unknown", "250"),
+        ends="unknown",
+        order="aa",
+        rounds=2,
+    )
+    yield Row(
         name="a console delivers nothing",
         routes=("shows=1; 250",),
         ends="deferred",

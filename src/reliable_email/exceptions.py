@@ -184,7 +184,8 @@ class Disconnected(DeliveryError, smtplib.SMTPServerDisconnected):
     """The server closed the connection before the message was complete."""
 
 
-class DisconnectedInTLS(Disconnected, TLSFailed, ssl.SSLEOFError, ConnectionResetError):
+# Which of ssl's two it is depends on the version of Python.
+class DisconnectedInTLS(Disconnected, TLSFailed, ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError):
     """The server closed the connection while TLS was set up."""
 
 

@@ -21,6 +21,20 @@ __all__ = ["DEFAULT_MAILER_ALIAS", "MailersHandler", "mailers"]
 
 DEFAULT_MAILER_ALIAS = "default"
 _OURS = "reliable_email."
+_DJANGO_SMTP_OPTIONS = frozenset(
+    [
+        "host",
+        "port",
+        "username",
+        "password",
+        "use_tls",
+        "use_ssl",
+        "timeout",
+        "ssl_keyfile",
+        "ssl_certfile",
+        "fail_silently",
+    ]
+)
 _DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
@@ -89,6 +103,10 @@ def _django_smtp_options(options: dict[str, Any], alias: str) -> dict[str, Any]:
     """What Django 6.1's SMTP backend makes of OPTIONS; below 6.1 it would take them from `EMAIL_*` settings."""
     if not options.get("host"):
         raise InvalidMailer("OPTIONS must define 'host'.", alias=alias)
+    # Below 6.1 Django's backend takes any keyword and ignores it: a misspelt option would do so, too.
+    unknown = sorted(options.keys() - _DJANGO_SMTP_OPTIONS)
+    if unknown:
+        raise InvalidMailer(f"Unknown options {', '.join(map(repr, unknown))}.", alias=alias)
     use_tls, use_ssl = bool(options.get("use_tls")), bool(options.get("use_ssl"))
     if use_tls and use_ssl:
         raise InvalidMailer(

@@ -22,18 +22,18 @@ __all__ = ["DEFAULT_MAILER_ALIAS", "MailersHandler", "mailers"]
 DEFAULT_MAILER_ALIAS = "default"
 _OURS = "reliable_email."
 _DJANGO_SMTP_OPTIONS = frozenset(
-    [
-        "host",
-        "port",
-        "username",
-        "password",
-        "use_tls",
-        "use_ssl",
-        "timeout",
-        "ssl_keyfile",
-        "ssl_certfile",
+    {
         "fail_silently",
-    ]
+        "host",
+        "password",
+        "port",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "timeout",
+        "use_ssl",
+        "use_tls",
+        "username",
+    }
 )
 _DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
 

@@ -63,7 +63,7 @@ def get(address: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def site(server: ScriptedServer, overrides: list[Any], settings: Any, db: None) -> Callable[..., None]:
+def site(server: ScriptedServer, settings: Any, overrides: list[Any], db: None) -> Callable[..., None]:
     """A site whose default is one of the doors."""
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = []

@@ -17,6 +17,7 @@ from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.submission import Priority
+from reliable_email.process_state import remember
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class RouteStateStore(Protocol):
 
 
 _restraint = threading.local()
+remember(__name__, after_fork=_restraint.__dict__.clear)  # whatever the thread that forked was, its child is none such
 
 
 @contextmanager

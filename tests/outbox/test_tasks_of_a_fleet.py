@@ -161,10 +161,12 @@ def test_a_time_limit_stops_the_lines_too(site: str) -> None:
     finally:
         faultpoints.reset()
         signal.signal(signal.SIGUSR1, before)
+    # What they have in hand they finish; then each closes its own connection to the database.
+    names = {f"reliable-email-{one}" for one in ("lines", "renewals", "memory", "helper")}
     for one in threading.enumerate():
-        if one.name == "reliable-email-lines":
-            one.join(30)  # what it has in hand it finishes
-            assert not one.is_alive()
+        if one.name in names:
+            one.join(30)
+            assert not one.is_alive(), one.name
     assert set(states(site)) <= {State.QUEUED, State.ACCEPTED}
 
 

@@ -7,7 +7,9 @@ import pytest
 from reliable_email.classification import Cause
 from reliable_email.delivery import lent
 from reliable_email.delivery.breaker import Phase
-from tests.engines.doors import Told, World, by_queue, directly
+from reliable_email.store.states import State
+from tests.engines.doors import Told, World, by_queue, directly, work
+from tests.outbox.desk import let_time_pass, rows
 
 TO = ["ann@example.com", "bob@example.com"]
 Door = Callable[[World, Sequence[str]], Told]
@@ -71,3 +73,14 @@ def test_a_learned_limit_of_recipients_holds_for_the_next_message(door: Door) ->
     door(world, TO)
     told = door(world, ["cid@example.com", "dan@example.com"])
     assert [len(one.recipients) for one in told.asked] == [2, 1, 1, 1]
+
+
+def test_who_waits_for_a_route_goes_by_another_once_that_is_paused(using: str) -> None:
+    """Greylisted by the first, which an operator then takes out of use: nobody waits for it for ever."""
+    world = World(["rcpt:450 4.2.0 greylisted", "250"])
+    assert by_queue(world, ["ann@example.com"], using=using).ends == {"ann": "queued"}
+    world.store.pause(world.routes[0], by="an operator")
+    let_time_pass(using)
+    work(using, world.routes, world.store)
+    assert [one.state for one in rows(using)] == [State.ACCEPTED]
+    assert [one.route for one in world.asked] == ["a", "b"]

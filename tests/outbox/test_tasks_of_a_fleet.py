@@ -83,20 +83,21 @@ def test_a_task_ends_where_others_hold_its_messages(site: str, server: ScriptedS
     ids = queued(site, 1)
     server.behave(Script(final_reply=hang()))
     is_over = threading.Event()
-    first = threading.Thread(
-        target=delivering.deliver_messages,
-        args=(ids,),
-        kwargs={
-            "using": site,
-            "is_over": is_over.is_set,
-        },
-    )
+
+    def deliver() -> None:
+        try:
+            delivering.deliver_messages(ids, using=site, is_over=is_over.is_set)
+        finally:
+            connections.close_all()  # this thread's own
+
+    first = threading.Thread(target=deliver)
     first.start()
     server.wait_for(lambda one: one.connections and one.connections[0].content_bytes, timeout=30)
     assert delivering.deliver_messages(ids, using=site) == 0
     is_over.set()
     server.close()
     first.join(30)
+    assert not first.is_alive()
 
 
 def test_one_sweep_at_a_time(site: str) -> None:

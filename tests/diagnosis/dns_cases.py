@@ -378,6 +378,33 @@ CHAPTERS = (
                 words=("“p=block” is not one of none, quarantine, reject",),
             ),
             Case(
+                title="A misspelt policy beside an address for reports",
+                text="",
+                tell=site([*without(DMARC), dmarc("v=DMARC1; p=rejct; rua=mailto:dmarc@example.com")]),
+                code=DEGRADED,
+                words=(
+                    "receivers read p=none out of the DMARC record",
+                    '_dmarc.example.com. TXT "v=DMARC1; p=none; rua=mailto:dmarc@example.com"',
+                ),
+            ),
+            Case(
+                title="A policy for a part of the mail",
+                text="RFC 9989 of 2026 has no `pct` any more.",
+                tell=site([*without(DMARC), dmarc("v=DMARC1; p=reject; pct=10; rua=mailto:dmarc@example.com")]),
+                code=HEALTHY,
+                words=(
+                    "DMARC knows no pct= any more (RFC 9989): the policy counts for all of the mail",
+                    '_dmarc.example.com. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@example.com; t=y"',
+                ),
+            ),
+            Case(
+                title="A policy as a test",
+                text="",
+                tell=site([*without(DMARC), dmarc("v=DMARC1; p=reject; t=y; rua=mailto:dmarc@example.com")]),
+                code=HEALTHY,
+                words=("DMARC asks for p=reject, as a test (t=y): receivers do what p=quarantine asks for",),
+            ),
+            Case(
                 title="Two records",
                 text="",
                 tell=site([*WORKSPACE, dmarc("v=DMARC1; p=none")]),

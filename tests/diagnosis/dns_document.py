@@ -31,9 +31,12 @@ under `dns`. Records are shown as they are to be added; what stands in angle bra
 provider's console shows it.
 
 *Aligned* means that SPF or DKIM has proven a domain that counts for the one in From: the same, or with relaxed
-alignment (the default) one below the same organisation's. The organisation is the nearest domain upwards that has a
-DMARC record. SPF is counted in the worst case, in which no mechanism matches before the last; macros are not followed,
-and whether the record lets a server of your own send is not evaluated.
+alignment (the default) one of the same organisation's. The organisation is found as RFC 9989 has it, by a walk up the
+DNS tree: the nearest domain whose DMARC record says `psd=n`, the one below a `psd=y`, else the highest that has a
+record. The line *Receivers* holds each route against what Gmail, Yahoo and Outlook.com demand of who sends them 5,000
+messages a day, with the day since when, before a growing site is refused for it. SPF is counted in the worst case, in
+which no mechanism matches before the last; macros are not followed, and whether the record lets a server of your own
+send is not evaluated.
 
 The outputs on this page are real: each was printed by a run against a DNS server with that defect. The lines before
 the DNS check are left out.

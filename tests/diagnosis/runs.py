@@ -68,7 +68,7 @@ test_email.__test__ = False  # type: ignore[attr-defined]
 
 _ALIKE = (
     (re.compile(r"[ \d]{6}\.\d ms"), "    12.3 ms"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "2026-01-31"),
+    (re.compile(r"\b(?<!since )\d{4}-\d\d-\d\d\b"), "2026-01-31"),
     (re.compile(r"\b\d+ days (ago|left)"), r"30 days \1"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "5f1c…a94e"),
     (re.compile(r"sha256//[A-Za-z0-9+/]{43}="), "sha256//dU5V…="),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_email.diagnosis.dns_dkim import read_key
-from reliable_email.diagnosis.dns_dmarc import read_policy
+from reliable_email.diagnosis.dns_dmarc import Policy, find_policy, organisation_of, read_policy
 from reliable_email.diagnosis.dns_examination import examine_domain
 from reliable_email.diagnosis.dns_lookup import Ask, Lookup
 from reliable_email.diagnosis.dns_routes import routes_mail
@@ -30,6 +30,7 @@ from tests.diagnosis.dns_cases import (
     DMARC,
     DOMAIN,
     GOOGLES,
+    MAILGUNS,
     MX,
     OFFICE,
     SPF,
@@ -43,7 +44,7 @@ from tests.diagnosis.dns_cases import (
 )
 from tests.diagnosis.dns_document import FILE, document
 from tests.diagnosis.runs import CONSOLE, SMTP, mailers, smtp, test_email
-from tests.servers.dns import DNSServer, serving
+from tests.servers.dns import DNSServer, Row, serving
 
 
 def asking(server: DNSServer) -> Ask:
@@ -139,6 +140,81 @@ def test_a_subdomain_takes_the_policy_from_above() -> None:
     run, _ = run_site(rows, sender="shop@mail.example.com")
     assert "DMARC asks for p=quarantine, by the record of example.com" in run.out
     assert "counts as mail.example.com's, by SPF and DKIM" in run.out
+
+
+SEATED = [("mail.example.com", "MX", "10 mx.example.com."), ("mail.example.com", "TXT", "v=spf1 -all")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "record", "policy"),
+    [
+        (SEATED, "v=DMARC1; p=reject; sp=quarantine; np=none", "quarantine"),
+        ([], "v=DMARC1; p=reject; sp=quarantine; np=none", "none"),
+        ([], "v=DMARC1; p=reject; sp=quarantine", "quarantine"),
+        ([], "v=DMARC1; p=reject", "reject"),
+    ],
+)
+def test_a_subdomain_that_does_not_exist_has_a_policy_of_its_own(rows: list[Row], record: str, policy: str) -> None:
+    """np=, else sp=, else p= (RFC 9989); existing is having an MX or an address."""
+    with serving([*rows, dmarc(record)]) as dns:
+        found = find_policy(asking(dns), "mail.example.com")
+    assert isinstance(found, Policy)
+    assert found.policy == policy
+
+
+@pytest.mark.parametrize(
+    ("rows", "organisation"),
+    [
+        ([], "a.mail.example.com"),
+        ([("_dmarc.example.com", "v=DMARC1; p=none")], "example.com"),
+        ([("_dmarc.mail.example.com", "v=DMARC1; p=none; psd=n"), ("_dmarc.example.com", "v=DMARC1; p=none")],
+         "mail.example.com"),
+        ([("_dmarc.com", "v=DMARC1; p=none; psd=y")], "example.com"),
+        ([("_dmarc.example.com", "v=DMARC1; p=none; psd=y")], "mail.example.com"),
+        ([("_dmarc.a.mail.example.com", "v=DMARC1; p=none; psd=y"), ("_dmarc.com", "v=DMARC1; p=none")],
+         "a.mail.example.com"),
+        ([("_dmarc.example.com", "v=DMARC1; p=none"), ("_dmarc.example.com", "v=DMARC1; p=reject"),
+          ("_dmarc.com", "v=DMARC1; p=none")], "com"),
+    ],
+)  # fmt: skip
+def test_the_organization_is_found_by_walking_the_tree(rows: list[tuple[str, str]], organisation: str) -> None:
+    """The nearest psd=n, one below psd=y, else the highest that has one record (RFC 9989 section 4.10.2)."""
+    with serving([(name, "TXT", text) for name, text in rows]) as dns:
+        assert organisation_of(asking(dns), "a.mail.example.com") == organisation
+
+
+def test_an_organization_of_its_own_does_not_prove_its_parent() -> None:
+    """A signature by a domain whose record has psd=n is no signature by the domain above it."""
+    rows = [
+        MX, SPF, GOOGLES, DMARC,
+        ("_dmarc.mg.example.com", "TXT", "v=DMARC1; p=none; psd=n"),
+        ("mg.example.com", "TXT", "v=spf1 include:mailgun.org ~all"), MAILGUNS,
+        dkim("pic", at="mg.example.com"), dkim("s1", at="mg.example.com"),
+    ]  # fmt: skip
+    login = {"mailgun": {"postmaster@mg.example.com": "abcdefghijklmnop"}}
+    arguments = ("--selector", "s1", "--json")
+    run, _ = run_site(rows, "mailgun", arguments=arguments, logins=login)
+    assert json.loads(run.out.splitlines()[0])["dns"]["routes"][0]["aligned"] == "no"
+    without_it = [row for row in rows if "psd=n" not in row[2]]
+    run, _ = run_site(without_it, "mailgun", arguments=arguments, logins=login)
+    assert json.loads(run.out.splitlines()[0])["dns"]["routes"][0]["aligned"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("rows", "lacks"),
+    [
+        (without(DMARC), "lacks a DMARC record:"),
+        (without(dkim("google")), "lacks a DKIM signature that counts as example.com's:"),
+        ([MX, DMARC], "lacks a DKIM signature that counts as example.com's and alignment:"),
+    ],
+)
+def test_what_receivers_will_refuse_is_told_before_they_do(rows: list[Row], lacks: str) -> None:
+    """With who refuses it, since when, and by which codes."""
+    run, _ = run_site(rows)
+    assert f"mail by Google Workspace {lacks}" in run.out
+    for words in ("5,000 messages a day", "Gmail since 2024-02-01", "5.7.515", "Yahoo"):
+        assert words in run.out
+    assert run.code != HEALTHY
 
 
 def test_reports_go_only_to_who_agrees() -> None:

@@ -61,6 +61,10 @@ DMARC_ZONES = {
     "no such policy": asking("v=DMARC1; p=block"),
     "all tags": asking("v=DMARC1; p=quarantine; sp=none; adkim=s; aspf=r; pct=20; rua=mailto:dmarc@example.com"),
     "no such alignment": asking("v=DMARC1; p=none; adkim=x"),
+    "no policy": asking("v=DMARC1; rua=mailto:dmarc@example.com"),
+    "as a test": asking("v=DMARC1; p=reject; t=y"),
+    "removed tags": asking("v=DMARC1; p=reject; pct=0; rf=afrf; ri=3600"),
+    "the policy late": asking("v=DMARC1; rua=mailto:dmarc@example.com; p=reject"),
     "a word that is no tag": asking("v=DMARC1; p=none; what"),
     "another version": asking("v=DMARC2; p=none"),
     "the version last": asking("p=none; v=DMARC1"),
@@ -96,6 +100,58 @@ def test_spf_is_judged_alike(name: str) -> None:
     assert ours.is_usable == theirs["valid"], (ours.errors, theirs)
     if theirs["valid"]:
         assert (ours.lookups, ours.voids) == (theirs["dns_lookups"], theirs["void_dns_lookups"] or 0)
+
+
+def at(domain: str, text: str) -> Row:
+    """A DMARC record there."""
+    return (f"_dmarc.{domain}", "TXT", text)
+
+
+DEEP = "a.b.c.d.e.f.g.h.mail.example.com"
+TREES = {
+    "the record above": ("a.mail.example.com", [at("example.com", "v=DMARC1; p=reject; sp=quarantine")]),
+    "the highest of two": (
+        "a.mail.example.com",
+        [at("mail.example.com", "v=DMARC1; p=none"), at("example.com", "v=DMARC1; p=reject")],
+    ),
+    "an organization in the midst": (
+        "a.mail.example.com",
+        [at("mail.example.com", "v=DMARC1; p=none; psd=n"), at("example.com", "v=DMARC1; p=reject")],
+    ),
+    "a public suffix": ("shop.example.com", [at("com", "v=DMARC1; p=reject; psd=y; np=reject")]),
+    "below a public suffix": (
+        "a.shop.example.com",
+        [at("example.com", "v=DMARC1; p=none; psd=y"), at("shop.example.com", "v=DMARC1; p=quarantine")],
+    ),
+    "further below a public suffix": (
+        "a.shop.example.com",
+        [at("com", "v=DMARC1; p=none; psd=y"), at("shop.example.com", "v=DMARC1; p=quarantine")],
+    ),
+    "a long name, near": (DEEP, [at("c.d.e.f.g.h.mail.example.com", "v=DMARC1; p=reject")]),
+    "a long name, far": (DEEP, [at("e.f.g.h.mail.example.com", "v=DMARC1; p=reject")]),
+    "its own": (
+        "mail.example.com",
+        [at("mail.example.com", "v=DMARC1; p=none"), at("example.com", "v=DMARC1; p=reject")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_tree_is_walked_alike(name: str) -> None:
+    """Which record counts for a domain below, and at most eight questions about it (RFC 9989 section 4.10)."""
+    from checkdmarc.dmarc import query_dmarc_record
+
+    domain, rows = TREES[name]
+    rows = [*rows, (domain, "A", "192.0.2.1"), (domain, "MX", "10 mx.example.com.")]
+    with serving(rows) as server:
+        ours = find_policy(Lookup(("127.0.0.1", server.port), query_seconds=10).ask, domain)
+        asked = len([one for one in server.zone.asked if one[0].startswith("_dmarc.")])
+        try:
+            theirs = query_dmarc_record(domain, resolver=resolver(server.port), timeout=10)["location"]
+        except checkdmarc.dmarc.DMARCRecordNotFound:
+            theirs = None
+    assert (ours.domain if isinstance(ours, Policy) else ours) == theirs
+    assert asked <= 8
 
 
 @pytest.mark.parametrize("name", DMARC_ZONES)

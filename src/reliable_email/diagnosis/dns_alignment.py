@@ -1,6 +1,6 @@
 """What DMARC asks for, and whether each route's mail will count as the domain's."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,11 +67,24 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     where = "" if policy.domain == domain else f", by the record of {policy.domain}"
     strict = [name for name, is_strict in (("DKIM", policy.is_dkim_strict), ("SPF", policy.is_spf_strict)) if is_strict]
     how = f", strict about {' and '.join(strict)}" if strict else ""
+    if policy.mistake:
+        text = f"receivers read p=none out of the DMARC record{where}, since {policy.mistake}"
+        right = _without(policy.record, ("p", "sp", "np")).replace("v=DMARC1", "v=DMARC1; p=none", 1)
+        record = Record(name=f"_dmarc.{policy.domain}", type="TXT", value=right)
+        advice = "Say what you mean; with p=none receivers only watch:"
+        found = Finding(
+            topic=Topic.DMARC, level=Level.WARNING, text=text, advice=advice, records=(record,), replaces=True
+        )
+        return [found, *_notes(policy)]
     text = f"DMARC asks for p={policy.policy}{where}{how}"
     findings = [Finding(topic=Topic.DMARC, level=Level.GOOD, text=text)]
     if free_owner(domain) is not None:
         return findings  # not for us to change
-    if policy.policy == "none":
+    if policy.is_test and policy.policy != "none":
+        text = f"{text}, as a test (t=y): receivers do what p={policy.applied} asks for"
+        advice = "When the reports are clean, take t=y out."
+        findings = [Finding(topic=Topic.DMARC, level=Level.NOTE, text=text, advice=advice)]
+    elif policy.policy == "none":
         findings = [
             Finding(
                 topic=Topic.DMARC,
@@ -80,21 +93,45 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
                 advice="When the reports are clean, ask for p=quarantine, later for p=reject.",
             )
         ]
-    findings += [
+    return [*findings, *_notes(policy)]
+
+
+def _notes(policy: Policy) -> list[Finding]:
+    findings = [
         Finding(topic=Topic.DMARC, level=Level.NOTE, text=f"in the DMARC record of {policy.domain}, {one}")
         for one in policy.oddities
     ]
-    if policy.percent < 100:
-        text = f"DMARC counts for {policy.percent} % of the mail alone (pct); newer receivers do not know pct any more"
-        findings.append(Finding(topic=Topic.DMARC, level=Level.NOTE, text=text))
+    if policy.removed:
+        names = " and ".join(f"{name}=" for name, _ in policy.removed)
+        # Who asked for a part of the mail alone was testing; t=y is how that is said now.
+        is_partial = any(name == "pct" and value != "100" for name, value in policy.removed)
+        right = _without(policy.record, [name for name, _ in policy.removed])
+        if is_partial and not policy.is_test:
+            right = f"{right.rstrip().rstrip(';')}; t=y"
+        findings.append(
+            Finding(
+                topic=Topic.DMARC,
+                level=Level.NOTE,
+                text=f"DMARC knows no {names} any more (RFC 9989): the policy counts for all of the mail",
+                advice="To go on testing, say t=y in its place:" if is_partial else "Take it out:",
+                records=(Record(name=f"_dmarc.{policy.domain}", type="TXT", value=right),),
+                replaces=True,
+            )
+        )
     if not policy.reports_to:
         text = "nobody gets DMARC's reports (rua), so that you would not learn who fails"
         findings.append(Finding(topic=Topic.DMARC, level=Level.NOTE, text=text))
     return findings
 
 
+def _without(record: str, tags: Collection[str]) -> str:
+    """A record without these tags."""
+    parts = [part for part in record.split(";") if part.partition("=")[0].strip().lower() not in tags]
+    return ";".join(parts)
+
+
 def reports_not_taken(policy: Policy, receiver: str) -> Finding:
-    """Another domain has to agree before it gets reports (RFC 7489 section 7.1)."""
+    """Another domain has to agree before it gets reports (RFC 9990)."""
     record = Record(name=f"{policy.domain}._report._dmarc.{receiver}", type="TXT", value="v=DMARC1;")
     return Finding(
         topic=Topic.DMARC,
@@ -137,7 +174,7 @@ def _not_aligned(
     domain: str, route: RouteMail, proof: Alignment, policy: Policy | None, *, is_fallback: bool, is_hopeless: bool
 ) -> Finding:
     enforced = policy is not None and policy.is_enforced
-    asked = policy.policy if policy is not None and enforced else ""
+    asked = policy.applied if policy is not None and enforced else ""
     fate = {
         "reject": "receivers refuse it, as your DMARC policy asks",
         "quarantine": "it goes to spam, as your DMARC policy asks",
@@ -158,8 +195,8 @@ def _not_aligned(
         advice = (
             "What it proves is near, and the policy wants the very domain (adkim=s, aspf=s). Relaxed is the usual way:"
         )
-        relaxed = [part for part in policy.record.split(";") if part.strip()[:5].lower() not in ("adkim", "aspf=")]
-        records = (Record(name=f"_dmarc.{policy.domain}", type="TXT", value=";".join(relaxed)),)
+        relaxed = _without(policy.record, ("adkim", "aspf"))
+        records = (Record(name=f"_dmarc.{policy.domain}", type="TXT", value=relaxed),)
     else:
         which = "the DKIM records above are" if route.records("dkim", domain) else "a DKIM key below it is"
         advice = f"Set {domain} up at {route.title}; {which} enough."

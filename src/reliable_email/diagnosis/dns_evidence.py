@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from reliable_email.diagnosis.dns_alignment import Alignment, Proof
 from reliable_email.diagnosis.dns_dkim import Key, find_key
-from reliable_email.diagnosis.dns_dmarc import Policy, is_aligned
+from reliable_email.diagnosis.dns_dmarc import Policy, is_aligned, organisation_of
 from reliable_email.diagnosis.dns_findings import Finding, Level, Record, Topic, unasked
 from reliable_email.diagnosis.dns_key_findings import key_findings, no_key
 from reliable_email.diagnosis.dns_lookup import Answer, Ask
@@ -126,14 +126,19 @@ class Evidence:
         return [*findings, *more], proof
 
     def _organisation(self, policy: Policy | None) -> str:
-        return policy.domain if policy is not None else self._domain
+        return policy.organisation if policy is not None else self._domain
 
     def _counts(self, identifier: str, policy: Policy | None, *, is_strict: bool) -> bool:
         organisation = self._organisation(policy)
         # Without a record above, what is above From's domain counts for it as well.
         if policy is None and self._domain.endswith(f".{identifier}"):
             return True
-        return is_aligned(identifier, self._domain, organisation, is_strict=is_strict)
+        if not is_aligned(identifier, self._domain, organisation, is_strict=is_strict):
+            return False
+        if policy is None or is_strict or identifier == self._domain:
+            return True
+        # A record with psd=n makes a part of the tree an organization of its own.
+        return organisation_of(self._ask, identifier) in (organisation, "")
 
     def _dkim(self, route: RouteMail, policy: Policy | None) -> tuple[list[Finding], Proof]:
         if not route.signs_for(self._domain):
@@ -143,8 +148,8 @@ class Evidence:
         selectors = tuple(dict.fromkeys((*given, *own)))
         sending = route.sending_domain(self._domain)
         domains = [sending]
-        if policy is not None and sending.endswith(f".{policy.domain}"):
-            domains.append(policy.domain)
+        if policy is not None and sending.endswith(f".{policy.organisation}"):
+            domains.append(policy.organisation)
         keys: list[Key] = []
         silent: list[Answer] = []
         for at in domains:

@@ -20,6 +20,7 @@ from reliable_email.diagnosis.dns_findings import Finding, Level
 from reliable_email.diagnosis.dns_lookup import Ask
 from reliable_email.diagnosis.dns_mx import examine_mx
 from reliable_email.diagnosis.dns_routes import RouteMail, free_owner
+from reliable_email.diagnosis.dns_senders import sender_findings
 from reliable_email.diagnosis.verdict import Health, worst
 
 
@@ -76,4 +77,5 @@ def examine_domain(
     if isinstance(policy, Policy) and not policy.problem and free_owner(domain) is None:
         findings += [reports_not_taken(policy, one) for one in unwilling_receivers(ask, policy, domain)]
     findings += alignment_findings(domain, routes, proofs, policy if isinstance(policy, Policy) else None)
+    findings += sender_findings(domain, routes, proofs, policy)
     return DomainExamination(domain=domain, findings=tuple(findings), alignments=tuple(proofs))

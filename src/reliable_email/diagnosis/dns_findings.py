@@ -16,6 +16,7 @@ class Topic(StrEnum):
     DKIM = "dkim"
     DMARC = "dmarc"
     ALIGNMENT = "alignment"
+    SENDERS = "senders"  # what big receivers demand of them
 
 
 class Level(StrEnum):

@@ -68,4 +68,4 @@ def as_json(found: DomainExamination | None) -> dict[str, Any] | None:
 
 
 def _label(one: Finding) -> str:
-    return {"alignment": "Alignment", "domain": "Domain"}.get(one.topic, one.topic.upper())
+    return {"alignment": "Alignment", "domain": "Domain", "senders": "Receivers"}.get(one.topic, one.topic.upper())

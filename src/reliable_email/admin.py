@@ -30,7 +30,7 @@ from reliable_email.models import (
 )
 from reliable_email.outbox.operate import Act, note, perform
 from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.queries import Filter, message_ids, stored_spellings
+from reliable_email.store.queries import Filter, message_ids, outbox_database, stored_spellings
 from reliable_email.values import masked, printable
 
 _ACT = "reliable_email.act_on_outbox"
@@ -48,7 +48,15 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return int(rows.order_by()[:_COUNTED].count())
 
 
-class _ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class _WhereWritten:
+    """Rows of the database that is written: a replica may not have yet what somebody has just done."""
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        queryset: Any = super().get_queryset(request)  # type: ignore[misc]
+        return queryset.using(outbox_database())
+
+
+class _ReadOnly(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows to look at."""
 
     show_full_result_count = False
@@ -65,7 +73,7 @@ class _ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-class _Inline(admin.TabularInline):  # type: ignore[type-arg]
+class _Inline(_WhereWritten, admin.TabularInline):  # type: ignore[type-arg]
     """The rows of one message."""
 
     extra = 0
@@ -142,7 +150,8 @@ class OutboxMessageAdmin(_ReadOnly):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[OutboxMessage]":
         """Without what messages say."""
-        return super().get_queryset(request).defer("content", "headers", "subject", "fields")
+        queryset: QuerySet[OutboxMessage] = super().get_queryset(request)
+        return queryset.defer("content", "headers", "subject", "fields")
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", search_term: str
@@ -248,7 +257,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Suppression)
-class SuppressionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-arg]
     """The list of addresses to which nothing is sent."""
 
     form = SuppressionForm

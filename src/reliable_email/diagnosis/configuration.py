@@ -27,6 +27,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.E021 | a `token_provider` cannot be imported or used |
 | reliable_email.E022 | a route's backend raises when it is made: a key, a package, a file is missing |
 | reliable_email.E023 | DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS hold what is not one address |
+| reliable_email.E024 | an outbox's database has `AUTOCOMMIT = False` |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
 | reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
@@ -38,6 +39,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default or has no domain (in `test_email` alone) |
 | reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
 | reliable_email.I002 | something that was decided for you when the environment was read |
+| reliable_email.I003 | an outbox's database has a pool: how many connections a worker opens beside it |
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +58,7 @@ from reliable_email.backends.options import SMTPOptions, SMTPReading, is_loopbac
 from reliable_email.backends.reader import Problem, ProblemKind
 from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers, named_routes
 from reliable_email.diagnosis.addresses import address_problems
+from reliable_email.diagnosis.databases import database_messages
 from reliable_email.smtp.options import TLSMode
 
 _PROBLEM_IDS = {
@@ -105,6 +108,7 @@ def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs
         *_check_settings(),
         *(message for one in all_mailers().values() for message in _check_mailer(one)),
         *(Error(one.text, hint=one.remedy, id="reliable_email.E023") for one in address_problems()),
+        *database_messages(),
         *_check_notes(),
     ]
 

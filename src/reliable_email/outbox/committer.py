@@ -10,11 +10,12 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
 from reliable_email.delivery.logged import log_fields
 from reliable_email.outbox.journal import commit_in_steps, events
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.own_connection import own_connection
 from reliable_email.outbox.postgres import Reading
 from reliable_email.outbox.reconnect import drop, drop_connection
 from reliable_email.outbox.steps import Write
@@ -145,7 +146,7 @@ class Committer:
         self._waiting = []
 
     def _own_tables(self) -> Tables:
-        return Tables(self._using, connections.create_connection(self._using))
+        return Tables(self._using, own_connection(self._using))
 
     def _idle_writer(self) -> Writer | None:
         now = time.monotonic()

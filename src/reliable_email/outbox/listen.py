@@ -9,6 +9,7 @@ from django.db import connections
 
 from reliable_email.outbox import wake
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.own_connection import own_connection
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -37,7 +38,7 @@ def listen(using: str, is_over: threading.Event) -> None:
 
 def _listen_once(using: str, is_over: threading.Event) -> None:
     point("listen")
-    connection = connections.create_connection(using)
+    connection = own_connection(using)
     with closing(connection):
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {wake.CHANNEL}")

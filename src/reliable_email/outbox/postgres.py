@@ -68,6 +68,7 @@ class Batches:
         with connection.wrap_database_errors:
             raw = connection.connection.pgconn
             if raw is not self._raw:
+                connection.cursor().close()  # django-tenants chooses the schema when it makes a cursor
                 self._raw = raw
                 self._names.clear()
             if self._prepares:

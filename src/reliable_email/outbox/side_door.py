@@ -13,6 +13,8 @@ from typing import TypeVar
 from django.db import OperationalError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 
+from reliable_email.outbox.own_connection import own_connection
+
 logger = logging.getLogger("reliable_email.outbox")
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ def outside_of_transactions(using: str, write: Callable[[str], list[T]]) -> list
 
 def _with_own_connection(using: str, write: Callable[[str], list[T]], *, is_patient: bool) -> list[T]:
     outer = connections[using]
-    own = connections.create_connection(using)
+    own = own_connection(using)
     connections[using] = own
     try:
         if own.vendor == "sqlite":

@@ -173,7 +173,7 @@ def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
     global _away_until
     if time.monotonic() < _away_until:
         return ()
-    using = router.db_for_read(Suppression)
+    using = router.db_for_write(Suppression)  # a replica may not know yet whom somebody has just suppressed
     # An SQL error must not break the caller's transaction.
     guard = transaction.atomic(using) if connections[using].in_atomic_block else nullcontext()
     try:

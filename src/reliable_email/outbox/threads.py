@@ -29,13 +29,22 @@ class WorkerThread:
         is_vital: whether the worker ends when it hangs; else that is told, and the others go on.
     """
 
-    def __init__(self, name: str, work: Callable[[], None], *, hangs_after: float | None, is_vital: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], None],
+        *,
+        hangs_after: float | None,
+        is_vital: bool,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.hangs_after = hangs_after
         self.is_vital = is_vital
         self.has_ended = False
         self.error: BaseException | None = None
         self._work = work
+        self._prepare = prepare
         self._busy_since: float | None = None
         self._depth = 0
         self.thread = threading.Thread(target=self._run, name=f"reliable-email-{name}", daemon=True)
@@ -72,6 +81,7 @@ class WorkerThread:
 
     def _run(self) -> None:
         try:
+            self._prepare()
             self._work()
         except BaseException as error:  # noqa: BLE001 - a thread has no caller; `Crew.look` says it
             self.error = error
@@ -83,10 +93,14 @@ class Crew:
 
     Args:
         on_failure: called once for each thread that has failed, with what to say of it.
+        prepare: called first by each thread.
     """
 
-    def __init__(self, on_failure: Callable[[str], None] = lambda words: None) -> None:
+    def __init__(
+        self, on_failure: Callable[[str], None] = lambda words: None, prepare: Callable[[], None] = lambda: None
+    ) -> None:
         self._on_failure = on_failure
+        self._prepare = prepare
         self._threads: list[WorkerThread] = []
         self._lock = threading.Lock()
         self._told: set[WorkerThread] = set()
@@ -104,7 +118,7 @@ class Crew:
         self, name: str, work: Callable[[], None], *, hangs_after: float | None = None, is_vital: bool = True
     ) -> WorkerThread:
         """As `start`, for whoever starts it later: the work may want to know its own thread."""
-        one = WorkerThread(name, work, hangs_after=hangs_after, is_vital=is_vital)
+        one = WorkerThread(name, work, hangs_after=hangs_after, is_vital=is_vital, prepare=self._prepare)
         with self._lock:
             self._threads.append(one)
         return one

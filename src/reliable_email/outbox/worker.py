@@ -26,6 +26,7 @@ from reliable_email.outbox.keeper import Duty, is_patched_by_eventlet, keep, sta
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.listen import can_listen, listen
 from reliable_email.outbox.loop import Loop
+from reliable_email.outbox.own_connection import use_own_connection
 from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
 from reliable_email.outbox.registration import Registration, unique_name
 from reliable_email.outbox.round import RoundOptions
@@ -92,7 +93,8 @@ class Worker:
         self._seen_mailers: dict[str, list[Route]] = {}
         self._built_at: dict[str, float] = {}
         self._suspects = threading.Lock()
-        self._crew = Crew(self._fail)
+        self._caller = connections[options.using]  # whose schema is the worker's
+        self._crew = Crew(self._fail, lambda: use_own_connection(options.using, self._caller))
         # Two leases that were not renewed: whatever this worker holds is somebody else's by then.
         self._hang_seconds = max(_HANG_SECONDS, 2 * options.lease_seconds)
         self._loop = Loop(
@@ -201,6 +203,8 @@ class Worker:
         if is_patched_by_eventlet():
             raise WorkerFailed("A worker cannot run under eventlet's monkey patching: use threads or gevent.")
         using = self.options.using
+        if not self._caller.settings_dict["AUTOCOMMIT"]:
+            raise WorkerFailed(f"DATABASES[{using!r}] has AUTOCOMMIT = False: a worker needs a database that commits.")
         try:
             insist(using, self._registration.arrive, seconds=_ARRIVE_SECONDS)
         except AWAY as error:

@@ -15,6 +15,9 @@ _KNOWN = """\
 
 - `open()` does not keep a connection for the instance: the process has them. `connection` is only whether one is open.
 - A class that overrides `_send()`, `prep_address()`, `connection_class` or `ssl_context` is refused when it is made.
+- A class derived from `ReliableSMTPBackend` may have options of its own, set attributes, and replace `open()` and
+  `close()`, which a failover and a worker call, too. A `send_messages()` of its own is called only where the
+  application uses this very mailer; behind a failover or an outbox such a class is refused, with what to do.
 - Sending the same letter again, by the same message object, skips the recipients that have it.
 - An invalid message raises before any connection, and the others of its batch are sent.
 """

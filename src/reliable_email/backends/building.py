@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from reliable_email import conf
 from reliable_email.backends.fingerprint import described, keyed
+from reliable_email.backends.options import SMTPReading, read_smtp_options
 from reliable_email.backends.routes import Mailer, MailerKind, mailer, routes_of
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import error_text, note_built, unbuilt_route
@@ -69,6 +70,31 @@ def make_route(alias: str, *, final_reply_timeout: float | None = None) -> Route
         delivers=entry.kind not in _SHOW_ONLY,
         is_foreign=True,
     )
+
+
+def building_error(one: Mailer) -> str:
+    """Why a mailer's backend cannot be made; "" where it can. Its constructor opens nothing, as Django wants it."""
+    try:
+        _ = mailers[one.alias]
+    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
+        return error_text(one.alias, error, one.options)
+    return ""
+
+
+def smtp_reading(one: Mailer) -> SMTPReading:
+    """What a mailer of ours says of its server.
+
+    A class that is derived from ours may have options of its own, and take its server from anywhere: it is made, and
+    what it has then counts. Where it cannot be made there is nothing to read, and building tells why.
+    """
+    if one.derived_class is not None and not conf.is_in_tests():
+        try:
+            backend = mailers[one.alias]
+            if isinstance(backend, ReliableSMTPBackend):
+                return SMTPReading(options=backend.current_options(), problems=())
+        except Exception:  # noqa: BLE001 - as in build_route
+            return SMTPReading(options=None, problems=())
+    return read_smtp_options(one.options, alias=None if one.is_legacy else one.alias)
 
 
 def provider_of(backend: str) -> str | None:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from reliable_email import conf
-from reliable_email.backends.options import SERVER_OPTIONS, SMTPOptions, read_smtp_options
+from reliable_email.backends.building import smtp_reading
+from reliable_email.backends.options import SERVER_OPTIONS, SMTPOptions
 from reliable_email.backends.routes import Mailer, MailerKind, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.exceptions import InvalidMailer
@@ -80,7 +81,7 @@ def _server_of(route: Mailer) -> dict[str, Any]:
         return {"port": 465 if has_ssl else 587 if has_tls else 25, "use_tls": has_tls, "use_ssl": has_ssl} | {
             name: value for name, value in route.options.items() if name in SERVER_OPTIONS and not is_empty(value)
         }
-    options = read_smtp_options(route.options, alias=route.alias).options
+    options = smtp_reading(route).options
     return _server(options) if options is not None else dict(route.options)
 
 

@@ -138,6 +138,11 @@ class SMTPReading:
     options: SMTPOptions | None
     problems: tuple[Problem, ...]
 
+    @property
+    def told(self) -> str:
+        """Every problem, in one text."""
+        return " ".join(map(str, self.problems))
+
 
 @keeps_no_locals
 def smtp_options(

@@ -102,6 +102,14 @@ class Mailer:
         return next((_KINDS[name] for name in names if name in _KINDS), MailerKind.FOREIGN)
 
     @property
+    def derived_class(self) -> type | None:
+        """The class, where a project has derived it from one of our doors."""
+        if self.backend in _KINDS or not (self.kind.is_ours or self.kind is MailerKind.ERROR_MAIL):
+            return None
+        found: type = import_string(self.backend)
+        return found
+
+    @property
     def using(self) -> tuple[str, ...]:
         """The aliases that it sends through; empty for a route. Unusable values count as none."""
         if self.kind not in (MailerKind.FAILOVER, MailerKind.OUTBOX, MailerKind.ERROR_MAIL):

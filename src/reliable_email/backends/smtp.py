@@ -8,6 +8,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 
 from reliable_email.backends.base import Door
+from reliable_email.backends.derived import OpenedTransport, refuse_replaced_send, replaces
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.fingerprint import described, keyed
 from reliable_email.backends.options import SMTPOptions, smtp_options
@@ -43,7 +44,8 @@ class ReliableSMTPBackend(Door):
     Classes that were derived from Django's backend may be derived from this one. What they set after
     `super().__init__()` (`host`, `port`, `username`, `password`, `use_tls`, `use_ssl`, `timeout`, `ssl_certfile`,
     `ssl_keyfile`, `fail_silently`) counts, and an `open()` and `close()` of their own are called. What reaches into
-    smtplib (`_send`, `connection_class`, `ssl_context`, `prep_address`) is refused when the backend is made.
+    smtplib (`_send`, `connection_class`, `ssl_context`, `prep_address`) is refused when the backend is made, and a
+    `send_messages()` of its own where the backend is a route of another mailer (`backends.derived`).
     """
 
     @keeps_no_locals
@@ -172,7 +174,7 @@ class ReliableSMTPBackend(Door):
 
     def _open_as_derived(self) -> bool:
         """Call an `open()` of a derived class, which may set attributes; our own would only cost a round trip."""
-        if type(self).open is ReliableSMTPBackend.open:
+        if not replaces(type(self), "open", ReliableSMTPBackend):
             return False
         has_opened = bool(self.open())
         if self.connection is not None and not isinstance(self.connection, OpenConnection):
@@ -191,8 +193,8 @@ class ReliableSMTPBackend(Door):
         """Its route, and the fallback of the `EMAIL_FALLBACK_*` settings where there is one."""
         self._take_attributes()
         if self.options.main_error:
-            return [unbuilt_route("primary", self.options.main_error), replace(self.route(), alias="fallback")]
-        routes = [self.route()]
+            return [unbuilt_route("primary", self.options.main_error), replace(self._own_route(), alias="fallback")]
+        routes = [self._own_route()]
         if self.options.fallback is not None:
             routes.append(route_of(self._bounded(self.options.fallback), alias="fallback"))
         elif self.options.fallback_error:
@@ -202,9 +204,31 @@ class ReliableSMTPBackend(Door):
         return routes
 
     def route(self) -> Route:
-        """This backend as a route, for itself and for a failover."""
+        """This backend as a route of another mailer.
+
+        Raises:
+            InvalidMailer: its class has a `send_messages()` of its own, which nobody would call there.
+        """
+        refuse_replaced_send(type(self), ReliableSMTPBackend, self.alias)
+        route = self._own_route()
+        if not any(replaces(type(self), name, ReliableSMTPBackend) for name in ("open", "close")):
+            return route
+        transport = OpenedTransport(
+            route.alias,
+            open_backend=self._open_as_derived,
+            close_backend=self.close,
+            transport=lambda: self._own_route().transport,
+        )
+        return replace(route, transport=transport)
+
+    def _own_route(self) -> Route:
         self._take_attributes()
         return route_of(replace(self._bounded(self.options), timeout=self._seconds), alias=self.options.route)
+
+    def current_options(self) -> SMTPOptions:
+        """The options, with the attributes that were set since."""
+        self._take_attributes()
+        return self.options
 
     @property
     def _seconds(self) -> float:

@@ -28,6 +28,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.E022 | a route's backend raises when it is made: a key, a package, a file is missing |
 | reliable_email.E023 | DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS hold what is not one address |
 | reliable_email.E024 | an outbox's database has `AUTOCOMMIT = False` |
+| reliable_email.E025 | a mailer that another one sends by has a `send_messages()` of its own |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
 | reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
@@ -48,17 +49,17 @@ from typing import Any
 import django
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 - Django's name
-from django.core.checks.messages import ERROR
 
 from reliable_email import conf
-from reliable_email.backends.building import build_route
+from reliable_email.backends.building import build_route, building_error, smtp_reading
 from reliable_email.backends.doors import error_mail_problems, failover_problems, outbox_problems
 from reliable_email.backends.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS, SMTP_OPTIONS
-from reliable_email.backends.options import SMTPOptions, SMTPReading, is_loopback_name, read_smtp_options
+from reliable_email.backends.options import SMTPOptions, is_loopback_name
 from reliable_email.backends.reader import Problem, ProblemKind
-from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers, named_routes
+from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers
 from reliable_email.diagnosis.addresses import address_problems
 from reliable_email.diagnosis.databases import database_messages
+from reliable_email.diagnosis.route_errors import RouteError, building_messages, named, replaced_messages
 from reliable_email.smtp.options import TLSMode
 
 _PROBLEM_IDS = {
@@ -70,35 +71,6 @@ _PROBLEM_IDS = {
     ProblemKind.MISSING: "E005",
     ProblemKind.UNVERIFIED_PASSWORD: "E006",
 }
-
-
-class RouteError(Error):
-    """An error by which one route cannot be built; mail goes by the others of its failover.
-
-    Attributes:
-        route: its alias.
-    """
-
-    def __init__(self, *args: Any, route: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.route = route
-
-
-def stopping_errors(messages: Iterable[CheckMessage]) -> tuple[CheckMessage, ...]:
-    """The errors that stop the mail of some mailer: all but those of a route beside which another one can be built."""
-    errors = [message for message in messages if message.level >= ERROR]
-    unusable = {one.route for one in errors if isinstance(one, RouteError)}
-    return tuple(one for one in errors if not isinstance(one, RouteError) or _stops_a_mailer(one.route, unusable))
-
-
-def _stops_a_mailer(route: str, unusable: set[str]) -> bool:
-    """Whether it is all that some mailer has; a mailer of its own is."""
-    over = [found for alias in all_mailers() if alias != route and route in (found := _route_aliases(alias))]
-    return not over or any(unusable.issuperset(found) for found in over)
-
-
-def _route_aliases(alias: str) -> list[str]:
-    return [one.alias for one in named_routes(alias)]
 
 
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -122,7 +94,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
         if default is not None and default.kind.delivers_nothing:
             messages.append(
                 Warning(
-                    f"{_name(default)} has the backend {default.backend}, which delivers nothing.",
+                    f"{named(default)} has the backend {default.backend}, which delivers nothing.",
                     hint="Use a route that reaches people, or ignore this where nothing should be delivered.",
                     id="reliable_email.W005",
                 )
@@ -131,7 +103,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
         if one.kind is MailerKind.DJANGO_SMTP and not _django_timeout(one):
             messages.append(
                 Warning(
-                    f"{_name(one)} has Django's SMTP backend without a timeout: it waits for ever for a silent server.",
+                    f"{named(one)} has Django's SMTP backend without a timeout: it waits for ever for a silent server.",
                     hint="Set a timeout, or use reliable_email.backends.ReliableSMTPBackend, which has one.",
                     id="reliable_email.W004",
                 )
@@ -188,7 +160,7 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
     match one.kind:
         case MailerKind.MISSING:
             yield RouteError(
-                f"{_name(one)}: the backend {one.backend!r} cannot be imported.",
+                f"{named(one)}: the backend {one.backend!r} cannot be imported.",
                 hint="Correct its path, or install the package that it comes from.",
                 id="reliable_email.E019",
                 route=one.alias,
@@ -196,17 +168,17 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
         case MailerKind.SMTP:
             yield from _check_smtp(one)
         case MailerKind.FAILOVER:
-            yield from _problem_messages(one, failover_problems(one.options, alias=one.alias))
+            yield from _check_door(one, failover_problems(one.options, alias=one.alias))
             yield from _check_using(one)
         case MailerKind.OUTBOX:
-            yield from _problem_messages(one, outbox_problems(one.options, alias=one.alias))
+            yield from _check_door(one, outbox_problems(one.options, alias=one.alias))
             yield from _check_using(one)
             yield from _check_outbox(one)
         case MailerKind.ERROR_MAIL:
-            yield from _problem_messages(one, error_mail_problems(one.options, alias=one.alias))
+            yield from _check_door(one, error_mail_problems(one.options, alias=one.alias))
         case MailerKind.DEFAULT_MAILER if not one.is_legacy:
             yield Error(
-                f"{_name(one)} has the backend DefaultMailer, which opens this very mailer.",
+                f"{named(one)} has the backend DefaultMailer, which opens this very mailer.",
                 hint="DefaultMailer belongs into EMAIL_BACKEND on Django before 6.1. Write the backend that sends.",
                 id="reliable_email.E020",
             )
@@ -216,17 +188,25 @@ def _check_building(one: Mailer) -> Iterator[CheckMessage]:
     """Whether a route's backend can be made; its constructor opens nothing, as Django wants it."""
     if _is_replaced_by_tests() or one.is_legacy:
         return
-    error = build_route(one).build_error
-    if error:
-        text, _, hint = error.rpartition(". ")
-        yield RouteError(f"{text}.", hint=hint, id="reliable_email.E022", route=one.alias)
+    yield from building_messages(one, build_route(one).build_error)
+
+
+def _check_door(one: Mailer, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
+    """A door's own options. A derived class may have others, which its constructor alone knows."""
+    if one.derived_class is None or _is_replaced_by_tests():
+        yield from _problem_messages(one, problems)
+        return
+    told = [problem for problem in problems if problem.kind is not ProblemKind.UNKNOWN_OPTION]
+    yield from _problem_messages(one, told)
+    if not told:
+        yield from building_messages(one, building_error(one))
 
 
 def _check_smtp(one: Mailer) -> Iterator[CheckMessage]:
-    reading = _read_smtp(one)
+    reading = smtp_reading(one)
     yield from _problem_messages(one, reading.problems)
-    if not reading.problems:
-        yield from _check_building(one)  # a project may have derived from it
+    if not reading.problems and one.derived_class is not None and not _is_replaced_by_tests():
+        yield from building_messages(one, building_error(one))
     for options in _smtp_routes(one):
         yield from _check_port(one, options)
         yield from _check_login(one, options)
@@ -243,7 +223,7 @@ def _check_port(one: Mailer, options: SMTPOptions) -> Iterator[CheckMessage]:
     else:
         return
     yield Error(
-        f"{_name(one)} has {wrong}, which ends in a timeout or a protocol error.",
+        f"{named(one)} has {wrong}, which ends in a timeout or a protocol error.",
         hint=f"Usually {right}.",
         id="reliable_email.E007",
     )
@@ -254,33 +234,33 @@ def _check_login(one: Mailer, options: SMTPOptions) -> Iterator[CheckMessage]:
     if link.credentials is None:
         if "username" in given:
             yield Error(
-                f"{_name(one)} has a user name but no password, so it does not log in.",
+                f"{named(one)} has a user name but no password, so it does not log in.",
                 hint="Set the password (is its environment variable empty?), or a 'token_provider', "
                 "or remove the user name.",
                 id="reliable_email.E008",
             )
         elif "password" in given or "token_provider" in given:
             yield Error(
-                f"{_name(one)} has a password or token but no user name, so it does not log in.",
+                f"{named(one)} has a password or token but no user name, so it does not log in.",
                 hint="Set the user name, or remove the password.",
                 id="reliable_email.E008",
             )
         elif _expects_login(options):
             yield Warning(
-                f"{_name(one)} names a provider that wants a login, but has none.",
+                f"{named(one)} names a provider that wants a login, but has none.",
                 hint="Set 'password' (and 'username', where the provider has no fixed one).",
                 id="reliable_email.W006",
             )
         return
     if link.allow_plaintext_auth:
         yield Warning(
-            f"{_name(one)} has allow_plaintext_auth: the password may travel in clear text.",
+            f"{named(one)} has allow_plaintext_auth: the password may travel in clear text.",
             hint="Use TLS, if need be with 'ssl_cafile' or 'ssl_pin' for the server's own certificate.",
             id="reliable_email.W002",
         )
     elif link.tls.mode is TLSMode.NONE and not is_loopback_name(link.host):
         yield Warning(
-            f"{_name(one)} has a login but no TLS: unless {link.host} is this machine, the password is not sent and "
+            f"{named(one)} has a login but no TLS: unless {link.host} is this machine, the password is not sent and "
             "every message fails.",
             hint="Set use_tls (usually port 587) or use_ssl (usually port 465).",
             id="reliable_email.W003",
@@ -297,7 +277,7 @@ def _check_verification(one: Mailer, options: SMTPOptions) -> Iterator[CheckMess
     if tls.mode is TLSMode.NONE or tls.verify or tls.pins:
         return
     yield Warning(
-        f"{_name(one)} does not verify the certificate of {options.connection.host}: anybody on the way can read and "
+        f"{named(one)} does not verify the certificate of {options.connection.host}: anybody on the way can read and "
         "change its mail.",
         hint="Remove ssl_verify=False; for a server with a certificate of its own name it with 'ssl_cafile' or pin its "
         "key with 'ssl_pin'.",
@@ -312,7 +292,7 @@ def _check_using(one: Mailer) -> Iterator[CheckMessage]:
         found = entries.get(below)
         if found is None:
             yield RouteError(
-                f"{_name(one)}: 'using' names {below!r}, which is not a mailer.",
+                f"{named(one)}: 'using' names {below!r}, which is not a mailer.",
                 hint=f"Known are: {', '.join(sorted(entries))}.",
                 id="reliable_email.E010",
                 route=below,
@@ -320,16 +300,17 @@ def _check_using(one: Mailer) -> Iterator[CheckMessage]:
             continue
         if _leads_to(below, one.alias, entries):
             yield Error(
-                f"{_name(one)}: 'using' leads back to itself through {below!r}.",
+                f"{named(one)}: 'using' leads back to itself through {below!r}.",
                 hint="A message would go round for ever: name the routes that hand it to a provider.",
                 id="reliable_email.E011",
             )
         elif found.kind is MailerKind.OUTBOX:
             yield Error(
-                f"{_name(one)}: 'using' names {below!r}, which is an outbox.",
+                f"{named(one)}: 'using' names {below!r}, which is an outbox.",
                 hint="Name the mailer that the outbox delivers by; put the outbox on top.",
                 id="reliable_email.E012",
             )
+        yield from replaced_messages(found)
         yield from _check_route(one, found)
 
 
@@ -338,13 +319,13 @@ def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
         yield from _check_building(found)
     if found.kind.delivers_nothing and not conf.is_debug() and not _is_replaced_by_tests():
         yield Error(
-            f"{_name(above)} has the route {found.alias!r}, which reaches nobody ({found.backend}), and DEBUG is off.",
+            f"{named(above)} has the route {found.alias!r}, which reaches nobody ({found.backend}), and DEBUG is off.",
             hint="Remove it from 'using': a message that is printed or stored is not delivered.",
             id="reliable_email.E009",
         )
     if not found.kind.is_ours and found.options.get("fail_silently"):
         yield Error(
-            f"{_name(above)} has the route {found.alias!r} with fail_silently: a failure would look like a delivery.",
+            f"{named(above)} has the route {found.alias!r} with fail_silently: a failure would look like a delivery.",
             hint=f"Remove fail_silently from MAILERS[{found.alias!r}]; set it on the mailer above if none may raise.",
             id="reliable_email.E013",
         )
@@ -353,7 +334,7 @@ def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
 def _check_outbox(one: Mailer) -> Iterator[CheckMessage]:
     if not (apps.ready and apps.is_installed("reliable_email")):
         yield Error(
-            f"{_name(one)} is an outbox, but the app with its tables is not installed.",
+            f"{named(one)} is an outbox, but the app with its tables is not installed.",
             hint='Add "reliable_email" to INSTALLED_APPS and run manage.py migrate.',
             id="reliable_email.E014",
         )
@@ -362,7 +343,7 @@ def _check_outbox(one: Mailer) -> Iterator[CheckMessage]:
     database = one.options.get("database")
     if isinstance(database, str) and database and database not in connections:
         yield Error(
-            f"{_name(one)}: OPTIONS 'database' names {database!r}, which is not in DATABASES.",
+            f"{named(one)}: OPTIONS 'database' names {database!r}, which is not in DATABASES.",
             hint=f"Known are: {', '.join(connections)}.",
             id="reliable_email.E004",
         )
@@ -393,7 +374,7 @@ def _lacks_second_provider(options: SMTPOptions) -> bool:
 def _problem_messages(one: Mailer, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
     for problem in problems:
         yield RouteError(
-            f"{_name(one)}: {problem.text}" if not one.is_legacy else problem.text,
+            f"{named(one)}: {problem.text}" if not one.is_legacy else problem.text,
             hint=problem.hint or _help(one, problem.option),
             id=f"reliable_email.{_PROBLEM_IDS[problem.kind]}",
             route=one.alias,
@@ -410,13 +391,9 @@ def _help(one: Mailer, option: str) -> str:
     return table.get(option, "")
 
 
-def _read_smtp(one: Mailer) -> SMTPReading:
-    return read_smtp_options(one.options, alias=None if one.is_legacy else one.alias)
-
-
 def _smtp_routes(one: Mailer) -> list[SMTPOptions]:
     """The route of a mailer, and its fallback where `EMAIL_FALLBACK_*` settings make one."""
-    options = _read_smtp(one).options
+    options = smtp_reading(one).options
     return [] if options is None else [route for route in (options, options.fallback) if route is not None]
 
 
@@ -440,10 +417,6 @@ def _django_timeout(one: Mailer) -> object:
 def _is_replaced_by_tests() -> bool:
     """Django's test environment has made every mailer locmem; that says nothing of the project."""
     return conf.is_in_tests()
-
-
-def _name(one: Mailer) -> str:
-    return "EMAIL_BACKEND" if one.is_legacy else f"MAILERS[{one.alias!r}]"
 
 
 def _mode_words(mode: TLSMode) -> str:

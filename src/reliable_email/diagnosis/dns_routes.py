@@ -6,11 +6,10 @@ from email.utils import parseaddr
 from fnmatch import fnmatchcase
 
 from reliable_email import providers
-from reliable_email.backends.failover import provider_of
-from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.building import provider_of, smtp_reading
+from reliable_email.backends.options import SMTPOptions
 from reliable_email.backends.routes import Mailer, MailerKind
 from reliable_email.diagnosis.dns_findings import Record
-from reliable_email.exceptions import InvalidMailer
 from reliable_email.providers import Provider, UnknownProvider
 
 
@@ -100,9 +99,8 @@ def routes_mail(routes: Iterable[Mailer]) -> tuple[RouteMail, ...]:
         if route.kind.delivers_nothing or route.kind is MailerKind.MISSING:
             continue
         if route.kind is MailerKind.SMTP:
-            try:
-                options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
-            except InvalidMailer:
+            options = smtp_reading(route).options
+            if options is None:
                 continue
             found.append(_smtp(options.route, options))
             if options.fallback is not None:

@@ -13,20 +13,21 @@ from django.core.checks.messages import ERROR, WARNING
 from django.core.mail import EmailMessage
 
 from reliable_email import conf
-from reliable_email.backends.building import build_route, provider_of
-from reliable_email.backends.options import SMTPOptions, read_smtp_options, smtp_options
+from reliable_email.backends.building import build_route, building_error, provider_of, smtp_reading
+from reliable_email.backends.options import SMTPOptions
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
 from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, problem_of
-from reliable_email.diagnosis.configuration import configuration_messages, stopping_errors
+from reliable_email.diagnosis.configuration import configuration_messages
 from reliable_email.diagnosis.dns_examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
 from reliable_email.diagnosis.ladder import Climb, climb
+from reliable_email.diagnosis.route_errors import stopping_errors
 from reliable_email.diagnosis.verdict import Health, worst
-from reliable_email.exceptions import DeliveryError, InvalidMailer
+from reliable_email.exceptions import DeliveryError
 from reliable_email.mailers import mailers
 
 MESSAGE_SUBJECT = "Test message from your site"
@@ -183,10 +184,10 @@ def examine_route(
     built = None if route.is_legacy else build_route(route)
     if built is not None and built.build_error:
         return (_unbuilt(route.alias, built.build_error),)
-    try:
-        options = smtp_options(route.options, alias=None if route.is_legacy else route.alias)
-    except InvalidMailer as error:
-        return (_unbuilt(route.alias, str(error)),)
+    reading = smtp_reading(route)
+    options = reading.options
+    if options is None:
+        return (_unbuilt(route.alias, reading.told or building_error(route)),)
     found = [_examine_smtp(options.route, options, sender, recipient)]
     if options.fallback is not None:
         found.append(_examine_smtp("fallback", options.fallback, sender, recipient))
@@ -317,7 +318,7 @@ def _options_of_routes(alias: str) -> dict[str, SMTPOptions]:
     for route in routes_of(alias):
         if route.kind is not MailerKind.SMTP:
             continue
-        options = read_smtp_options(route.options, alias=None if route.is_legacy else route.alias).options
+        options = smtp_reading(route).options
         if options is None:  # it cannot be built, and is passed over
             continue
         found[options.route] = options

@@ -13,7 +13,8 @@ from django.core.checks import CheckMessage
 from django.core.checks.messages import ERROR
 
 from reliable_email import conf
-from reliable_email.diagnosis.configuration import RouteError, configuration_messages, stopping_errors
+from reliable_email.diagnosis.configuration import configuration_messages
+from reliable_email.diagnosis.route_errors import RouteError, stopping_errors
 from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.monitoring.findings import Finding
 from reliable_email.monitoring.outbox_health import outbox_findings

@@ -1,0 +1,105 @@
+"""Classes that a project has derived from `ReliableSMTPBackend`, as routes of a failover or of a worker.
+
+There nobody calls `send_messages()`: a class that replaces it would silently lose what it does, and is refused. An
+`open()` of its own is called before the route is used, since it may say which server is meant.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from reliable_email.delivery.foreign_answers import for_all, not_ready
+from reliable_email.exceptions import InvalidMailer
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import WireError, WireFailure
+from reliable_email.smtp.steps import Aside, SteppedTransport, WireSteps, run
+from reliable_email.smtp.transaction import Authorize, Job, Transaction, Verdict
+
+
+def replaces(cls: type, name: str, base: type) -> bool:
+    """Whether a class derived from `base` has its own method of this name."""
+    return getattr(cls, name, None) is not getattr(base, name)
+
+
+def refuse_replaced_send(cls: type, base: type, alias: str | None) -> None:
+    """Fail for a route whose `send_messages()` would silently not be called.
+
+    Raises:
+        InvalidMailer: it has one of its own.
+    """
+    if replaces(cls, "send_messages", base):
+        raise InvalidMailer(replaced_send(cls), alias=alias)
+
+
+def replaced_send(cls: type) -> str:
+    """Why a class cannot stand behind another mailer, and what to do."""
+    return (
+        f"{cls.__module__}.{cls.__qualname__} defines send_messages(), which is called where this mailer is the one "
+        "that the application uses, but not by a failover or a worker that has it as a route. Move what it does into "
+        "a class that you derive from the mailer in front of it (FailoverBackend or OutboxBackend)."
+    )
+
+
+class OpenedTransport:
+    """Calls `open()` before the first of a stream's messages, and `close()` after the last.
+
+    Args:
+        alias: the route's, for error texts.
+        open_backend: whatever the derived class does; it may take its time, and may raise.
+        close_backend: the same.
+        transport: asked after opening, since the server may be another then.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        *,
+        open_backend: Callable[[], Any],
+        close_backend: Callable[[], Any],
+        transport: Callable[[], SteppedTransport],
+    ) -> None:
+        self._alias = alias
+        self._open = open_backend
+        self._close = close_backend
+        self._transport = transport
+
+    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
+        """See `Transport.transact`."""
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `SteppedTransport.steps`."""
+        began_at = time.monotonic()
+        opening = Aside(self._opened)
+        try:
+            yield opening
+        except GeneratorExit:
+            opening.abandon(lambda opened: self._close_unwaited())
+            raise
+        try:
+            transport = opening.result()
+        except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
+            failure = self._failure(error)
+            for job in jobs:
+                yield for_all(job, Verdict.NOT_SENT, failure, began_at)
+            return
+        try:
+            yield from transport.steps(jobs, deadline=deadline)
+        except GeneratorExit:
+            self._close_unwaited()
+            raise
+        closing = Aside(self._close)
+        yield closing  # what it raises is nobody's business any more
+
+    def _opened(self) -> SteppedTransport:
+        self._open()
+        return self._transport()
+
+    def _failure(self, error: Exception) -> WireFailure:
+        """What our own `open()` met, or whatever the class's raised."""
+        met = error.__cause__
+        return met.failure if isinstance(met, WireError) else not_ready(error, self._alias)
+
+    def _close_unwaited(self) -> None:
+        threading.Thread(target=self._close, name="reliable-email-close", daemon=True).start()

@@ -222,6 +222,40 @@ def test_random_replies_never_close_a_route_for_more_than_seven_days(told_: list
     assert permission(state, now=now + LONGEST_SECONDS) is not Permission.NO
 
 
+_NAMES_A_TIME = st.sampled_from(
+    [
+        "550 5.4.5 Daily user sending quota exceeded, try again in {n} seconds",
+        "554 5.7.1 your IP is listed at a blocklist, try again in {n} seconds",
+        "421 4.3.2 service not available, try again in {n} seconds",
+        "450 4.7.1 rate limit exceeded, retry in {n} seconds",
+        "454 4.7.0 too many login attempts, wait {n} seconds",
+    ]
+)
+
+
+@given(st.sampled_from(Stage), _NAMES_A_TIME, st.integers(0, 999_999), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_reply_that_names_a_time_closes_a_route_for_no_longer(
+    stage: Stage, words: str, seconds: int, is_used: bool
+) -> None:
+    """Neither its breaker nor what its quota's ledger has learned outlasts that time, or the pause of its own kind."""
+    now = [NOW]
+    store = MemoryRouteStateStore(clock=lambda: now[0])
+    route = Network().route(quotas=(Quota(window_seconds=86400, limit=100),))
+    if is_used:
+        assert store.reserve(route, 5, priority=Priority.HIGH)
+    event = said(stage, words.format(n=seconds))
+    for _ in range(3 if event.effect is Effect.COUNT else 1):
+        store.tell(route, event)
+    named = event.failure is not None and event.failure.retry_after is not None
+    own = {Effect.COUNT: 15.0, Effect.OPEN: 900.0, Effect.SLOW_DOWN: 1.0, Effect.FEWER_CONNECTIONS: 60.0}
+    pause = 0.0 if named and event.effect not in own else own.get(event.effect, 0.0)
+    longest = max(min(seconds, LONGEST_SECONDS), pause)
+    now[0] += longest + 1.0
+    assert permission(store.read(route), now=now[0]) is not Permission.NO
+    assert (store.room(route, priority=Priority.HIGH) or 0) >= 95, "what was used, and nothing that was learned"
+
+
 @dataclass
 class Flight:
     """A transaction under way."""

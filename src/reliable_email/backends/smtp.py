@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -334,7 +335,8 @@ def fingerprint(options: ConnectionOptions) -> str:
 
 
 def _open_error(error: WireError, options: SMTPOptions) -> Exception:
-    failure = classify(error.failure, provider=options.provider.name if options.provider else None)
+    provider = options.provider.name if options.provider else None
+    failure = classify(error.failure, provider=provider, now=datetime.now(UTC))
     outcome = RecipientOutcome(
         outcome=Outcome.DEFERRED, cause=failure.cause, reply=failure.reply, route=options.route, failure=failure
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.announcing import announce
-from reliable_email.delivery.breaker import BreakerState, Permission
+from reliable_email.delivery.breaker import BreakerState, Permission, Phase
 from reliable_email.delivery.logged import log_breaker
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
@@ -149,7 +149,9 @@ def apply_to_ledger(
     """The ledger after an event: the provider may say that its quota is used up, of the account as it is now."""
     if event.effect is not Effect.EXHAUSTED or (event.opening is not None and event.opening < before.number):
         return ledger
-    return quota.lowered(ledger, route.quotas, now=now, until=after.until if after.until > now else None)
+    # For no longer than the route is closed: the ledger must not outlast what the provider said.
+    until = after.until if after.phase in (Phase.OPEN, Phase.HALF_OPEN) else None
+    return quota.lowered(ledger, route.quotas, now=now, until=until)
 
 
 def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> BreakerState:

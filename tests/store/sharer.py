@@ -37,6 +37,7 @@ from reliable_email.delivery.policy import Effect  # noqa: E402
 from reliable_email.delivery.state import RouteEvent  # noqa: E402
 from reliable_email.delivery.submission import Priority  # noqa: E402
 from reliable_email.providers import Quota  # noqa: E402
+from reliable_email.smtp import habits  # noqa: E402
 from reliable_email.store.route_state import DatabaseRouteStateStore  # noqa: E402
 from tests.outbox.network import Network  # noqa: E402
 
@@ -74,6 +75,20 @@ def succeed() -> None:
     store.tell(route, RouteEvent(failure=None, sender_domain="example.org"))
 
 
+def learn(port: int, count: int) -> None:
+    """A server on this port ends a connection after so many messages, and mishandles chaining."""
+    habits.learn_messages_per_connection("mx.example", port, count)
+    habits.learn_chaining_is_mishandled("mx.example", port)
+
+
+def learned(port: int) -> list[Any]:
+    """What is known of a server, once the memory of routes was asked."""
+    store.flush()
+    store.read(route)
+    known = habits.of("mx.example", port)
+    return [known.mishandles_chaining, known.messages_per_connection]
+
+
 def look() -> None:
     """Know the state as it is now."""
     store.read(route)
@@ -93,7 +108,7 @@ def commit() -> None:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__: command for command in (reserve, ask, fail, succeed, look, begin, commit)
+    command.__name__: command for command in (reserve, ask, fail, succeed, learn, learned, look, begin, commit)
 }
 
 for line in sys.stdin:

@@ -25,6 +25,7 @@ from reliable_email.providers import Quota
 from reliable_email.smtp import access_tokens, contexts, habits, strictness
 from reliable_email.smtp.pool import pool
 from reliable_email.store import route_state, traffic
+from reliable_email.store.learned_limits import shared_memory
 from reliable_email.store.route_state import DatabaseRouteStateStore
 from tests.outbox.network import Network
 
@@ -44,6 +45,7 @@ LOCKS: dict[str, tuple[Callable[[], Any], Callable[[], object]]] = {
     "delivery.memory": (lambda: memory_store._lock, lambda: memory_store.pause(ROUTE, by="somebody")),
     "smtp.contexts": (lambda: contexts._lock, contexts.reset),
     "smtp.habits": (lambda: habits._lock, habits.reset),
+    "store.learned_limits": (lambda: shared_memory._lock, shared_memory.clear),
     "smtp.strictness": (lambda: strictness._lock, strictness.reset),
     "smtp.access_tokens": (lambda: access_tokens._lock, access_tokens.reset),
     "smtp.pool": (lambda: pool._condition, pool.close_all),

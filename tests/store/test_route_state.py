@@ -154,7 +154,7 @@ def test_a_provider_that_says_enough_lowers_the_limit(make_store: Callable[[], R
     limited = route(quotas=(Quota(window_seconds=3600, limit=100),))
     store = make_store()
     assert store.reserve(limited, 5, priority=Priority.HIGH)
-    store.tell(limited, failed(Effect.EXHAUSTED, cause=Cause.QUOTA_EXCEEDED, retry_after=-5.0))
+    store.tell(limited, failed(Effect.EXHAUSTED, cause=Cause.QUOTA_EXCEEDED))
     assert not make_store().reserve(limited, 1, priority=Priority.HIGH)
 
 

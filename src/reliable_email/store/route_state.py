@@ -32,6 +32,7 @@ from reliable_email.delivery.submission import Priority
 from reliable_email.process_state import remember
 from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
+from reliable_email.store.learned_limits import shared_memory, use
 from reliable_email.store.openings import note_opening
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
@@ -83,6 +84,7 @@ class DatabaseRouteStateStore:
         self._offset_at = float("-inf")
         self._away_until = float("-inf")
         _stores.add(self)
+        use()
 
     def begin_in_child(self) -> None:
         """After a fork: what is not written yet is the parent's to write, and its threads hold the lock for ever."""
@@ -232,8 +234,9 @@ class DatabaseRouteStateStore:
 
     def flush(self) -> None:
         """Write what was remembered inside transactions, if this is outside of one."""
-        if not self._pending or not (may_write() and self._may_use_database()):
+        if not (self._pending or shared_memory.is_behind) or not (may_write() and self._may_use_database()):
             return
+        shared_memory.exchange(self.using, now=self._now(), may_write=True)
         with self._lock:
             pending, self._pending = self._pending, []
         for route, change in pending:
@@ -263,6 +266,7 @@ class DatabaseRouteStateStore:
         if time.monotonic() - known.read_at >= max_age_seconds and self._may_use_database():
             self.flush()
             try:
+                shared_memory.exchange(self.using, now=self._now(), may_write=False)
                 known = self._load_together(alias, max_age_seconds)
             except away_errors() as error:
                 self._is_away(error)

@@ -76,8 +76,8 @@ def test_a_look_up_that_failed_for_now_is_tried_again() -> None:
 @pytest.mark.parametrize(
     ("words", "effect"),
     [
-        ("550 5.7.26 the sender is unauthenticated", Effect.NONE),
-        ("550 5.7.515 the domain does not meet the required authentication level", Effect.NONE),
+        ("550 5.7.26 the sender is unauthenticated", Effect.CLOSE_SENDER_THERE),
+        ("550 5.7.515 the domain does not meet the required authentication level", Effect.CLOSE_SENDER_THERE),
         ("550 5.7.1 SPF check failed", Effect.CLOSE_SENDER),
     ],
 )

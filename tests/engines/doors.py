@@ -99,10 +99,13 @@ class World:
         self.at += seconds
 
 
-def directly(world: World, to: Sequence[str], *, on_unknown: OnUnknown | None = None) -> Told:
+SITE = "site@example.org"
+
+
+def directly(world: World, to: Sequence[str], *, on_unknown: OnUnknown | None = None, sender: str = SITE) -> Told:
     """Send at once."""
     delivery = Delivery(world.routes, store=world.store, sleep=world.sleep, random=lambda: 0.5)
-    [report] = delivery.deliver([submission(to=to, on_unknown=on_unknown)])
+    [report] = delivery.deliver([submission(to=to, on_unknown=on_unknown, sender=sender)])
     return Told(
         ends={_local(address): one.outcome.value for address, one in report.recipients.items()},
         asked=world.asked,
@@ -112,10 +115,16 @@ def directly(world: World, to: Sequence[str], *, on_unknown: OnUnknown | None = 
 
 
 def by_queue(
-    world: World, to: Sequence[str], *, using: str, rounds: int = 1, on_unknown: OnUnknown | None = None
+    world: World,
+    to: Sequence[str],
+    *,
+    using: str,
+    rounds: int = 1,
+    on_unknown: OnUnknown | None = None,
+    sender: str = SITE,
 ) -> Told:
     """Queue it, and let one line of a worker work through so many claims; between them everything falls due."""
-    message = queue(using, *to, on_unknown=on_unknown)
+    message = queue(using, *to, on_unknown=on_unknown, sender=sender)
     for number in range(rounds):
         if number:
             let_time_pass(using)

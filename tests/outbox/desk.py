@@ -26,9 +26,15 @@ from reliable_email.store.states import State
 from reliable_email.testing.server import ScriptedServer
 
 
-def submission(body: str = "Hello.", *, to: Sequence[str] = ("ok@example.com",), **wishes: Any) -> Submission:
+def submission(
+    body: str = "Hello.",
+    *,
+    to: Sequence[str] = ("ok@example.com",),
+    sender: str = "site@example.org",
+    **wishes: Any,
+) -> Submission:
     """A small message."""
-    message = EmailMessage("Greetings", body, "site@example.org", list(to))
+    message = EmailMessage("Greetings", body, sender, list(to))
     message.delivery_options = DeliveryOptions(**wishes)  # type: ignore[attr-defined]
     return build_submission(message)
 

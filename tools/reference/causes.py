@@ -98,6 +98,8 @@ def _effect(effect: Effect) -> str:
             return f"closed for {span(breaker.BLOCKED_SECONDS)}"
         case Effect.CLOSE_SENDER:
             return "closed for this sender's domain"
+        case Effect.CLOSE_SENDER_THERE:
+            return "closed for this sender's domain and this receiver"
         case Effect.SLOW_DOWN:
             return "asked less often"
         case Effect.FEWER_CONNECTIONS:

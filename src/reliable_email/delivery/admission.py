@@ -1,13 +1,14 @@
 """Whether one message may go by a route now, and what the route's memory is told of it afterwards. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery import breaker
 from reliable_email.delivery.breaker import Permission
-from reliable_email.delivery.failures import closed_failure, local_failure
+from reliable_email.delivery.failures import closed_failure, closed_there_failure, local_failure
 from reliable_email.delivery.policy import Decision, Effect
-from reliable_email.delivery.progress import Send
+from reliable_email.delivery.progress import Progress, Send, domain_of
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.delivery.words import Priority
@@ -66,6 +67,25 @@ class Admission:
         if not route.quotas or self.is_lone or count == 1:
             return count
         return min(self.memory.room(route, priority=self.priority) or count, count)
+
+    def refuses_sender(self, route: Route) -> bool:
+        """Whether the route is closed for this sender, so that only a person can help with it."""
+        return not self.is_lone and breaker.is_sender_closed(
+            self.memory.read(route), self.from_domain, now=self.memory.now()
+        )
+
+    def refusing(self, route: Route, part: Sequence[Progress]) -> list[tuple[Progress, Failure]]:
+        """Return those whose receivers refuse this sender by the route, each with the words for it."""
+        state = self.memory.read(route)
+        if self.is_lone or not state.closed_senders:
+            return []
+        now, sender = self.memory.now(), self.from_domain
+        found = [(one, domain_of(one)) for one in part]
+        return [
+            (one, closed_there_failure(route, sender_domain=sender, receiver=domain))
+            for one, domain in found
+            if breaker.is_sender_closed(state, sender, now=now, receiver=domain)
+        ]
 
     @staticmethod
     def no_quota(route: Route) -> Failure:
@@ -132,6 +152,7 @@ class Admission:
             failure=failure,
             effect=decision.effect,
             sender_domain=self.from_domain,
+            receivers=send.refused_at,
             recipients=accepted,
             message_bytes=self.size,
             opening=send.opening,

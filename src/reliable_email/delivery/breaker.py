@@ -8,7 +8,7 @@ about the route as it is now, however many of them fail and however late they do
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -28,6 +28,7 @@ LONGEST_SECONDS: Final = 7 * 86400.0  # whatever a reply says
 BLOCKED_SECONDS: Final = 7200.0
 EXHAUSTED_SECONDS: Final = 3600.0  # the provider named no time: look again every hour
 SENDER_SECONDS: Final = 3600.0
+_MOST_SENDERS: Final = 500  # of one route that are kept away from it at once
 LEARNED_SECONDS: Final = 7 * 86400.0  # a limit that was learned from one refusal is not a law
 SLOW_SECONDS: Final = 1.0
 MAX_SLOW_SECONDS: Final = 60.0
@@ -83,7 +84,8 @@ class BreakerState:
         needs_person: whether only a change of the configuration helps.
         paused_by: who paused it, and why.
         fingerprint: of the configuration that failed; another one asks the question anew.
-        closed_senders: sender domains that this route refuses, and until when they are not tried.
+        closed_senders: sender domains that this route refuses, or `sender_at` where it is one receiver that does; and
+            until when they are not tried.
         max_message_bytes, max_recipients: learned limits, and until when they hold.
         slow_until: until when it is left alone because it was asked too often.
         slow_seconds: for how long; doubled by each further complaint, halved by each success.
@@ -126,7 +128,7 @@ class Permission(StrEnum):
 
 def permission(state: BreakerState, *, now: float, sender_domain: str = "") -> Permission:
     """Whether a message from this domain may go by the route."""
-    if _is_ahead(state.closed_senders.get(sender_domain, 0.0), now):
+    if is_sender_closed(state, sender_domain, now=now):
         return Permission.NO
     match state.phase:
         case Phase.CLOSED:
@@ -139,6 +141,17 @@ def permission(state: BreakerState, *, now: float, sender_domain: str = "") -> P
             return (
                 Permission.NO if _is_ahead(state.probe_until, now, longest=PERSON_PROBE_SECONDS) else Permission.PROBE
             )
+
+
+def sender_at(sender_domain: str, receiver: str) -> str:
+    """The key of `closed_senders` for a sender domain's mail to the addresses of one domain; people read it, too."""
+    return f"{sender_domain} to {receiver}"
+
+
+def is_sender_closed(state: BreakerState, sender_domain: str, *, now: float, receiver: str = "") -> bool:
+    """Whether the route refuses this sender's mail: all of it, or what goes to this receiver."""
+    key = sender_at(sender_domain, receiver) if receiver else sender_domain
+    return _is_ahead(state.closed_senders.get(key, 0.0), now)
 
 
 def with_configuration(state: BreakerState, fingerprint: str) -> BreakerState:
@@ -213,6 +226,7 @@ def after_failure(
     now: float,
     opening: int | None = None,
     sender_domain: str = "",
+    receivers: Collection[str] = (),
     recipients: int = 0,
     message_bytes: int = 0,
 ) -> BreakerState:
@@ -223,6 +237,7 @@ def after_failure(
         failure: for its words, and the time that they name.
         opening: the number that the state had when the transaction began; None for the one that it has now.
         sender_domain: of the message.
+        receivers: domains of those whose receiver refused the sender, for `CLOSE_SENDER_THERE`.
         recipients: how many the transaction had taken, for `LEARN_RECIPIENTS`.
         message_bytes: of the message that was too large, for `LEARN_SIZE`.
     """
@@ -247,8 +262,9 @@ def after_failure(
                 return state
             return replace(state, max_recipients=recipients, max_recipients_until=now + LEARNED_SECONDS)
         case Effect.CLOSE_SENDER:
-            senders = dict(state.closed_senders) | {sender_domain: now + SENDER_SECONDS}
-            return replace(state, closed_senders=MappingProxyType(senders))
+            return _without(state, [sender_domain], now)
+        case Effect.CLOSE_SENDER_THERE:
+            return _without(state, [sender_at(sender_domain, receiver) for receiver in receivers], now)
         case Effect.COUNT if state.phase is Phase.CLOSED and state.failures + 1 < FAILURES_TO_OPEN:
             return replace(state, failures=state.failures + 1)
         case Effect.COUNT | Effect.OPEN | Effect.BLOCKED | Effect.EXHAUSTED:
@@ -302,6 +318,14 @@ def _with_limits_of(state: BreakerState) -> BreakerState:
     )
 
 
+def _without(state: BreakerState, keys: Iterable[str], now: float) -> BreakerState:
+    """Close the route for these senders; the row is read with every claim, so that old ones do not stay in it."""
+    senders = {key: until for key, until in state.closed_senders.items() if _is_ahead(until, now)}
+    senders |= dict.fromkeys(keys, now + SENDER_SECONDS)
+    newest = sorted(senders.items(), key=lambda one: one[1])[-_MOST_SENDERS:]
+    return replace(state, closed_senders=MappingProxyType(dict(newest)))
+
+
 def _slowed(state: BreakerState, failure: Failure, asked_for: float | None, now: float) -> BreakerState:
     first, most = SLOW_SECONDS, MAX_SLOW_SECONDS
     if failure.cause is Cause.AUTH_THROTTLED:
@@ -316,7 +340,9 @@ def _slowed(state: BreakerState, failure: Failure, asked_for: float | None, now:
     return replace(slowed, phase=Phase.OPEN, until=max(until, rest), probe_until=0.0)
 
 
-_ORDERLY: Final = frozenset({Effect.LEARN_SIZE, Effect.LEARN_RECIPIENTS, Effect.CLOSE_SENDER})
+_ORDERLY: Final = frozenset(
+    {Effect.LEARN_SIZE, Effect.LEARN_RECIPIENTS, Effect.CLOSE_SENDER, Effect.CLOSE_SENDER_THERE}
+)
 _NAMES_A_TIME: Final = frozenset({Effect.BLOCKED, Effect.EXHAUSTED})
 _OPENS: Final = frozenset({Effect.COUNT, Effect.OPEN, Effect.BLOCKED, Effect.EXHAUSTED})
 

@@ -103,6 +103,8 @@ def _effect(effect: Effect) -> str:
             return "Closes the route for hours."
         case Effect.CLOSE_SENDER:
             return "Closes the route for this sender domain."
+        case Effect.CLOSE_SENDER_THERE:
+            return "Closes the route for mail of this sender domain to this receiver."
         case Effect.SLOW_DOWN:
             return "Slows down, then recovers."
         case Effect.FEWER_CONNECTIONS:

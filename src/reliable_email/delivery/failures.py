@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.classification.meanings import MEANINGS
-from reliable_email.delivery.breaker import BreakerState
+from reliable_email.delivery.breaker import BreakerState, is_sender_closed
 from reliable_email.delivery.route import Route
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
@@ -79,12 +79,18 @@ def raised(job: Job, error: Exception, *, handed_over: Collection[str]) -> Trans
     )
 
 
+def closed_there_failure(route: Route, *, sender_domain: str, receiver: str) -> Failure:
+    """Why a route is not asked for one receiver."""
+    why = f"for mail of {sender_domain} to {receiver}, which has refused that sender by it"
+    return local_failure(Cause.ROUTE_CLOSED, f"{route.alias} is left alone for now {why}")
+
+
 def closed_failure(route: Route, state: BreakerState, *, sender_domain: str, now: float) -> Failure:
     """Why a route is not asked now."""
     if state.paused_by:
         return local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {state.paused_by}")
-    if state.closed_senders.get(sender_domain, 0.0) > now:
-        why = f" for the sender domain {sender_domain}"
+    if is_sender_closed(state, sender_domain, now=now):
+        why = f" for the sender domain {sender_domain}, which it has refused"
     elif state.reason is not None:
         why = f": {state.reason}, {state.evidence}"
     else:

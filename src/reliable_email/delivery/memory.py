@@ -165,6 +165,7 @@ def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> Breake
         now=now,
         opening=event.opening,
         sender_domain=event.sender_domain,
+        receivers=event.receivers,
         recipients=event.recipients,
         message_bytes=event.message_bytes,
     )

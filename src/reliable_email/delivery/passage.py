@@ -35,6 +35,7 @@ from reliable_email.delivery.progress import (
     note_not_asked,
     noted,
     outcome_of,
+    receivers_of,
     standing_alone,
     told_by,
 )
@@ -206,13 +207,21 @@ class Passage:
                 if one.fate is not Fate.OPEN:
                     self._ended.append(one)
             return None
+        refusing = admission.refusing(route, part)
+        if refusing:
+            for one, failure in refusing:
+                self._pass_over(route, [one], failure, needs_person=True)
+            left_out = [one for one, _ in refusing]
+            part = tuple(one for one in part if one not in left_out)
+            if not part:
+                return None
         room = admission.room(route, len(part))
         if room < len(part):
             self._pass_over(route, part[room:], admission.no_quota(route))
             part = part[:room]
         entered = admission.enter(route, len(part))
         if isinstance(entered, Failure):
-            self._pass_over(route, part, entered)
+            self._pass_over(route, part, entered, needs_person=admission.refuses_sender(route))
             return None
         for one in part:
             if alias in one.left_out:
@@ -249,10 +258,15 @@ class Passage:
         wish = self._on_unknown or route.on_unknown
         return route.idempotency_header is not None or wish is OnUnknown.RESEND
 
-    def _pass_over(self, route: Route, recipients: Sequence[Progress], failure: Failure) -> None:
+    def _pass_over(
+        self, route: Route, recipients: Sequence[Progress], failure: Failure, *, needs_person: bool = False
+    ) -> None:
         for one in recipients:
             one.left_out |= {route.alias}
-            one.may_come_back |= {route.alias}
+            if needs_person:
+                one.held_by |= {route.alias}
+            else:
+                one.may_come_back |= {route.alias}
             note_not_asked(one, route, failure)
 
     # Following.
@@ -267,6 +281,8 @@ class Passage:
                 taken.append(one)
                 if found is None or found[1].effect is Effect.NONE:
                     continue
+                if found[1].effect is Effect.CLOSE_SENDER_THERE:
+                    send.refused_at = receivers_of([(one, result)])
                 if found[1].effect is Effect.LEARN_RECIPIENTS:
                     send.left_out_by = found  # the limit is how many were taken, which the end will show
                 else:
@@ -284,6 +300,7 @@ class Passage:
         shared = sum(not is_own(result) for result in told)
         taken: list[Progress] = []
         worst = send.left_out_by
+        refused_there = []
         used = 0
         for one, result in zip(send.recipients, told, strict=True):
             used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)
@@ -291,8 +308,11 @@ class Passage:
                 continue
             found = self._take_one(send, one, result, shared=shared, now=now)
             taken.append(one)
+            if found is not None and found[1].effect is Effect.CLOSE_SENDER_THERE:
+                refused_there.append((one, result))
             if found is not None and (worst is None or worst[1].effect is Effect.NONE):
                 worst = found
+        send.refused_at = receivers_of(refused_there)
         self._admission.leave(send, used=used)
         if not is_withheld(transaction):
             self._admission.tell(send, worst, transaction)

@@ -41,6 +41,7 @@ class Effect(StrEnum):
     EXHAUSTED = "exhausted"  # until the quota's window resets
     BLOCKED = "blocked"  # for hours
     CLOSE_SENDER = "close_sender"  # for this sender domain only
+    CLOSE_SENDER_THERE = "close_sender_there"  # for this sender domain's mail to this receiver only
     SLOW_DOWN = "slow_down"
     FEWER_CONNECTIONS = "fewer_connections"
     LEARN_SIZE = "learn_size"
@@ -186,7 +187,7 @@ def decide(failure: Failure) -> Decision:
             return Decision(step=Step.ANY_ROUTE, retries_directly=True)
         case Cause.SENDER_NOT_AUTHENTICATED if failure.reply is not None and _is_one_receivers(failure.reply.enhanced):
             # Others may take the same sender's mail by this route: it stays open for them.
-            return Decision(step=Step.OTHER_ROUTE, spends_attempt=False)
+            return Decision(step=Step.OTHER_ROUTE, effect=Effect.CLOSE_SENDER_THERE, spends_attempt=False)
         case Cause.SENDER_NOT_VERIFIED if failure.scope is Scope.RECIPIENT:
             # Amazon SES in its sandbox names the recipient.
             return Decision(step=Step.OTHER_ROUTE, spends_attempt=False)

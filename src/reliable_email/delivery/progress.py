@@ -133,6 +133,7 @@ class Send:
         is_probe: it is the one message by which a closed route is tried.
         opening: the number of the route's opening that was seen when it began.
         is_repeat: it was tried on this route before, and wants a connection of its own.
+        refused_at: domains whose receiver refused the sender, in this very transaction.
         is_alone: nothing else may be on that connection: the last reply was about the conversation.
         outcomes, failures: of this very transaction, by address.
     """
@@ -150,6 +151,7 @@ class Send:
     failures: dict[str, Failure] = field(default_factory=dict)
     is_taken: bool = False
     left_out_by: tuple[Failure, Decision] | None = None  # those that one envelope had too many
+    refused_at: frozenset[str] = NOBODY
     is_marked: bool = False  # a refusal of its own has closed the route already
 
     @property
@@ -184,6 +186,18 @@ def is_own(result: RecipientResult) -> bool:
     """Whether it is about this recipient alone: its RCPT, or what was found without a server."""
     failure = result.failure
     return failure is not None and failure.stage is Stage.RCPT
+
+
+def domain_of(one: Progress) -> str:
+    """The receiver's name, as far as it is known."""
+    return one.address.rpartition("@")[2].lower()
+
+
+def receivers_of(refused: Sequence[tuple[Progress, RecipientResult]]) -> frozenset[str]:
+    """The domains that refused, each by its own reply; of those that share one, nobody knows which it was."""
+    own = {domain_of(one) for one, result in refused if is_own(result)}
+    shared = {domain_of(one) for one, result in refused if not is_own(result)}
+    return frozenset(own | shared if len(shared) == 1 else own)
 
 
 def note_not_asked(one: Progress, route: Route, failure: Failure) -> None:

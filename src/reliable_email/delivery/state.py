@@ -28,6 +28,7 @@ class RouteEvent:
         failure: None for a success.
         effect: the policy's word on the failure.
         sender_domain: of the message.
+        receivers: domains of the recipients whose receiver refused the sender, for `CLOSE_SENDER_THERE`.
         recipients: how many of the transaction were accepted.
         message_bytes: size of the message, for `LEARN_SIZE`.
         opening: the `number` of the route's state when the transaction began; None for the one that it has now.
@@ -36,6 +37,7 @@ class RouteEvent:
     failure: Failure | None
     effect: Effect = Effect.NONE
     sender_domain: str = ""
+    receivers: frozenset[str] = frozenset()
     recipients: int = 0
     message_bytes: int = 0
     opening: int | None = None

@@ -30,6 +30,8 @@ MAILERS = {
 }
 ```
 
+On Django 5.2 and 6.0, also set `EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"`.
+
 The first healthy route is used. What happens when it refuses a message depends on what the refusal means:
 
 - It is about the route (login, quota, reputation, a server in trouble): the next route is asked, at once.

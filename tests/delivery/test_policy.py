@@ -15,10 +15,11 @@ def test_a_server_that_hangs_up_at_a_recipient_is_in_trouble_itself(words: str) 
     assert (decision.step, decision.effect) == (Step.ANY_ROUTE, Effect.COUNT)
 
 
-def test_a_recipient_that_is_put_off_does_not_speak_against_the_route() -> None:
-    """451 to one recipient leaves the others, and the route, alone."""
-    decision = decide(classify(parse_reply("451 4.3.0 Temporary failure"), stage=Stage.RCPT))
-    assert (decision.step, decision.effect) == (Step.SAME_ROUTE_LATER, Effect.NONE)
+@pytest.mark.parametrize("words", ["451 4.3.0 Temporary failure", "450 computer says later"])
+def test_a_recipient_that_is_put_off_does_not_speak_against_the_route(words: str) -> None:
+    """4yz to one recipient leaves the others, and the route, alone; another route may know better."""
+    decision = decide(classify(parse_reply(words), stage=Stage.RCPT))
+    assert (decision.step, decision.effect) == (Step.ANY_ROUTE, Effect.NONE)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ TROUBLE = {  # passes by itself: the next route at once, this one again
     "mail closed": "mail:close",
     "mail 451": "mail:451 4.3.0 temporary system problem",
     "mail silent": "mail:silence",
+    "rcpt 451": "rcpt:451 4.3.0 Temporary lookup failure",
+    "rcpt 450 not understood": "rcpt:450 computer says later",
     "rcpt closed": "rcpt:close",
     "rcpt silent": "rcpt:silence",
     "data closed": "data:close",

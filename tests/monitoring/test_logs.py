@@ -194,6 +194,21 @@ class TestADirectSend:
         assert fields_of(warning)["route"] == "first"
         assert (fields_of(info)["route"], fields_of(info)["outcome"]) == ("second", "accepted")
 
+    @pytest.mark.parametrize("stage", ["mail", "rcpt", "data", "final_reply"])
+    @pytest.mark.parametrize("code", ["421 4.7.0 busy, ask later", "451 4.7.0 busy, ask later"])
+    def test_the_words_of_the_refusal_that_was_overcome_are_in_the_log(
+        self, stage: str, code: str, make_site: MakeSite, server: ScriptedServer, log: pytest.LogCaptureFixture
+    ) -> None:
+        """Also where the server closes after them, and the transaction has no final reply."""
+        said: Any = {"ada@example.com": code} if stage == "rcpt" else code
+        with ScriptedServer(Script(**{stage: said})) as broken:
+            mailers = outbox_mailers("default", broken.port, server.port)
+            make_site({**mailers, "default": mailers.pop("routes")})
+            mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
+        overcome = [one.getMessage() for one in log.records if "not yet by first" in one.getMessage()]
+        assert overcome
+        assert all("busy, ask later" in text for text in overcome), overcome
+
     def test_a_rejection_is_one_warning(self, make_site: MakeSite, log: pytest.LogCaptureFixture) -> None:
         """It is the caller's error, too."""
         with ScriptedServer(Script(rcpt={"nobody@example.net": "550 5.1.1 no such user"})) as server:

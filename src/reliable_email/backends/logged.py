@@ -36,7 +36,7 @@ def _log_overcome(report: DeliveryReport, attempt: Attempt) -> None:
         attempt.route,
         attempt.stage,
         failure.cause,
-        words_of(str(attempt.reply) if attempt.reply is not None else failure.detail),
+        words_of(failure.said),
         extra=log_fields(
             message_id=report.message_id,
             route=attempt.route,
@@ -59,7 +59,7 @@ def _log_failed(report: DeliveryReport) -> None:
     # The worst, where they differ: nobody knows whether it has the message, and only a person can find out.
     worst = next((one for one in failed if one.outcome is Outcome.UNKNOWN), failed[0])
     failure = worst.failure
-    said = "" if failure is None else str(failure.reply) if failure.reply is not None else failure.detail
+    said = "" if failure is None else failure.said
     logger.log(
         logging.ERROR if worst.outcome is Outcome.UNKNOWN else logging.WARNING,
         "message %s: %s (%s)%s",

@@ -93,3 +93,8 @@ class Failure:
     reply: Reply | None = None
     detail: str = ""
     is_about_conversation: bool = False
+
+    @property
+    def said(self) -> str:
+        """The server's words, or, where it said nothing, ours."""
+        return str(self.reply) if self.reply is not None else self.detail

@@ -439,4 +439,4 @@ def _asked_for(failure: Failure, now: float) -> float | None:
 
 def _evidence(failure: Failure) -> str:
     stage = f"at {failure.stage}: " if failure.stage is not None else ""
-    return stage + (str(failure.reply) if failure.reply is not None else failure.detail)
+    return stage + failure.said

@@ -72,6 +72,9 @@ _TROUBLE: Final = Decision(step=Step.ANY_ROUTE, effect=Effect.COUNT, retries_dir
 _ROUTE_REFUSES: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.COUNT, spends_attempt=False)
 _NEEDS_PERSON: Final = Decision(step=Step.OTHER_ROUTE, effect=Effect.OPEN, spends_attempt=False)
 _RECIPIENT_LATER: Final = Decision(step=Step.SAME_ROUTE_LATER, retries_directly=True)
+# 4yz to one recipient is no reason to think less of the route; but another one may have what this one lacks
+# ("451 4.3.0 Temporary lookup failure": the relay's own table is away).
+_OTHERS_TOO: Final = Decision(step=Step.ANY_ROUTE, retries_directly=True)
 
 # The server may not have taken the command as ours: the same message once more, alone, on a fresh connection.
 _CONVERSATION: Final = Decision(step=Step.ONCE_MORE_ALONE)
@@ -170,12 +173,11 @@ def decide(failure: Failure) -> Decision:
                 # Before MAIL: nothing was said of the message, so it costs the message nothing.
                 return _ROUTE_REFUSES
             if not failure.permanent:
-                return _RECIPIENT_LATER if is_one_recipients else _TROUBLE
+                return _OTHERS_TOO if is_one_recipients else _TROUBLE
             # At RCPT an unknown 5yz is about this recipient; another route would only be told the same.
             return _REJECT if failure.stage is Stage.RCPT and failure.scope is Scope.RECIPIENT else decision
         case Cause.SYSTEM_TEMPORARY if is_one_recipients:
-            # 4yz to one recipient: no reason to think less of the route, nor to leave it.
-            return _RECIPIENT_LATER
+            return _OTHERS_TOO
         case Cause.CONNECTION_LIMIT if failure.reply is None:
             # Our own limit: all of them are at work, which says nothing against the route.
             return Decision(step=Step.ANY_ROUTE, spends_attempt=False, retries_directly=True)

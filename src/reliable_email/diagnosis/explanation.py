@@ -105,7 +105,7 @@ def explain_failure(
         options: how the route is configured, where it is one of ours.
         offered: the logins that its server offers, where they are known.
     """
-    said = str(failure.reply) if failure.reply is not None else failure.detail
+    said = failure.said
     provider = options.provider if options is not None else None
     remedies: list[str] = []
     if options is not None and failure.reply is not None and failure.stage is not None:

@@ -90,6 +90,8 @@ _MAY_BE_RECIPIENT = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINA
 def cause_of_status(code: int, enhanced: str, stage: Stage | None) -> Cause | None:
     """What the enhanced status says, None where it says nothing by itself (5.7.1, x.0.0)."""
     cause = _OF_STATUS.get(enhanced.partition(".")[2])
+    if enhanced.endswith(".7.9") and code // 10 != 53:
+        return None  # "mechanism too weak" in answer to AUTH; Yahoo says it of the sender's policy
     if code // 10 == 53:
         # RFC 4954 §6: about the login, whatever the status says besides.
         return cause if cause in (Cause.AUTH_FAILED, Cause.TLS_REQUIRED) else None

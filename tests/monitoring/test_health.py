@@ -106,13 +106,22 @@ def test_a_message_that_is_due_for_too_long_is_unhealthy(site: str) -> None:
     assert abs(found.at - found.since - timedelta(hours=3)) < timedelta(minutes=5)
 
 
-def test_a_message_of_another_environment_is_told_as_that(site: str) -> None:
-    """A restored copy of another site's outbox: no worker here will ever take it."""
+def test_each_finding_has_its_own_time(site: str) -> None:
+    """The verdict's words and its time are the same finding's, on every surface."""
     worker_seen(site, seconds_ago=1)
     queue()
     due_for(site, hours=3)
-    OutboxRecipient.objects.using(site).update(environment="production")
-    assert "'production'" in examine_site().remedy
+    queue()
+    newest = OutboxRecipient.objects.using(site).order_by("-pk").values_list("pk", flat=True)[:1]
+    old = DatabaseNow(-86400)
+    OutboxRecipient.objects.using(site).filter(pk__in=list(newest)).update(
+        state=State.UNKNOWN, due_at=None, settled_at=old
+    )
+    fail(site, "first", Effect.OPEN, Cause.AUTH_FAILED)
+    told_as = examine_site().as_json()
+    assert [one["status"] for one in told_as["findings"]] == ["unhealthy", "degraded", "degraded"]
+    assert told_as["since"] == told_as["findings"][0]["since"]
+    assert len({one["since"] for one in told_as["findings"]}) == 3
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from reliable_email.outbox.claim import Wanted, claim
 from reliable_email.outbox.journal import commit_together
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.smtp.replies import parse_reply
+from reliable_email.store.attempts import Attempt
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import State
-from tests.outbox.desk import asks, claimed, queue, rows, settles, states
+from tests.outbox.desk import asks, claimed, queue, rows, settles, states, worker
+from tests.outbox.network import Network
 
 KEYRING = Keyring()
 
@@ -46,3 +48,12 @@ def test_what_is_permitted_in_part_is_not_permitted(using: str) -> None:
     written = commit_together(using, [asks(a, b), asks(c)], keyring=KEYRING)
     assert [one.permitted for one in written] == [[False], [True]]
     assert states(using) == [State.CLAIMED, State.CLAIMED, State.AUTHORIZED]
+
+
+def test_an_attempts_cause_is_that_of_its_own_transaction(using: str) -> None:
+    """A failover that ends well does not say of the second route what the first one said."""
+    queue(using)
+    down, up = Network(alias="down", is_down=True), Network(alias="up")
+    worker(using, down.route(fingerprint="1"), up.route(fingerprint="2")).run()
+    found = Attempt._base_manager.using(using).order_by("id").values_list("route", "cause", "reply_code")
+    assert list(found) == [("down", "connect_failed", None), ("up", "", 250)]

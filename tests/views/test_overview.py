@@ -76,7 +76,7 @@ def test_a_message_with_its_time_to_come_is_later_and_not_due(db: None) -> None:
     """Only what could be sent now is due."""
     row = queue("ok@example.org")
     row.recipients.update(due_at=database_now(USING) + timedelta(hours=1))
-    found = read_queue(USING)
+    found = read_queue(USING, environment="")
     assert found.oldest is None
     assert [str(line.later) for line in found.priorities] == ["0", "1", "0"]
     assert found.states[State.QUEUED] == BoundedCount(count=1)

@@ -51,9 +51,8 @@ class SiteHealth:
 
     @property
     def since(self) -> datetime | None:
-        """Since when the verdict has held, as far as that is known."""
-        known = [one.since for one in self.findings if one.verdict is self.verdict and one.since is not None]
-        return min(known, default=None)
+        """Since when that is so: the time of `reason`, and of no other finding."""
+        return self.findings[0].since if self.findings else None
 
     def as_json(self) -> dict[str, Any]:
         """For programs; keys are stable, instants ISO 8601."""

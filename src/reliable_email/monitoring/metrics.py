@@ -118,7 +118,8 @@ class EmailCollector(Collector):
         from reliable_email.store.queries import outbox_database
 
         try:
-            found = measure(self._using or next(iter(outbox_databases()), outbox_database()))
+            using = self._using or next(iter(outbox_databases()), outbox_database())
+            found = measure(using, environment=conf.get().environment)
         except away_errors():
             families.database_up.add_metric([], 0)
             return

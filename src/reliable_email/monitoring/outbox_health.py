@@ -35,8 +35,9 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     named = (using,) if using is not None else outbox_databases()
     for alias in named or (outbox_database(),):
         try:
-            standing, lanes = standing_lanes(alias)
-            found = waiting(alias, leaving_out=lanes)
+            environment = conf.get().environment
+            standing, lanes = standing_lanes(alias, environment)
+            found = waiting(alias, environment=environment, leaving_out=lanes)
         except away_errors() as error:
             if named:  # otherwise nobody queues anything
                 yield _unreadable(alias, error)
@@ -66,7 +67,8 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 yield Finding(
                     verdict=Health.UNHEALTHY,
                     text=f"the oldest message has been due for {span(due_seconds)}",
-                    remedy=_queue_remedy(found.oldest_due_environment, settings.environment),
+                    remedy="Look at the routes and at the log of email_worker; where it only has too much to do, run "
+                    "another one or give it more --connections.",
                     since=aware(found.oldest_due_at),
                 )
         if found.unknown > settings.health_unknown:
@@ -84,6 +86,9 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 remedy="See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
                 "--state parked”, or “cancel --state parked”.",
             )
+        for name, since in sorted(found.forsaken.items()):
+            if (at - since).total_seconds() > settings.health_queue_seconds:
+                yield _forsaken(name, environment, since)
 
 
 def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float) -> Iterator[Finding]:
@@ -119,15 +124,14 @@ def _unreadable(alias: str, error: Exception) -> Finding:
     )
 
 
-def _queue_remedy(queued_by: str, environment: str) -> str:
-    if queued_by != environment:
-        return (
-            f"It was queued where RELIABLE_EMAIL['ENVIRONMENT'] is {queued_by!r}; workers of {environment!r} leave it "
-            f"alone. After a restore hold or cancel such messages; otherwise run a worker of that environment."
-        )
-    return (
-        "Look at the routes and at the log of email_worker; where it only has too much to do, run another one or give "
-        "it more --connections."
+def _forsaken(queued_in: str, environment: str, since: datetime) -> Finding:
+    return Finding(
+        verdict=Health.DEGRADED,
+        text=f"messages of the environment {queued_in!r} are due, and no worker of it was seen within a day",
+        remedy=f"RELIABLE_EMAIL['ENVIRONMENT'] was {queued_in!r} where they were queued; workers of {environment!r} "
+        f"leave them alone. After a restore hold or cancel them (“--environment {queued_in!r}”); otherwise run a "
+        f"worker of that environment.",
+        since=aware(since),
     )
 
 

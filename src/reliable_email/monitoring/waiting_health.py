@@ -33,8 +33,10 @@ class Standing:
     routes: tuple[str, ...] = ()
 
 
-def standing_lanes(using: str) -> tuple[dict[str, Standing], set[tuple[PriorityRank, int]]]:
+def standing_lanes(using: str, environment: str) -> tuple[dict[str, Standing], set[tuple[PriorityRank, int]]]:
     """What stands still for want of quota in this database, by mailer; and the lanes in which it does.
+
+    Others' messages are none of this environment's: their quota may be another one.
 
     Raises:
         DatabaseError: it does not answer, or has no tables.
@@ -47,7 +49,9 @@ def standing_lanes(using: str) -> tuple[dict[str, Standing], set[tuple[PriorityR
     found: defaultdict[str, Standing] = defaultdict(Standing)
     keys = set()
     for rank, key, age in lanes:
-        mailer = names.get(key, ("", ""))[0]
+        mailer, queued_in = names.get(key, ("", environment))
+        if queued_in != environment:
+            continue
         if mailer not in known:
             known[mailer] = _conditions(mailer, using)
         without = _without_quota(known[mailer], rank.priority)

@@ -7,9 +7,10 @@ from reliable_email.delivery.letters import letter_digest
 from reliable_email.delivery.submission import Submission
 
 
-def idempotency_digest(mailer: str, key: str) -> str:
-    """Of mailer and key together: two mailers may use the same keys."""
-    return hashlib.sha256(json.dumps([mailer, key]).encode()).hexdigest()
+def idempotency_digest(mailer: str, key: str, environment: str = "") -> str:
+    """Of mailer, key and environment together: two mailers, or staging and production, may use the same keys."""
+    told = [mailer, key, environment] if environment else [mailer, key]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def content_digest(submission: Submission) -> str:

@@ -144,7 +144,7 @@ def _draft(submission: Submission, options: QueueOptions) -> _Draft:
     key = submission.options.idempotency_key
     return _Draft(
         submission=submission,
-        digest=idempotency_digest(options.mailer, key) if key is not None else None,
+        digest=idempotency_digest(options.mailer, key, options.environment) if key is not None else None,
         content_digest=content_digest(submission) if key is not None else "",
         fields=foreign_fields(submission.message, keeps_all=options.keeps_all),
     )

@@ -79,6 +79,18 @@ def lane_names(
     return found
 
 
+def lanes_by_environment(
+    connection: BaseDatabaseWrapper, lanes: Iterable[tuple[PriorityRank, int, float]]
+) -> dict[str, list[tuple[PriorityRank, int, float]]]:
+    """What `due_lanes` has found, by the environment that queued it. Rows of a version without lanes stand for all."""
+    found = list(lanes)
+    names = lane_names(connection, {(rank, key) for rank, key, _ in found})
+    sorted_out: dict[str, list[tuple[PriorityRank, int, float]]] = {}
+    for one in found:
+        sorted_out.setdefault(names.get(one[1], ("", ""))[1], []).append(one)
+    return sorted_out
+
+
 def first_due(using: str, rank: PriorityRank, key: int) -> tuple[datetime, str, int] | None:
     """(since when, environment, message) of what has been due in a lane for the longest time."""
     rows = OutboxRecipient._base_manager.using(using).filter(priority=rank.value, lane=key, due_at__isnull=False)

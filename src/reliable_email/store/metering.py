@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.models import Count, Max
 
 from reliable_email.store.clock import database_now
-from reliable_email.store.lanes import due_lanes
+from reliable_email.store.lanes import due_lanes, lanes_by_environment
 from reliable_email.store.queries import WorkerStatus, workers
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import LATENCY_BOUNDS, UNBOUNDED_MILLISECONDS, LatencyTotal, OutcomeTotal, Worker
@@ -69,21 +69,26 @@ class Measurement:
     worker_seen_at: datetime | None
 
 
-def measure(using: str) -> Measurement:
+def measure(using: str, *, environment: str) -> Measurement:
     """Ask the outbox of this database.
+
+    Args:
+        environment: whose messages and workers are counted. What has been delivered is counted for all together.
 
     Raises:
         DatabaseError: it does not answer, or has no tables.
     """
-    rows = OutboxRecipient._base_manager.using(using)
+    rows = OutboxRecipient._base_manager.using(using).filter(environment=environment)
     now = database_now(using)
     unfinished = {(state.value, rank.priority.value): 0 for state in UNFINISHED for rank in PriorityRank}
     found = rows.filter(state__in=UNFINISHED).order_by().values_list("state", "priority").annotate(Count("id"))
     for state, rank, count in found:
         unfinished[state, PriorityRank(rank).priority.value] = count
     ages = {rank.priority.value: 0.0 for rank in PriorityRank}
-    for rank, _, age in due_lanes(connections[using]):
+    lanes = lanes_by_environment(connections[using], due_lanes(connections[using]))
+    for rank, _, age in lanes.get(environment, ()):
         ages[rank.priority.value] = max(ages[rank.priority.value], age)
+    seen = Worker._base_manager.using(using).filter(environment=environment)
     totals = OutcomeTotal._base_manager.using(using).values_list("route", "outcome", "cause", "count")
     return Measurement(
         at=now,
@@ -91,8 +96,8 @@ def measure(using: str) -> Measurement:
         histograms=latencies(using),
         unfinished=unfinished,
         due_age_seconds=ages,
-        workers=tuple(workers(using)),
-        worker_seen_at=Worker._base_manager.using(using).aggregate(seen=Max("seen_at"))["seen"],
+        workers=tuple(workers(using, environment=environment)),
+        worker_seen_at=seen.aggregate(seen=Max("seen_at"))["seen"],
     )
 
 

@@ -85,14 +85,17 @@ def status(using: str | None = None, *, environment: str | None = None) -> Statu
         due=waiting,
         oldest_due_seconds=(now - oldest).total_seconds() if oldest is not None else None,
         in_hand=counts[State.CLAIMED] + counts[State.AUTHORIZED],
-        workers=workers(alias),
+        workers=workers(alias, environment=environment),
     )
 
 
-def workers(using: str | None = None) -> list[WorkerStatus]:
-    """Workers that were seen within a day, the most recent first."""
+def workers(using: str | None = None, *, environment: str | None = None) -> list[WorkerStatus]:
+    """Workers that were seen within a day, the most recent first; of one environment, or of all."""
     alias = outbox_database(using)
     now = database_now(alias)
+    rows = Worker._base_manager.using(alias).order_by("-seen_at")
+    if environment is not None:
+        rows = rows.filter(environment=environment)
     return [
         WorkerStatus(
             name=row.name,
@@ -104,7 +107,7 @@ def workers(using: str | None = None) -> list[WorkerStatus]:
             settled=row.settled,
             silent_seconds=(now - row.seen_at).total_seconds(),
         )
-        for row in Worker._base_manager.using(alias).order_by("-seen_at")
+        for row in rows
     ]
 
 

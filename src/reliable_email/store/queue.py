@@ -7,7 +7,7 @@ from django.db import connections
 
 from reliable_email.store.bounded import BoundedCount, bounded_count
 from reliable_email.store.clock import database_now
-from reliable_email.store.lanes import count_waiting, due_lanes, first_due
+from reliable_email.store.lanes import count_waiting, due_lanes, first_due, lanes_by_environment
 from reliable_email.store.queries import outbox_database
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import PriorityRank, State
@@ -48,22 +48,23 @@ class Queue:
         return min(waiting, key=lambda found: found[0])[1] if waiting else None
 
 
-def queue(using: str | None = None) -> Queue:
-    """The queue now."""
+def queue(using: str | None = None, *, environment: str) -> Queue:
+    """The queue of this environment now."""
     alias = outbox_database(using)
     now = database_now(alias)
-    rows = OutboxRecipient._base_manager.using(alias)
+    rows = OutboxRecipient._base_manager.using(alias).filter(environment=environment)
     return Queue(
         at=now,
-        priorities=_lines(alias),
+        priorities=_lines(alias, environment),
         states={
             state: bounded_count(rows.filter(state=state).order_by("state", "lease_until", "id")) for state in STANDING
         },
     )
 
 
-def _lines(using: str) -> tuple[PriorityLine, ...]:
-    found = due_lanes(connections[using])
+def _lines(using: str, environment: str) -> tuple[PriorityLine, ...]:
+    connection = connections[using]
+    found = lanes_by_environment(connection, due_lanes(connection)).get(environment, [])
     lanes = [(rank, key) for rank, key, _ in found]
     due = count_waiting(using, lanes, is_due=True)
     later = count_waiting(using, lanes, is_due=False)

@@ -145,8 +145,10 @@ def _matching(sent: QueryDict, newest: int) -> _Wanted | None:
     if chosen is None:  # words of a subject: acts go by what is stored in the open
         return None
     words = "every recipient that matches the search" if narrowing.pairs else "every recipient in the outbox"
+    environment = conf.get().environment  # the list shows what others have queued, too
+    words += f" of the environment {environment!r}" if environment else ""
     return _Wanted(
-        chosen=replace(chosen, up_to=newest),
+        chosen=replace(chosen, up_to=newest, environments=(environment,)),
         words=words,
         fields=(("scope", "filter"), ("up_to", str(newest)), *narrowing.pairs),
         back=f"{reverse('reliable_email:messages')}?{narrowing.query}",

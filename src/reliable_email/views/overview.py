@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from reliable_email import conf
 from reliable_email.store.queue import STANDING, queue
 from reliable_email.store.traffic import traffic
 from reliable_email.views.access import VIEW, requires
@@ -16,7 +17,7 @@ from reliable_email.views.page import show
 @requires(VIEW)
 def overview(request: HttpRequest) -> HttpResponse:
     """The queue, and a day's traffic."""
-    waiting, day = queue(), traffic()
+    waiting, day = queue(environment=conf.get().environment), traffic()
     oldest = waiting.oldest
     outcomes = day.outcomes
     return show(

@@ -19,7 +19,7 @@ def workers_page(request: HttpRequest) -> HttpResponse:
         request,
         "reliable_email/workers.html",
         {
-            "workers": [(one, *_state(one, silent)) for one in workers()],
+            "workers": [(one, *_state(one, silent)) for one in workers(environment=conf.get().environment)],
             "silent_seconds": silent,
             "now": timezone.now(),
         },

@@ -80,7 +80,7 @@ class Command(DatabaseCommand):
     # Looking.
 
     def _status(self, options: dict[str, Any]) -> None:
-        looker = Looker(self._using)
+        looker = Looker(self._using, None if options["all_environments"] else conf.get().environment)
         if options["watch"]:
             self._watch(looker, options)
             return
@@ -331,6 +331,7 @@ def _nothing(parser: ArgumentParser) -> None:
 
 def _watching(parser: ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="look every second, until Ctrl-C")
+    _all_environments(parser)
 
 
 def _one_message(parser: ArgumentParser) -> None:

@@ -14,10 +14,12 @@ class Looker:
 
     Args:
         using: the outbox's database.
+        environment: whose messages and workers are counted; None for all. The verdict is this site's own.
     """
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, environment: str | None = None) -> None:
         self._using = using
+        self._environment = environment
         self._store = DatabaseRouteStateStore(using)
         self._routes = _routes()
 
@@ -27,7 +29,7 @@ class Looker:
         Raises:
             django.db.utils.OperationalError, InterfaceError: the database is away.
         """
-        found = status(self._using)
+        found = status(self._using, environment=self._environment)
         return OutboxView(health=examine_site(self._using), status=found, routes=self._route_views())
 
     def _route_views(self) -> list[RouteView]:

@@ -41,7 +41,7 @@ def worker_screen(console: "Console", worker: Worker, *, is_ending: Callable[[],
 
 def _show(console: "Console", worker: Worker, is_ending: Callable[[], bool], is_over: threading.Event) -> None:
     using = worker.options.using
-    looker = Looker(using)
+    looker = Looker(using, worker.options.environment)
     pace = Pace()
     try:
         with watch_screen(console, console.print) as screen, logs_above():

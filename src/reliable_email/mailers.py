@@ -86,13 +86,17 @@ class MailersHandler:
             config = (entries or {})[alias]
         except KeyError:
             raise MailerDoesNotExist(alias=alias) from None
+        if not isinstance(config, Mapping):
+            raise InvalidMailer(f"The entry must be a dictionary, not a {type(config).__name__}.", alias=alias)
+        if not isinstance(config.get("OPTIONS") or {}, Mapping):
+            raise InvalidMailer("OPTIONS must be a dictionary.", alias=alias)
         options = dict(config.get("OPTIONS") or {})
         if "alias" in options:
             raise InvalidMailer("OPTIONS must not define 'alias'.", alias=alias)
         path = config.get("BACKEND", conf.DEFAULT_BACKEND)
         try:
             backend_class = import_string(path)
-        except ImportError as error:
+        except (ImportError, AttributeError, ValueError) as error:  # no text, or one that names no module
             raise InvalidMailer(f"Could not find BACKEND {path!r}: {error}", alias=alias) from error
         if path == _DJANGO_SMTP:
             options = _django_smtp_options(options, alias)

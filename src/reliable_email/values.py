@@ -105,7 +105,7 @@ def choice(value: object, choices: Sequence[str]) -> str:
     if word is None or word not in choices:
         guess = closest(value, choices) if isinstance(value, str) else None
         close = f"; did you mean {guess!r}?" if guess else ""
-        raise ValueProblem(f"must be one of {', '.join(map(repr, choices))}, not {shown(value)}{close}")
+        raise ValueProblem(f"must be one of {', '.join(repr(str(one)) for one in choices)}, not {shown(value)}{close}")
     return word
 
 

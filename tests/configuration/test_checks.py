@@ -5,16 +5,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from io import StringIO
 from typing import Any
 
 import django
 import pytest
 from django.core.checks import CheckMessage, Tags
 from django.core.checks.registry import registry
+from django.core.mail import EmailMessage
+from django.core.management import call_command
 from django.test.utils import override_settings
 
 from reliable_email import checks
+from reliable_email.backends import FailoverBackend
 from reliable_email.env import mailers as env_mailers
+from reliable_email.testing.server import ScriptedServer
 
 SMTP = "reliable_email.backends.ReliableSMTPBackend"
 FAILOVER = "reliable_email.backends.FailoverBackend"
@@ -219,6 +224,38 @@ def test_mailers_that_nobody_opens_are_an_error() -> None:
 def test_a_backend_that_is_not_there_is_an_error() -> None:
     """With its path."""
     assert "'nowhere.Backend'" in found({"default": {"BACKEND": "nowhere.Backend"}})["E019"].msg
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param("smtp://u:hunter2@mail.example.com", id="an address"),
+        pytest.param(None, id="None"),
+        pytest.param([ROUTE], id="a list"),
+        pytest.param({**ROUTE, "OPTIONS": ["host"]}, id="options in a list"),
+        pytest.param({**ROUTE, "OPTIONS": "host=h"}, id="options as text"),
+        pytest.param({**ROUTE, "BACKEND": 5}, id="a number for a backend"),
+        pytest.param({**ROUTE, "BACKEND": dict}, id="a class for a backend"),
+    ],
+)
+def test_an_entry_of_another_shape_is_an_error_that_costs_the_other_route_nothing(entry: Any) -> None:
+    """Checks, commands and doors name it, and the healthy route beside it takes the message."""
+    with ScriptedServer() as server:
+        good = {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": server.port}}
+        entries = {
+            "default": over(FAILOVER, ["odd", "good"]),
+            "odd": entry,
+            "good": good,
+        }
+        assert "MAILERS['odd']" in found(entries)["E024"].msg
+        with override_settings(MAILERS=entries):
+            with pytest.raises(SystemExit):
+                call_command("test_email", "--check-only", stdout=(out := StringIO()))
+            message = EmailMessage("Hello", "World", "a@example.com", ["b@example.net"])
+            assert FailoverBackend(alias="default", using=["odd", "good"]).send_messages([message]) == 1
+        assert "odd" in out.getvalue()
+        assert "hunter2" not in out.getvalue()
+        assert len(server.messages) == 1
 
 
 def test_default_mailer_is_no_mailer() -> None:

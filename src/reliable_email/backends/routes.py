@@ -76,7 +76,8 @@ class Mailer:
         backend: the dotted path.
         options: OPTIONS; empty for that of the `EMAIL_*` settings.
         is_legacy: whether it comes from the `EMAIL_*` settings.
-        problem: why the `using` of a mailer above leads nowhere by this name; "" for an entry that can be used.
+        problem: why nothing can be sent by this name: its entry is of the wrong shape, or the `using` of a mailer above
+            leads nowhere by it; "" for an entry that can be used.
     """
 
     alias: str
@@ -125,12 +126,24 @@ def all_mailers() -> dict[str, Mailer]:
     entries = conf.mailers()
     if entries is None:
         return {DEFAULT_ALIAS: Mailer(alias=DEFAULT_ALIAS, backend=conf.email_backend(), is_legacy=True)}
-    return {
-        alias: Mailer(
-            alias=alias, backend=entry.get("BACKEND", conf.DEFAULT_BACKEND), options=entry.get("OPTIONS") or {}
-        )
-        for alias, entry in entries.items()
-    }
+    return {alias: _mailer_of(alias, entry) for alias, entry in entries.items()}
+
+
+def _mailer_of(alias: str, entry: object) -> Mailer:
+    """An entry of MAILERS; one of another shape than Django's is a mailer with a `problem`.
+
+    The text names the type alone: the value may hold a password.
+    """
+    if not isinstance(entry, Mapping):
+        return Mailer(alias=alias, backend="", problem=f"The entry must be a dictionary, not a {type(entry).__name__}.")
+    backend, options = entry.get("BACKEND", conf.DEFAULT_BACKEND), entry.get("OPTIONS") or {}
+    if not isinstance(backend, str):
+        problem = f"BACKEND must be the dotted path of a class, as text, not a {type(backend).__name__}."
+        return Mailer(alias=alias, backend="", problem=problem)
+    if not isinstance(options, Mapping):
+        problem = f"OPTIONS must be a dictionary, not a {type(options).__name__}."
+        return Mailer(alias=alias, backend=backend, problem=problem)
+    return Mailer(alias=alias, backend=backend, options=options)
 
 
 def mailer(alias: str) -> Mailer:

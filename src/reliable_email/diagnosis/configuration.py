@@ -29,6 +29,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.E023 | DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS hold what is not one address |
 | reliable_email.E024 | an outbox's database has `AUTOCOMMIT = False` |
 | reliable_email.E025 | a mailer that another one sends by has a `send_messages()` of its own |
+| reliable_email.E024 | an entry of MAILERS is no dictionary, or its BACKEND or OPTIONS has the wrong type |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
 | reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
@@ -158,6 +159,13 @@ def _check_settings() -> Iterator[CheckMessage]:
 
 def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
     match one.kind:
+        case MailerKind.MISSING if one.problem:
+            yield RouteError(
+                f"{named(one)}: {one.problem}",
+                hint='Write {"BACKEND": "path.of.a.Backend", "OPTIONS": {...}}.',
+                id="reliable_email.E024",
+                route=one.alias,
+            )
         case MailerKind.MISSING:
             yield RouteError(
                 f"{named(one)}: the backend {one.backend!r} cannot be imported.",

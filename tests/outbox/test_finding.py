@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
+from reliable_email.backends import OutboxBackend
 from reliable_email.delivery.submission import Priority
+from reliable_email.exceptions import InvalidMailer
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
@@ -267,3 +270,33 @@ def test_a_database_that_is_away_is_one_line() -> None:
             capture_output=True, text=True, cwd=root, env=os.environ, check=False,
         )  # fmt: skip
         assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (1, 1), ended.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["email_outbox", "status"],
+        ["email_outbox", "list"],
+        ["email_routes", "list"],
+        ["email_suppression", "list"],
+        ["email_worker", "--until-empty"],
+    ],
+    ids=" ".join,
+)
+def test_a_database_that_is_not_configured_is_told_and_not_a_traceback(command: list[str]) -> None:
+    """Exit code 2, with what was probably meant."""
+    with pytest.raises(CommandError, match="There is no database 'defualt'. Did you mean 'default'?") as raised:
+        call_command(command[0], "--database", "defualt", *command[1:])
+    assert raised.value.returncode == 2
+
+
+def test_an_outbox_over_a_database_that_is_not_configured_is_an_error_of_its_settings() -> None:
+    """Neither the message nor the database is to blame."""
+    route = {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "127.0.0.1", "port": 2525}}
+    options = {"using": "smtp", "database": "mial"}
+    outbox = {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": options}
+    with override_settings(MAILERS={"default": outbox, "smtp": route}):
+        with pytest.raises(InvalidMailer, match=r"MAILERS\['default'\].*'database' names 'mial'"):
+            OutboxBackend(alias="default", **options).send_messages([EmailMessage("Hello", to=["a@example.com"])])
+        with pytest.raises(CommandError, match="'mial'"):
+            call_command("email_routes", "list")

@@ -162,10 +162,15 @@ class OutboxBackend(Door):
         return enqueue(submissions, options, gives_rows=gives_rows)
 
     def _queue_options(self) -> "QueueOptions":
+        from django.db import connections
+
         from reliable_email.outbox.enqueue import QueueOptions
         from reliable_email.outbox.keyring import configured_keyring
 
         settings = conf.get()
+        database = self.options.database
+        if database and database not in connections:
+            raise InvalidMailer(f"OPTIONS 'database' names {database!r}, which is not in DATABASES.", alias=self.alias)
         return QueueOptions(
             mailer=self.options.using,
             entry_mailer=self.alias or "",

@@ -3,9 +3,12 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+from django.db.utils import ConnectionDoesNotExist
 from django.db.utils import Error as DatabaseError
 
 from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.management.names import refuse
 from reliable_email.store.outages import is_outage, sentence
 from reliable_email.store.queries import outbox_database
 
@@ -15,8 +18,13 @@ class DatabaseCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """See `BaseCommand`; an outage is a `CommandError`, whose traceback `--traceback` shows."""
+        if (named := options.get("database")) and named not in connections:
+            raise refuse("database", named, connections)
         try:
             return super().execute(*args, **options)
+        except ConnectionDoesNotExist as error:
+            words = f"{error} An outbox of MAILERS, or a router, names it: “manage.py check” says which."
+            raise CommandError(words, returncode=ExitCode.UNHEALTHY) from error
         except DatabaseError as error:
             if not is_outage(error):
                 raise

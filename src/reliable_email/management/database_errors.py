@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
-from django.db.utils import ConnectionDoesNotExist
 from django.db.utils import Error as DatabaseError
+from django.utils.connection import ConnectionDoesNotExist
 
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import refuse

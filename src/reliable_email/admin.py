@@ -30,7 +30,7 @@ from reliable_email.models import (
 )
 from reliable_email.outbox.operate import Act, note, perform
 from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.queries import Filter, message_ids, outbox_database, stored_spellings
+from reliable_email.store.queries import Filter, message_ids, outbox_database, shown_entry, stored_spellings
 from reliable_email.values import masked, printable
 
 _ACT = "reliable_email.act_on_outbox"
@@ -273,8 +273,8 @@ class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-ar
 
     @admin.display(description="address", ordering="address")
     def whom(self, row: Suppression) -> str:
-        """The address, masked where the site wants that."""
-        return _shown(row.address)
+        """The address, masked where the site wants that; of an erased person there is none."""
+        return shown_entry(row) if row.digest_key else _shown(row.address)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """By the database's clock, and recorded."""

@@ -133,6 +133,12 @@ def uses_localtime() -> bool:
     return bool(settings.EMAIL_USE_LOCALTIME)
 
 
+def secret_keys() -> tuple[str, ...]:
+    """Django's SECRET_KEY and its fallbacks; none where the site has none."""
+    found = (setting("SECRET_KEY", ""), *setting("SECRET_KEY_FALLBACKS", ()))
+    return tuple(str(one) for one in found if one)
+
+
 def default_charset() -> str:
     """Django's DEFAULT_CHARSET."""
     return str(settings.DEFAULT_CHARSET)

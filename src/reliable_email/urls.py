@@ -10,6 +10,7 @@ from reliable_email.views.message import message
 from reliable_email.views.messages import messages
 from reliable_email.views.metrics import metrics
 from reliable_email.views.overview import overview
+from reliable_email.views.people import erase_person, export_person, people
 from reliable_email.views.record import record_page
 from reliable_email.views.routes import act_on_route, routes
 from reliable_email.views.suppressions import allow_address, suppress_address, suppressions_page
@@ -32,6 +33,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("suppressions/", suppressions_page, name="suppressions"),
     path("suppressions/add/", suppress_address, name="suppress_address"),
     path("suppressions/remove/", allow_address, name="allow_address"),
+    path("people/", people, name="people"),
+    path("people/export/", export_person, name="export_person"),
+    path("people/erase/", erase_person, name="erase_person"),
     path("record/", record_page, name="record"),
     # For monitors.
     path("live/", live, name="live"),

@@ -136,3 +136,16 @@ def test_an_attachment_is_saved_and_not_opened(browser: Browser, tmp_path: Path)
     [file] = tmp_path.iterdir()
     assert b"<script>" in file.read_bytes()
     assert browser.path == f"/mail/messages/{number}/content/"
+
+
+def test_a_person_is_forgotten_after_a_second_look(browser: Browser) -> None:
+    """The page says what goes and what stays before it is done."""
+    browser.visit("/mail/people/")
+    browser.find("#q").send_keys("waits1@example.com")
+    browser.press("Look")
+    browser.press("Erase …")
+    assert "There is no way back" in browser.text
+    browser.find("#reason").send_keys("asked by letter")
+    browser.press("Erase")
+    assert "1 delivery was erased" in browser.text
+    assert not OutboxRecipient.objects.filter(address="waits1@example.com", erasing_at=None).exists()

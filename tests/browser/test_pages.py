@@ -19,6 +19,7 @@ def paths() -> list[str]:
         "/mail/messages/?state=rejected&q=%40example.com",
         "/mail/messages/?q=nobody%40example.com",
         "/mail/messages/0/",
+        "/mail/people/?q=lost%40example.com",
     ]
 
 

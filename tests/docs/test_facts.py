@@ -13,7 +13,13 @@ from tests.docs.pages import DOCS, ROOT, pages
 
 _DOTTED = re.compile(r"\breliable_email(?:\.[A-Za-z_]\w*)+\b")
 _TIMES = re.compile(r"(?:TimeoutStopSec=|stop_grace_period: |terminationGracePeriodSeconds: )(\d+)")
-_PERMISSIONS = {"reliable_email.view_outboxmessage", "reliable_email.act_on_outbox", "reliable_email.read_content"}
+_PERMISSIONS = {
+    "reliable_email.view_outboxmessage",
+    "reliable_email.act_on_outbox",
+    "reliable_email.read_content",
+    "reliable_email.delete_outboxrecipient",
+    "reliable_email.view_outboxrecipient",
+}
 _TASKS = {"reliable_email.sweep", "reliable_email.maintain"}  # names of tasks, not of modules
 
 

@@ -324,7 +324,8 @@ def _first_message(connection: BaseDatabaseWrapper, draft: _Draft) -> OutboxMess
     assert found is not None, "the constraint has just said that it is there"
     message = OutboxMessage.from_db(connection.alias, columns, found)
     message.was_queued_before = True
-    if message.content_digest != draft.content_digest:
+    # Of a message whose recipient was erased nothing is left to compare with.
+    if message.content_digest and message.content_digest != draft.content_digest:
         logger.warning(
             "A message was queued before with the same idempotency key and other content; outbox message %s stands, "
             "the new one is dropped.",

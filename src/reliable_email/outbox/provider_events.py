@@ -16,6 +16,7 @@ from django.db.models import Exists, F, OuterRef
 
 from reliable_email.delivery.report import address_key
 from reliable_email.outbox.keyring import configured_keyring
+from reliable_email.outbox.suppressed import erased_among
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow
@@ -75,6 +76,8 @@ def note_report(report: Report, using: str) -> Noted:
     if found is None:
         return Noted()
     message, recipient = found
+    if recipient is None and erased_among(using, [report.recipient]):
+        return Noted(is_known=True)  # of a person who was forgotten nothing is written down
     with transaction.atomic(using):
         event, is_new = ProviderEvent._base_manager.using(using).get_or_create(
             digest=report.digest(),

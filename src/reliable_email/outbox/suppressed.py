@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import connections, router, transaction
 
+from reliable_email.outbox.erased import configured_marker
 from reliable_email.outbox.tables import Tables
 from reliable_email.smtp.paths import IDENTITY_VERSION, identity, older_spellings
 from reliable_email.store.away import away_errors, is_away_for_all
@@ -29,12 +30,15 @@ def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
     """Those of the addresses, in lower case, that are on the list now, in whatever spelling."""
     tables = Tables(using)
     spelled = {address: older_spellings(address) for address in addresses}
-    among, parameters = tables.among("address", {one for spellings in spelled.values() for one in spellings})
+    erased = configured_marker().by_digest(addresses)
+    among, parameters = tables.among(
+        "address", {*erased, *(one for spellings in spelled.values() for one in spellings)}
+    )
     sql = (
         f"SELECT address FROM {tables.suppression} "  # noqa: S608 - names and clock
         f"WHERE {among} AND stream = '' AND (expires_at IS NULL OR expires_at > {tables.now()})"
     )
-    found = {identity(address) for (address,) in tables.rows("suppressed", sql, parameters)}
+    found = {identity(erased.get(address, address)) for (address,) in tables.rows("suppressed", sql, parameters)}
     return {address.lower() for address in addresses if identity(address) in found}
 
 
@@ -85,6 +89,9 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
         key = identity(one.address)
         if key not in wanted or _lasts_longer(one.until, wanted[key].until):
             wanted[key] = one
+    # Whoever was forgotten stays so: a provider's report would bring the address back.
+    for address in erased_among(using, wanted):
+        del wanted[address]
     unify_suppressions(using, among=wanted)
     if not may_shorten:
         known = Suppression._base_manager.using(using).filter(address__in=wanted, stream="")
@@ -115,6 +122,16 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
         unique_fields=["address", "stream"] if names_its_target else None,
     )
     return len(rows)
+
+
+def erased_among(using: str, addresses: Iterable[str]) -> set[str]:
+    """Those of the addresses that were erased."""
+    by_digest = configured_marker().by_digest(addresses)
+    rows = Suppression._base_manager.using(using).exclude(digest_key="")
+    found: set[str] = set()
+    for digests in batched(by_digest, MAX_ROWS):
+        found.update(by_digest[digest] for digest in rows.filter(address__in=digests).values_list("address", flat=True))
+    return found
 
 
 def _lasts_longer(one: datetime | None, other: datetime | None) -> bool:
@@ -162,8 +179,10 @@ def prune_suppressions(using: str) -> int:
 
 
 def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
-    """Send to these addresses again. Returns how many were on the list."""
+    """Send to these addresses again, also to whoever was erased and has come back. Returns how many were listed."""
+    addresses = list(addresses)
     wanted = {spelling for address in addresses for spelling in older_spellings(address)}
+    wanted |= configured_marker().by_digest(addresses).keys()
     rows = Suppression._base_manager.using(using or router.db_for_write(Suppression))
     return rows.filter(address__in=wanted).delete()[0]
 

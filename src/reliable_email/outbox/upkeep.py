@@ -11,6 +11,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import wake
+from reliable_email.outbox.erasure import finish
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.logged import log_rescued
 from reliable_email.outbox.provider_events import settle_by_events
@@ -72,11 +73,14 @@ class Upkeep:
         return rescued
 
     def prune(self) -> None:
-        """Prune once an hour, where the settings say so."""
-        days = self._options.content_days
-        if days is None or time.monotonic() < self._prune_at:
+        """Once an hour, erase what erasures had to leave, and prune where the settings say so."""
+        if time.monotonic() < self._prune_at:
             return
         self._prune_at = time.monotonic() + _PRUNE_SECONDS
+        finish(self._options.using)
+        days = self._options.content_days
+        if days is None:
+            return
         prune(
             using=self._options.using,
             content_after=timedelta(days=days),

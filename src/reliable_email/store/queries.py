@@ -316,6 +316,7 @@ class SuppressedAddress:
     Attributes:
         since: None for now, where it is to be written.
         until: None for ever.
+        is_erased: of a person who was forgotten, of whose address a hash is left.
     """
 
     address: str
@@ -323,6 +324,12 @@ class SuppressedAddress:
     source: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    is_erased: bool = False
+
+
+def shown_entry(row: Suppression) -> str:
+    """The address of an entry; of a person who was erased, what tells them from others."""
+    return f"(erased {row.address[:12]})" if row.digest_key else row.address
 
 
 def suppressions(using: str | None = None, *, with_expired: bool = False) -> Iterator[SuppressedAddress]:
@@ -332,7 +339,12 @@ def suppressions(using: str | None = None, *, with_expired: bool = False) -> Ite
         rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
     for row in rows.order_by("-created_at", "address").iterator(chunk_size=2000):
         yield SuppressedAddress(
-            address=row.address, reason=row.reason, source=row.source, since=row.created_at, until=row.expires_at
+            address=shown_entry(row),
+            reason=row.reason,
+            source=row.source,
+            since=row.created_at,
+            until=row.expires_at,
+            is_erased=bool(row.digest_key),
         )
 
 

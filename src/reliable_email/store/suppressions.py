@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db.models import Q
 
 from reliable_email.smtp.paths import domain_identity, older_spellings
-from reliable_email.store.queries import outbox_database
+from reliable_email.store.queries import outbox_database, shown_entry
 from reliable_email.store.shared import Suppression
 
 PAGE_ROWS = 100
@@ -45,7 +45,7 @@ def suppressions(using: str | None = None, *, text: str = "", before: int | None
     found = [
         SuppressedAddress(
             id=row.pk,
-            address=row.address,
+            address=shown_entry(row),
             reason=row.reason,
             source=row.source,
             created_at=row.created_at,

@@ -1,4 +1,4 @@
-"""Who may see the pages, who may act, and who may read what is in the messages: three permissions, kept apart.
+"""Who may see the pages, who may act, and who may read what is in the messages: permissions that are kept apart.
 
 Content holds links that reset passwords, so that seeing that a message exists does not include reading it.
 """
@@ -19,6 +19,10 @@ from reliable_email import conf
 VIEW: Final = "reliable_email.view_outboxmessage"
 ACT: Final = "reliable_email.act_on_outbox"
 READ_CONTENT: Final = "reliable_email.read_content"
+# Django makes both for every model, and nothing else here asks for them. An export has content in it, so that it asks
+# for READ_CONTENT, too.
+ERASE: Final = "reliable_email.delete_outboxrecipient"
+EXPORT: Final = "reliable_email.view_outboxrecipient"
 
 logger = logging.getLogger("reliable_email.views")
 
@@ -28,6 +32,8 @@ _WORDS = {
     VIEW: "see the outbox",
     ACT: "act on the outbox",
     READ_CONTENT: "read the content of messages",
+    ERASE: "erase people",
+    EXPORT: "export what is stored of people",
 }
 _NOBODY_IS_KNOWN = (
     "These pages are for people who are logged in, and this site does not say who asks.\n\n"

@@ -16,7 +16,7 @@ from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operate import Act, affected, perform
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import newest_recipient, understood
-from reliable_email.views.access import ACT, actor_of, requires
+from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
 from reliable_email.views.narrowing import read
 from reliable_email.views.page import show
@@ -42,6 +42,7 @@ class _Wanted:
     back: str
 
 
+@requires(VIEW)  # a form that is refused shows the page again
 @requires(ACT)
 def act(request: HttpRequest) -> HttpResponse:
     """Ask for confirmation, or do it."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
@@ -21,6 +22,7 @@ NAVIGATION: Final = (
     ("failures", "Failures"),
     ("workers", "Workers"),
     ("suppressions", "Suppressions"),
+    ("people", "People"),
     ("record", "Record"),
 )
 REFRESH_SECONDS: Final = 5
@@ -51,7 +53,7 @@ def show(
     return response
 
 
-def keep_private(response: HttpResponse) -> None:
+def keep_private(response: HttpResponseBase) -> None:
     """Let nobody store the answer, frame it, or run in it what is not the site's own."""
     # Static files may live on a host of their own.
     found = urlsplit(static("reliable_email/dashboard.css"))

@@ -25,6 +25,7 @@ def routes(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@requires(VIEW)  # a form that is refused shows the page again
 @requires(ACT)
 def act_on_route(request: HttpRequest) -> HttpResponse:
     """Do it, write down who did it and why, and go back to the page."""

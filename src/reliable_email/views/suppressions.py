@@ -33,6 +33,7 @@ def suppressions_page(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@requires(VIEW)  # a form that is refused shows the page again
 @requires(ACT)
 def suppress_address(request: HttpRequest) -> HttpResponse:
     """Send nothing to an address any more."""
@@ -56,6 +57,7 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@requires(VIEW)  # a form that is refused shows the page again
 @requires(ACT)
 def allow_address(request: HttpRequest) -> HttpResponse:
     """Send to an address again."""

@@ -14,8 +14,8 @@ from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.management.choosing import add_filters, age, filter_of, named_messages, narrowed
-from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.names import refuse, route_names
+from reliable_email.management.people import PeopleCommand, add_erase, add_export
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.finding import as_json, find, newest_to, shown_address, table, user
 from reliable_email.management.screens.looking import Looker
@@ -41,7 +41,7 @@ from reliable_email.values import printable
 _MOST_COUNTED = 1_000_000
 
 
-class Command(DatabaseCommand):
+class Command(PeopleCommand):
     """Subcommands, each with `--json`. Exit code 0 healthy or done, 1 unhealthy or failed, 2 usage, 3 degraded."""
 
     help = "Show the outbox, and requeue, cancel, hold, release, resolve, prune or audit what is in it."
@@ -60,6 +60,8 @@ class Command(DatabaseCommand):
             ("hold", "park what waits; the first thing to do after a restore", _filters),
             ("release", "send what was held", _filters),
             ("resolve", "say what became of unknown recipients", _resolution),
+            ("erase", "forget a person: messages, evidence, the address itself", add_erase),
+            ("export", "all that is stored of a person, as one JSON object", add_export),
             ("prune", "forget content and journal that are old enough", _pruning),
             ("import", "take over the queue of django-post_office or django-mailer", _importing),
             ("audit", "prove on the live tables that nothing is lost and nothing was sent twice", _nothing),

@@ -85,6 +85,8 @@ class Command(DatabaseCommand):
         writer.writeheader()
         count = 0
         for one in suppressions(using):
+            if one.is_erased:
+                continue  # kept by `email_outbox erase --marks`
             writer.writerow(_row(one))
             count += 1
         if options["file"] == "-":

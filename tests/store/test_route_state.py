@@ -1,6 +1,7 @@
 """One conformance suite for every store of route state; and what only the shared one can promise."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,10 +20,9 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent, RouteStateStore
 from reliable_email.delivery.submission import Priority
 from reliable_email.providers import Quota
+from reliable_email.store.route_rows import breaker_from_json, breaker_to_json
 from reliable_email.store.route_state import (
     DatabaseRouteStateStore,
-    breaker_from_json,
-    breaker_to_json,
 )
 from reliable_email.store.shared import RouteState
 from tests.outbox.network import Network
@@ -144,7 +144,7 @@ def test_a_quota_is_shared_and_what_was_not_used_comes_back(make_store: Callable
     limited = route(quotas=(Quota(window_seconds=3600, limit=10),))
     assert make_store().reserve(limited, 6, priority=Priority.HIGH)
     assert not make_store().reserve(limited, 6, priority=Priority.HIGH)
-    make_store().settle(limited, reserved=6, used=2)
+    make_store().settle(limited, reserved=6, used=2, reserved_at=time.time())
     assert make_store().reserve(limited, 6, priority=Priority.HIGH)
     assert not make_store().reserve(limited, 3, priority=Priority.HIGH)
 

@@ -37,6 +37,7 @@ class Admission:
             there is none, only a refused password or a person stops a direct send.
         from_domain: of the message's From header.
         size: of its content, in bytes.
+        reserves: see `Manner`.
         said: what routes said a moment ago, by alias, shared by the messages of one batch.
     """
 
@@ -46,6 +47,7 @@ class Admission:
     size: int
     priority: Priority
     said: dict[str, Failure]
+    reserves: bool
 
     def envelope(self, route: Route, count: int, learned_here: int | None) -> int:
         """Return how many of so many recipients go in one envelope, as documented or as learned."""
@@ -95,22 +97,29 @@ class Admission:
     def enter(self, route: Route, count: int) -> Pass | Failure:
         """Ask quota and breaker for so many recipients; a failure says why not, and nothing is reserved then."""
         # The quota first: whoever is given the only probe and then stays away keeps the others from it.
-        has_room = self.memory.reserve(route, count, priority=self.priority)
+        has_room = self._has_room(route, count)
         if not has_room and not self.is_lone:  # alone, the provider itself is asked
             return self.no_quota(route)
         answer = self.memory.ask(route, sender_domain=self.from_domain)
         closed = self._closed_because(route) if answer is Permission.NO else None
         if closed is not None:
-            if has_room:
-                self.memory.settle(route, reserved=count, used=0)
+            if has_room and self.reserves:
+                self.memory.settle(route, reserved=count, used=0, reserved_at=self.memory.now())
             return closed
-        return Pass(
-            count if route.quotas and has_room else 0, answer is Permission.PROBE, self.memory.read(route).number
-        )
+        reserved = count if route.quotas and has_room and self.reserves else 0
+        return Pass(reserved, answer is Permission.PROBE, self.memory.read(route).number)
+
+    def _has_room(self, route: Route, count: int) -> bool:
+        if self.reserves:
+            return self.memory.reserve(route, count, priority=self.priority)
+        room = self.memory.room(route, priority=self.priority) if route.quotas else None
+        return room is None or room >= count
 
     def closed_meanwhile(self, send: Send) -> Failure | None:
         """Say why the route is closed now to an envelope that was let in a while ago; None where it may go."""
         route = send.route
+        if not self.reserves and not self._has_room(route, 1):
+            return self.no_quota(route)
         state = self.memory.read(route)
         send.opening = state.number
         if send.is_probe and state.phase is breaker.Phase.HALF_OPEN:
@@ -125,7 +134,7 @@ class Admission:
     def leave(self, send: Send, *, used: int) -> None:
         """Give back what was reserved and not used."""
         if send.reserved:
-            self.memory.settle(send.route, reserved=send.reserved, used=used)
+            self.memory.settle(send.route, reserved=send.reserved, used=used, reserved_at=send.reserved_at)
 
     def _closed_because(self, route: Route) -> Failure | None:
         """Why a route that its breaker has closed is not asked; None where it is asked all the same."""

@@ -92,13 +92,15 @@ class MemoryRouteStateStore:
         """See `RouteStateStore`."""
         return goes_on_at(self.read(route), self.ledger(route), route, now=self._clock(), priority=priority)
 
-    def settle(self, route: Route, *, reserved: int, used: int) -> None:
+    def settle(self, route: Route, *, reserved: int, used: int, reserved_at: float) -> None:
         """See `RouteStateStore`."""
         if not route.quotas or used >= reserved:
             return
         with self._lock:
             ledger = self.ledger(route)
-            self._ledgers[route.alias] = quota.refund(ledger, route.quotas, reserved - used, now=self._clock())
+            self._ledgers[route.alias] = quota.refund(
+                ledger, route.quotas, reserved - used, now=self._clock(), at=reserved_at
+            )
 
     def flush(self) -> None:
         """See `RouteStateStore`: nothing is written anywhere."""

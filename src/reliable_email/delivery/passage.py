@@ -88,7 +88,7 @@ class Passage:
         self._manner = manner
         self._on_unknown = on_unknown
         is_lone = len(routes) == 1 and manner.asks_a_lone_route
-        self._admission = Admission(memory, is_lone, from_domain, size, priority, said)
+        self._admission = Admission(memory, is_lone, from_domain, size, priority, said, manner.reserves)
         self._ended: list[Progress] = []  # without a transaction
         self._envelopes: dict[str, int] = {}  # how many recipients a route took at once, where it refused more
 
@@ -231,6 +231,7 @@ class Passage:
             route=route,
             recipients=part,
             reserved=entered.reserved,
+            reserved_at=admission.memory.now() if entered.reserved else 0.0,
             is_probe=entered.is_probe,
             opening=entered.opening,
             is_repeat=is_again or any(one.tries.get(alias) for one in part),

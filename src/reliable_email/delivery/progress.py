@@ -47,14 +47,17 @@ class Manner:
         asks_a_lone_route: whether the only route is asked although its breaker or quota says no. A breaker is there to
             find another way; where there is none, only a refused password, a person or a broken configuration stops
             a direct send.
+        reserves: whether an envelope takes from its route's quotas when it is let in. In a queue it does so with the
+            permission to send it, in the same commit, since it may never come so far.
     """
 
     waits: bool
     asks_a_lone_route: bool
+    reserves: bool
 
 
-DIRECT = Manner(waits=False, asks_a_lone_route=True)
-QUEUED = Manner(waits=True, asks_a_lone_route=False)
+DIRECT = Manner(waits=False, asks_a_lone_route=True, reserves=True)
+QUEUED = Manner(waits=True, asks_a_lone_route=False, reserves=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +132,7 @@ class Send:
     """One envelope for one route; its transaction goes to `Passage.take`.
 
     Attributes:
-        reserved: recipients that were taken from the route's quotas for it.
+        reserved, reserved_at: recipients that were taken from the route's quotas for it, and when.
         is_probe: it is the one message by which a closed route is tried.
         opening: the number of the route's opening that was seen when it began.
         is_repeat: it was tried on this route before, and wants a connection of its own.
@@ -150,6 +153,7 @@ class Send:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     is_taken: bool = False
+    reserved_at: float = 0.0
     left_out_by: tuple[Failure, Decision] | None = None  # those that one envelope had too many
     refused_at: frozenset[str] = NOBODY
     is_marked: bool = False  # a refusal of its own has closed the route already

@@ -118,12 +118,14 @@ def reserve(
     now: float,
     priority: Priority = Priority.NORMAL,
     shares: Mapping[Priority, float] = SHARES,
+    messages: int = 1,
 ) -> Ledger | None:
-    """The ledger with so many more, or None where one window has no room."""
+    """The ledger with so many more recipients and messages, or None where one window has no room."""
     for quota in quotas:
-        if left(ledger, quota, now=now, priority=priority, shares=shares) < _amount(quota, recipients):
+        amount = _amount(quota, recipients, messages)
+        if left(ledger, quota, now=now, priority=priority, shares=shares) < amount:
             return None
-    return _add(ledger, quotas, recipients, now)
+    return _add(ledger, quotas, recipients, now, messages=messages)
 
 
 def spend(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float) -> Ledger:
@@ -131,9 +133,13 @@ def spend(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: floa
     return _add(ledger, quotas, recipients, now)
 
 
-def refund(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float) -> Ledger:
-    """The ledger with so many less, never below none."""
-    return _add(ledger, [quota for quota in quotas if quota.unit == "recipients"], -recipients, now)
+def refund(ledger: Ledger, quotas: Sequence[Quota], recipients: int, *, now: float, at: float | None = None) -> Ledger:
+    """The ledger with so many less, never below none.
+
+    Args:
+        at: when they were taken: what is given back to a later bucket would be missing there when the earlier one ends.
+    """
+    return _add(ledger, [quota for quota in quotas if quota.unit == "recipients"], -recipients, now, at=at)
 
 
 def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float, until: float | None = None) -> Ledger:
@@ -178,16 +184,33 @@ def _bucket(quota: Quota, now: float) -> int:
     return int(now * BUCKETS // quota.window_seconds)
 
 
-def _amount(quota: Quota, recipients: int) -> int:
-    return recipients if quota.unit == "recipients" else 1
+def bucket_ends_at(quota: Quota, *, now: float) -> float:
+    """When the bucket ends in which it is counted now."""
+    return (_bucket(quota, now) + 1) * quota.window_seconds / BUCKETS
 
 
-def _add(ledger: Ledger, quotas: Sequence[Quota], recipients: int, now: float) -> Ledger:
+def _amount(quota: Quota, recipients: int, messages: int) -> int:
+    return recipients if quota.unit == "recipients" else messages
+
+
+def _add(
+    ledger: Ledger,
+    quotas: Sequence[Quota],
+    recipients: int,
+    now: float,
+    *,
+    messages: int = 1,
+    at: float | None = None,
+) -> Ledger:
     counts = dict(ledger.counts)
     for quota in quotas:
         oldest = _bucket(quota, now) - BUCKETS
         for key in [key for key in counts if key[0] == quota.window_seconds and key[1] < oldest]:
             del counts[key]
-        key = (quota.window_seconds, _bucket(quota, now))
-        counts[key] = max(0, counts.get(key, 0) + _amount(quota, recipients))
+        key = (quota.window_seconds, _bucket(quota, now if at is None else at))
+        amount = counts.get(key, 0) + _amount(quota, recipients, messages)
+        if amount > 0:
+            counts[key] = amount
+        else:
+            counts.pop(key, None)
     return replace(ledger, counts=MappingProxyType(counts))

@@ -73,8 +73,8 @@ class RouteStateStore(Protocol):
     def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
         """When it may take a message again that it may not take now, by its clock; None where nobody knows."""
 
-    def settle(self, route: Route, *, reserved: int, used: int) -> None:
-        """Give back what was reserved and not used."""
+    def settle(self, route: Route, *, reserved: int, used: int, reserved_at: float) -> None:
+        """Give back what was reserved at that moment of its clock, and not used."""
 
     def flush(self) -> None:
         """Write what was noted where it could not be written at once."""

@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.postgres import Reading, Step
+from reliable_email.outbox.reservations import Reservations, Reserve, condition
 from reliable_email.outbox.settle import (
     AttemptRow,
     Planned,
@@ -32,10 +33,15 @@ from reliable_email.store.states import State
 
 @record(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A request to hand one job's terminator to a route, for these recipients; at least one."""
+    """A request to hand one job's terminator to a route, for these recipients; at least one.
+
+    Attributes:
+        reserve: what it takes from the route's quotas; None where that is nothing, or was taken before.
+    """
 
     recipients: Sequence[Claimed]
     route: str
+    reserve: Reserve | None = None
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -45,10 +51,12 @@ class Written:
     Attributes:
         permitted: for each intent, whether the terminator may be sent.
         settled: for each settlement, whether the row was still this claim's.
+        reserved: for each intent, whether its `reserve` was taken; permitted is none that it was not taken for.
     """
 
     permitted: list[bool]
     settled: list[bool]
+    reserved: Sequence[bool] = ()
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -111,15 +119,25 @@ def commit_in_steps(
         news += unwritten(tables, request.attempts) if request.is_repeat else request.attempts
     settling = _settling(tables, planned)
     appending = plan_attempts(tables, news, keyring)
-    permitting = _permitting(tables, intents)
-    changed = yield from tables.run_together("journal", [*(step for step, _ in settling), *appending, *permitting])
+    reserving = Reservations(tables, [intent.reserve for intent in intents])
+    going = [number for number in range(len(intents)) if number not in reserving.refused]
+    permitting = _permitting(tables, [intents[number] for number in going], [reserving.tokens.get(n) for n in going])
+    steps = [*(step for step, _ in settling), *appending, *reserving.steps, *permitting]
+    changed = yield from tables.run_together("journal", steps)
+    behind = len(changed) - len(permitting)
+    reserving.written(changed[behind - len(reserving.steps) : behind])
     settled = _settled(tables, settlements, planned, _written(settling, planned, changed), keyring)
-    permitted = _permitted(tables, intents, permitting, changed[len(changed) - len(permitting) :])
+    permitted = [False] * len(intents)
+    answers_to = _permitted(tables, [intents[number] for number in going], permitting, changed[behind:])
+    for number, is_permitted in zip(going, answers_to, strict=True):
+        permitted[number] = is_permitted
+    reserved = [reserving.is_taken(number) for number in range(len(intents))]
     answers = []
     for request in requests:
         ours, settled = settled[: len(request.settlements)], settled[len(request.settlements) :]
         may, permitted = permitted[: len(request.intents)], permitted[len(request.intents) :]
-        answers.append(Written(permitted=may, settled=ours))
+        taken, reserved = reserved[: len(request.intents)], reserved[len(request.intents) :]
+        answers.append(Written(permitted=may, settled=ours, reserved=taken))
     return answers
 
 
@@ -171,33 +189,46 @@ def _settled(
     return settled
 
 
-def _permitting(tables: Tables, intents: Sequence[Intent]) -> list[Step]:
-    """One statement for all where that can be, else one for each."""
+def _permitting(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int | None]) -> list[Step]:
+    """One statement for all where that can be, else one for each.
+
+    Args:
+        tokens: of each intent: the version of its route's row that says that its quota was charged.
+    """
     if len(intents) > 1 and tables.takes_arrays:
-        return [_permit_many(tables, intents)]
-    return [_permit(tables, intent) for intent in intents]
+        return [_permit_many(tables, intents, tokens)]
+    return [_permit(tables, intent, token) for intent, token in zip(intents, tokens, strict=True)]
 
 
-def _permit(tables: Tables, intent: Intent) -> Step:
+def _permit(tables: Tables, intent: Intent, token: int | None) -> Step:
     ids = [one.id for one in intent.recipients]
     number = intent.recipients[0].delivery.claim
     return Step(
         f"UPDATE {tables.recipient} SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
         f"authorized_route = %s WHERE id IN ({marks(ids)}) AND claim = %s "
-        f"AND {is_one_of(RULES[Event.AUTHORIZE].states)} AND lease_until > {tables.now()}",
-        [intent.route, *ids, number],
+        f"AND {is_one_of(RULES[Event.AUTHORIZE].states)} AND lease_until > {tables.now()}"
+        + ("" if token is None else f" AND {condition(tables, '%s', '%s')}"),
+        [intent.route, *ids, number, *([] if token is None else [intent.route, token])],
     )
 
 
-def _permit_many(tables: Tables, intents: Sequence[Intent]) -> Step:
-    wanted = [(one.id, one.delivery.claim, intent.route) for intent in intents for one in intent.recipients]
-    ids, claims, routes = (list(column) for column in zip(*wanted, strict=True))
+def _permit_many(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int | None]) -> Step:
+    wanted = [
+        (one.id, one.delivery.claim, intent.route, token or 0)
+        for intent, token in zip(intents, tokens, strict=True)
+        for one in intent.recipients
+    ]
+    ids, claims, routes, versions = (list(column) for column in zip(*wanted, strict=True))
+    given, arrays, is_paid = "id_, claim_, route_", "%s::bigint[], %s::bigint[], %s::text[]", ""
+    if any(versions):
+        given, arrays = f"{given}, version_", f"{arrays}, %s::bigint[]"
+        is_paid = f"AND (version_ = 0 OR {condition(tables, 'route_', 'version_')}) "
     return Step(
         f"UPDATE {tables.recipient} AS held SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
-        "authorized_route = route_ FROM UNNEST(%s::bigint[], %s::bigint[], %s::text[]) AS given(id_, claim_, route_) "
+        f"authorized_route = route_ FROM UNNEST({arrays}) AS given({given}) "
         f"WHERE held.id = id_ AND held.claim = claim_ AND {is_one_of(RULES[Event.AUTHORIZE].states, 'held.state')} "
-        f"AND held.lease_until > {tables.now()} RETURNING held.id",
-        [ids, claims, routes],
+        f"AND held.lease_until > {tables.now()} {is_paid}RETURNING held.id",
+        [ids, claims, routes, *([versions] if any(versions) else [])],
         returns_ids=True,
     )
 

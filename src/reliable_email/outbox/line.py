@@ -214,8 +214,14 @@ class Line:
             yield writing
             written = writing.result()
             is_repeat = False
-            if written.permitted:
-                refusals = 0 if any(written.permitted) else refusals + 1
+            # What a quota has no room for says nothing of the lease.
+            answers = [
+                may
+                for intent, may, is_paid in zip(intents, written.permitted, written.reserved, strict=True)
+                if intent.reserve is None or is_paid
+            ]
+            if answers:
+                refusals = 0 if any(answers) else refusals + 1
             if self._foreman.is_heard:
                 # Receivers may do anything, and take their time.
                 telling = Aside(lambda: self._foreman.has_written(settlements, attempts, written))

@@ -32,8 +32,18 @@ from reliable_email.outbox.given_ids import given_id
 from reliable_email.outbox.journal import Intent, Written
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.logged import log_written
+from reliable_email.outbox.permits import Wish, permitted_by
 from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
-from reliable_email.outbox.settlements import MISCONFIGURED_SECONDS, attempt_of, ended, settlement_of, trace_of
+from reliable_email.outbox.settlements import (
+    MISCONFIGURED_SECONDS,
+    attempt_of,
+    claimed_of,
+    ended,
+    progress_of,
+    settlement_of,
+    stored_of,
+    trace_of,
+)
 from reliable_email.outbox.standing import refused_long_ago
 from reliable_email.outbox.steps import Read, Steps
 from reliable_email.outbox.stored import StoredMessage, load_messages, slices
@@ -146,7 +156,7 @@ class Round:
             plan = self._plan([one for one in self._passages if self._is_simple(one)])
             others = [] if plan else [one for one in self._passages if not self._is_simple(one)]
             if others:
-                # Quotas and probes are the database's to give: by a thread of this line's own, and behind those that
+                # Probes are the database's to give: by a thread of this line's own, and behind those that
                 # need none, so that a row which somebody holds delays nobody else.
                 planning = Aside(partial(self._plan, others))
                 yield planning
@@ -159,11 +169,11 @@ class Round:
         if self._may_go_on():
             for passage in self._passages:
                 for one in passage.close():
-                    self._settlements.append(self._settlement(one, None, _stored(passage)))
+                    self._settlements.append(self._settlement(one, None, stored_of(passage)))
 
     def _is_simple(self, passage: Passage) -> bool:
-        """Whether every route is in use and without a quota, so that planning asks nobody."""
-        return all(not route.quotas and self._store.read(route).phase is Phase.CLOSED for route in passage.routes)
+        """Whether every route is in use, so that planning asks nobody."""
+        return all(self._store.read(route).phase is Phase.CLOSED for route in passage.routes)
 
     def _load(self) -> list[Passage]:
         """Read the messages, and sort out those that no route has to be asked for."""
@@ -179,7 +189,7 @@ class Round:
         stale = refused_long_ago(self._options.using, rows)
         going: dict[int, list[Progress]] = {}
         for claimed in rows:
-            one = _progress(claimed, may_stand=claimed.message_id in stale)
+            one = progress_of(claimed, may_stand=claimed.message_id in stale)
             self._recipients.append(one)
             if claimed.id in self._give_back:
                 self._end(one, Fate.RELEASED, ended(one, Event.RELEASE))
@@ -238,15 +248,15 @@ class Round:
                 key = f"{send.route.alias}\0{id(send)}" if send.is_alone else send.route.alias
                 plan.setdefault(key, (send.route, []))[1].append(send)
             for one in passage.ended_unasked():
-                self._settlements.append(self._settlement(one, None, _stored(passage)))
+                self._settlements.append(self._settlement(one, None, stored_of(passage)))
         return list(plan.values())
 
     def _send(self, route: Route, sends: list[Send]) -> Steps[None]:
         """Send by one route, a few megabytes at a time: what is not in memory yet is read beside the wire's thread."""
         by_message: dict[int, list[Send]] = {}
         for send in sends:
-            by_message.setdefault(_stored(send.passage).id, []).append(send)
-        for messages in slices(_stored(group[0].passage) for group in by_message.values()):
+            by_message.setdefault(stored_of(send.passage).id, []).append(send)
+        for messages in slices(stored_of(group[0].passage) for group in by_message.values()):
             waiting = deque(send for message in messages for send in by_message[message.id])
             if not self._may_go_on():
                 for send in waiting:
@@ -313,12 +323,12 @@ class Round:
         """Jobs with their contents, for as long as the worker goes on and the route is open."""
         while waiting:
             send = waiting.popleft()
-            content = contents.get(_stored(send.passage).id)
+            content = contents.get(stored_of(send.passage).id)
             if content is None or not self._may_go_on():
                 send.passage.withdraw(send)
             # It may have closed under this very batch: the others need not find that out one by one.
             elif send.passage.may_still_go(send):
-                job = job_of(send, _stored(send.passage), content)
+                job = job_of(send, stored_of(send.passage), content)
                 turn = turns[id(job)] = _Turn(send, job)
                 if content.error is not None:
                     self._take(turn, raised(job, content.error, handed_over=()))
@@ -342,7 +352,7 @@ class Round:
             self._take(turns[id(transaction.job)], transaction)
         if not self._may_authorize():
             return []
-        intents = []
+        wishes: list[Wish] = []
         for grant in grants:
             turn = turns[id(grant.job)]
             send = turn.send
@@ -351,12 +361,17 @@ class Round:
                 self._settle(send, one)
             granted = set(grant.recipients)
             going = [one for one in send.recipients if one.address in granted]
-            intents.append(Intent(recipients=[_claimed(one) for one in going], route=send.route.alias))
-        written = yield from self._flush(intents)
+            priority = claimed_of(going[0]).priority.priority
+            wishes.append(Wish([claimed_of(one) for one in going], send.route, priority))
+        permitted, reserved = yield from permitted_by(wishes, self._store, self._options.using, self._flush)
+        for grant, wish, is_reserved in zip(grants, wishes, reserved, strict=True):
+            if is_reserved:  # and given back, where it is not used
+                turns[id(grant.job)].send.reserved = len(wish.recipients)
+                turns[id(grant.job)].send.reserved_at = self._store.now()
         if not self._may_authorize():
             return []  # the lease ended, or somebody said stop, while this was written
         allowed = []
-        for grant, may in zip(grants, written.permitted, strict=True):
+        for grant, may in zip(grants, permitted, strict=True):
             if may:
                 turns[id(grant.job)].handed_over = grant.recipients
                 allowed.append(grant.job)
@@ -374,7 +389,7 @@ class Round:
         for one in send.passage.take(send, transaction, now=self._now()):
             self._settle(send, one, provider_message_id)
         if not is_withheld(transaction):
-            message = _stored(send.passage)
+            message = stored_of(send.passage)
             attempt = attempt_of(
                 send, transaction, message, self._claim.number, self._options.worker, provider_message_id
             )
@@ -383,7 +398,7 @@ class Round:
                 trace_attempt(trace_of(attempt, message))
 
     def _settle(self, send: Send, one: Progress, provider_message_id: str = "") -> None:
-        self._settlements.append(self._settlement(one, send.route, _stored(send.passage), provider_message_id))
+        self._settlements.append(self._settlement(one, send.route, stored_of(send.passage), provider_message_id))
 
     def _settlement(
         self, one: Progress, route: Route | None, message: StoredMessage, provider_message_id: str = ""
@@ -414,7 +429,8 @@ class Round:
     @property
     def is_in_doubt(self) -> bool:
         """Whether some were handed over, or may have been, and nobody has said what became of them."""
-        return any(_claimed(one).delivery.state is State.AUTHORIZED for one in self._recipients if _is_in_hand(one))
+        in_hand = [claimed_of(one) for one in self._recipients if one.fate is Fate.OPEN]
+        return any(one.delivery.state is State.AUTHORIZED for one in in_hand)
 
     def _release(self) -> Steps[None]:
         """Write what is known, which says who is still in hand, and give back what was not begun."""
@@ -426,31 +442,6 @@ class Round:
         yield from self._flush()
         for one in self._recipients:
             # A permission that was given and never answered for may have been used: a flight was in the air.
-            if _is_in_hand(one) and _claimed(one).delivery.state is State.CLAIMED:
+            if one.fate is Fate.OPEN and claimed_of(one).delivery.state is State.CLAIMED:
                 self._end(one, Fate.RELEASED, ended(one, Event.RELEASE))
         yield from self._flush()
-
-
-def _progress(claimed: Claimed, *, may_stand: bool) -> Progress:
-    return Progress(
-        claimed.address,
-        claimed,
-        pin=claimed.pinned_route,
-        is_doubted=claimed.delivery.unknowns > 0,
-        notes=tuple(claimed.refused_by),
-        may_stand=may_stand,
-    )
-
-
-def _claimed(one: Progress) -> Claimed:
-    assert isinstance(one.key, Claimed)
-    return one.key
-
-
-def _is_in_hand(one: Progress) -> bool:
-    return one.fate is Fate.OPEN
-
-
-def _stored(passage: Passage) -> StoredMessage:
-    assert isinstance(passage.key, StoredMessage)
-    return passage.key

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.policy import queue_delay
 from reliable_email.delivery.progress import Fate, Progress, Send
 from reliable_email.delivery.route import Route
@@ -164,3 +165,27 @@ def _evidence(one: Progress, route: Route | None, encryption_key: str, provider_
         detail=failure.detail,
         encryption_key=encryption_key,
     )
+
+
+def progress_of(claimed: Claimed, *, may_stand: bool) -> Progress:
+    """Return a recipient that is in hand at the beginning of a passage."""
+    return Progress(
+        claimed.address,
+        claimed,
+        pin=claimed.pinned_route,
+        is_doubted=claimed.delivery.unknowns > 0,
+        notes=tuple(claimed.refused_by),
+        may_stand=may_stand,
+    )
+
+
+def claimed_of(one: Progress) -> Claimed:
+    """Return the row of a recipient."""
+    assert isinstance(one.key, Claimed)
+    return one.key
+
+
+def stored_of(passage: Passage) -> StoredMessage:
+    """Return the message of a passage."""
+    assert isinstance(passage.key, StoredMessage)
+    return passage.key

@@ -15,7 +15,7 @@ from reliable_email.store.clock import age_sql, now_sql
 from reliable_email.store.inserts import column_types
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Suppression
+from reliable_email.store.shared import RouteState, Suppression
 from reliable_email.store.states import State
 
 # The permission to send must survive the machine, whatever the session's setting is.
@@ -59,6 +59,11 @@ class Tables:
     def suppression(self) -> str:
         """The quoted name of the suppression list's table."""
         return self.connection.ops.quote_name(Suppression._meta.db_table)
+
+    @property
+    def route_state(self) -> str:
+        """The quoted name of the table of routes."""
+        return self.connection.ops.quote_name(RouteState._meta.db_table)
 
     @property
     def skips_locked(self) -> bool:

@@ -29,6 +29,7 @@ from reliable_email.outbox.loop import Loop
 from reliable_email.outbox.own_connection import use_own_connection
 from reliable_email.outbox.reconnect import AWAY, Outage, drop_connection, insist
 from reliable_email.outbox.registration import Registration, unique_name
+from reliable_email.outbox.reservations import give_back
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.steps import Read, Rest, Steps, run_here
@@ -283,7 +284,8 @@ class Worker:
     def _leave(self) -> None:
         """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
         using = self.options.using
-        steps: list[Callable[[], object]] = [self._store.flush, lambda: self._registration.leave(self.transactions)]
+        steps: list[Callable[[], object]] = [partial(give_back, self._store), self._store.flush]
+        steps.append(lambda: self._registration.leave(self.transactions))
         if self._in_hand or not self.options.is_task:
             steps[:0] = [lambda: presence.abandon(using, self.name), self._take_back]
         try:

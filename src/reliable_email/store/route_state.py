@@ -10,19 +10,17 @@ The clock is the database's, as an offset that is measured now and then: breaker
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
 from django.utils import timezone
 
-from reliable_email.classification import Cause
 from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.announcing import announce
-from reliable_email.delivery.breaker import BreakerState, Permission, Phase
+from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.logged import log_breaker, log_fields
 from reliable_email.delivery.memory import apply_event, apply_to_ledger, goes_on_at
 from reliable_email.delivery.route import Route
@@ -34,6 +32,7 @@ from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.learned_limits import shared_memory, use
 from reliable_email.store.openings import note_opening
+from reliable_email.store.route_rows import breaker_from_json, breaker_to_json, ledger_from_json, ledger_to_json
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
 
@@ -201,14 +200,32 @@ class DatabaseRouteStateStore:
         known = self._look(route, max_age_seconds=_FRESH_SECONDS)
         return goes_on_at(known.breaker, known.ledger, route, now=self._now(), priority=priority)
 
-    def settle(self, route: Route, *, reserved: int, used: int) -> None:
+    def settle(self, route: Route, *, reserved: int, used: int, reserved_at: float) -> None:
         """See `RouteStateStore`."""
         if route.quotas and used < reserved:
             rest = reserved - used
-            self._change(
-                route,
-                lambda known, now: replace(known, ledger=quota.refund(known.ledger, route.quotas, rest, now=now)),
-            )
+
+            def give_back(known: _Known, now: float) -> _Known:
+                return replace(known, ledger=quota.refund(known.ledger, route.quotas, rest, now=now, at=reserved_at))
+
+            self._change(route, give_back)
+
+    def known_ledger(self, route: Route) -> tuple[quota.Ledger, int | None]:
+        """What is known of its ledger, without asking, and the version of the row that says so.
+
+        None where the row cannot be changed by what is known: there is none yet, or something is still to be written.
+        """
+        with self._lock:
+            known = _for_configuration(self._known.get(route.alias, _NOTHING), route.fingerprint)
+            is_behind = any(one.alias == route.alias for one, _ in self._pending)
+        return known.ledger, None if is_behind else known.version
+
+    def note_ledger(self, route: Route, ledger: quota.Ledger, *, before: int, version: int) -> None:
+        """Somebody has written the ledger to the row that had the version `before`, in a commit of their own."""
+        with self._lock:
+            known = self._known.get(route.alias)
+            if known is not None and known.version == before:
+                self._known[route.alias] = replace(known, ledger=ledger, version=version)
 
     def pause(self, route: Route, *, by: str) -> None:
         """Take a route out of use, in all processes."""
@@ -372,44 +389,6 @@ def _for_configuration(known: _Known, fingerprint: str) -> _Known:
         known,
         breaker=breaker.with_configuration(known.breaker, fingerprint),
         ledger=quota.with_configuration(known.ledger, fingerprint),
-    )
-
-
-def breaker_to_json(state: BreakerState) -> dict[str, Any]:
-    """As it is stored."""
-    found = {one.name: getattr(state, one.name) for one in fields(state)}
-    return found | {"closed_senders": dict(state.closed_senders)}
-
-
-def breaker_from_json(stored: Mapping[str, Any]) -> BreakerState:
-    """From what is stored; what a newer version wrote and this one does not know is left out."""
-    names = {one.name for one in fields(BreakerState)}
-    values = {name: value for name, value in stored.items() if name in names}
-    if "phase" in values:
-        values["phase"] = Phase(values["phase"])
-    if values.get("reason") is not None:
-        values["reason"] = Cause(values["reason"])
-    values["closed_senders"] = MappingProxyType(dict(values.get("closed_senders") or {}))
-    return BreakerState(**values)
-
-
-def ledger_to_json(ledger: quota.Ledger) -> dict[str, Any]:
-    """As it is stored."""
-    return {
-        "counts": [[window, bucket, count] for (window, bucket), count in ledger.counts.items()],
-        "limits": [[window, limit] for window, limit in ledger.limits.items()],
-        "limits_until": [[window, until] for window, until in ledger.limits_until.items()],
-        "fingerprint": ledger.fingerprint,
-    }
-
-
-def ledger_from_json(stored: Mapping[str, Any]) -> quota.Ledger:
-    """From what is stored."""
-    return quota.Ledger(
-        counts=MappingProxyType({(window, bucket): count for window, bucket, count in stored.get("counts", [])}),
-        limits=MappingProxyType(dict(stored.get("limits", []))),
-        limits_until=MappingProxyType(dict(stored.get("limits_until", []))),
-        fingerprint=stored.get("fingerprint", ""),
     )
 
 

@@ -1,0 +1,48 @@
+"""What a row of route state holds, as JSON and back."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from reliable_email.classification import Cause
+from reliable_email.delivery import quota
+from reliable_email.delivery.breaker import BreakerState, Phase
+
+
+def breaker_to_json(state: BreakerState) -> dict[str, Any]:
+    """As it is stored."""
+    found = {one.name: getattr(state, one.name) for one in fields(state)}
+    return found | {"closed_senders": dict(state.closed_senders)}
+
+
+def breaker_from_json(stored: Mapping[str, Any]) -> BreakerState:
+    """From what is stored; what a newer version wrote and this one does not know is left out."""
+    names = {one.name for one in fields(BreakerState)}
+    values = {name: value for name, value in stored.items() if name in names}
+    if "phase" in values:
+        values["phase"] = Phase(values["phase"])
+    if values.get("reason") is not None:
+        values["reason"] = Cause(values["reason"])
+    values["closed_senders"] = MappingProxyType(dict(values.get("closed_senders") or {}))
+    return BreakerState(**values)
+
+
+def ledger_to_json(ledger: quota.Ledger) -> dict[str, Any]:
+    """As it is stored."""
+    return {
+        "counts": [[window, bucket, count] for (window, bucket), count in ledger.counts.items()],
+        "limits": [[window, limit] for window, limit in ledger.limits.items()],
+        "limits_until": [[window, until] for window, until in ledger.limits_until.items()],
+        "fingerprint": ledger.fingerprint,
+    }
+
+
+def ledger_from_json(stored: Mapping[str, Any]) -> quota.Ledger:
+    """From what is stored."""
+    return quota.Ledger(
+        counts=MappingProxyType({(window, bucket): count for window, bucket, count in stored.get("counts", [])}),
+        limits=MappingProxyType(dict(stored.get("limits", []))),
+        limits_until=MappingProxyType(dict(stored.get("limits_until", []))),
+        fingerprint=stored.get("fingerprint", ""),
+    )

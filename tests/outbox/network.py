@@ -33,6 +33,8 @@ class Network:
         taken: how many copies each address got, by Message-ID.
         is_down: every connection is refused.
         final: what the end of every message is answered, instead of 250.
+        before_ask: called in a thread of its own before permission is asked for, as a connection is opened; None for
+            nothing.
         before_send: called with the job between the permission and the terminator.
         after_send: called with the job between the server's taking it and our reading the reply.
     """
@@ -41,6 +43,7 @@ class Network:
     taken: Counter[tuple[str, str]] = field(default_factory=Counter)
     is_down: bool = False
     final: str = ""
+    before_ask: Callable[[], None] | None = None
     before_send: Callable[[Job], None] = lambda job: None
     after_send: Callable[[Job], None] = lambda job: None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -72,6 +75,10 @@ class Network:
         left = tuple(address for address in job.recipients if address not in results)
         if not left:
             return Transaction(job=job, results=results, stage=Stage.RCPT)
+        if self.before_ask is not None:
+            opening = Aside(self.before_ask)
+            yield opening
+            opening.result()
         ask = Ask([Grant(job=job, recipients=left, refused=dict(results))], settled)
         yield ask
         if job not in ask.allowed:

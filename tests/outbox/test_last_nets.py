@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from django.db import IntegrityError, InternalError, connections
 
+from reliable_email.integrations import announcing
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.worker import WorkerFailed
 from reliable_email.store.states import State
@@ -22,12 +23,16 @@ from tests.outbox.network import Network
 POINTS = {
     "renewals": "renewals",
     "rescue:begin": "keeper",
+    "memory": "memory",
     "standby": "standby",
+    "listen": "listener",
     "claim": "reader",
     "load": "reader",
     "send:begin": "lines",
     "journal:begin": "lines",
 }
+# Mail goes out without them: a worker goes on when one of these hangs, and says so.
+NOT_VITAL = {"memory", "standby", "listener"}
 _OPTIONS = {"lease_seconds": 2.0, "stop_seconds": 0.2, "connections": 4, "probe_seconds": 0.1}
 
 
@@ -54,12 +59,24 @@ def deliver_the_rest(using: str, server: ScriptedServer) -> None:
         worker(using, smtp_route(server)).run()
 
 
+def needs_listener(using: str, name: str) -> None:
+    """Only PostgreSQL has something to listen to."""
+    if name == "listen" and connections[using].vendor != "postgresql":
+        pytest.skip("PostgreSQL's")
+
+
+def format_record(record: logging.LogRecord) -> str:
+    """What a log file has of it."""
+    return logging.Formatter().format(record)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("boom"), IntegrityError("boom"), InternalError("boom")], ids=type)
 @pytest.mark.parametrize("name", POINTS)
 def test_an_exception_in_any_thread_is_survived(
     using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, error: Exception
 ) -> None:
     """The thread pauses and goes on; the worker delivers everything, and is well at its end."""
+    needs_listener(using, name)
     for number in range(6):
         queue(using, f"ok{number}@example.com")
     left = [error, error]
@@ -77,11 +94,33 @@ def test_an_exception_in_any_thread_is_survived(
         assert Counter(message.recipients for message in server.messages).most_common(1)[0][1] == 1
 
 
-@pytest.mark.parametrize("name", [name for name in POINTS if name != "standby"])
+@pytest.mark.parametrize("name", POINTS)
+def test_a_mistake_in_any_thread_is_told_by_the_threads_name(
+    using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reads the log knows where to look."""
+    needs_listener(using, name)
+    queue(using)
+    left = [RuntimeError("boom")]
+
+    def fail() -> None:
+        if left:
+            raise left.pop()
+
+    at_point(name, fail)
+    with ScriptedServer() as server, caplog.at_level(logging.INFO, "reliable_email.outbox"):
+        worker(using, smtp_route(server), **_OPTIONS, until_empty=False).run(is_over=lambda: "boom" in caplog.text)
+    # A claim is the lines', whichever thread asks the database for it.
+    thread = "lines" if POINTS[name] == "reader" else POINTS[name]
+    assert f"thread {thread!r}" in next(one.getMessage() for one in caplog.records if "boom" in format_record(one))
+
+
+@pytest.mark.parametrize("name", POINTS)
 def test_the_death_of_any_thread_ends_the_worker_loudly(
     using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What ends a thread without an exception that anybody catches is named, and the next worker delivers."""
+    needs_listener(using, name)
     queue(using)
     died: list[str] = []
 
@@ -96,12 +135,15 @@ def test_the_death_of_any_thread_ends_the_worker_loudly(
             worker(using, smtp_route(server), **_OPTIONS, until_empty=False).run()
         faultpoints.reset()
         assert "the worker stops" in caplog.text
+        if POINTS[name] not in ("reader", "lines"):  # whose lines' own last net is as loud
+            assert f"thread {POINTS[name]!r} has ended" in caplog.text
         deliver_the_rest(using, server)
         assert states(using) == [State.ACCEPTED]
         assert len(server.messages) == 1
+        assert len(server.connections) <= 4
 
 
-@pytest.mark.parametrize("name", [name for name in POINTS if name != "standby"])
+@pytest.mark.parametrize("name", [name for name, thread in POINTS.items() if thread not in NOT_VITAL])
 def test_a_thread_that_hangs_ends_the_worker_loudly(
     using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,19 +175,97 @@ def test_a_thread_that_hangs_ends_the_worker_loudly(
         assert len(server.messages) == 1
 
 
-def test_a_standby_thread_that_hangs_holds_up_nobody(
-    using: str, at_point: Callable[[str, Callable[[], object]], None]
+@pytest.mark.parametrize("name", [name for name, thread in POINTS.items() if thread in NOT_VITAL])
+def test_a_thread_that_mail_goes_without_holds_up_nobody_when_it_hangs(
+    using: str, at_point: Callable[[str, Callable[[], object]], None], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Probes are not needed to deliver."""
+    """Probes, notifications and the memory of routes: the worker delivers, and says once which thread hangs where."""
+    needs_listener(using, name)
+    if name != "listen" and connections[using].vendor != "sqlite":
+        pytest.skip("threads hang alike on all databases")
     queue(using)
     is_over = threading.Event()
-    at_point("standby", is_over.wait)
+    at_point(name, is_over.wait)
+
+    def is_told() -> bool:
+        return f"thread {POINTS[name]!r} has not moved" in caplog.text
+
     try:
-        with ScriptedServer() as server:
-            worker(using, smtp_route(server), **_OPTIONS).run()
+        with ScriptedServer() as server, caplog.at_level(logging.ERROR, "reliable_email.outbox"):
+            worker(using, smtp_route(server), **_OPTIONS, until_empty=False).run(is_over=is_told)
+            assert "goes on without it" in caplog.text
+            assert states(using) == [State.ACCEPTED]
+            assert len(server.messages) == 1
+    finally:
+        faultpoints.reset()
+        is_over.set()
+
+
+@pytest.mark.parametrize("kind", ["death", "hang"])
+def test_a_helper_that_dies_or_hangs_ends_the_worker_loudly(
+    using: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It opens connections and runs other people's code, which may take as long as a final reply, and no longer."""
+    if connections[using].vendor != "sqlite":
+        pytest.skip("threads fail alike on all databases")
+    queue(using)
+    network = Network()
+    is_over = threading.Event()
+
+    def fail() -> None:
+        network.before_ask = None
+        if kind == "hang":
+            is_over.wait()
+        raise SystemExit
+
+    network.before_ask = fail
+    one = worker(using, network.route(), **_OPTIONS, until_empty=False, final_reply_seconds=0.1)
+    try:
+        with caplog.at_level(logging.ERROR, "reliable_email.outbox"), pytest.raises(WorkerFailed):
+            one.run()
     finally:
         is_over.set()
+    assert ("'helper' has not moved" if kind == "hang" else "the worker stops") in caplog.text
+    for _ in range(2):
+        let_leases_end(using)
+        let_time_pass(using)
+        worker(using, network.route()).run()
     assert states(using) == [State.ACCEPTED]
+    assert sum(network.taken.values()) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("kind", ["exception", "death", "hang"])
+def test_an_announcer_that_fails_costs_no_caller_anything(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever waits for it goes on, and a sweep finds what it could not announce."""
+    announced: list[list[int]] = []
+    is_over = threading.Event()
+    left = [kind]
+
+    def tell(ids: list[int]) -> None:
+        match left.pop() if left else "":
+            case "exception":
+                raise RuntimeError("boom")
+            case "death":
+                raise SystemExit
+            case "hang":
+                is_over.wait()
+        announced.append(ids)
+
+    monkeypatch.setattr(announcing, "_announcer", lambda name: tell)
+    one = announcing.Announcer()
+    one.add(1)
+    try:
+        assert one.flush(0.2 if kind == "hang" else 10.0) is (kind != "hang")
+        one.add(2)
+    finally:
+        is_over.set()
+    assert one.flush(10.0)
+    # After a failure it is silent for a while.
+    assert announced == ([[1], [2]] if kind == "hang" else [])
+    assert ("could not be announced" in caplog.text) is (kind == "exception")
 
 
 @pytest.mark.parametrize(

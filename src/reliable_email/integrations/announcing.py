@@ -73,16 +73,19 @@ class Announcer:
                     self._thread = None
                     return
                 self._is_busy = True
-            time.sleep(_GATHER_SECONDS)  # the rest of the commit
-            with self._changed:
-                ids = list(dict.fromkeys(self._ids))
-                self._ids.clear()
-            is_well = announce(ids)
-            with self._changed:
-                self._is_busy = False
-                if not is_well:
-                    self._silent_until = time.monotonic() + _SILENT_SECONDS
-                self._changed.notify_all()
+            is_well = False
+            try:
+                time.sleep(_GATHER_SECONDS)  # the rest of the commit
+                with self._changed:
+                    ids = list(dict.fromkeys(self._ids))
+                    self._ids.clear()
+                is_well = announce(ids)
+            finally:  # whoever waits is told also where the thread dies of somebody's code
+                with self._changed:
+                    self._is_busy = False
+                    if not is_well:
+                        self._silent_until = time.monotonic() + _SILENT_SECONDS
+                    self._changed.notify_all()
 
 
 def announce(ids: Iterable[int]) -> bool:

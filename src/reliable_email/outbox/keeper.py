@@ -75,9 +75,9 @@ def keep(
                     if duty.limit is not None and count >= duty.limit:
                         raise
                     level = logging.ERROR if count == 1 else logging.DEBUG
-                    words = "The worker could not %s, and tries again: %s: %s"
-                    fields = log_fields()
-                    logger.log(level, words, duty.name, type(error).__name__, error, exc_info=True, extra=fields)
+                    words = "The worker's thread %r could not %s, and tries again: %s: %s"
+                    told = (thread.name, duty.name, type(error).__name__, error)
+                    logger.log(level, words, *told, exc_info=True, extra=log_fields())
                     drop_connection(using)
                 else:
                     failures.pop(duty.name, None)

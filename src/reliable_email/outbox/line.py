@@ -258,7 +258,7 @@ class Line:
                 return
             # Anything, in code of anybody's, about some message of this claim. It is treated as a crash with the claim
             # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.
-            logger.exception("A claim ended with an error", extra=log_fields())
+            logger.exception("A claim of the worker's thread 'lines' ended with an error", extra=log_fields())
             try:
                 yield from way.write_known()
             except Exception:

@@ -2,11 +2,12 @@
 
 import logging
 import threading
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 from django.db import connections
 
+from reliable_email.delivery.logged import log_fields
 from reliable_email.outbox import wake
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.own_connection import own_connection
@@ -26,21 +27,28 @@ def can_listen(using: str) -> bool:
     return bool(is_psycopg3)
 
 
-def listen(using: str, is_over: threading.Event) -> None:
-    """Wake this process's lines at each notification, until it is over. Raises nothing."""
+def listen(using: str, is_over: threading.Event, busy: AbstractContextManager[None] | None = None) -> None:
+    """Wake this process's lines at each notification, until it is over. Raises nothing.
+
+    Args:
+        busy: entered while it does what must not take long.
+    """
+    busy = busy or nullcontext()
     while not is_over.is_set():
         try:
-            _listen_once(using, is_over)
+            _listen_once(using, is_over, busy)
         except Exception as error:  # noqa: BLE001 - psycopg's own errors too; polling goes on without us
-            logger.info("Not listening to the database %r for now: %s", using, error)
+            words = "The worker's thread 'listener' cannot listen to the database %r for now: %s"
+            logger.info(words, using, error, extra=log_fields())
             is_over.wait(_RETRY_SECONDS)
 
 
-def _listen_once(using: str, is_over: threading.Event) -> None:
-    point("listen")
-    connection = own_connection(using)
+def _listen_once(using: str, is_over: threading.Event, busy: AbstractContextManager[None]) -> None:
+    with busy:
+        point("listen")
+        connection = own_connection(using)
     with closing(connection):
-        with connection.cursor() as cursor:
+        with busy, connection.cursor() as cursor:
             cursor.execute(f"LISTEN {wake.CHANNEL}")
         raw: Any = connection.connection
         while not is_over.is_set():

@@ -224,8 +224,7 @@ class Worker:
         if not self.options.is_task:
             threads.insert(0, self._keeping("keeper", self._keeper))
         if self.options.listen and can_listen(using):
-            work = partial(listen, using, self._is_done)
-            threads.append(self._crew.make("listener", work, is_vital=False))
+            threads.append(self._keeping("listener", partial(listen, using, self._is_done), is_vital=False))
         if self.options.probe_seconds is not None:
             threads.append(self._keeping("standby", self._standby, is_vital=False))
         for one in threads:
@@ -358,7 +357,13 @@ class Worker:
                 else:
                     # Once; the next tries are the same trouble.
                     level = logging.DEBUG if self._hardship.seconds else logging.ERROR
-                    logger.log(level, "A claim failed: %s", error, exc_info=True, extra=log_fields())
+                    logger.log(
+                        level,
+                        "A claim of the worker's thread 'lines' failed: %s",
+                        error,
+                        exc_info=True,
+                        extra=log_fields(),
+                    )
                 drop_connection(self.options.using)
                 line.is_in_trouble = True
             if line.is_in_trouble:
@@ -422,7 +427,11 @@ class Worker:
 
     def _memory(self, thread: WorkerThread) -> None:
         """Write what was noted of routes: a row that somebody holds keeps this thread alone."""
-        self._keep(thread, [Duty(name="write what it knows of routes", do=self._store.flush)], _MEMORY_SECONDS)
+        self._keep(thread, [Duty(name="write what it knows of routes", do=self._flush_memory)], _MEMORY_SECONDS)
+
+    def _flush_memory(self) -> None:
+        point("memory")
+        self._store.flush()
 
     def _standby(self, thread: WorkerThread) -> None:
         """Probe what carries no mail, in a thread of its own: a hanging server must delay nothing else."""

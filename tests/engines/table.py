@@ -113,6 +113,9 @@ ONE_OTHER = {
     "nonsense at the end": "final:550 computer says no",
     "nonsense at mail": "mail:550 computer says no",
     "nonsense at data": "data:554 Transaction failed",
+    "sender syntax at mail": "mail:501 5.1.7 Bad sender address syntax",
+    "content at mail": "mail:554 5.7.1 message rejected as spam",
+    "a recipient's cause at mail": "mail:550 5.1.1 user unknown",
     "system permanent": "final:554 5.3.0 system error, giving up",
 }
 CONVERSATION = {

@@ -149,11 +149,19 @@ def decide(failure: Failure) -> Decision:
     decision = _TABLE[failure.cause]
     # 421 answers any command, and the connection is gone (RFC 5321 section 3.8): at RCPT it is not about the recipient.
     hung_up = failure.reply is not None and failure.reply.code == 421
-    is_one_recipients = failure.stage is Stage.RCPT and not hung_up
     if failure.stage in _BEFORE_MAIL and failure.reply is not None:
         return _before_mail(failure, decision)
     if failure.is_about_conversation:
         return _CONVERSATION
+    decision = _decide(failure, decision, is_one_recipients=failure.stage is Stage.RCPT and not hung_up)
+    if failure.stage is Stage.MAIL and decision.step is Step.REJECT:
+        # Only a sender and a size have been said: whatever the words, content and recipients are not to blame.
+        return Decision(step=Step.ONE_OTHER_ROUTE)
+    return decision
+
+
+def _decide(failure: Failure, decision: Decision, *, is_one_recipients: bool) -> Decision:
+    """What a failure of MAIL or behind it tells beyond its cause."""
     match failure.cause:
         case Cause.MAILBOX_FULL | Cause.GREYLISTED:
             return decision

@@ -43,7 +43,7 @@ migrations: ## do the models and the migrations say the same?
 matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1 (ARGS="-x"; PAIRS="3.11:52")
 	tools/matrix $(ARGS)
 
-django-tests: ## tests of Django itself with our doors in place (ARGS="direct"; PAIRS="3.13:61")
+django-tests: ## tests of Django itself with our doors in place (ARGS="queue mail"; PAIRS="3.13:61")
 	tools/django-tests $(ARGS)
 
 chaos: ## cut every connection at every byte, kill and suspend a worker at every step; prints what was lost (nothing)

@@ -437,6 +437,17 @@ def test_arguments_in_djangos_order(server: ScriptedServer) -> None:
     assert (backend.use_tls, backend.use_ssl, backend.fail_silently) == (True, False, True)
 
 
+@pytest.mark.parametrize("alias", ["x", None])
+def test_without_a_login_the_attributes_are_djangos(alias: str | None) -> None:
+    """None in an entry of MAILERS from 6.1 on, and else the empty text that Django's settings have."""
+    options: dict[str, Any] = {"alias": alias} if alias and django.VERSION >= (6, 1) else {}
+    with use_email_settings():
+        theirs = DjangoBackend(host="h", **options)
+        ours = ReliableSMTPBackend(host="h", alias=alias)
+    for name in ("host", "port", "username", "password", "use_tls", "use_ssl", "ssl_certfile", "ssl_keyfile"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+
+
 @pytest.mark.parametrize("name", REPLACED)
 def test_what_cannot_work_is_refused_when_the_backend_is_made(name: str, server: ScriptedServer) -> None:
     """With what to do, also where it is inherited of another class."""

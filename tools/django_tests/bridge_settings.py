@@ -2,23 +2,37 @@
 
 Django's tests look at `mail.outbox`, which its memory backend fills. That backend is replaced by one that sends each
 message by our door to a server in this process, and then stores it as before: what our door refuses, changes or raises
-is a failure of Django's test.
+is a failure of Django's test. Django's SMTP backend, which its own tests ask by name, is replaced by ours.
 """
 
 import atexit
-import os
 import sys
+import tempfile
 from collections.abc import Sequence
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 from django.core.mail import EmailMessage
-from django.core.mail.backends import locmem
+from django.core.mail.backends import locmem, smtp
 
-DATABASES = {
+from reliable_email.backends.smtp import ReliableSMTPBackend
+from tools.django_tests import doors
+
+_FOLDER = tempfile.mkdtemp(prefix="django-tests-")
+DATABASES: dict[str, Any] = {
     "default": {"ENGINE": "django.db.backends.sqlite3"},
     "other": {"ENGINE": "django.db.backends.sqlite3"},
 }
+if doors.DOOR == "queue":
+    _FILE = str(Path(_FOLDER) / "outbox.sqlite3")
+    DATABASES[doors.OUTBOX] = {
+        "ENGINE": "tools.django_tests.engine",
+        "NAME": _FILE,
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+        "TEST": {"NAME": f"{_FILE}.test"},
+    }
+    # Django's runner has a list of its own, and takes no other.
+    sys.modules["__main__"].ALWAYS_INSTALLED_APPS.append("reliable_email")  # type: ignore[attr-defined]
 SECRET_KEY = "django_tests_secret_key"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
@@ -29,41 +43,13 @@ _counts = {"bridged": 0}
 atexit.register(lambda: print(f"Bridged {_counts['bridged']} messages", file=sys.stderr))
 
 
-@cache
-def _server(pid: int) -> Any:
-    from reliable_email.testing.server import ScriptedServer
-
-    return ScriptedServer().start()
-
-
-def _door() -> Any:
-    from reliable_email.backends.failover import FailoverBackend
-    from reliable_email.backends.smtp import ReliableSMTPBackend
-
-    server = _server(os.getpid())
-    options = {"host": server.host, "port": server.port, "timeout": 30}
-    direct = ReliableSMTPBackend(alias="direct", **options)
-    if os.environ.get("RELIABLE_EMAIL_DOOR") != "failover":
-        return direct
-
-    class Failover(FailoverBackend):
-        """Over a server that is not there, and one that is."""
-
-        def routes(self) -> list[Any]:
-            """Both."""
-            away = ReliableSMTPBackend(alias="away", host="127.0.0.1", port=1, timeout=5, max_attempts=1)
-            return [away.route(), direct.route()]
-
-    return Failover(alias="failover", using=["away", "direct"])
-
-
 class Bridge(_Memory):
     """Our door first, then Django's memory."""
 
     def send_messages(self, messages: Sequence[EmailMessage]) -> int:
         """Send, then store."""
         known = list(messages)
-        _door().send_messages(known)
+        doors.send_to_a_server(known)
         _counts["bridged"] += len(known)
         return int(super().send_messages(known))
 
@@ -71,3 +57,18 @@ class Bridge(_Memory):
 Bridge.__name__ = Bridge.__qualname__ = "EmailBackend"
 Bridge.__module__ = _Memory.__module__
 locmem.EmailBackend = Bridge  # type: ignore[misc]
+
+
+class InFrontOfIt(ReliableSMTPBackend):
+    """What it would send goes by this run's door to its server, as in a project whose default mailer is that door."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Send by the door."""
+        messages = list(email_messages or ())
+        if not any(message.recipients() for message in messages):
+            return 0
+        server = {"host": self.host, "port": self.port, "timeout": 30}
+        return doors.send(messages, server, fail_silently=self.fail_silently)
+
+
+smtp.EmailBackend = ReliableSMTPBackend if doors.DOOR == "direct" else InFrontOfIt  # type: ignore[misc,assignment]

@@ -7,8 +7,8 @@ _BEGINNING = """\
 # Differences from Django's backends
 
 `make django-tests` runs tests of Django itself, from its source distribution, with one of this package's doors between
-them and the memory in which they look. It runs on Django 5.2, 6.0 and 6.1, and a failure that is not in this table
-fails the run. Django's tests of `mail` itself, most of which reach into smtplib, are not among them.
+them and the memory in which they look; where a test names Django's SMTP backend it gets this package's. The queue has a
+worker of its own. It runs on Django 5.2, 6.0 and 6.1, and a failure that is not in this table fails the run.
 """
 _KNOWN = """\
 ## By design
@@ -26,7 +26,7 @@ _KNOWN = """\
 def page() -> str:
     """The whole page."""
     rows = [(code(one["test"]), one["django"], one["reason"]) for one in expected()]
-    doors = " and ".join(DOORS)
+    doors = ", ".join(DOORS)
     told = f"Doors: {doors}. Tests: {', '.join(map(code, LABELS))}.\n"
     found = table(("Django's test", "On", "Why it differs"), rows) if rows else "None of them differs.\n"
     return "\n".join([_BEGINNING, told, found, _KNOWN])

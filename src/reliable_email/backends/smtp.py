@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import django
 from django.core.mail import EmailMessage
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 
@@ -94,8 +95,10 @@ class ReliableSMTPBackend(Door):
         link = options.connection
         self.host, self.port = link.host, link.port
         login = link.credentials
-        self.username: Any = ""
-        self.password: Any = ""
+        # An entry of MAILERS has nothing where Django's settings have an empty text.
+        nothing = None if self.alias is not None and django.VERSION >= (6, 1) else ""
+        self.username: Any = nothing
+        self.password: Any = nothing
         if login is not None:
             # Where one token serves as both, the user name is a secret, too.
             self.username = _Secret(login.username) if login.username == login.password else login.username

@@ -1,0 +1,1 @@
+"""SQLite for the outbox, which no test of Django forbids."""

@@ -33,6 +33,8 @@ def add_filters(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mailer", action="append", default=[], help="the mailer that the application used, or the one that delivers"
     )
+    parser.add_argument("--account", action="append", default=[], help="whose routes deliver it")
+    parser.add_argument("--stream", action="append", default=[], help="what a recipient unsubscribes from")
     parser.add_argument("--subject", default="", help="words of the subject; subjects that are encrypted never match")
     parser.add_argument("--sender", default="", help="of the envelope: an address, @domain, or a part of an address")
     parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
@@ -67,6 +69,8 @@ def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = Fal
         routes=tuple(options["route"]),
         mailers=tuple(options["mailer"]),
         environments=tuple(options["environment"]),
+        accounts=tuple(options["account"]),
+        streams=tuple(options["stream"]),
         priorities=tuple(PriorityRank.of(Priority(one)).value for one in options["priority"]),
         recipient=recipient,
         recipient_part=part,

@@ -27,7 +27,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     """
     if not apps.is_installed("reliable_email"):
         return  # a check says so where an outbox needs it
-    from reliable_email.monitoring.waiting_health import standing_findings, standing_lanes
+    from reliable_email.monitoring.waiting_health import held_findings, standing_findings, standing_lanes
     from reliable_email.store.away import away_errors
     from reliable_email.store.queries import outbox_database
     from reliable_email.store.waiting import waiting
@@ -37,6 +37,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
         try:
             environment = conf.get().environment
             standing, lanes = standing_lanes(alias, environment)
+            held = list(held_findings(alias))
             found = waiting(alias, environment=environment, leaving_out=lanes)
         except away_errors() as error:
             if named:  # otherwise nobody queues anything
@@ -45,6 +46,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
         at = found.at
         settings = conf.get()
         yield from standing_findings(standing, at)
+        yield from held
         due_since = found.oldest_due_at
         if due_since is None and standing:
             due_since = at - timedelta(seconds=max(one.since_seconds for one in standing.values()))

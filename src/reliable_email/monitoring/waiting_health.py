@@ -12,8 +12,10 @@ from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
+from reliable_email.outbox.incoming import standing_holds
 from reliable_email.store.lanes import due_lanes, lane_names
 from reliable_email.store.states import PriorityRank
+from reliable_email.values import printable
 
 
 @dataclass(slots=True)
@@ -81,6 +83,20 @@ def standing_findings(found: Mapping[str, Standing], at: datetime) -> Iterator[F
             text=f"messages of the mailer {mailer!r} ({priorities}) wait: the quota of {routes} is used up{until}",
             remedy="Send less, ask the provider for more and raise the route's quota, or add a route.",
             since=_before(at, standing.since_seconds),
+        )
+
+
+def held_findings(using: str) -> Iterator[Finding]:
+    """One for each hold on what comes: whoever does not know of it waits for mail in vain."""
+    with transaction.atomic(using) if connections[using].in_atomic_block else nullcontext():
+        holds = standing_holds(using)
+    for one in holds:
+        reason = f": {printable(one.reason)}" if one.reason else ""
+        yield Finding(
+            verdict=Health.DEGRADED,
+            text=f"new mail ({printable(one.words)}) is held by {printable(one.actor)}{reason}",
+            remedy="“manage.py email_outbox release”, with --all or the same filter, lets it go.",
+            since=aware(one.created_at),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, assert_never, cast
 from django.db import connections, transaction
 from django.db.models import Case, F, Field, QuerySet, Value, When
 
+from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
 from reliable_email.store.bounded import MOST, BoundedCount, bounded_count
@@ -224,21 +225,24 @@ def _act(
         changes["settled_at"] = None
     count = 0
     progress.begin("recipients", rows.count)
-    with transaction.atomic(alias):
-        for ids in _runs(rows):
+    # Each batch is committed with its part of the record: after a kill, the same act goes on with what is left.
+    action = note(
+        event.value,
+        actor=actor,
+        target=_words(chosen),
+        reason=reason,
+        detail={name: str(value)[:_WORDS_CHARACTERS] for name, value in asdict(chosen).items() if value} | noted,
+        using=alias,
+    )
+    for ids in _runs(rows):
+        with transaction.atomic(alias):
             # The condition on the state is repeated: a worker may have been quicker.
             own = OutboxRecipient._base_manager.using(alias).filter(pk__in=ids, state__in=rule.states)
-            count += own.update(**changes)
-            progress.advance(len(ids))
-        action = note(
-            event.value,
-            actor=actor,
-            target=_words(chosen),
-            reason=reason,
-            count=count,
-            detail={name: str(value)[:_WORDS_CHARACTERS] for name, value in asdict(chosen).items() if value} | noted,
-            using=alias,
-        )
+            changed = own.update(**changes)
+            Action._base_manager.using(alias).filter(pk=action).update(count=F("count") + changed)
+        point("act:batch")
+        count += changed
+        progress.advance(len(ids))
     if becomes_due and count:
         announce(alias)
     return Performed(count=count, action=action)

@@ -29,6 +29,7 @@ from reliable_email.outbox.claim import Claim, Claimed
 from reliable_email.outbox.contents import Contents, Loaded, Missing, job_of, no_job
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.given_ids import given_id
+from reliable_email.outbox.incoming import held_by, standing_holds
 from reliable_email.outbox.journal import Intent, Written
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.logged import log_written
@@ -187,6 +188,7 @@ class Round:
         rows = self._claim.rows
         unwanted = suppressed(self._options.using, [one.address for one in rows])
         stale = refused_long_ago(self._options.using, rows)
+        holds = standing_holds(self._options.using)
         going: dict[int, list[Progress]] = {}
         for claimed in rows:
             one = progress_of(claimed, may_stand=claimed.message_id in stale)
@@ -198,6 +200,8 @@ class Round:
             elif claimed.address.lower() in unwanted:
                 detail = "the address is on the suppression list"
                 self._end(one, Fate.REJECTED, ended(one, Event.REJECT, Cause.SUPPRESSED.value, detail))
+            elif (hold := held_by(holds, claimed, messages.get(claimed.message_id))) is not None:
+                self._end(one, Fate.PARKED, ended(one, Event.PARK, "held", f"held by {hold.actor}"))
             elif self._has_routes(one, claimed.mailer):
                 going.setdefault(claimed.message_id, []).append(one)
         return [self._passage(messages[pk], recipients) for pk, recipients in going.items()]

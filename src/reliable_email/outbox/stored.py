@@ -34,6 +34,9 @@ class StoredMessage:
     on_unknown: OnUnknown | None
     encryption_key: str
     traceparent: str
+    entry_mailer: str = ""
+    account: str = ""
+    stream: str = ""
 
 
 _COLUMNS = (
@@ -45,6 +48,9 @@ _COLUMNS = (
     "on_unknown",
     "encryption_key",
     "traceparent",
+    "entry_mailer",
+    "account",
+    "stream",
 )
 
 

@@ -29,6 +29,7 @@ class Filter:
         states, causes, routes, environments: any of these.
         mailers: any of these, as the mailer that delivers or the one that the application used.
         delivering: any of these, as the mailer that delivers.
+        accounts, streams: any of these.
         priorities: any of these ranks.
         recipient: an address in any spelling, or a domain with its @.
         recipient_part: characters of an address.
@@ -46,6 +47,8 @@ class Filter:
     mailers: Sequence[str] = ()
     delivering: Sequence[str] = ()
     environments: Sequence[str] = ()
+    accounts: Sequence[str] = ()
+    streams: Sequence[str] = ()
     priorities: Sequence[int] = ()
     recipient: str = ""
     recipient_part: str = ""
@@ -82,6 +85,8 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
         ("mailer__in", chosen.delivering),
         ("environment__in", chosen.environments),
         ("priority__in", chosen.priorities),
+        ("message__account__in", chosen.accounts),
+        ("message__stream__in", chosen.streams),
     ):
         if values:
             rows = rows.filter(**{lookup: list(values)})

@@ -227,6 +227,8 @@ def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[Out
         or chosen.mailers
         or chosen.delivering
         or chosen.environments
+        or chosen.accounts
+        or chosen.streams
         or chosen.priorities
         or chosen.recipient_part
         or chosen.sender

@@ -14,12 +14,13 @@ from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.management.choosing import add_filters, age, filter_of, named_messages, narrowed
+from reliable_email.management.holding import add_incoming, hold_what_comes, release_what_comes
 from reliable_email.management.names import refuse, route_names
 from reliable_email.management.people import PeopleCommand, add_erase, add_export
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.finding import as_json, find, newest_to, shown_address, table, user
 from reliable_email.management.screens.looking import Looker
-from reliable_email.management.screens.outbox_view import health_lines, lines
+from reliable_email.management.screens.outbox_view import health_lines, lines, sizes
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
 from reliable_email.management.screens.watching import watch, watch_screen
 from reliable_email.monitoring.health import examine_site
@@ -35,6 +36,7 @@ from reliable_email.store.queries import (
     outbox_database,
     story,
 )
+from reliable_email.store.sizes import table_bytes
 from reliable_email.store.states import State
 from reliable_email.values import printable
 
@@ -57,8 +59,8 @@ class Command(PeopleCommand):
             ("show", "everything that is known of one message", _one_message),
             ("requeue", "send again what is parked, rejected, expired or cancelled", _requeueing),
             ("cancel", "send no more, where no server can have it yet", _filters),
-            ("hold", "park what waits; the first thing to do after a restore", _filters),
-            ("release", "send what was held", _filters),
+            ("hold", "park what waits, and what comes; the first thing to do after a restore", _holding),
+            ("release", "send what was held, and let go what comes", _filters),
             ("resolve", "say what became of unknown recipients", _resolution),
             ("erase", "forget a person: messages, evidence, the address itself", add_erase),
             ("export", "all that is stored of a person, as one JSON object", add_export),
@@ -97,9 +99,9 @@ class Command(PeopleCommand):
                 "reasons": [one.text for one in view.health.findings],
                 "findings": view.health.as_json()["findings"],
             }
-            self._print_json(told | asdict(view.status))
+            self._print_json(told | asdict(view.status) | {"table_bytes": table_bytes(self._using)})
         else:
-            for line in lines(view):
+            for line in (*sizes(self._using), *lines(view)):
                 self.stdout.write(line)
         self._exit(view.health.verdict)
 
@@ -221,11 +223,19 @@ class Command(PeopleCommand):
         self._perform(options, Act.CANCEL)
 
     def _hold(self, options: dict[str, Any]) -> None:
-        self._perform(options, Act.HOLD)
+        new = hold_what_comes(options, self._using)
+        self._perform(options, Act.HOLD, told={} if new is None else {"incoming": new})
+        if new is not None and not self._json and not options["dry_run"]:
+            self.stdout.write("What is queued from now on is held, too, until “email_outbox release”.")
 
     def _release(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
-        self._perform(options, Act.REQUEUE, only=Filter(states=(State.PARKED,), causes=("held",)), gives_up_after=after)
+        still_held = release_what_comes(options, self._using)
+        told = {"still_held": still_held} if still_held else None
+        only = Filter(states=(State.PARKED,), causes=("held",))
+        self._perform(options, Act.REQUEUE, only=only, told=told, gives_up_after=after)
+        for words in () if self._json else still_held:
+            self.stdout.write(words)
 
     def _resolve(self, options: dict[str, Any]) -> None:
         *names, resolution = options["words"]
@@ -240,7 +250,15 @@ class Command(PeopleCommand):
             options["ids"] += found
         self._perform(options, Act(f"resolve_{resolution}"))
 
-    def _perform(self, options: dict[str, Any], act: Act, *, only: Filter | None = None, **wishes: Any) -> None:
+    def _perform(
+        self,
+        options: dict[str, Any],
+        act: Act,
+        *,
+        only: Filter | None = None,
+        told: dict[str, Any] | None = None,
+        **wishes: Any,
+    ) -> None:
         chosen = filter_of(options, self._using)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
@@ -252,12 +270,14 @@ class Command(PeopleCommand):
             chosen = replace(chosen, environments=(conf.get().environment,))
         if options.get("dry_run"):
             count = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
-            self._tell(count.count, "recipients or more would change" if count.is_more else "recipients would change")
+            self._tell(
+                count.count, "recipients or more would change" if count.is_more else "recipients would change", told
+            )
             return
         actor, reason = options["actor"] or user(), options["reason"]
         with bars(self._console) as progress:
             done = perform(act, chosen, actor=actor, reason=reason, using=self._using, progress=progress, **wishes)
-        self._tell(done.count, "recipients changed")
+        self._tell(done.count, "recipients changed", told)
 
     def _prune(self, options: dict[str, Any]) -> None:
         settings = conf.get()
@@ -309,9 +329,9 @@ class Command(PeopleCommand):
 
     # Saying.
 
-    def _tell(self, count: int, words: str) -> None:
+    def _tell(self, count: int, words: str, told: dict[str, Any] | None = None) -> None:
         if self._json:
-            self._print_json({"count": count})
+            self._print_json({"count": count} | (told or {}))
         else:
             self.stdout.write(f"{count:,} {words}")
 
@@ -343,6 +363,11 @@ def _one_message(parser: ArgumentParser) -> None:
 def _filters(parser: ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="these messages")
     _acting(parser)
+
+
+def _holding(parser: ArgumentParser) -> None:
+    _filters(parser)
+    add_incoming(parser)
 
 
 def _acting(parser: ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from reliable_email.delivery.breaker import BreakerState, Phase
 from reliable_email.monitoring.findings import Finding, span
 from reliable_email.monitoring.health import SiteHealth
 from reliable_email.store.queries import Status
+from reliable_email.store.sizes import size_words, table_bytes
 from reliable_email.store.states import State
 from reliable_email.values import printable
 
@@ -57,6 +58,16 @@ def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
             left = state.until - now
             use = f"out of use, tried again in {span(left)}" if left > 0 else "out of use, to be tried again now"
             return RouteView(alias=alias, is_in_use=False, use=use, evidence=evidence)
+
+
+def sizes(using: str) -> Iterator[str]:
+    """How much room the tables take, the three largest by name; nothing where the database does not say."""
+    found = table_bytes(using)
+    if found:
+        largest = [
+            f"{name.removeprefix('reliable_email_')} {size_words(size)}" for name, size in list(found.items())[:3]
+        ]
+        yield f"tables {size_words(sum(found.values()))}: {', '.join(largest)}"
 
 
 def lines(view: OutboxView) -> Iterator[str]:

@@ -49,14 +49,18 @@ class ReliableEmailConfig(AppConfig):
 
 
 def _database_store() -> "RouteStateStore":
+    from reliable_email.delivery import lent
     from reliable_email.store.route_state import database_store
 
+    lent.register_store(database_store)  # from now on it is asked itself
     return database_store()
 
 
 def _suppressed(addresses: Sequence[str]) -> Collection[str]:
+    from reliable_email.delivery import lent
     from reliable_email.outbox.suppressed import unwanted_by_direct_sends
 
+    lent.register_suppressions(unwanted_by_direct_sends)  # from now on it is asked itself
     return unwanted_by_direct_sends(addresses)
 
 

@@ -14,8 +14,17 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Ask, WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import (
+    Ask,
+    Authorize,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Verdict,
+    WireSteps,
+    run,
+)
 
 START = 1_800_000_000.0
 
@@ -130,7 +139,7 @@ class Server:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
+        """See `Transport.steps`."""
         for number, job in enumerate(jobs):
             if number:
                 deadline.renew()

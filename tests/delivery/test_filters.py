@@ -12,8 +12,7 @@ from reliable_email.delivery.filters import RestrictedTransport, is_allowed, res
 from reliable_email.smtp import pool
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
-from reliable_email.smtp.steps import Aside, Ask, Wait, block
-from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict, allow_all
+from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction, Verdict, Wait, allow_all, block
 from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.server import ScriptedServer
 from tests.delivery.model import NO_SUCH_USER, TAKEN, Answer, Asked, Clock, Server, submission

@@ -13,7 +13,7 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.delivery.letters import letter_digest
+from reliable_email.delivery.report import letter_digest
 from reliable_email.testing import delivery_of
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import Configure

@@ -14,8 +14,18 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Ask, WireStep, WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import (
+    Ask,
+    Authorize,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Verdict,
+    WireStep,
+    WireSteps,
+    run,
+)
 
 _BEFORE_MAIL = (Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH)
 _KINDS = {
@@ -56,7 +66,7 @@ class Scripted:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
+        """See `Transport.steps`."""
         for job in jobs:
             yield (yield from self._one(job))
 

@@ -15,8 +15,19 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Aside, Ask, WireStep, WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import (
+    Aside,
+    Ask,
+    Authorize,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Verdict,
+    WireStep,
+    WireSteps,
+    run,
+)
 
 _AT_RCPT = {"nouser": "550 5.1.1 user unknown", "grey": "450 4.2.0 greylisted, try again in 300 seconds"}
 _AT_END = {
@@ -53,7 +64,7 @@ class Network:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
+        """See `Transport.steps`."""
         settled: list[Transaction] = []
         for job in jobs:
             transaction = yield from self._one(job, settled)

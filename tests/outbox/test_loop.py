@@ -21,7 +21,7 @@ from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.loop import Loop
 from reliable_email.outbox.settle import AttemptRow, Evidence
 from reliable_email.outbox.steps import Rest, Steps, Write, run_here
-from reliable_email.smtp.steps import Aside, Wait
+from reliable_email.smtp.transaction import Aside, Wait
 from reliable_email.smtp.wire import Wire
 from reliable_email.store.states import State
 from tests.outbox.desk import asks, claimed, settles, states

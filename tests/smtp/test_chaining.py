@@ -26,7 +26,7 @@ HOST = "127.0.0.1"
 @pytest.fixture(autouse=True)
 def fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is left over, and silence is short."""
-    monkeypatch.setattr("reliable_email.smtp.stage_clock.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("reliable_email.smtp.deadline.SILENCE_SECONDS", 0.2)
     yield
     pool.reset()
     habits.reset()

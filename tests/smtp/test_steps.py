@@ -9,8 +9,7 @@ import pytest
 
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Aside, Ask, Wait, WireSteps, run
-from reliable_email.smtp.transaction import Grant, Job, Transaction, allow_all
+from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction, Wait, WireSteps, allow_all, run
 from reliable_email.smtp.wire import Wire
 
 

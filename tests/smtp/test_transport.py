@@ -18,8 +18,7 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Aside, Ask, WireSteps
-from reliable_email.smtp.transaction import Content, Grant, Job, Transaction, Verdict, allow_all
+from reliable_email.smtp.transaction import Aside, Ask, Content, Grant, Job, Transaction, Verdict, WireSteps, allow_all
 from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import (
@@ -250,7 +249,7 @@ def test_scenario_70_an_early_250_is_never_acceptance() -> None:
 
 def test_scenario_71_a_slow_but_steady_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Content has as much time as it makes progress; neither the budget nor the stall limit cuts it off."""
-    monkeypatch.setattr("reliable_email.smtp.stage_clock.CONTENT_STALL_SECONDS", 0.5)
+    monkeypatch.setattr("reliable_email.smtp.deadline.CONTENT_STALL_SECONDS", 0.5)
     content = BytesContent.from_bytes(b"Subject: big\r\n\r\n" + (b"x" * 62 + b"\r\n") * 20_000)
     with ScriptedServer(Script(content=slowly(100_000, every=0.1)), buffer_bytes=8192) as server:
         transactions = send(server, job(content=content), timeout=0.6, final_reply_timeout=10)
@@ -260,7 +259,7 @@ def test_scenario_71_a_slow_but_steady_reader_gets_everything(monkeypatch: pytes
 
 def test_scenario_72_a_reader_that_stalls_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """No progress for so long: not sent."""
-    monkeypatch.setattr("reliable_email.smtp.stage_clock.CONTENT_STALL_SECONDS", 0.2)
+    monkeypatch.setattr("reliable_email.smtp.deadline.CONTENT_STALL_SECONDS", 0.2)
     with ScriptedServer(Script(content=after(50_000, stall())), buffer_bytes=8192) as server:
         transactions = send(server, job(content=BIG))
     assert only(transactions) == (NOT_SENT, Stage.CONTENT)

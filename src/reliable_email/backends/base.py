@@ -1,20 +1,22 @@
 """What all doors have in common: they are ordinary Django backends that know the alias they were made for."""
 
+from typing import TYPE_CHECKING
+
 import django
 from django.core.mail.backends.base import BaseEmailBackend
 
+if TYPE_CHECKING or django.VERSION >= (6, 1):
 
-class Door(BaseEmailBackend):
-    """A backend with an alias, on every Django version.
+    class Door(BaseEmailBackend):
+        """A backend with an alias: of the entry of MAILERS; None where it was made by hand."""
 
-    Args:
-        alias: of the entry of MAILERS; None where the backend was named by EMAIL_BACKEND or made by hand.
-    """
+        alias: str | None
 
-    def __init__(self, *, alias: str | None = None) -> None:
-        # Django before 6.1 takes no alias, and 6.1 wants it for its own messages.
-        if alias is not None and django.VERSION >= (6, 1):
-            super().__init__(alias=alias)
-        else:
+else:
+
+    class Door(BaseEmailBackend):
+        """The same for a Django that gives its backends no alias."""
+
+        def __init__(self, *, alias: str | None = None) -> None:
             super().__init__()
-        self.alias = alias
+            self.alias = alias

@@ -13,8 +13,7 @@ from reliable_email.delivery.foreign_answers import for_all, not_ready
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireError, WireFailure
-from reliable_email.smtp.steps import Aside, SteppedTransport, WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Job, Transaction, Verdict
+from reliable_email.smtp.transaction import Aside, Authorize, Job, Transaction, Transport, Verdict, WireSteps, run
 
 
 def replaces(cls: type, name: str, base: type) -> bool:
@@ -57,7 +56,7 @@ class OpenedTransport:
         *,
         open_backend: Callable[[], Any],
         close_backend: Callable[[], Any],
-        transport: Callable[[], SteppedTransport],
+        transport: Callable[[], Transport],
     ) -> None:
         self._alias = alias
         self._open = open_backend
@@ -69,7 +68,7 @@ class OpenedTransport:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
+        """See `Transport.steps`."""
         began_at = time.monotonic()
         opening = Aside(self._opened)
         try:
@@ -92,7 +91,7 @@ class OpenedTransport:
         closing = Aside(self._close)
         yield closing  # what it raises is nobody's business any more
 
-    def _opened(self) -> SteppedTransport:
+    def _opened(self) -> Transport:
         self._open()
         return self._transport()
 

@@ -7,7 +7,7 @@ message, tell the signals and the log, and only then raise what Django's callers
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,16 +15,15 @@ from django.core.mail import EmailMessage
 from django.db import connections
 
 from reliable_email import signals
-from reliable_email.backends.logged import log_report, nothing_raised
 from reliable_email.backends.misfits import Misfit, error_of_misfits, report_misfit
 from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.backends.unbuilt import none_can_be_built
 from reliable_email.classification import Cause
+from reliable_email.delivery import lent, tracing
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.letters import letter_digest
-from reliable_email.delivery.logged import log_fields
+from reliable_email.delivery.logged import log_fields, log_report, nothing_raised
 from reliable_email.delivery.report import (
     Attempt,
     DeliveryReport,
@@ -33,12 +32,11 @@ from reliable_email.delivery.report import (
     Recipients,
     address_key,
     attach_report,
+    letter_digest,
     report_of,
 )
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import choose_store
 from reliable_email.delivery.submission import OnUnknown, Submission
-from reliable_email.delivery.tracing import AttemptTrace, is_traced, trace_attempt, tracing_send
 from reliable_email.exceptions import InvalidMailer, error_for
 
 logger = logging.getLogger("reliable_email.delivery")
@@ -100,18 +98,18 @@ def send_directly(
                 attempt=attempt,
                 outbox_id=None,
             )
-            if is_traced():
-                trace_attempt(_trace_of(submission, attempt))
+            if tracing.tracer is not None:
+                tracing.tracer.attempt(_trace_of(submission, attempt))
 
-    trouble = none_can_be_built(routes)
+    trouble = none_can_be_built(routes) if all(route.build_error for route in routes) else ""
     reports: Sequence[DeliveryReport] = ()
-    delivery = Delivery(routes, store=choose_store(), timeout=timeout, on_attempt=tell)
+    delivery = Delivery(routes, store=lent.store_factory(), timeout=timeout, on_attempt=tell)
     try:
         if trouble:
             reports = [_not_built(entry.submission, trouble) for entry in to_send]
         elif to_send:
             message_ids = [entry.submission.message_id for entry in to_send]
-            with _databases_left_as_found(), tracing_send(mailer=mailer or DEFAULT_ALIAS, message_ids=message_ids):
+            with _databases_left_as_found(), _traced(mailer or DEFAULT_ALIAS, message_ids):
                 delivery.deliver([entry.submission for entry in to_send])
     finally:
         # Also where it was interrupted: whoever sends the same objects again must not make second copies.
@@ -168,8 +166,13 @@ def _databases_left_as_found() -> Iterator[None]:
                     one.close_if_unusable_or_obsolete()
 
 
-def _trace_of(submission: Submission, attempt: Attempt) -> AttemptTrace:
-    return AttemptTrace(
+def _traced(mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[None]:
+    tracer = tracing.tracer
+    return tracer.send(mailer=mailer, message_ids=message_ids) if tracer is not None else nullcontext()
+
+
+def _trace_of(submission: Submission, attempt: Attempt) -> tracing.AttemptTrace:
+    return tracing.AttemptTrace(
         route=attempt.route,
         stage=attempt.stage.value,
         seconds=attempt.seconds,

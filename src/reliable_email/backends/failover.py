@@ -12,6 +12,7 @@ from reliable_email.backends.doors import FailoverOptions, failover_options
 from reliable_email.backends.given import given_backend
 from reliable_email.backends.option_names import FAILOVER_OPTIONS
 from reliable_email.backends.routes import delivering_alias, named_routes
+from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import none_can_be_built
 from reliable_email.delivery.route import Route
 from reliable_email.exceptions import InvalidMailer
@@ -36,8 +37,10 @@ class FailoverBackend(Door):
         super().__init__(alias=alias)
         self.options: FailoverOptions = failover_options(options, alias=alias, ignore_unknown=_ignore_unknown_kwargs)
         self.fail_silently = fail_silently or self.options.fail_silently
-        own = {name: value for name, value in options.items() if name not in FAILOVER_OPTIONS}
-        self._given = given_backend(own, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently)
+        self._given: ReliableSMTPBackend | None = None
+        if _ignore_unknown_kwargs:  # by get_connection() alone
+            own = {name: value for name, value in options.items() if name not in FAILOVER_OPTIONS}
+            self._given = given_backend(own, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently)
         self.timeout = self.options.timeout
         self.final_reply_timeout: float | None = None  # the routes' own
 

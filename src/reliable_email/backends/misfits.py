@@ -8,13 +8,13 @@ from django.core.mail import EmailMessage
 
 from reliable_email.classification import Cause
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.letters import letter_digest
 from reliable_email.delivery.report import (
     DeliveryReport,
     Outcome,
     RecipientOutcome,
     Recipients,
     attach_report,
+    letter_digest,
     report_of,
 )
 from reliable_email.exceptions import invalid_message

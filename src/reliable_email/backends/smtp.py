@@ -1,13 +1,17 @@
 """`ReliableSMTPBackend`: Django's SMTP backend in shape, and one that knows what became of every recipient."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import django
 from django.core.mail import EmailMessage
 from django.core.mail.backends.console import EmailBackend as ConsoleBackend
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from reliable_email.backends.base import Door
 from reliable_email.backends.derived import OpenedTransport, refuse_replaced_send, replaces
@@ -26,9 +30,12 @@ from reliable_email.smtp.failures import WireError
 from reliable_email.smtp.options import ConnectionOptions, TLSMode
 from reliable_email.smtp.pool import pool
 from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.values import is_empty, keeps_no_locals, seconds
+from reliable_email.values import forget_locals, is_empty, seconds
 
 _ATTRIBUTES = ("host", "port", "username", "password", "use_tls", "use_ssl", "ssl_certfile", "ssl_keyfile")
+# Their files may be changed, and their objects know more than they were made with.
+_READ_ANEW = frozenset({"ssl_certfile", "ssl_keyfile", "ssl_cafile", "token_provider"})
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _REPLACED = {
     "_send": "Override send_messages(), and call super().send_messages() with the messages that shall go.",
     "prep_address": "Change the addresses of the message in send_messages().",
@@ -50,7 +57,6 @@ class ReliableSMTPBackend(Door):
     `send_messages()` of its own where the backend is a route of another mailer (`backends.derived`).
     """
 
-    @keeps_no_locals
     def __init__(
         self,
         host: Any = None,
@@ -69,21 +75,29 @@ class ReliableSMTPBackend(Door):
         **options: Any,
     ) -> None:
         super().__init__(alias=alias)
-        _refuse_replaced_methods(type(self), alias)
-        named = {
-            "host": host,
-            "port": port,
-            "username": username,
-            "password": password,
-            "use_tls": use_tls,
-            "use_ssl": use_ssl,
-            "timeout": timeout,
-            "ssl_keyfile": ssl_keyfile,
-            "ssl_certfile": ssl_certfile,
-        }
-        self._arguments = _Arguments({name: value for name, value in named.items() if value is not None} | options)
-        self._ignored = _ignore_unknown_kwargs
-        self.options: SMTPOptions = smtp_options(self._arguments, alias=alias, ignore_unknown=self._ignored)
+        try:
+            _refuse_replaced_methods(type(self), alias)
+            named = {
+                "host": host,
+                "port": port,
+                "username": username,
+                "password": password,
+                "use_tls": use_tls,
+                "use_ssl": use_ssl,
+                "timeout": timeout,
+                "ssl_keyfile": ssl_keyfile,
+                "ssl_certfile": ssl_certfile,
+            }
+            self._arguments = _Arguments({name: value for name, value in named.items() if value is not None} | options)
+            self._ignored = _ignore_unknown_kwargs
+            self._configured = _configured(self._arguments, alias, self._ignored)
+        except Exception as error:
+            # Error pages and error trackers show the variables of every frame.
+            username = password = named = None
+            options.clear()
+            forget_locals(error)
+            raise
+        self.options: SMTPOptions = self._configured.options
         self.fail_silently = bool(fail_silently) or self.options.fail_silently
         self.timeout = self.options.timeout
         self.final_reply_timeout = self.options.connection.final_reply_timeout
@@ -178,7 +192,7 @@ class ReliableSMTPBackend(Door):
 
     def _open_as_derived(self) -> bool:
         """Call an `open()` of a derived class, which may set attributes; our own would only cost a round trip."""
-        if not replaces(type(self), "open", ReliableSMTPBackend):
+        if type(self).open is ReliableSMTPBackend.open:
             return False
         has_opened = bool(self.open())
         if self.connection is not None and not isinstance(self.connection, OpenConnection):
@@ -213,6 +227,8 @@ class ReliableSMTPBackend(Door):
         Raises:
             InvalidMailer: its class has a `send_messages()` of its own, which nobody would call there.
         """
+        if type(self) is ReliableSMTPBackend:
+            return self._own_route()
         refuse_replaced_send(type(self), ReliableSMTPBackend, self.alias)
         route = self._own_route()
         if not any(replaces(type(self), name, ReliableSMTPBackend) for name in ("open", "close")):
@@ -227,7 +243,10 @@ class ReliableSMTPBackend(Door):
 
     def _own_route(self) -> Route:
         self._take_attributes()
-        return route_of(replace(self._bounded(self.options), timeout=self._seconds), alias=self.options.route)
+        options = self.options
+        if options is self._configured.options and self.timeout == options.timeout and self._is_patient:
+            return self._configured.route
+        return route_of(replace(self._bounded(options), timeout=self._seconds), alias=options.route)
 
     def current_options(self) -> SMTPOptions:
         """The options, with the attributes that were set since."""
@@ -238,6 +257,10 @@ class ReliableSMTPBackend(Door):
     def _seconds(self) -> float:
         """The time of one message: a derived class may have set Django's None, for which there is no such thing."""
         return self.options.timeout if is_empty(self.timeout) else seconds(self.timeout)
+
+    @property
+    def _is_patient(self) -> bool:
+        return self.final_reply_timeout >= self.options.connection.final_reply_timeout
 
     def _bounded(self, options: SMTPOptions) -> SMTPOptions:
         """With this instance's own patience for the final reply, where somebody has shortened it."""
@@ -254,6 +277,72 @@ class _Arguments(dict[str, Any]):
 
     def __repr__(self) -> str:
         return f"<arguments: {', '.join(self)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Configured:
+    """What was made of arguments; `given` is what `_snapshot` says of them."""
+
+    given: tuple[object, ...] | None
+    options: SMTPOptions
+    route: Route
+
+
+# By alias, the last one. Django makes a backend anew at every use, and its options seldom change.
+_known: dict[str, _Configured] = {}
+_MOST_KNOWN = 256
+_own_key = secrets.token_bytes(32)  # what is kept of a password to compare it with tells nobody what it is
+
+
+def _configured(arguments: Mapping[str, Any], alias: str | None, ignored: Collection[str] | None) -> _Configured:
+    """The options and the route that arguments make: those of the last time, where they are the same."""
+    given = None if alias is None or ignored else _snapshot(arguments)
+    if alias is None or given is None:
+        return _made(arguments, alias, ignored, None)
+    known = _known.get(alias)
+    if known is None or known.given != given:
+        known = _made(arguments, alias, ignored, given)
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[alias] = known
+    return known
+
+
+def _made(
+    arguments: Mapping[str, Any], alias: str | None, ignored: Collection[str] | None, given: tuple[object, ...] | None
+) -> _Configured:
+    options = smtp_options(arguments, alias=alias, ignore_unknown=ignored)
+    return _Configured(given, options, route_of(options, alias=options.route))
+
+
+def _snapshot(arguments: Mapping[str, Any]) -> tuple[object, ...] | None:
+    """What arguments are compared by; None where what they mean is not in their values alone, as with files."""
+    found: list[object] = []
+    for name, value in arguments.items():
+        kind = type(value)
+        if kind in (list, tuple):
+            parts = tuple(value)
+        elif kind is dict:
+            parts = (*value.keys(), *value.values())
+        else:
+            parts = (value,)
+        if name in _READ_ANEW or not all(type(part) in _PLAIN for part in parts):
+            return None
+        if name in ("username", "password"):
+            parts = (blake2b(repr(value).encode("utf-8", "surrogatepass"), key=_own_key).digest(),)
+        found += (name, kind, *((type(part), part) for part in parts))
+    return tuple(found)
+
+
+def reset() -> None:
+    """Forget what was made of options."""
+    _known.clear()
+
+
+@receiver(setting_changed, dispatch_uid="reliable_email.backends.smtp")
+def _forget(**kwargs: Any) -> None:
+    """Fingerprints have SECRET_KEY in them."""
+    reset()
 
 
 class _Secret(str):

@@ -11,8 +11,7 @@ from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict, WireSteps, run
 from reliable_email.values import printable
 
 logger = logging.getLogger("reliable_email.delivery")
@@ -80,7 +79,7 @@ class _Nothing:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`: nothing is ever sent."""
+        """See `Transport.steps`: nothing is ever sent."""
         for job in jobs:
             failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.CANNOT_BE_BUILT, detail=self._text)
             result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)

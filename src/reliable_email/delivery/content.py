@@ -26,7 +26,7 @@ from django.utils.functional import Promise
 
 from reliable_email import conf
 from reliable_email.delivery.serializer import serialized
-from reliable_email.delivery.submission import DeliveryOptions, Submission
+from reliable_email.delivery.submission import NO_WISHES, DeliveryOptions, Submission
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.mime import is_signed, written
 from reliable_email.smtp.paths import deduplicate, domain_identity, forward_path, reverse_path, with_ascii_domain
@@ -65,7 +65,7 @@ def build_submission(message: EmailMessage, *, message_id: str = "") -> Submissi
         ValueError: an address, a header or the content cannot go on the wire.
         TypeError: `message.delivery_options` is not `DeliveryOptions`.
     """
-    options = getattr(message, "delivery_options", None) or DeliveryOptions()
+    options = getattr(message, "delivery_options", None) or NO_WISHES
     if not isinstance(options, DeliveryOptions):
         raise TypeError(f"message.delivery_options must be DeliveryOptions, not {type(options).__name__}")
     recipients = deduplicate(map(_addr_spec, message.recipients()))

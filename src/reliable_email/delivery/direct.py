@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery import filters
+from reliable_email.delivery import lent
 from reliable_email.delivery.failures import interrupted, local_failure, never_tried, raised
 from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.policy import direct_delay
@@ -138,7 +138,10 @@ class Delivery:
     def _suppress(self) -> None:
         """Reject whom this site sends nothing to, before anybody is asked."""
         everybody = [one for message in self._messages for one in message.passage.recipients]
-        unwanted = set(filters.suppressed(sorted({one.address for one in everybody})))
+        lookup = lent.suppression_lookup
+        if lookup is None or not everybody:
+            return
+        unwanted = set(lookup(sorted({one.address for one in everybody})))
         for one in everybody:
             if one.address in unwanted:
                 one.fate = Fate.REJECTED

@@ -5,25 +5,28 @@ for direct sends and for the outbox alike and nobody who owns the route can forg
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from reliable_email.delivery import lent
 from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.report import address_key
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import domain_identity
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Ask, SteppedTransport, WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
-
-
-def suppressed(addresses: Sequence[str]) -> Collection[str]:
-    """Those of the addresses to which this site sends nothing."""
-    lookup = lent.suppression_lookup
-    return lookup(addresses) if lookup is not None and addresses else ()
+from reliable_email.smtp.transaction import (
+    Ask,
+    Authorize,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Transport,
+    Verdict,
+    WireSteps,
+    run,
+)
 
 
 def is_allowed(address: str, only_to: Collection[str]) -> bool:
@@ -33,9 +36,7 @@ def is_allowed(address: str, only_to: Collection[str]) -> bool:
     return any(key == address_key(entry) if "@" in entry else domain == domain_identity(entry) for entry in only_to)
 
 
-def restricted(
-    transport: SteppedTransport, *, only_to: Collection[str], redirect_to: str | None = None
-) -> SteppedTransport:
+def restricted(transport: Transport, *, only_to: Collection[str], redirect_to: str | None = None) -> Transport:
     """The transport behind an allow-list; the transport itself where the list is empty."""
     return RestrictedTransport(transport, only_to=only_to, redirect_to=redirect_to) if only_to else transport
 
@@ -85,9 +86,7 @@ class RestrictedTransport:
     A redirected message says in a header for whom it was: `X-Redirected-For`.
     """
 
-    def __init__(
-        self, transport: SteppedTransport, *, only_to: Collection[str], redirect_to: str | None = None
-    ) -> None:
+    def __init__(self, transport: Transport, *, only_to: Collection[str], redirect_to: str | None = None) -> None:
         self._transport = transport
         self._only_to = tuple(only_to)
         self._redirect_to = redirect_to
@@ -97,7 +96,7 @@ class RestrictedTransport:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
+        """See `Transport.steps`."""
         book = _Book()
         unsettled: list[Transaction] = []  # of jobs that never reached the transport
 

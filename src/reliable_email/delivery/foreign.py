@@ -35,8 +35,18 @@ from reliable_email.delivery.submission import Submission
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.paths import forward_path, with_ascii_domain
-from reliable_email.smtp.steps import Aside, Ask, WireSteps, run
-from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import (
+    Aside,
+    Ask,
+    Authorize,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Verdict,
+    WireSteps,
+    run,
+)
 
 logger = logging.getLogger("reliable_email.delivery")
 
@@ -58,7 +68,7 @@ class ForeignTransport:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
+        """See `Transport.steps`."""
         line = _Line(self._make_backend)
         settled: list[Transaction] = []
         for number, job in enumerate(jobs):

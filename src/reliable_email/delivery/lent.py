@@ -12,14 +12,24 @@ if TYPE_CHECKING:
 # Which of these addresses are on the suppression list, as they were given. Raises nothing.
 SuppressionLookup = Callable[[Sequence[str]], Collection[str]]
 
-store_factory: "Callable[[], RouteStateStore] | None" = None
 suppression_lookup: SuppressionLookup | None = None
+
+
+def _memory() -> "RouteStateStore":
+    """Use the one in memory; the next call goes straight there."""
+    from reliable_email.delivery.memory import process_store
+
+    register_store(process_store)
+    return process_store()
+
+
+store_factory: "Callable[[], RouteStateStore]" = _memory
 
 
 def register_store(factory: "Callable[[], RouteStateStore] | None") -> None:
     """Let another implementation be used from now on; None for the one in memory."""
     global store_factory
-    store_factory = factory
+    store_factory = factory if factory is not None else _memory
 
 
 def register_suppressions(lookup: SuppressionLookup | None) -> None:

@@ -62,7 +62,11 @@ class MemoryRouteStateStore:
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
         with self._lock:
-            before, after = self._change(route, apply_event(self.read(route), event, now=self._clock()))
+            known = self.read(route)
+            told = apply_event(known, event, now=self._clock())
+            if event.failure is None and told == known:
+                return  # as nearly always
+            before, after = self._change(route, told)
             ledger = apply_to_ledger(self.ledger(route), event, route, before, after, now=self._clock())
             self._ledgers[route.alias] = ledger
         # Whoever listens may take its time, or ask this store: not under its lock.
@@ -174,6 +178,11 @@ def apply_event(state: BreakerState, event: RouteEvent, *, now: float) -> Breake
 
 
 memory_store = MemoryRouteStateStore()
+
+
+def process_store() -> MemoryRouteStateStore:
+    """This process's."""
+    return memory_store
 
 
 def reset() -> None:

@@ -7,7 +7,7 @@ from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Quota
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireFailure
-from reliable_email.smtp.steps import SteppedTransport
+from reliable_email.smtp.transaction import Transport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class Route:
     """
 
     alias: str
-    transport: SteppedTransport
+    transport: Transport
     provider: str | None = None
     fingerprint: str = ""
     max_attempts: int = 3

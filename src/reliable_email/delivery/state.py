@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reliable_email.classification import Failure
-from reliable_email.delivery import lent
 from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
@@ -80,8 +79,20 @@ class RouteStateStore(Protocol):
         """Write what was noted where it could not be written at once."""
 
 
-_restraint = threading.local()
-remember(__name__, after_fork=_restraint.__dict__.clear)  # whatever the thread that forked was, its child is none such
+class _Restraint(threading.local):
+    """What this thread may ask the database for.
+
+    Attributes:
+        reads_nothing: it may ask for no route.
+        writes_nothing: it may not write what it knows of routes.
+    """
+
+    reads_nothing = False
+    writes_nothing = False
+
+
+restraint = _Restraint()
+remember(__name__, after_fork=restraint.__dict__.clear)  # whatever the thread that forked was, its child is none such
 
 
 @contextmanager
@@ -91,39 +102,20 @@ def answering_from_memory() -> Iterator[None]:
     For a thread that many wait for, such as the one that drives a worker's connections. Whoever uses it sees to it that
     other threads read now and then, and flush.
     """
-    before = getattr(_restraint, "is_total", False)
-    _restraint.is_total = True
+    before = restraint.reads_nothing, restraint.writes_nothing
+    restraint.reads_nothing = restraint.writes_nothing = True
     try:
         yield
     finally:
-        _restraint.is_total = before
+        restraint.reads_nothing, restraint.writes_nothing = before
 
 
 @contextmanager
 def writing_nothing() -> Iterator[None]:
     """Let this thread read routes and write none: a row that somebody holds must not hold up whoever reads."""
-    before = getattr(_restraint, "is_for_writes", False)
-    _restraint.is_for_writes = True
+    before = restraint.writes_nothing
+    restraint.writes_nothing = True
     try:
         yield
     finally:
-        _restraint.is_for_writes = before
-
-
-def may_read() -> bool:
-    """Whether this thread may ask the database for routes."""
-    return not getattr(_restraint, "is_total", False)
-
-
-def may_write() -> bool:
-    """Whether this thread may write to the database what it knows of routes."""
-    return may_read() and not getattr(_restraint, "is_for_writes", False)
-
-
-def choose_store() -> RouteStateStore:
-    """The store for this send."""
-    if lent.store_factory is not None:
-        return lent.store_factory()
-    from reliable_email.delivery.memory import memory_store
-
-    return memory_store
+        restraint.writes_nothing = before

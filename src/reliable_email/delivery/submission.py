@@ -48,6 +48,9 @@ class DeliveryOptions:
             object.__setattr__(self, "send_at", timezone.make_aware(self.send_at))
 
 
+NO_WISHES = DeliveryOptions()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Submission:
     """One message, ready for any route.
@@ -68,5 +71,5 @@ class Submission:
     content: Content
     message_id: str
     from_domain: str
-    options: DeliveryOptions = DeliveryOptions()
+    options: DeliveryOptions = NO_WISHES
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -49,36 +49,20 @@ class Tracer(Protocol):
         """An attempt has ended."""
 
 
-_tracer: Tracer | None = None
+tracer: Tracer | None = None
 
 
-def register_tracer(tracer: Tracer | None) -> None:
+def register_tracer(following: Tracer | None) -> None:
     """Tell this one from now on; None tells nobody."""
-    global _tracer
-    _tracer = tracer
+    global tracer
+    tracer = following
 
 
 def tracing_enqueue(*, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[str]:
     """See `Tracer.enqueue`; gives "" where nobody is told."""
-    return _tracer.enqueue(mailer=mailer, message_ids=message_ids) if _tracer is not None else nullcontext("")
+    return tracer.enqueue(mailer=mailer, message_ids=message_ids) if tracer is not None else nullcontext("")
 
 
 def tracing_round(*, worker: str, traceparents: Sequence[str]) -> AbstractContextManager[None]:
     """See `Tracer.round`."""
-    return _tracer.round(worker=worker, traceparents=traceparents) if _tracer is not None else nullcontext()
-
-
-def tracing_send(*, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[None]:
-    """See `Tracer.send`."""
-    return _tracer.send(mailer=mailer, message_ids=message_ids) if _tracer is not None else nullcontext()
-
-
-def is_traced() -> bool:
-    """Whether anybody is told, so that nothing has to be put together where nobody is."""
-    return _tracer is not None
-
-
-def trace_attempt(told: AttemptTrace) -> None:
-    """See `Tracer.attempt`."""
-    if _tracer is not None:
-        _tracer.attempt(told)
+    return tracer.round(worker=worker, traceparents=traceparents) if tracer is not None else nullcontext()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from reliable_email.delivery.letters import letter_digest
+from reliable_email.delivery.report import letter_digest
 from reliable_email.delivery.submission import Submission
 
 

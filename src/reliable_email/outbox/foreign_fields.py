@@ -21,7 +21,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils import timezone
 from django.utils.functional import Promise
 
-from reliable_email.delivery.letters import API_ATTRIBUTES, is_unset, writes_by_itself
+from reliable_email.delivery.report import API_ATTRIBUTES, is_unset, writes_by_itself
 
 # These make the provider build the message, which SMTP routes cannot.
 TEMPLATE_ATTRIBUTES: Final = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")

@@ -10,7 +10,7 @@ from django.db import connections
 
 from reliable_email.outbox.reconnect import drop
 from reliable_email.outbox.threads import Crew
-from reliable_email.smtp.steps import Aside
+from reliable_email.smtp.transaction import Aside
 
 logger = logging.getLogger("reliable_email.outbox")
 

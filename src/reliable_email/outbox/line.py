@@ -16,7 +16,7 @@ from reliable_email.outbox.round import Round, RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.steps import Read, RunHere, Steps, Write
 from reliable_email.outbox.tables import Tables, marks
-from reliable_email.smtp.steps import Aside
+from reliable_email.smtp.transaction import Aside
 from reliable_email.store.outages import is_outage, sentence
 from reliable_email.store.states import State
 

@@ -30,7 +30,7 @@ from reliable_email.outbox.helper import Helper
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.steps import Read, Rest, Step, Steps, Write
 from reliable_email.outbox.threads import Crew
-from reliable_email.smtp.steps import Aside, Wait
+from reliable_email.smtp.transaction import Aside, Wait
 
 logger = logging.getLogger("reliable_email.outbox")
 

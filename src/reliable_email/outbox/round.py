@@ -17,6 +17,7 @@ from functools import partial
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
+from reliable_email.delivery import tracing
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import never_tried, raised
 from reliable_email.delivery.logged import log_fields
@@ -24,7 +25,7 @@ from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore, writing_nothing
-from reliable_email.delivery.tracing import is_traced, trace_attempt, tracing_round
+from reliable_email.delivery.tracing import tracing_round
 from reliable_email.outbox.claim import Claim, Claimed
 from reliable_email.outbox.contents import Contents, Loaded, Missing, job_of, no_job
 from reliable_email.outbox.faultpoints import point
@@ -51,8 +52,7 @@ from reliable_email.outbox.stored import StoredMessage, load_messages, slices
 from reliable_email.outbox.suppressed import suppressed
 from reliable_email.outbox.transitions import Event
 from reliable_email.smtp.deadline import Deadline
-from reliable_email.smtp.steps import Aside, Ask
-from reliable_email.smtp.transaction import Grant, Job, Transaction
+from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction
 from reliable_email.store.states import State
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -398,8 +398,8 @@ class Round:
                 send, transaction, message, self._claim.number, self._options.worker, provider_message_id
             )
             self._attempts.append(attempt)
-            if is_traced():
-                trace_attempt(trace_of(attempt, message))
+            if tracing.tracer is not None:
+                tracing.tracer.attempt(trace_of(attempt, message))
 
     def _settle(self, send: Send, one: Progress, provider_message_id: str = "") -> None:
         self._settlements.append(self._settlement(one, send.route, stored_of(send.passage), provider_message_id))

@@ -1,4 +1,4 @@
-"""What a worker's lines stop for, beside what their connections wait for; see `smtp.steps`.
+"""What a worker's lines stop for, beside what their connections wait for; see `smtp.transaction`.
 
 A line is a generator. It hands out what it needs next, and goes on when whoever drives it has seen to that: the `Loop`,
 for all lines of a worker, or `run_here`, where something blocks and has a thread of its own for that.
@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from reliable_email.outbox.helper import make_here
 from reliable_email.outbox.journal import Request, Written
-from reliable_email.smtp.steps import Aside, Wait
+from reliable_email.smtp.transaction import Aside, Wait
 
 T = TypeVar("T")
 

@@ -30,13 +30,14 @@ class Tables:
         connection: for these tables alone; this thread's own where none is given.
     """
 
-    __slots__ = ("_batches", "connection", "takes_arrays", "using")
+    __slots__ = ("_batches", "_prepares", "connection", "takes_arrays", "using")
 
     def __init__(self, using: str, connection: BaseDatabaseWrapper | None = None) -> None:
         self.using = using
         # Django gives each thread its own, and takes a while to find it.
         self.connection: BaseDatabaseWrapper = connection or connections[using]
-        self._batches = Batches(self.connection, prepares=connection is not None)
+        self._prepares = connection is not None
+        self._batches: Batches | None = None
         # Whether one statement can change many rows, each in its own way, and say which ones it has changed.
         self.takes_arrays: bool = _takes_arrays(self.connection)
 
@@ -127,6 +128,8 @@ class Tables:
         if connection.execute_wrappers or connection.queries_logged:
             return self._executed_together(name, steps)
         point(f"{name}:commit")
+        if self._batches is None:
+            self._batches = Batches(self.connection, prepares=self._prepares)
         answers = yield from self._batches.send(_DURABLE, steps)
         changed = []
         for step, answer in zip(steps, answers, strict=True):

@@ -1,7 +1,7 @@
 """One connection to a submission server: the driver of a `Session`, with every wait under a deadline.
 
 There is one loop, `steps`: write what there is, read what there is, and only then wait, which is for the driver to do
-(see `smtp.steps`); `run` waits right here. How long is the `StageClock`'s matter.
+(see `smtp.transaction`); `run` waits right here. How long is the `StageClock`'s matter.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from dataclasses import replace
 from reliable_email.smtp import habits, tls
 from reliable_email.smtp.access_tokens import access_token
 from reliable_email.smtp.connect import open_socket
-from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.deadline import Deadline, StageClock
 from reliable_email.smtp.events import (
     Broken,
     ContentWanted,
@@ -31,10 +31,8 @@ from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.hello import hello_name, is_loopback_peer
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
 from reliable_email.smtp.session import Session
-from reliable_email.smtp.stage_clock import StageClock
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Wait, block
-from reliable_email.smtp.transaction import Job, Transaction
+from reliable_email.smtp.transaction import Job, Transaction, Wait, block
 from reliable_email.smtp.wire import Wire, WireLost
 
 logger = logging.getLogger("reliable_email.smtp")

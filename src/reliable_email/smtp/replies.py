@@ -157,7 +157,9 @@ def _build(code: int, raw_lines: list[bytes]) -> Reply:
     lines = []
     enhanced = ""
     # All lines are in one encoding, and more of a text tells more of it.
-    spelled = decoded(b"\n".join(raw_lines)).split("\n")
+    said = b"\n".join(raw_lines)
+    is_plain = said.isascii() and b"\x1b" not in said  # ISO-2022-JP writes in ASCII with escapes
+    spelled = (said.decode("ascii") if is_plain else decoded(said)).split("\n")
     for line in map(str.strip, spelled):
         match = _ENHANCED.match(line)
         if match is not None and code != 220 and code != 354:

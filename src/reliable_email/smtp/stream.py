@@ -2,7 +2,7 @@
 
 Chained, which is the rule: permission is asked for before each terminator, and the next job's envelope goes out behind
 the terminator. At most one job's outcome is open at a time. What is chained and gets no answer that counts goes back,
-first in its source, and is asked by itself (see `smtp.chaining`).
+first in its source, and is asked by itself (see `smtp.habits`).
 
 In flights (RFC 3030, only where the options ask for it): up to `flight` jobs whose policy allows a second copy are on
 their way at once, envelope and content in one piece. The window is refilled after every reply: one that is refilled
@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 
-from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.content import InvalidContent, for_the_wire
 from reliable_email.smtp.conversation import is_about_conversation
@@ -25,10 +24,10 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.events import NotAsked
 from reliable_email.smtp.exchange import raised
 from reliable_email.smtp.failures import FailureKind, WireFailure
+from reliable_email.smtp.habits import Trial
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Ask, Wait
-from reliable_email.smtp.transaction import Grant, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import Ask, Grant, Job, RecipientResult, Transaction, Verdict, Wait
 
 # A flight's content is in memory, and goes out before anybody has said that he wants it.
 MAX_FLYING_BYTES = 256 * 1024
@@ -72,7 +71,7 @@ class Stream:
         self._has_begun = False
 
     def steps(self) -> Generator[Wait | Ask | Transaction, None, None]:
-        """Submit jobs as long as the connection lasts and has room; see `SteppedTransport.steps`."""
+        """Submit jobs as long as the connection lasts and has room; see `Transport.steps`."""
         connection = self._connection
         try:
             while self._order or self._cleared or self._may_pull():

@@ -7,12 +7,18 @@ A transport takes a *stream* of jobs, because on a pipelined wire messages overl
 * everything before `authorize` is safe to repeat: the server has no complete message;
 * everything after it and before a final reply is `UNKNOWN` when the connection dies (RFC 1047);
 * errors after the final reply (RSET, QUIT, close) never change a result.
+
+A transport works in steps: beside finished transactions it hands out what it waits for (`Wait`, `Ask`, `Aside`), so
+that one thread may drive many connections, or one thread each. Whoever drives it sees to that in his own way, and then
+asks for the next step. `run` is the plain way: it blocks.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from reliable_email.records import record
 from reliable_email.smtp.deadline import Deadline
@@ -20,6 +26,11 @@ from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+
+if TYPE_CHECKING:
+    from reliable_email.smtp.wire import Wire
+
+T = TypeVar("T")
 
 
 class Content(Protocol):
@@ -152,13 +163,115 @@ def allow_all(grants: Sequence[Grant], settled: Sequence[Transaction]) -> Collec
     return [grant.job for grant in grants]
 
 
+# Steps.
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """Go on when the wire is ready, or when the time is up.
+
+    Attributes:
+        for_write: whether room for writing counts, too.
+        until: on the monotonic clock.
+        is_ready: set by the driver: whether the wire is, as seen when it went on.
+    """
+
+    wire: "Wire"
+    for_write: bool
+    until: float
+    is_ready: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """See `Authorize`. The driver sets `allowed`."""
+
+    grants: Sequence[Grant]
+    settled: Sequence[Transaction]
+    allowed: Collection[Job] = ()
+
+
+class Aside(Generic[T]):
+    """A call that may block. The driver makes it, in a thread of its own where others must not be held up."""
+
+    __slots__ = ("_call", "_error", "_is_made", "_late", "_lock", "_result")
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._lock = threading.Lock()
+        self._is_made = False
+        self._error: BaseException | None = None
+        self._result: Any = None
+        self._late: Callable[[T], object] | None = None
+
+    def make(self) -> None:
+        """Make the call. Raises nothing."""
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            result = self._call()
+        except BaseException as raised:  # noqa: BLE001 - it is raised where the result is asked for
+            error = raised
+        with self._lock:
+            self._result, self._error, self._is_made = result, error, True
+            late = self._late
+        if late is not None and error is None:
+            late(result)
+
+    def abandon(self, late: Callable[[T], object]) -> None:
+        """Nobody waits any more: what the call returns, or has returned, goes to `late`."""
+        with self._lock:
+            self._late = late
+            is_made, error = self._is_made, self._error
+        if is_made and error is None:
+            late(self._result)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the call raised."""
+        return self._error
+
+    def result(self) -> T:
+        """What the call returned; raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        result: T = self._result
+        return result
+
+
+WireStep = Wait | Ask | Aside[Any] | Transaction
+WireSteps = Generator[WireStep, None, None]
+
+
 class Transport(Protocol):
     """Whoever can take a stream of jobs: an SMTP route, or the adapter of a foreign backend."""
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Submit each job; yield one transaction for each, in order.
+        """Submit each job; yield one transaction for each, in order. It is `run` over the steps.
 
         The jobs are pulled one ahead of the wire, so an iterable that blocks delays the message before it: give a
         finite batch. Raises nothing for what happens on the wire: a connection that cannot be opened is a
         transaction with every recipient NOT_SENT (or REFUSED where the server said so).
         """
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """As `transact`, for a driver that waits in its own way. One that stops early closes the generator."""
+
+
+def block(wait: Wait) -> None:
+    """Wait here."""
+    wait.is_ready = wait.wire.wait(writing=wait.for_write, until=wait.until)
+
+
+def run(steps: WireSteps, *, authorize: Authorize) -> Iterator[Transaction]:
+    """Drive a transport from the caller's thread."""
+    with closing(steps):
+        for step in steps:
+            if isinstance(step, Wait):
+                block(step)
+            elif isinstance(step, Ask):
+                step.allowed = authorize(step.grants, step.settled)
+            elif isinstance(step, Aside):
+                step.make()
+            else:
+                yield step

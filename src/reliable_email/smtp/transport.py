@@ -3,7 +3,7 @@
 A connection that had been in use and turns out to be gone before a job's terminator was even asked for (idle close,
 `421` waiting in the buffer, a limit of messages per connection, a refused RSET) is replaced once for that job, unseen
 by the caller: the server has nothing of the message, and no attempt is lost. So is one on which a chained envelope got
-no answer that counts (see `smtp.chaining`).
+no answer that counts (see `smtp.habits`).
 """
 
 import time
@@ -12,18 +12,17 @@ from contextlib import closing
 from functools import partial
 
 from reliable_email.smtp import habits
-from reliable_email.smtp.chaining import Trial
 from reliable_email.smtp.conversation import is_session_limit
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.first_logins import is_login_refused
+from reliable_email.smtp.habits import Trial
 from reliable_email.smtp.options import ConnectionOptions
 from reliable_email.smtp.paths import deduplicate
 from reliable_email.smtp.pool import pool
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.steps import Aside, WireSteps, run
 from reliable_email.smtp.stream import Stream
-from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict
+from reliable_email.smtp.transaction import Aside, Authorize, Job, RecipientResult, Transaction, Verdict, WireSteps, run
 
 _BEFORE_CONTENT = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
@@ -39,71 +38,72 @@ class SMTPTransport:
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `SteppedTransport.steps`."""
-        with closing(Trial(self.options)) as trial:
-            yield from self._steps(_Source(jobs), trial, deadline=deadline)
-
-    def _steps(self, source: "_Source", trial: Trial, *, deadline: Deadline) -> WireSteps:
+        """See `Transport.steps`."""
+        source, trial = _Source(jobs), Trial(self.options)
         settled: list[Transaction] = []
         replaced: set[int] = set()
         suspected: dict[int, int] = {}  # jobs that may have met a limit of a session, and behind how many messages
         login_refused: WireError | None = None
-        while source.has_more():
-            if source.is_new_turn:
-                deadline.renew()
-            fresh = source.wants_fresh
-            began_at = time.monotonic()
-            try:
-                if login_refused is not None:
-                    raise login_refused
-                acquiring = Aside(partial(pool.acquire, self.options, deadline=deadline, fresh=fresh))
+        try:
+            while source.has_more():
+                if source.is_new_turn:
+                    deadline.renew()
+                fresh = source.wants_fresh
+                began_at = time.monotonic()
                 try:
-                    yield acquiring
-                except GeneratorExit:
-                    acquiring.abandon(lambda acquired: pool.release(acquired[0]))
-                    raise
-                connection, was_used = acquiring.result()
-            except WireError as error:
-                if is_login_refused(error):
-                    login_refused = error  # the same credentials once more, for each message, would lock the account
-                transaction = not_opened(next(source), error, began_at=began_at)
-                settled.append(transaction)
-                yield transaction
-                continue
-            try:
-                stream = Stream(connection, source, deadline=deadline, settled=settled, trial=trial)
-                with closing(stream.steps()) as steps:
-                    for step in steps:
-                        if not isinstance(step, Transaction):
+                    if login_refused is not None:
+                        raise login_refused
+                    acquiring = Aside(partial(pool.acquire, self.options, deadline=deadline, fresh=fresh))
+                    try:
+                        yield acquiring
+                    except GeneratorExit:
+                        acquiring.abandon(lambda acquired: pool.release(acquired[0]))
+                        raise
+                    connection, was_used = acquiring.result()
+                except WireError as error:
+                    if is_login_refused(error):
+                        # The same credentials once more, for each message, would lock the account.
+                        login_refused = error
+                    transaction = not_opened(next(source), error, began_at=began_at)
+                    settled.append(transaction)
+                    yield transaction
+                    continue
+                try:
+                    stream = Stream(connection, source, deadline=deadline, settled=settled, trial=trial)
+                    with closing(stream.steps()) as steps:
+                        for step in steps:
+                            if not isinstance(step, Transaction):
+                                yield step
+                                continue
+                            was_used_for_it = was_used
+                            was_used = True
+                            if suspected:
+                                self._learn_limit(step, suspected)
+                            is_limit = connection.message_count > 1 and _is_session_limit(step)
+                            if is_limit and not connection.session.open_exchanges:
+                                connection.retire()
+                            if (
+                                was_used_for_it
+                                and id(step.job) not in replaced
+                                and (_is_replaceable(step) or (is_limit and not connection.has_room))
+                            ):
+                                settled.remove(step)
+                                replaced.add(id(step.job))
+                                if is_limit:
+                                    suspected[id(step.job)] = connection.message_count - 1
+                                source.put_back(step.job)
+                                continue
                             yield step
-                            continue
-                        was_used_for_it = was_used
-                        was_used = True
-                        if suspected:
-                            self._learn_limit(step, suspected)
-                        is_limit = connection.message_count > 1 and _is_session_limit(step)
-                        if is_limit and not connection.session.open_exchanges:
-                            connection.retire()
-                        if (
-                            was_used_for_it
-                            and id(step.job) not in replaced
-                            and (_is_replaceable(step) or (is_limit and not connection.has_room))
-                        ):
-                            settled.remove(step)
-                            replaced.add(id(step.job))
-                            if is_limit:
-                                suspected[id(step.job)] = connection.message_count - 1
-                            source.put_back(step.job)
-                            continue
-                        yield step
-                if stream.left_over is not None:
-                    why = stream.left_over_why
-                    source.put_back(stream.left_over, is_repeat=why is not None)
-                    reply = why.failure.reply if why is not None else None
-                    if reply is not None and is_session_limit(reply, at_mail=True):
-                        suspected[id(stream.left_over)] = connection.message_count - 1
-            finally:
-                pool.release(connection)
+                    if stream.left_over is not None:
+                        why = stream.left_over_why
+                        source.put_back(stream.left_over, is_repeat=why is not None)
+                        reply = why.failure.reply if why is not None else None
+                        if reply is not None and is_session_limit(reply, at_mail=True):
+                            suspected[id(stream.left_over)] = connection.message_count - 1
+                finally:
+                    pool.release(connection)
+        finally:
+            trial.close()
 
     def _learn_limit(self, transaction: Transaction, suspected: dict[int, int]) -> None:
         """What was refused behind so many messages, and is not on a fresh connection, met a limit of the session."""

@@ -25,7 +25,7 @@ from reliable_email.delivery.logged import log_breaker, log_fields
 from reliable_email.delivery.memory import apply_event, apply_to_ledger, goes_on_at
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.shares import quota_shares
-from reliable_email.delivery.state import RouteEvent, may_read, may_write
+from reliable_email.delivery.state import RouteEvent, restraint
 from reliable_email.delivery.submission import Priority
 from reliable_email.process_state import remember
 from reliable_email.store.away import away_errors, is_away_for_all
@@ -251,7 +251,9 @@ class DatabaseRouteStateStore:
 
     def flush(self) -> None:
         """Write what was remembered inside transactions, if this is outside of one."""
-        if not (self._pending or shared_memory.is_behind) or not (may_write() and self._may_use_database()):
+        if not (self._pending or shared_memory.is_behind):
+            return
+        if restraint.writes_nothing or not self._may_use_database():
             return
         shared_memory.exchange(self.using, now=self._now(), may_write=True)
         with self._lock:
@@ -262,7 +264,11 @@ class DatabaseRouteStateStore:
     # How.
 
     def _may_use_database(self) -> bool:
-        return may_read() and not connections[self.using].in_atomic_block and time.monotonic() >= self._away_until
+        return (
+            not restraint.reads_nothing
+            and not connections[self.using].in_atomic_block
+            and time.monotonic() >= self._away_until
+        )
 
     def _now(self) -> float:
         if time.monotonic() - self._offset_at > _OFFSET_SECONDS and self._may_use_database():
@@ -322,7 +328,7 @@ class DatabaseRouteStateStore:
 
     def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> None:
         """Change the row; or what the process knows, where the row cannot be reached now: it is changed later."""
-        if may_write() and self._may_use_database():
+        if not restraint.writes_nothing and self._may_use_database():
             self.flush()
             try:
                 if self._change_row(route, change):

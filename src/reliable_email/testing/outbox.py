@@ -25,8 +25,8 @@ from django.test import override_settings
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
 from reliable_email.classification import Cause
+from reliable_email.delivery import lent
 from reliable_email.delivery.report import Outcome
-from reliable_email.delivery.state import choose_store
 from reliable_email.outbox.claim import Claim, Wanted
 from reliable_email.outbox.journal import Written, commit_in_steps
 from reliable_email.outbox.keyring import Keyring, configured_keyring
@@ -36,7 +36,7 @@ from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.steps import Rest, Steps, Write
 from reliable_email.outbox.tables import Changed, Tables
 from reliable_email.outbox.telling import is_anybody_told, tell_settled
-from reliable_email.smtp.steps import Aside, Wait, block
+from reliable_email.smtp.transaction import Aside, Wait, block
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import outbox_database
@@ -103,7 +103,7 @@ def deliver_outbox(*, using: str | None = None, let_time_pass: bool = False) -> 
         LineOptions(round=RoundOptions(using=alias, worker=_WORKER, keyring=keyring)),
         foreman,
         routes_of=routes_for,
-        store=choose_store(),
+        store=lent.store_factory(),
         run_here=lambda steps: _drive(steps, alias, keyring),
         suspects=threading.Lock(),
     )

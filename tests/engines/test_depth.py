@@ -12,6 +12,7 @@ from django.core.mail import EmailMessage
 
 import reliable_email
 from reliable_email.delivery import lent
+from reliable_email.smtp import habits
 from reliable_email.testing.reset import reset
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import message, use_mailers
@@ -82,8 +83,9 @@ def seen_of(send: Callable[[EmailMessage], object]) -> Seen:
 
 
 @pytest.fixture
-def no_app() -> Iterator[None]:
+def no_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A project that has our backend, and not our app."""
+    monkeypatch.setattr(habits, "_memory", habits.ProcessMemory())
     lookup, factory = lent.suppression_lookup, lent.store_factory
     lent.register_suppressions(None)
     lent.register_store(None)

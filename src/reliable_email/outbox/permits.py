@@ -11,7 +11,7 @@ from reliable_email.outbox.journal import Intent, Written
 from reliable_email.outbox.reservations import Reserve
 from reliable_email.outbox.steps import Steps
 from reliable_email.records import record
-from reliable_email.smtp.steps import Aside
+from reliable_email.smtp.transaction import Aside
 from reliable_email.store.route_state import DatabaseRouteStateStore
 
 

@@ -1,8 +1,8 @@
-"""The one registry of what lives in a process: what a fork does to it.
+"""The one registry of what lives in a process: what a fork does to it, and how tests forget it.
 
 A child has its parent's memory and none of its threads. A lock that one of those held stays locked for ever, and what
 was gathered to be written or told later would be written by each child again. Whatever module keeps either says here
-what is to happen; `reliable_email.testing.reset` forgets the rest by the modules' own `reset`.
+what is to happen.
 """
 
 import os
@@ -16,19 +16,23 @@ class State:
 
     Attributes:
         name: of the module, for people and tests.
-        after_fork: makes it usable in a child.
+        after_fork: makes it usable in a child; None where it is so anyway.
+        reset: forgets it, as if the process had just started; None where there is nothing to forget.
     """
 
     name: str
-    after_fork: Callable[[], object]
+    after_fork: Callable[[], object] | None
+    reset: Callable[[], object] | None
 
 
 _states: list[State] = []
 
 
-def remember(name: str, *, after_fork: Callable[[], object]) -> None:
-    """Call this in each child from now on, in the order of the calls."""
-    _states.append(State(name=name, after_fork=after_fork))
+def remember(
+    name: str, *, after_fork: Callable[[], object] | None = None, reset: Callable[[], object] | None = None
+) -> None:
+    """Call these in each child, in the order of the calls, and whenever everything is to be forgotten."""
+    _states.append(State(name=name, after_fork=after_fork, reset=reset))
 
 
 def remembered() -> tuple[State, ...]:
@@ -36,9 +40,20 @@ def remembered() -> tuple[State, ...]:
     return tuple(_states)
 
 
+def reset() -> None:
+    """Forget everything.
+
+    What was remembered last goes first: it stands on the others, and may teach them something while it is closed.
+    """
+    for state in reversed(_states):
+        if state.reset is not None:
+            state.reset()
+
+
 def _forked() -> None:
     for state in tuple(_states):
-        state.after_fork()
+        if state.after_fork is not None:
+            state.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

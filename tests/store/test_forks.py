@@ -6,9 +6,12 @@ import pkgutil
 import re
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from django.db import connections, transaction
@@ -32,6 +35,8 @@ from tests.outbox.network import Network
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 ROUTE = Route(alias="route", transport=Network(), fingerprint="f")
 SECONDS = 20
+LOCK_TYPES = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
+NOT_IMPORTED = ("reliable_email.testing", "reliable_email.migrations", "reliable_email.integrations.health_check")
 
 # What holds a lock, and what a child does that needs it.
 LOCKS: dict[str, tuple[Callable[[], Any], Callable[[], object]]] = {
@@ -67,6 +72,83 @@ def child(work: Callable[[], object]) -> int:
         code = 0
     finally:
         os._exit(code)
+
+
+def import_all() -> None:
+    """Whatever has state has registered it."""
+    for found in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
+        if not found.name.startswith(NOT_IMPORTED):
+            importlib.import_module(found.name)
+
+
+def locks_of(name: str) -> dict[str, Any]:
+    """Every lock that a module holds on to: by itself, in an object of this package, or in a list or dict of those."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def look(path: str, value: Any, depth: int) -> None:
+        if id(value) in seen or depth > 3:
+            return
+        seen.add(id(value))
+        if isinstance(value, LOCK_TYPES):
+            found[path] = value
+        elif isinstance(value, dict):
+            for key, one in list(value.items()):
+                look(f"{path}[{key!r}]", one, depth + 1)
+        elif isinstance(value, list | tuple | set | deque | WeakSet):
+            for number, one in enumerate(list(value)):
+                look(f"{path}[{number}]", one, depth + 1)
+        elif type(value).__module__.startswith("reliable_email."):
+            slots = [slot for one in type(value).__mro__ for slot in getattr(one, "__slots__", ())]
+            for attribute in {*getattr(value, "__dict__", {}), *slots}:
+                look(f"{path}.{attribute}", getattr(value, attribute, None), depth + 1)
+
+    for attribute, value in list(vars(importlib.import_module(name)).items()):
+        if not attribute.startswith("__"):
+            look(attribute, value, 0)
+    return found
+
+
+import_all()
+REGISTERED = sorted({state.name.partition(":")[0] for state in process_state.remembered()})
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_every_lock_of_what_is_registered_is_free_in_a_child(name: str) -> None:
+    """Whatever another thread held when the process forked; modules that keep no lock have nothing to free."""
+    route_state.database_store()  # there is one as soon as a message was sent
+    locks = locks_of(name)
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for lock in locks.values():
+                stack.enter_context(lock)
+            is_held.set()
+            is_over.wait()
+
+    def work() -> None:
+        for lock in locks_of(name).values():
+            if not lock.acquire(timeout=SECONDS / 4):
+                os._exit(3)
+            lock.release()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert is_held.wait(10)
+        assert child(work) == 0
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def test_the_search_finds_the_locks_that_are_known() -> None:
+    """Else the test above would hold nothing, and pass."""
+    route_state.database_store()
+    for name, (lock_of, _) in LOCKS.items():
+        lock = lock_of()
+        assert any(one is lock for one in locks_of(f"reliable_email.{name}").values()), name
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -1,44 +1,42 @@
-"""reset() calls every loaded module's own reset, and imports nothing for it."""
+"""reset() forgets what every loaded module has registered, and imports nothing for it."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
-from types import FunctionType, ModuleType
+from types import FunctionType
 
 import pytest
 
+import reliable_email
+from reliable_email import process_state
 from reliable_email.testing import actions
 from reliable_email.testing.reset import reset
 
-calls: list[str] = []
+_NOT_OURS = ("reliable_email.testing", "reliable_email.migrations", "reliable_email.integrations.health_check")
 
 
-def module_with_reset(name: str) -> ModuleType:
-    """A loaded module of the package with a `reset` of its own."""
-    module = ModuleType(name)
-    module.__dict__["calls"] = calls
-    exec(f"def reset():\n    calls.append({name!r})", module.__dict__)
-    assert isinstance(module.__dict__["reset"], FunctionType)
-    return module
-
-
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    """Two modules with state, one that has imported the reset of another, one whose reset is for something else."""
-    calls.clear()
-    made = {name: module_with_reset(name) for name in ("reliable_email.zeta", "reliable_email.alpha", "foreign")}
-    borrower = ModuleType("reliable_email.borrower")
-    borrower.__dict__["reset"] = made["reliable_email.alpha"].__dict__["reset"]
-    other = ModuleType("reliable_email.other")
-    exec("def reset(thing):\n    raise AssertionError", other.__dict__)
-    for name, module in {**made, "reliable_email.borrower": borrower, "reliable_email.other": other}.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    return made
-
-
-def test_every_module_is_reset_once(modules: dict[str, ModuleType]) -> None:
-    """Those of the package, each once, though others have imported its function."""
+def test_what_was_remembered_last_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool's connections may teach the modules below something while they are closed."""
+    calls: list[str] = []
+    monkeypatch.setattr(process_state, "_states", [])
+    process_state.remember("below", reset=lambda: calls.append("below"))
+    process_state.remember("nothing to forget", after_fork=lambda: None)
+    process_state.remember("above", reset=lambda: calls.append("above"))
     reset()
-    assert [name for name in calls if name in modules] == ["reliable_email.alpha", "reliable_email.zeta"]
+    assert calls == ["above", "below"]
+
+
+def test_every_module_that_can_be_reset_has_registered_that() -> None:
+    """Whoever adds one is told here."""
+    for found in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
+        if found.name.startswith(_NOT_OURS) or found.name == "reliable_email.process_state":
+            continue
+        module = importlib.import_module(found.name)
+        forget = getattr(module, "reset", None)
+        if isinstance(forget, FunctionType) and forget.__module__ == found.name:
+            registered = {state.name for state in process_state.remembered() if state.reset is not None}
+            assert found.name in registered
 
 
 def test_action_of_the_same_name_is_not_called() -> None:
@@ -48,14 +46,15 @@ def test_action_of_the_same_name_is_not_called() -> None:
     assert actions.reset() == before
 
 
-def test_importing_and_calling_needs_django_alone() -> None:
-    """Nothing of the package but `testing` is loaded by it, nor Django, nor pytest, nor cryptography."""
+def test_importing_and_calling_needs_no_other_module() -> None:
+    """Nothing of the package but `testing` and the registry is loaded by it, nor Django, nor pytest."""
     code = (
         "import sys\n"
         "from reliable_email.testing.reset import reset\n"
         "reset()\n"
         "loaded = [m for m in sys.modules if m.partition('.')[0] in {'django', 'pytest', 'cryptography'}\n"
-        "          or m.startswith('reliable_email.') and not m.startswith('reliable_email.testing')]\n"
+        "          or m.startswith('reliable_email.') and not m.startswith(('reliable_email.testing',"
+        "'reliable_email.process_state'))]\n"
         "assert loaded == [], loaded\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -139,4 +139,4 @@ def _after_fork() -> None:
     _floods.clear()
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

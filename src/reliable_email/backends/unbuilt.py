@@ -8,6 +8,7 @@ from reliable_email import conf
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
 from reliable_email.exceptions import InvalidMailer
+from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
@@ -96,3 +97,6 @@ def note_built(alias: str) -> None:
 def reset() -> None:
     """Forget what was told."""
     _told.clear()
+
+
+remember(__name__, reset=reset)

@@ -192,3 +192,6 @@ def reset() -> None:
 
 # What was learned stays true in the child; only the lock may be held by a thread that is not there.
 remember(__name__, after_fork=lambda: setattr(memory_store, "_lock", threading.RLock()))
+
+
+remember(__name__, reset=reset)

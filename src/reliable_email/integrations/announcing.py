@@ -184,4 +184,4 @@ _process = Announcer()
 _at_exit: Callable[[Callable[[], object]], object] = getattr(threading, "_register_atexit", atexit.register)
 _at_exit(lambda: _process.flush(_END_SECONDS))
 # What waits is announced by the process that has queued it; its lock may be held by a thread that is not here.
-remember(__name__, after_fork=reset)
+remember(__name__, after_fork=reset, reset=reset)

@@ -148,4 +148,4 @@ def _after_fork() -> None:
     _registrations.clear()
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

@@ -6,6 +6,8 @@ after. In production nothing listens, and a point costs one comparison.
 
 from collections.abc import Callable
 
+from reliable_email.process_state import remember
+
 _listener: Callable[[str], None] | None = None
 
 
@@ -24,3 +26,6 @@ def listen(listener: Callable[[str], None] | None) -> None:
 def reset() -> None:
     """Nobody listens."""
     listen(None)
+
+
+remember(__name__, reset=reset)

@@ -218,4 +218,4 @@ def _after_fork() -> None:
     _ahead.clear()  # it is the parent's
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

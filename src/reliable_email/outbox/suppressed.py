@@ -10,6 +10,7 @@ from django.db import connections, router, transaction
 
 from reliable_email.outbox.erased import configured_marker
 from reliable_email.outbox.tables import Tables
+from reliable_email.process_state import remember
 from reliable_email.smtp.paths import IDENTITY_VERSION, identity, older_spellings
 from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
@@ -210,3 +211,6 @@ def reset() -> None:
     """Ask the database again, whatever it did before."""
     global _away_until
     _away_until = float("-inf")
+
+
+remember(__name__, reset=reset)

@@ -81,4 +81,4 @@ def _after_fork() -> None:
     _bells.clear()
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

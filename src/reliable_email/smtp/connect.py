@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.resolve import AddressInfo, address_text, bare_host, resolve
@@ -226,3 +227,6 @@ def _is_its_own_peer(sock: socket.socket) -> bool:
 
 def _words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+remember(__name__, reset=reset)

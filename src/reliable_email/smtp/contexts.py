@@ -151,4 +151,4 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

@@ -310,4 +310,4 @@ def _after_fork() -> None:
     _askers.clear()  # they are the parent's
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

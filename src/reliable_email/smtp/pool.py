@@ -298,4 +298,4 @@ def reset() -> None:
 
 
 atexit.register(pool.close_all)
-remember(__name__, after_fork=pool.forget_all)
+remember(__name__, after_fork=pool.forget_all, reset=reset)

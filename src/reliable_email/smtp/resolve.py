@@ -8,6 +8,7 @@ import ipaddress
 import socket
 from typing import Any, cast
 
+from reliable_email.process_state import remember
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.shared_calls import SharedCalls, TooManyCalls
 from reliable_email.smtp.stages import Stage
@@ -102,3 +103,6 @@ def _refused(name: str, error: socket.gaierror) -> WireError:
 
 def _failed(kind: FailureKind, detail: str) -> WireError:
     return WireError(WireFailure(stage=Stage.RESOLVE, kind=kind, detail=detail))
+
+
+remember(__name__, reset=reset)

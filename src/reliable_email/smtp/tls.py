@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from reliable_email.process_state import remember
 from reliable_email.smtp import contexts
 from reliable_email.smtp import strictness as _strictness
 from reliable_email.smtp.certificates import Certificate, read_chain
@@ -190,3 +191,6 @@ def _peer_of(sock: socket.socket) -> str | None:
         return address_text(sock.getpeername())
     except OSError:
         return None
+
+
+remember(__name__, reset=reset)

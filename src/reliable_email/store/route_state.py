@@ -426,4 +426,4 @@ def _after_fork() -> None:
         store.begin_in_child()
 
 
-remember(__name__, after_fork=_after_fork)
+remember(__name__, after_fork=_after_fork, reset=reset)

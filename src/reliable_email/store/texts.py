@@ -11,6 +11,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from reliable_email.process_state import remember
+
 _UTF8 = "utf-8"
 _UTF8_OF_THREE = "utf8mb3"
 _SQL_ASCII = "sql_ascii"
@@ -124,3 +126,6 @@ def _takes(name: str, text: str) -> bool:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+remember(__name__, reset=reset)

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.memory import MemoryRouteStateStore
@@ -16,12 +15,13 @@ from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.standing import STANDS_SECONDS
-from reliable_email.outbox.steps import Write, run_here
+from reliable_email.outbox.steps import Write
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.recipients import OutboxRecipient
 from tests.engines.routes import Asked, routes_of
 from tests.outbox.desk import let_time_pass, queue, submission
+from tests.outbox.driving import run_here
 
 
 @dataclass
@@ -147,16 +147,12 @@ def work(using: str, routes: Sequence[Route], store: MemoryRouteStateStore) -> i
         [written] = commit_together(using, [step.request], keyring=Keyring())
         step.done(written)
 
-    arguments: dict[str, Any] = {}
-    if "run_here" in Line.__init__.__annotations__:
-        arguments["run_here"] = lambda steps: run_here(steps, write)
     line = Line(
         LineOptions(round=RoundOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: routes,
         store=store,
         suspects=threading.Lock(),
-        **arguments,
     )
     return run_here(line.work(), write)
 

@@ -20,7 +20,7 @@ from reliable_email.outbox.journal import Request, Written
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.loop import Loop
 from reliable_email.outbox.settle import AttemptRow, Evidence
-from reliable_email.outbox.steps import Rest, Steps, Write, run_here
+from reliable_email.outbox.steps import Rest, Steps, Write
 from reliable_email.smtp.transaction import Aside, Wait
 from reliable_email.smtp.wire import Wire
 from reliable_email.store.states import State
@@ -129,55 +129,6 @@ def test_a_commit_of_one_raises_as_it_is(using: str) -> None:
     assert isinstance(third, Written)
     assert third.settled == [True]
     assert len(begun) == 3
-
-
-def test_what_another_thread_writes_is_committed_by_the_loop(using: str) -> None:
-    """And the answer is there when `write` returns."""
-    [one] = claimed(using, 1)
-    driving = loop(using)
-    answers: Answers = []
-    threads: list[threading.Thread] = []
-
-    def call() -> None:
-        threads.append(threading.current_thread())
-        run_here(writing(asks(one), answers), driving.write)
-
-    def line() -> Steps[None]:
-        yield Aside(call)
-
-    with commits() as begun:
-        driving.run([line()])
-    assert permitted(answers) == [[True]]
-    assert begun == [threading.current_thread()]
-    assert threads != begun
-    assert states(using) == [State.AUTHORIZED]
-
-
-def test_the_error_of_what_another_thread_writes_reaches_that_thread(using: str) -> None:
-    """It is raised there, and from there in the line that had asked for the call."""
-    driving = loop(using)
-    seen: list[BaseException] = []
-
-    def steps() -> Steps[None]:
-        write = Write(REFUSED, LONG)
-        yield write
-        try:
-            write.result()
-        except IntegrityError as error:
-            seen.append(error)
-            raise
-
-    def line() -> Steps[None]:
-        aside = Aside(lambda: run_here(steps(), driving.write))
-        yield aside
-        try:
-            aside.result()
-        except IntegrityError as error:
-            seen.append(error)
-
-    driving.run([line()])
-    assert len(seen) == 2
-    assert seen[0] is seen[1]
 
 
 # A database that is away.

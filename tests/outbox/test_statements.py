@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -19,13 +19,12 @@ from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.steps import Steps, Write, run_here
+from reliable_email.outbox.steps import Write
 from reliable_email.store.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import smtp_route, states, submission, worker
+from tests.outbox.driving import run_here
 from tests.outbox.network import Network
-
-T = TypeVar("T")
 
 
 class Foreman:
@@ -85,18 +84,14 @@ def work(using: str) -> int:
         [written] = commit_together(using, [asked.request], keyring=Keyring())
         asked.done(written)
 
-    def here(steps: Steps[T]) -> T:
-        return run_here(steps, write)
-
     line = Line(
         LineOptions(round=RoundOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: [route],
         store=MemoryRouteStateStore(),
-        run_here=here,
         suspects=threading.Lock(),
     )
-    return here(line.work())
+    return run_here(line.work(), write)
 
 
 def test_a_drained_message_costs_one_write(using: str) -> None:

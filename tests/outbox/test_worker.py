@@ -409,7 +409,6 @@ def test_a_lease_that_ends_while_a_permission_is_committed_sends_nothing(using: 
             Watch(),
             routes_of=lambda mailer: [smtp_route(server)],
             store=MemoryRouteStateStore(),
-            run_here=lambda steps: pytest.fail("an SMTP transport does not block"),
             suspects=threading.Lock(),
         )
 

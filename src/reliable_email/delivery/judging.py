@@ -1,16 +1,42 @@
 """What a failure means for one recipient of one envelope: the policy's word in its context. Pure."""
 
 from dataclasses import replace
+from datetime import datetime
 
-from reliable_email.classification import Cause, Failure, Scope
+from reliable_email.classification import Cause, Failure, Scope, classify
+from reliable_email.delivery.failures import unknown_failure
 from reliable_email.delivery.policy import Decision, Step, as_limit, decide
 from reliable_email.delivery.progress import LIMITED, Progress, Send, is_own
+from reliable_email.delivery.route import Route
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import RecipientResult
+from reliable_email.smtp.transaction import RecipientResult, Verdict
 
 # Refusals for a limit that a message may meet in a row on one route before they count as attempts.
 FREE_LIMITS = 2
+
+_ABOUT_THE_MESSAGE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
+# On these routes only a person can help: with the sender's domain, or with the code that raised.
+_NEEDS_PERSON = frozenset({Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTICATED, Cause.CODE_RAISED})
+
+
+def calls_for_person(failure: Failure) -> bool:
+    """Whether only a person can help on this route."""
+    return failure.cause in _NEEDS_PERSON and (failure.permanent or failure.cause is Cause.CODE_RAISED)
+
+
+def says_later(failure: Failure) -> bool:
+    """Whether the server left the door open to this message."""
+    return failure.reply is not None and failure.reply.code < 500 and failure.stage in _ABOUT_THE_MESSAGE
+
+
+def failure_of(route: Route, result: RecipientResult, *, sender_domain: str, now: datetime) -> Failure:
+    """What went wrong for a recipient that was not accepted."""
+    if result.verdict is Verdict.UNKNOWN:
+        return unknown_failure(result)
+    evidence = result.failure
+    assert evidence is not None, "every result but an accepted one has its failure"
+    return classify(evidence, provider=route.provider, sender_domain=sender_domain, now=now)
 
 
 def judge(send: Send, one: Progress, failure: Failure, result: RecipientResult, *, shared: int) -> Decision:

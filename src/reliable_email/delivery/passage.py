@@ -18,10 +18,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from reliable_email.classification import Cause, Failure, classify
+from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.admission import Admission
-from reliable_email.delivery.failures import local_failure, unknown_failure
-from reliable_email.delivery.judging import judge
+from reliable_email.delivery.failures import local_failure
+from reliable_email.delivery.judging import calls_for_person, failure_of, judge, says_later
 from reliable_email.delivery.policy import Decision, Effect, Step
 from reliable_email.delivery.progress import (
     NOBODY,
@@ -38,17 +38,12 @@ from reliable_email.delivery.progress import (
     receivers_of,
     standing_alone,
     told_by,
+    why_nobody_else,
 )
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteStateStore
 from reliable_email.delivery.words import OnUnknown, Outcome, Priority
-from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
-
-_HEARD = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
-_ABOUT_THE_MESSAGE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINAL_REPLY})
-# On these routes only a person can help: with the sender's domain, or with the code that raised.
-_NEEDS_PERSON = frozenset({Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTICATED, Cause.CODE_RAISED})
 
 
 class Passage:
@@ -63,7 +58,6 @@ class Passage:
         priority: for quotas.
         on_unknown: the message's own wish.
         said: what routes said a moment ago, by alias, shared by the passages of one batch.
-        address_of: the key under which a transport's answer is found.
     """
 
     __slots__ = ("_admission", "_ended", "_envelopes", "_manner", "_on_unknown", "key", "recipients", "routes")
@@ -147,31 +141,15 @@ class Passage:
         if one.again_on:
             one.again_on = ""
             return self._choose(one)
-        if one.pin and not one.is_doubted and self._is_pin_over(one):
+        if one.pin and not one.is_doubted and one.is_pin_over(self.routes):
             one.pin = ""
             return self._choose(one)
         if one.may_stand:
-            return next((route for route in self.routes if self._may_stand_by(route, one)), None)
+            return next((route for route in self.routes if one.may_stand_by(route.alias)), None)
         return None
 
     def _is_candidate(self, route: Route, one: Progress) -> bool:
-        alias = route.alias
-        if alias in one.excluded or one.is_lost_on(alias) or one.tries.get(alias, 0) >= self._max_tries(route):
-            return False
-        return one.pin in ("", alias)
-
-    def _max_tries(self, route: Route) -> int:
-        return 1 if self._manner.waits else route.max_attempts
-
-    def _is_pin_over(self, one: Progress) -> bool:
-        """Whether the route that it waits for cannot be asked now: whoever waits for a dead one waits for ever."""
-        is_there = any(route.alias == one.pin for route in self.routes)
-        cannot_be_asked = one.pin in one.left_out or one.pin in one.excluded
-        return not is_there or cannot_be_asked or one.is_lost_on(one.pin)
-
-    def _may_stand_by(self, route: Route, one: Progress) -> bool:
-        is_free = route.alias not in one.asked and route.alias not in one.excluded
-        return is_free and one.has_refused(route.alias)
+        return one.may_try(route.alias, most=1 if self._manner.waits else route.max_attempts)
 
     def _parts(self, route: Route, recipients: list[Progress]) -> Iterator[tuple[Progress, ...]]:
         """Recipients in envelopes of the size that the route takes, as documented or as learned."""
@@ -336,7 +314,7 @@ class Passage:
         if result.verdict is Verdict.ACCEPTED:
             send.outcomes[one.address] = self._accept(route, one)
             return None
-        failure = self._failure_of(route, result, now)
+        failure = failure_of(route, result, sender_domain=self._admission.from_domain, now=now)
         decision = judge(send, one, failure, result, shared=shared)
         one.failure = failure
         send.failures[one.address] = failure
@@ -355,13 +333,6 @@ class Passage:
         one.failure = local_failure(Cause.ROUTE_CLOSED, f"{route.alias} only shows messages, it delivers none")
         one.fate = Fate.LATER
         return Outcome.DEFERRED
-
-    def _failure_of(self, route: Route, result: RecipientResult, now: datetime) -> Failure:
-        if result.verdict is Verdict.UNKNOWN:
-            return unknown_failure(result)
-        evidence = result.failure
-        assert evidence is not None, "every result but an accepted one has its failure"
-        return classify(evidence, provider=route.provider, sender_domain=self._admission.from_domain, now=now)
 
     def _follow(self, send: Send, one: Progress, failure: Failure, decision: Decision) -> None:
         """Do what was decided with one recipient."""
@@ -384,11 +355,11 @@ class Passage:
                 self._split(send, one)
             case Step.EACH_ALONE:
                 one.is_alone = True
-                self._ask_at_once(route, one)
+                one.ask_at_once(route.alias)
             case Step.ONCE_MORE_ALONE:
                 one.conversed |= {route.alias}
                 one.again_on = route.alias
-                self._ask_at_once(route, one)
+                one.ask_at_once(route.alias)
             case Step.ONE_OTHER_ROUTE:
                 self._ask_one_other(route, one, failure)
             case Step.ROOMIER_ROUTE:
@@ -408,36 +379,31 @@ class Passage:
     def _leave(self, route: Route, one: Progress, failure: Failure, decision: Decision) -> None:
         """The route's matter: the next one is asked at once."""
         alias = route.alias
-        if failure.cause in _NEEDS_PERSON and (failure.permanent or failure.cause is Cause.CODE_RAISED):
+        if calls_for_person(failure):
             one.held_by |= {alias}
         else:
             one.may_come_back |= {alias}
         if decision.step is Step.OTHER_ROUTE or not decision.retries_directly:
             one.excluded |= {alias}
-        says_later = failure.reply is not None and failure.reply.code < 500 and failure.stage in _ABOUT_THE_MESSAGE
-        if one.standing is not None and says_later:
+        if one.standing is not None and says_later(failure):
             one.was_answered = True
         if not one.is_doubted:
             one.pin = ""  # the wait that began here cannot end here
-
-    def _ask_at_once(self, route: Route, one: Progress) -> None:
-        one.asked -= {route.alias}
-        one.tries[route.alias] = max(0, one.tries[route.alias] - 1)
 
     def _split(self, send: Send, one: Progress) -> None:
         """Too many in one envelope: at once again, with those alone that were left out."""
         alias = send.route.alias
         if Outcome.ACCEPTED not in send.outcomes.values():
             self._envelopes[alias] = max(1, len(send.recipients) // 2)
-        self._ask_at_once(send.route, one)
+        one.ask_at_once(send.route.alias)
 
     def _ask_one_other(self, route: Route, one: Progress, failure: Failure) -> None:
         """One other route is asked before it ends; where none is there, or one has refused it too, it ends."""
         already = any(one.has_refused(other.alias) for other in self.routes)
         one.notes = noted(one.notes, route.alias)
-        if already or not self._others_left(one):
+        if already or not one.routes_left(self.routes):
             if one.may_stand and not one.standing:
-                failure = standing_alone(failure, self._why_nobody_else(one))
+                failure = standing_alone(failure, why_nobody_else(one, self.routes))
             one.failure, one.fate = failure, Fate.REJECTED
             return
         one.standing = one.standing or failure
@@ -446,18 +412,10 @@ class Passage:
 
     def _cannot_carry(self, route: Route, one: Progress, failure: Failure) -> None:
         one.notes = noted(one.notes, UNABLE + route.alias)
-        if not self._others_left(one):
+        if not one.routes_left(self.routes):
             one.failure, one.fate = one.standing or failure, Fate.REJECTED
         elif not one.is_doubted:
             one.pin = ""
-
-    def _others_left(self, one: Progress) -> bool:
-        """Whether a route is left that has not refused the message; one that cannot be asked now is left, too."""
-        return any(not one.is_lost_on(route.alias) for route in self.routes)
-
-    def _why_nobody_else(self, one: Progress) -> str:
-        aliases = [route.alias for route in self.routes if not one.is_lost_on(route.alias)]
-        return f"no other route could be asked meanwhile ({', '.join(aliases)})" if aliases else ""
 
     # Ending.
 
@@ -485,5 +443,5 @@ class Passage:
                 if route.alias in one.left_out:
                     self._admission.memory.hurry(route)  # mail waits for it
         elif one.standing is not None and not one.was_answered:
-            one.failure = standing_alone(one.standing, self._why_nobody_else(one))
+            one.failure = standing_alone(one.standing, why_nobody_else(one, self.routes))
             one.fate = Fate.REJECTED

@@ -126,6 +126,31 @@ class Progress:
         """How many refusals for a limit it has met in a row on this route."""
         return self.notes.count(LIMITED + alias)
 
+    def may_try(self, alias: str, *, most: int) -> bool:
+        """Whether this route may be asked in this passage, where it takes so many attempts at most."""
+        if alias in self.excluded or self.is_lost_on(alias) or self.tries.get(alias, 0) >= most:
+            return False
+        return self.pin in ("", alias)
+
+    def may_stand_by(self, alias: str) -> bool:
+        """Whether this route, which has refused the message, may be asked once more."""
+        return alias not in self.asked and alias not in self.excluded and self.has_refused(alias)
+
+    def is_pin_over(self, routes: Sequence[Route]) -> bool:
+        """Whether the route that it waits for cannot be asked now: whoever waits for a dead one waits for ever."""
+        is_there = any(route.alias == self.pin for route in routes)
+        cannot_be_asked = self.pin in self.left_out or self.pin in self.excluded
+        return not is_there or cannot_be_asked or self.is_lost_on(self.pin)
+
+    def ask_at_once(self, alias: str) -> None:
+        """Let this route be asked again in this round, as if it had not been."""
+        self.asked -= {alias}
+        self.tries[alias] = max(0, self.tries[alias] - 1)
+
+    def routes_left(self, routes: Sequence[Route]) -> list[str]:
+        """The routes that have not refused the message; one that cannot be asked now is left, too."""
+        return [route.alias for route in routes if not self.is_lost_on(route.alias)]
+
 
 @dataclass(slots=True, eq=False)
 class Send:
@@ -190,6 +215,12 @@ def is_own(result: RecipientResult) -> bool:
     """Whether it is about this recipient alone: its RCPT, or what was found without a server."""
     failure = result.failure
     return failure is not None and failure.stage is Stage.RCPT
+
+
+def why_nobody_else(one: Progress, routes: Sequence[Route]) -> str:
+    """Which others could not be asked, where only the one that refused it could."""
+    aliases = one.routes_left(routes)
+    return f"no other route could be asked meanwhile ({', '.join(aliases)})" if aliases else ""
 
 
 def domain_of(one: Progress) -> str:

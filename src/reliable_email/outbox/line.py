@@ -14,7 +14,7 @@ from reliable_email.outbox.journal import Intent, Request, Written
 from reliable_email.outbox.reconnect import drop_connection, insist
 from reliable_email.outbox.round import Round, RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.steps import Read, RunHere, Steps, Write
+from reliable_email.outbox.steps import Read, Steps, Write
 from reliable_email.outbox.tables import Tables, marks
 from reliable_email.smtp.transaction import Aside
 from reliable_email.store.outages import is_outage, sentence
@@ -81,7 +81,6 @@ class Line:
     """See the module.
 
     Args:
-        run_here: see `Round`.
         suspects: held while a recipient is in hand that had a worker die on it: one at a time in the process, so that
             the next crash accuses no other.
     """
@@ -93,7 +92,6 @@ class Line:
         *,
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,
-        run_here: RunHere,
         suspects: threading.Lock,
     ) -> None:
         self._options = options
@@ -101,7 +99,6 @@ class Line:
         self._foreman = foreman
         self._routes_of = routes_of
         self._store = store
-        self._run_here = run_here
         self._suspects = suspects
         self._batch = options.first_batch or options.batch
         # Whether the last claim failed as a whole, or was permitted nothing: claimed again at once, it would only make

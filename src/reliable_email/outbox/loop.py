@@ -5,7 +5,7 @@ leaves unknown stays at one message a connection (or one flight). With a thread 
 to each other around every commit and every reply, which costs more than the work itself.
 
 What blocks (opening a connection, other people's backends, receivers of signals) has threads of its own: one for
-each line that ever needs one. From there `write` commits by way of the loop, too.
+each line that ever needs one.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ class Loop:
         self._busy: AbstractContextManager[None] = contextlib.nullcontext()
         self._tasks: list[_Task] = []
         self._ready: deque[_Task] = deque()
-        self._inbox: deque[Write | _Task] = deque()  # from other threads
+        self._inbox: deque[_Task] = deque()  # whose calls other threads have made
         self._selector: selectors.BaseSelector
         self._committer: Committer
         self._reader: Helper
@@ -96,19 +96,6 @@ class Loop:
         self._rope: socket.socket | None = None
 
     # For other threads.
-
-    def write(self, write: Write) -> None:
-        """Commit by way of the loop, and wait for it."""
-        turn = threading.Lock()
-        turn.acquire()
-        write.on_done = turn.release
-        with self._rope_lock:
-            if self._rope is None:
-                write.done(None, RuntimeError("the worker has ended"))
-            else:
-                self._inbox.append(write)
-        self.ring()
-        turn.acquire()
 
     def ring(self) -> None:
         """Let the loop look at what is new. Never blocks."""
@@ -156,10 +143,6 @@ class Loop:
                 task.context.run(task.steps.close)
             except Exception:
                 logger.exception("A line of the worker could not be closed", extra=log_fields())
-        while self._inbox:
-            left = self._inbox.popleft()
-            if isinstance(left, Write):
-                self._committer.enter(left)
         self._committer.close()
         for helper in self._helpers:
             helper.end()
@@ -275,11 +258,7 @@ class Loop:
             while bell.recv(4096):
                 pass
         while self._inbox:
-            one = self._inbox.popleft()
-            if isinstance(one, Write):
-                self._committer.enter(one)
-            else:
-                self._ready.append(one)
+            self._ready.append(self._inbox.popleft())
 
     def _seconds_left(self) -> float | None:
         """Until somebody has waited long enough; None where all wait for other threads."""

@@ -1,8 +1,7 @@
 """One claim's way over the routes, on one connection: choose, send, settle, and turn to the next route.
 
 The transport asks before each terminator; the answer is one commit that settles what is finished and journals what
-comes next. What the database could not take is kept and written later: a reply that was read is not
-thrown away while there is a process to remember it.
+comes next. What the database could not take is kept and written later: no reply that was read is thrown away.
 """
 
 import logging

@@ -1,14 +1,13 @@
 """What a worker's lines stop for, beside what their connections wait for; see `smtp.transaction`.
 
-A line is a generator. It hands out what it needs next, and goes on when whoever drives it has seen to that: the `Loop`,
-for all lines of a worker, or `run_here`, where something blocks and has a thread of its own for that.
+A line is a generator. It hands out what it needs next, and goes on when the `Loop`, which drives all lines of a worker,
+has seen to that.
 """
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from reliable_email.outbox.helper import make_here
 from reliable_email.outbox.journal import Request, Written
 from reliable_email.smtp.transaction import Aside, Wait
 
@@ -67,30 +66,3 @@ class Read(Aside[T]):
 
 Step = Wait | Aside[Any] | Write | Rest
 Steps = Generator[Step, None, T]
-
-
-class RunHere(Protocol):
-    """`run_here`, for whoever does not know who commits."""
-
-    def __call__(self, steps: Steps[T], /) -> T:
-        """Go through the steps in the caller's thread."""
-
-
-def run_here(steps: Steps[T], write: Callable[[Write], None]) -> T:
-    """Go through the steps in the caller's thread, where they may only write and call.
-
-    Args:
-        write: commits, and answers the `Write` before it returns.
-    """
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        if isinstance(step, Write):
-            write(step)
-        elif isinstance(step, Aside):
-            make_here(step)
-        else:
-            raise TypeError(f"{step!r} needs a loop")

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TypeVar
 
 from django.db import connections
 
@@ -32,7 +31,7 @@ from reliable_email.outbox.registration import Registration, unique_name
 from reliable_email.outbox.reservations import give_back
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.steps import Read, Rest, Steps, run_here
+from reliable_email.outbox.steps import Read, Rest, Steps
 from reliable_email.outbox.telling import is_anybody_told, tell_settled
 from reliable_email.outbox.threads import Crew, WorkerFailed, WorkerThread
 from reliable_email.outbox.upkeep import Upkeep
@@ -43,8 +42,6 @@ from reliable_email.store.outages import is_outage, sentence
 __all__ = ["Worker", "WorkerFailed", "WorkerOptions"]
 
 logger = logging.getLogger("reliable_email.outbox")
-
-T = TypeVar("T")
 
 # Lease left over when permissions stop: the write of the permission itself takes time.
 _MARGIN_SHARE = 0.2
@@ -330,7 +327,6 @@ class Worker:
             self,
             routes_of=self.routes_of,
             store=self._store,
-            run_here=self._run_here,
             suspects=self._suspects,
         )
         yield from self._claims(line, number)
@@ -377,9 +373,6 @@ class Worker:
                 if self._wants.stands_still and not self.options.until_empty:
                     seconds = max(seconds, _STANDSTILL_SECONDS)
                 yield from self._idleness.rest(seconds)
-
-    def _run_here(self, steps: Steps[T]) -> T:
-        return run_here(steps, self._loop.write)
 
     def _nothing_is_left(self) -> Steps[bool]:
         """Whether nothing is claimed: what another line has in hand may come back, what the dead had is rescued."""

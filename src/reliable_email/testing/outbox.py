@@ -104,7 +104,6 @@ def deliver_outbox(*, using: str | None = None, let_time_pass: bool = False) -> 
         foreman,
         routes_of=routes_for,
         store=lent.store_factory(),
-        run_here=lambda steps: _drive(steps, alias, keyring),
         suspects=threading.Lock(),
     )
     while _drive(line.work(), alias, keyring):

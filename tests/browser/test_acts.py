@@ -1,11 +1,14 @@
 """What an operator does by clicks, and what it does to the outbox."""
 
+import socket
 from pathlib import Path
 
 import pytest
+from django.core.mail import EmailMultiAlternatives
 
 from reliable_email.models import Action, OutboxMessage, OutboxRecipient
 from tests.browser.chromium import Browser
+from tests.views.letters import queue_message
 
 
 def row(address: str) -> OutboxRecipient:
@@ -149,3 +152,30 @@ def test_a_person_is_forgotten_after_a_second_look(browser: Browser) -> None:
     browser.press("Erase")
     assert "1 delivery was erased" in browser.text
     assert not OutboxRecipient.objects.filter(address="waits1@example.com", erasing_at=None).exists()
+
+
+def test_a_hostile_mail_contacts_nobody(browser: Browser) -> None:
+    """Neither when it is shown nor when a link of it is clicked; the browser could reach who listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        evil = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        message = EmailMultiAlternatives("Hostile", "Hello", "shop@example.com", ["ann@example.com"])
+        message.attach_alternative(
+            f'<link rel="preconnect" href="{evil}"><link rel="prefetch" href="{evil}">'
+            f'<iframe src="{evil}"></iframe><img src="{evil}/pixel.png"><style>@import "{evil}";'
+            f'p {{ background: url({evil}/b) }}</style><meta http-equiv="refresh" content="0;url={evil}">'
+            f'<object data="{evil}"></object><p>x</p><a id="trap" href="{evil}/click" ping="{evil}">Your bank</a>',
+            "text/html",
+        )
+        number = queue_message(message).pk
+        browser.visit(f"/mail/messages/{number}/content/")
+        assert "1 image from elsewhere is not loaded." in browser.text
+        browser.driver.switch_to.frame(browser.find("iframe"))
+        try:
+            browser.find("a").click()
+        finally:
+            browser.driver.switch_to.default_content()
+        browser.visit(f"/mail/messages/{number}/content/?width=phone")
+        browser.visit("/mail/")
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -1,5 +1,6 @@
 """Who comes onto the suppression list, and how people see and change it."""
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -144,6 +145,18 @@ class TestFiles:
         assert run("export") == file.read_text()
         run("remove", A, B)
         assert run("import", str(file)).startswith("2 addresses taken over; 0 were")
+        assert listed() == before
+
+    def test_a_spreadsheet_computes_nothing_of_it(self, tmp_path: Path) -> None:
+        """Whoever may add a reason or an address could run a formula on the machine of who opens the file."""
+        run("add", "=cmd|calc@example.com", "--reason", "@SUM(1+1)")
+        run("add", "+ann@example.com", "--reason", "-1")
+        before, file = listed(), tmp_path / "list.csv"
+        run("export", str(file))
+        cells = [cell for row in csv.reader(io.StringIO(file.read_text())) for cell in row]
+        assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] == []
+        run("remove", "=cmd|calc@example.com", "+ann@example.com")
+        run("import", str(file))
         assert listed() == before
 
     def test_one_address_a_line_will_do(self, tmp_path: Path) -> None:

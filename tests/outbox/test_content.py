@@ -88,11 +88,12 @@ def test_a_worker_without_the_key_refuses_to_start(using: str) -> None:
     assert row(using).state == State.QUEUED
 
 
-def test_content_that_is_gone_parks_the_recipient(using: str) -> None:
-    """Somebody deleted it; the others of the batch go on."""
+@pytest.mark.parametrize("left", [None, b""], ids=["deleted", "emptied"])
+def test_content_that_is_gone_parks_the_recipient(using: str, left: bytes | None) -> None:
+    """Somebody deleted it: nobody gets a blank mail, and the others of the batch go on."""
     gone = queue(using, "ok1@example.com")
     queue(using, "ok2@example.com")
-    OutboxMessage.objects.using(using).filter(pk=gone.pk).update(content=None)
+    OutboxMessage.objects.using(using).filter(pk=gone.pk).update(content=left)
     worker(using, Network().route()).run()
     found = {one.address: (one.state, one.cause) for one in OutboxRecipient.objects.using(using)}
     assert found == {"ok1@example.com": ("parked", "content_gone"), "ok2@example.com": ("accepted", "")}

@@ -21,6 +21,18 @@ PIXEL = bytes.fromhex(
 RESET_LINK = "https://shop.example.com/reset/secret-token"
 
 
+def own_image(data: bytes) -> MIMEPart | MIMEImage:
+    """An image that HTML names by `cid:logo`."""
+    image: MIMEPart | MIMEImage
+    if django.VERSION >= (6, 0):
+        image = MIMEPart()
+        image.set_content(data, "image", "png", disposition="inline", cid="<logo>")
+    else:
+        image = MIMEImage(data, "png")
+        image.add_header("Content-ID", "<logo>")
+    return image
+
+
 def letter(*to: str, subject: str = "Your order") -> EmailMultiAlternatives:
     """Text, HTML with a script and an image of its own, and an attachment with a hostile name."""
     message = EmailMultiAlternatives(subject, f"Hello,\n\n{RESET_LINK}\n", "shop@example.com", list(to))
@@ -28,14 +40,7 @@ def letter(*to: str, subject: str = "Your order") -> EmailMultiAlternatives:
         f'<h1 style="color:teal">Hello</h1><img src="cid:logo" alt="logo"><script>alert(1)</script><p>{RESET_LINK}</p>',
         "text/html",
     )
-    image: MIMEPart | MIMEImage
-    if django.VERSION >= (6, 0):
-        image = MIMEPart()
-        image.set_content(PIXEL, "image", "png", disposition="inline", cid="<logo>")
-    else:
-        image = MIMEImage(PIXEL, "png")
-        image.add_header("Content-ID", "<logo>")
-    message.attach(image)
+    message.attach(own_image(PIXEL))
     message.attach("../invoice.html", "<script>alert(2)</script>", "text/html")
     return message
 

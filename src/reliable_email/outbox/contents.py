@@ -67,6 +67,9 @@ class Contents:
                 continue
             try:
                 data = self._keyring.open(stored.pop(message.id), message.encryption_key)
+                if not data and message.content_size:  # emptied by somebody's own SQL: nobody is sent a blank mail
+                    missing.append(Missing(message, "content_gone", "its content was emptied"))
+                    continue
                 loaded[message.id] = self._for_route(route, message, BytesContent(data))
             except KeyMissing as error:
                 missing.append(Missing(message, "key_missing", str(error)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
+from email.parser import BytesHeaderParser
 from mimetypes import guess_extension
 
 from reliable_email.outbox.keyring import KeyMissing, Keyring
@@ -96,7 +97,17 @@ def letter(source: bytes) -> Letter:
     """Take bytes apart; what cannot be decoded is shown with replacement characters, and nothing raises."""
     # The older policy of the two: it reads parameters without parsing every header by its grammar, and so reads on
     # where a header is not as it should be.
-    mime = email.message_from_bytes(source.replace(b"\0", _NO_NUL), policy=email.policy.compat32)
+    readable = source.replace(b"\0", _NO_NUL)
+    try:
+        return _letter(email.message_from_bytes(readable, policy=email.policy.compat32), source)
+    except RecursionError:  # parts inside of parts, thousands deep: no mail is, and nobody has to read it part by part
+        mime = BytesHeaderParser(policy=email.policy.compat32).parsebytes(readable)
+        headers = tuple((name, _decoded(str(value))) for name, value in mime.raw_items())
+        text = readable.decode("utf-8", "replace")
+        return Letter(headers=headers, text=text, html=None, attachments=(), source=source)
+
+
+def _letter(mime: Message, source: bytes) -> Letter:
     text = html = None
     attachments = []
     for number, part in enumerate(_leaves(mime)):

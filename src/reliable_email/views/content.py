@@ -1,11 +1,10 @@
 """What a message says, for those who may read it; each answer of this module is recorded as a reading.
 
-Content is a stranger's: it runs no script, sends no form and loads nothing, wherever it is opened. HTML is answered by
-an address of its own, in a frame without any rights and under a policy that allows nothing but inline styles and the
-message's own images; everything else is a download that no browser interprets.
+Content is a stranger's: it runs no script, sends no form and loads nothing, wherever it is opened. HTML is written
+anew (`views.preview`) and answered by an address of its own, in a frame without any rights and under a policy that
+allows nothing but inline styles and the message's own images; everything else is a download that no browser interprets.
 """
 
-import base64
 import re
 from typing import Final
 
@@ -20,14 +19,13 @@ from reliable_email.values import printable
 from reliable_email.views.access import READ_CONTENT, actor_of, requires
 from reliable_email.views.message import missing
 from reliable_email.views.page import show
+from reliable_email.views.preview import preview, warnings
 
 FRAME_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox"
 )
 _NOTHING_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-_CONTENT_ID = re.compile(r"cid:([^\"'()\s<>]{1,250})")
 
 
 @require_safe
@@ -37,11 +35,16 @@ def content(request: HttpRequest, number: int) -> HttpResponse:
     letter = _read(request, number, "content")
     if isinstance(letter, HttpResponse):
         return letter
+    found = preview(letter)
     return show(
         request,
         "reliable_email/content.html",
         {
             "number": number,
+            "preview": found,
+            "links": [(printable(words), printable(address)) for words, address in found.links],
+            "warnings": warnings(letter, found),
+            "is_narrow": request.GET.get("width") == "phone",
             "headers": [(name, printable(value)) for name, value in letter.headers],
             "text": letter.text,
             "has_html": letter.html is not None,
@@ -60,7 +63,7 @@ def html(request: HttpRequest, number: int) -> HttpResponse:
     letter = _read(request, number, "html")
     if isinstance(letter, HttpResponse):
         return letter
-    response = HttpResponse(_with_images(letter), content_type="text/html; charset=utf-8")
+    response = HttpResponse(preview(letter).html, content_type="text/html; charset=utf-8")
     response["X-Frame-Options"] = "SAMEORIGIN"
     return _harmless(response, FRAME_POLICY)
 
@@ -115,26 +118,9 @@ def _read(request: HttpRequest, number: int, part: str) -> Letter | HttpResponse
     return letter if letter is not None else missing(request, number)
 
 
-def _no_content(request: HttpRequest, number: int, status: int, *, trouble: str = "") -> HttpResponse:
-    context = {"number": number, "trouble": trouble}
-    return show(request, "reliable_email/no_content.html", context, section="messages", status=status)
-
-
-def _with_images(letter: Letter) -> str:
-    """The HTML with its own images put in: `cid:` links lead nowhere in a browser."""
-    images = {one.content_id: one for one in letter.attachments if one.content_id and one.content_type in _IMAGES}
-
-    def put_in(match: re.Match[str]) -> str:
-        image = images.get(match[1])
-        if image is None:
-            return match[0]
-        return f"data:{image.content_type};base64,{base64.b64encode(image.data).decode('ascii')}"
-
-    return _CONTENT_ID.sub(put_in, letter.html or "")
-
-
 def _harmless(response: HttpResponse, policy: str) -> HttpResponse:
     response["Content-Security-Policy"] = policy
+    response["X-DNS-Prefetch-Control"] = "off"
     response["X-Content-Type-Options"] = "nosniff"
     response["Referrer-Policy"] = "no-referrer"
     response["Cache-Control"] = "no-store, private"

@@ -77,7 +77,7 @@ def _done(request: HttpRequest, verb: str, address: str, reason: str) -> HttpRes
 
 
 def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
-    text = request.GET.get("q", "").strip()[:320]
+    text = request.GET.get("q", "").replace("\0", "").strip()[:320]
     name = request.GET.get("before", "")
     before = int(name) if name.isdecimal() and len(name) < 19 else None
     page = suppressions(text=text, before=before)

@@ -24,6 +24,7 @@ _DAYS = re.compile(r"(\d{1,5})d\Z")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\Z")
 _COLUMNS = ("address", "reason", "source", "since", "until")
 _SHOWN_LINES = 5
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Command(DatabaseCommand):
@@ -87,7 +88,7 @@ class Command(DatabaseCommand):
         for one in suppressions(using):
             if one.is_erased:
                 continue  # kept by `email_outbox erase --marks`
-            writer.writerow(_row(one))
+            writer.writerow({name: _no_formula(value) for name, value in _row(one).items()})
             count += 1
         if options["file"] == "-":
             self.stdout.write(text.getvalue(), ending="")
@@ -136,6 +137,15 @@ def _row(one: SuppressedAddress) -> dict[str, str]:
         "since": _instant(one.since),
         "until": _instant(one.until),
     }
+
+
+def _no_formula(text: str) -> str:
+    """Text that a spreadsheet does not compute; `_plain` undoes it."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def _plain(text: str) -> str:
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULAS) else text
 
 
 def _instant(moment: datetime | None) -> str:
@@ -187,7 +197,7 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 names = heading
                 continue
             names = ["address"]
-        yield reader.line_num, {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
+        yield reader.line_num, {name: _plain(cell.strip()) for name, cell in zip(names, cells, strict=False)}
 
 
 def _moment(text: str) -> datetime | None:

@@ -247,7 +247,7 @@ def test_an_entry_of_another_shape_is_an_error_that_costs_the_other_route_nothin
             "odd": entry,
             "good": good,
         }
-        assert "MAILERS['odd']" in found(entries)["E024"].msg
+        assert "MAILERS['odd']" in found(entries)["E026"].msg
         with override_settings(MAILERS=entries):
             with pytest.raises(SystemExit):
                 call_command("test_email", "--check-only", stdout=(out := StringIO()))

@@ -2,16 +2,20 @@
 
 import io
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from anymail.exceptions import AnymailNotSupportedWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.management import call_command
 
+from reliable_email.backends.building import build_route
 from reliable_email.backends.failover import routes_for
+from reliable_email.backends.routes import mailer
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.classification import Cause
 from reliable_email.delivery.report import Outcome
@@ -264,3 +268,25 @@ def test_the_second_provider_of_the_email_settings_stops_nothing(server: Scripte
             assert EmailMessage("s", "b", "me@example.org", [A]).send() == 1
             assert any(one.id == "reliable_email.E004" for one in configuration_messages())
     assert received(server) == [(A,), (A,)]
+
+
+class Warns(BaseEmailBackend):
+    """As anymail's backend for SendGrid does, which anymail tests no more."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        warnings.warn("support has been dropped", AnymailNotSupportedWarning, stacklevel=2)
+
+
+def test_a_warning_that_is_an_error_says_what_to_let_pass() -> None:
+    """Under -W error the route cannot be built; without that it can."""
+    entries = {"default": {"BACKEND": f"{__name__}.Warns"}}
+    with use_mailers(entries):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            told = build_route(mailer("default")).build_error
+        assert "support has been dropped" in told
+        assert 'filterwarnings("ignore", category=anymail.exceptions.AnymailNotSupportedWarning)' in told
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AnymailNotSupportedWarning)
+            assert build_route(mailer("default")).build_error == ""

@@ -1,6 +1,7 @@
 """The provider data: complete, consistent, and found by what people type."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -61,6 +62,12 @@ def test_a_host_name_shows_provider_and_region(host, name, region):
     found = providers.for_host(host)
     assert found is not None
     assert (found.name, found.region) == (name, region)
+
+
+@pytest.mark.parametrize("name", providers.names())
+def test_each_says_when_it_was_looked_up(name):
+    """Limits change; the reference prints the month."""
+    datetime.strptime(providers.get(name).as_of, "%Y-%m").replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize("host", ["mail.example.org", "smtp.gmail.com.example.org", "", "notsmtp.gmail.com"])

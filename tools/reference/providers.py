@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from reliable_email import providers
 from reliable_email.providers import Provider, Quota
+from reliable_email.testing.wordings import HABITS
 from tools.reference.markdown import span, table
 
 _BEGINNING = """\
@@ -17,6 +19,28 @@ package; their comments name the sources.
 """
 
 
+_MATRIX = """\
+## What each can do
+
+"""
+_LEGEND = """
+*Events*: whether [events](../provider-events.md) reach this package through django-anymail, and what proves them;
+*tested* ones are posted to anymail's views by the tests, forged and replayed, too. *Second copies* are recognised by
+that header. *DSN*, *SMTPUTF8* and *SIZE* are what its server announces, "?" where nobody has looked. *Return path*:
+what it makes of the envelope sender.
+"""
+# What proves an event, of those that the tests post: tests/django/test_signed_events.py.
+_PROOFS = {
+    "sendgrid": "signature",
+    "mailgun": "signature",
+    "resend": "signature",
+    "ses": "secret in the URL",
+    "postmark": "secret in the URL",
+    "brevo": "secret in the URL",
+}
+_PATHS = {"sender": "kept", "account": "the account", "domain": "in your domain", "provider": "its own"}
+
+
 def page() -> str:
     """The whole page."""
     names = [name for name in providers.names() if name != "generic"]
@@ -25,11 +49,39 @@ def page() -> str:
         ("Name", "Provider", "Host", "Port", "Login"),
         [(f"[`{one.name}`](#{_anchor(one)})", one.title, f"`{one.host}`", str(one.port), _login(one)) for one in found],
     )
-    return "\n".join([_BEGINNING + overview, *(part for one in found for part in _provider(one))])
+    matrix = table(
+        ("Name", "Events", "Second copies", "DSN", "SMTPUTF8", "SIZE", "Return path", "OAuth", "As of"),
+        [_row(one) for one in found],
+    )
+    return "\n".join(
+        [_BEGINNING + overview, _MATRIX + matrix + _LEGEND, *(part for one in found for part in _provider(one))]
+    )
 
 
 def _anchor(one: Provider) -> str:
     return re.sub(r"[^\w-]", "", one.title.lower().replace(" ", "-"))
+
+
+def _row(one: Provider) -> tuple[str, ...]:
+    habits = HABITS.get(one.name)
+    size = one.max_message_bytes or (habits.size_limit if habits is not None and habits.announces_size else None)
+    return (
+        f"`{one.name}`",
+        _events(one),
+        f"`{one.idempotency_header}`" if one.idempotency_header else "–",
+        "?" if habits is None else "yes" if "DSN" in habits.keywords else "–",
+        "?" if habits is None else "yes" if "SMTPUTF8" in habits.keywords else "–",
+        f"{size:,}" if size else "?",
+        _PATHS[one.return_path],
+        "yes" if "xoauth2" in one.auth else "–",
+        one.as_of,
+    )
+
+
+def _events(one: Provider) -> str:
+    if one.name in _PROOFS:
+        return f"tested: {_PROOFS[one.name]}"
+    return "anymail" if find_spec(f"anymail.webhooks.{one.name}") is not None else "–"
 
 
 def _login(one: Provider) -> str:

@@ -55,6 +55,11 @@ def error_text(alias: str, error: Exception, options: Mapping[str, Any] | None =
 def _remedy(error: Exception) -> str:
     if isinstance(error, ImportError) or isinstance(error.__cause__, ImportError):
         return "Install the package that its BACKEND comes from, or correct the path."
+    if isinstance(error, Warning):
+        return (
+            "It is a warning that Python turns into an error here (-W error): let it pass, with "
+            f'warnings.filterwarnings("ignore", category={type(error).__module__}.{type(error).__qualname__}).'
+        )
     if isinstance(error, OSError):
         return "See to what it names, or correct the entry."
     return "Correct the entry; “manage.py check” says when it is right."

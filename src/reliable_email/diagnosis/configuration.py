@@ -29,7 +29,7 @@ A route that a failover or an outbox names is built once, to see whether it can 
 | reliable_email.E023 | DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS hold what is not one address |
 | reliable_email.E024 | an outbox's database has `AUTOCOMMIT = False` |
 | reliable_email.E025 | a mailer that another one sends by has a `send_messages()` of its own |
-| reliable_email.E024 | an entry of MAILERS is no dictionary, or its BACKEND or OPTIONS has the wrong type |
+| reliable_email.E026 | an entry of MAILERS is no dictionary, or its BACKEND or OPTIONS has the wrong type |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
 | reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
@@ -163,7 +163,7 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
             yield RouteError(
                 f"{named(one)}: {one.problem}",
                 hint='Write {"BACKEND": "path.of.a.Backend", "OPTIONS": {...}}.',
-                id="reliable_email.E024",
+                id="reliable_email.E026",
                 route=one.alias,
             )
         case MailerKind.MISSING:

@@ -7,12 +7,15 @@ costs mail.
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from reliable_email.backends.routes import MailerKind, all_mailers
-from reliable_email.outbox.provider_events import Report, note_report
+from reliable_email.backends.building import provider_of, smtp_reading
+from reliable_email.backends.routes import MailerKind, all_mailers, mailer
+from reliable_email.exceptions import MailerDoesNotExist
+from reliable_email.outbox.provider_events import Noted, Report, note_report
 from reliable_email.outbox.suppressed import suppress
 from reliable_email.store.events import EventKind
 from reliable_email.store.queries import outbox_database
@@ -34,13 +37,15 @@ def note(sender: object, event: Any, esp_name: str, **kwargs: object) -> None:
     """Take one event down; see anymail's `AnymailTrackingEvent`. Never raises: the provider's call is not to blame."""
     if not event.recipient:
         return
-    for what, act in (("suppress its address", _suppress), ("note it beside its message", _report)):
-        try:
-            act(event, esp_name)
-        except Exception:
-            logger.exception(
-                "An event of %s (%s) came, and it was not possible to %s", esp_name, event.event_type, what
-            )
+    what = "note it beside its message"
+    try:
+        noted = _report(event, esp_name)
+        what = "suppress its address"
+        # Once: an event that is posted again must not put back what somebody has taken off the list.
+        if noted.is_new or not noted.is_known:
+            _suppress(event, esp_name)
+    except Exception:
+        logger.exception("An event of %s (%s) came, and it was not possible to %s", esp_name, event.event_type, what)
 
 
 def _suppress(event: Any, source: str) -> None:
@@ -86,11 +91,11 @@ def _event_id(event: Any) -> str:
     return str(event.event_id or "")
 
 
-def _report(event: Any, source: str) -> None:
+def _report(event: Any, source: str) -> Noted:
     try:
         kind = EventKind(event.event_type)
     except ValueError:  # opened, clicked, and what anymail does not know
-        return
+        return Noted()
     words = [str(part) for part in (event.description, event.mta_response) if part]
     report = Report(
         names=list(_names(event)),
@@ -101,11 +106,37 @@ def _report(event: Any, source: str) -> None:
         event_id=_event_id(event),
         at=event.timestamp,
         detail=": ".join(dict.fromkeys(words)),
+        may_know=partial(_may_know, provider_of_source(source)),
     )
     for using in _databases():
         with transaction.atomic(using):
-            if note_report(report, using).is_known:
-                return
+            noted = note_report(report, using)
+        if noted.is_strange:
+            logger.warning(
+                "An event of %s (%s) names a message that went by another provider: it is ignored.", source, kind
+            )
+        if noted.is_known:
+            return noted
+    return Noted()
+
+
+def provider_of_source(source: str) -> str:
+    """A provider's key by the name that anymail gives it: "Amazon SES" is "ses"."""
+    name = source.lower().replace(" ", "")
+    return {"amazonses": "ses", "sendinblue": "brevo"}.get(name, name)
+
+
+def _may_know(provider: str, route: str) -> bool:
+    """Whether a route leads, or may lead, to this provider: a server of one's own may hand on to anybody."""
+    try:
+        found = mailer(route)
+    except MailerDoesNotExist:  # it was renamed since, or is of the EMAIL_* settings
+        return True
+    if found.kind is not MailerKind.SMTP:
+        return provider_of(found.backend) in (None, provider)
+    options = smtp_reading(found).options
+    known = options.provider.name if options is not None and options.provider is not None else "generic"
+    return known in ("generic", provider)
 
 
 def _databases() -> list[str]:

@@ -7,7 +7,7 @@ also come while the attempt that it is about is still in hand; `settle_by_events
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,6 +43,8 @@ class Report:
         is_certain: whether it is surely about this recipient; else nothing is concluded.
         event_id: the provider's own, "" where it has none.
         at: None where the provider does not say.
+        may_know: whether what went by a route may be reported by this source. Whoever may post one provider's events
+            must not end the doubt about a message that another provider had.
     """
 
     names: Sequence[str]
@@ -53,6 +55,7 @@ class Report:
     event_id: str = ""
     at: datetime | None = None
     detail: str = ""
+    may_know: Callable[[str], bool] = lambda route: True
 
     def digest(self) -> str:
         """The same for the same event, however often it is delivered; one event may be about several recipients."""
@@ -63,9 +66,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """What became of a report: whether it is about a message of ours, was new, and settled the recipient."""
+    """What became of a report: whether it is about a message of ours, was new, and settled the recipient.
+
+    Attributes:
+        is_strange: the message never went by a route of whoever reports; nothing is noted.
+    """
 
     is_known: bool = False
+    is_strange: bool = False
     is_new: bool = False
     has_settled: bool = False
 
@@ -76,6 +84,9 @@ def note_report(report: Report, using: str) -> Noted:
     if found is None:
         return Noted()
     message, recipient = found
+    routes = _routes(message, recipient, using)
+    if routes and not any(map(report.may_know, routes)):
+        return Noted(is_known=True, is_strange=True)
     if recipient is None and erased_among(using, [report.recipient]):
         return Noted(is_known=True)  # of a person who was forgotten nothing is written down
     with transaction.atomic(using):
@@ -156,6 +167,13 @@ def _find(report: Report, using: str) -> tuple[int, OutboxRecipient | None] | No
     if len(found) == 1 and report.is_certain:
         return found[0].message_id, found[0]
     return (found[0].message_id if found else max(ids)), None
+
+
+def _routes(message: int, recipient: OutboxRecipient | None, using: str) -> set[str]:
+    """The routes by which it may have gone: the recipient's own, else all that were tried."""
+    if recipient is not None and (own := {recipient.route, recipient.authorized_route} - {""}):
+        return own
+    return set(Attempt._base_manager.using(using).filter(message=message).values_list("route", flat=True))
 
 
 def _settle(using: str, recipient: int, kind: EventKind, source: str) -> bool:

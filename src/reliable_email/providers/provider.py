@@ -51,6 +51,7 @@ class Provider:
     Attributes:
         name: the key, as in OPTIONS["provider"].
         title: the name for people.
+        as_of: year and month in which all this was looked up.
         host, port, tls: the endpoint to use unless told otherwise; `host` is "" for `generic`.
         alternatives: other endpoints, for networks that block the first.
         auth: mechanisms in the order to try, as in `ConnectionOptions.mechanism`.
@@ -85,6 +86,7 @@ class Provider:
 
     name: str
     title: str
+    as_of: str
     host: str
     port: int
     tls: TLSMode

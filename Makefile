@@ -36,6 +36,7 @@ lint: ## style, types, directions of imports, templates, migrations
 
 fuzz: ## hostile bytes against the session and the reply parser, for a few minutes (EXAMPLES=20000)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/fuzz $(ARGS)
+	$(RUN) python -W ignore -m tests.fuzz.hostile_text
 
 migrations: ## do the models and the migrations say the same?
 	$(RUN) python -m django makemigrations --check --dry-run --settings tests.settings reliable_email

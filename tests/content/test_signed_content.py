@@ -16,6 +16,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from reliable_email.delivery.content import build_submission
 from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.mime import encoded
 
 LONG = "a-word " * 20
 FORWARDED = (
@@ -159,3 +160,14 @@ def test_a_charset_object_is_an_encoding(charset: str) -> None:
     parts: Any = [part for part in read.walk() if not part.is_multipart()]
     assert [part.get_content().strip() for part in parts] == [text, f"<p>{text}</p>"]
     assert {part.get_content_charset() for part in parts} == {charset}
+
+
+@pytest.mark.parametrize("word", ["ab ", "ab\t", "x" * 700 + " ", "x" * 20_000 + " "])
+def test_a_huge_header_is_folded_where_it_may_be(word: str) -> None:
+    """No line is longer than SMTP has it where there is white space, and unfolding brings the header back."""
+    header = f"X-Long: a {word * (40_000 // len(word))}z"
+    raw = f"{header}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nü\r\n".encode()
+    lines = encoded(raw, max_line_bytes=998, opens_messages=True).split(b"\r\nContent-")[0].split(b"\r\n")
+    assert b"".join(lines).decode() == header
+    assert max(map(len, lines)) <= max(998, len(word))
+    assert all(line.strip() for line in lines)

@@ -4,6 +4,7 @@ import pytest
 from django.core.mail import EmailMessage
 
 from reliable_email.classification import Cause
+from reliable_email.delivery.content import envelope_address
 from reliable_email.delivery.report import Outcome
 from reliable_email.exceptions import DeliveryError
 from reliable_email.outbox.suppressed import suppress
@@ -79,3 +80,11 @@ def test_a_refusal_is_told_under_the_callers_spelling(server: ScriptedServer) ->
     assert backend_for(server).send_messages([one]) == 1
     assert delivery_of(one).rejected == ["u@faß.test"]
     assert delivery_of(one).recipients["U@xn--fa-hia.test"].cause is Cause.MAILBOX_UNKNOWN
+
+
+@pytest.mark.parametrize("shape", ["(", "<(", "a(", '"(', "a,(", "\\("])
+def test_what_is_no_address_is_said_so_however_deep_it_is(shape: str) -> None:
+    """A `ValueError`, before Python's parser runs out of stack or time."""
+    for length in (900, 60_000):
+        with pytest.raises(ValueError, match="address"):
+            envelope_address(shape * length)

@@ -66,3 +66,11 @@ def test_names_of_attachments_are_decoded() -> None:
 def test_any_bytes_can_be_shown(noise: bytes, before: bytes) -> None:
     """Nothing raises, and the source is kept as it is."""
     assert letter(before + noise).source == before + noise
+
+
+def test_of_a_huge_header_the_beginning_is_shown() -> None:
+    """Decoding a hundred thousand encoded words would stop the page."""
+    shown = dict(letter(b"Subject: " + b"=?utf-8?q?=C3=BC?= " * 6000 + b"\r\n\r\nhello").headers)["Subject"]
+    assert shown.startswith("üü")
+    assert shown.endswith("ü …")
+    assert len(shown) < 4096

@@ -44,6 +44,8 @@ _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
 _PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _NAMED = re.compile(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
 # Django allows a mailbox of the machine; RFC 6532 allows more than ASCII. Python's text has that stray bracket.
+# Python's grammar of addresses costs the square of what it reads.
+_MAX_WRITTEN_CHARACTERS = 4096
 _NO_DOMAIN = "addr-spec local part with no domain"
 _ALLOWED_DEFECTS = frozenset({_NO_DOMAIN, "local-part contains non-ASCII characters)"})
 _ADDRESS_HEADERS = frozenset(
@@ -130,17 +132,21 @@ def _addr_spec(address: object) -> str:
 
 
 def _mailboxes(text: str) -> list[str]:
+    if len(text) > _MAX_WRITTEN_CHARACTERS:
+        raise ValueError(f"not an e-mail address: {text[:100]!r} … has {len(text)} characters")
     try:
         parsed: Any = AddressHeader.value_parser(text)
-    except (HeaderParseError, IndexError, ValueError) as error:
+        # They are gathered by recursion, as deep as the parser went.
+        defects = [one for one in parsed.all_defects if not isinstance(one, ObsoleteHeaderDefect)]
+        every = [str(mailbox.addr_spec) for mailbox in parsed.all_mailboxes]
+    except (HeaderParseError, IndexError, ValueError, RecursionError) as error:
         raise ValueError(f"not an e-mail address: {text!r}") from error
-    defects = [one for one in parsed.all_defects if not isinstance(one, ObsoleteHeaderDefect)]
     unexpected = {str(one) for one in defects} - _ALLOWED_DEFECTS
     # A bare name is no valid mailbox for Python, and one of the machine for SMTP (RFC 5321 §4.5.1).
-    is_readable = len(parsed.mailboxes) == len(parsed.all_mailboxes) or _NO_DOMAIN in map(str, defects)
+    is_readable = len(parsed.mailboxes) == len(every) or _NO_DOMAIN in map(str, defects)
     if unexpected or not is_readable:
         raise ValueError(f"not an e-mail address: {text!r} ({'; '.join(sorted(unexpected)) or 'it cannot be read'})")
-    return [str(mailbox.addr_spec) for mailbox in parsed.all_mailboxes]
+    return every
 
 
 def _first_domain(address: object) -> str:

@@ -23,6 +23,8 @@ from reliable_email.store.queries import outbox_database
 READ = "read_content"
 # Mail may hold no NUL, and the library raises where one stands in a parameter.
 _NO_NUL = "\ufffd".encode()
+# Of one header; decoding costs the square of the number of its encoded words.
+_SHOWN_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,9 @@ def _text(part: Message) -> str:
 def _decoded(value: str) -> str:
     """A header's words on one line, with encoded words decoded."""
     words = " ".join(value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").split())
+    if len(words) > _SHOWN_CHARACTERS:
+        words = words[:_SHOWN_CHARACTERS].rpartition(" ")[0] or words[:_SHOWN_CHARACTERS]
+        return f"{_decoded(words)} …"
     try:
         return str(make_header(decode_header(words)))
     except (HeaderParseError, LookupError, ValueError):

@@ -33,8 +33,38 @@ class _AsRead(email.policy.EmailPolicy):
 
 
 AS_READ = _AsRead(linesep="\r\n", cte_type="8bit", refold_source="none")
-# As above, but what no line may be is folded.
-_ONLY_TOO_LONG = email.policy.SMTPUTF8.clone(cte_type="8bit", max_line_length=998)
+
+
+class _OnlyTooLong(email.policy.EmailPolicy):
+    """As above, but what no line may be is folded."""
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """See `EmailPolicy`, whose folding costs the square of a header's length."""
+        if isinstance(value, str) and not hasattr(value, "name") and len(value) > _HUGE_HEADER and value.isascii():
+            return _folded(f"{name}: {value}", self.linesep).encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_HUGE_HEADER = 8192
+_MAX_LINE = 998
+_ONLY_TOO_LONG = _OnlyTooLong(utf8=True, linesep="\r\n", cte_type="8bit", max_line_length=_MAX_LINE)
+
+
+def _folded(header: str, linesep: str) -> str:
+    """A header folded before white space where a line would be too long (RFC 5322 §2.2.3)."""
+    folded = []
+    for line in header.splitlines():
+        start = 0
+        while len(line) - start > _MAX_LINE:
+            # The white space begins the next line; what has none stays as it is.
+            at = max(line.rfind(" ", start + 1, start + _MAX_LINE), line.rfind("\t", start + 1, start + _MAX_LINE))
+            if at < 0 or not line[start:at].strip():
+                found = [n for n in (line.find(" ", start + _MAX_LINE), line.find("\t", start + _MAX_LINE)) if n >= 0]
+                at = min(found, default=len(line))
+            folded.append(line[start:at])
+            start = at
+        folded.append(line[start:])
+    return linesep.join(one for one in folded if one.strip()) + linesep
 
 
 class _Writer(BytesGenerator):

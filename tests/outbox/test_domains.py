@@ -50,6 +50,38 @@ def test_no_cap_gives_back_nothing(using: str) -> None:
     assert (cap.enter(taken), cap.enter(taken), cap.full) == (frozenset(), frozenset(), [])
 
 
+def test_two_workers_of_one_database_share_the_cap(using: str) -> None:
+    """Each with four lines: never more than two of the eight at one domain, and all arrives once."""
+    at_work: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def enter(job: Job) -> None:
+        domain = job.recipients[0].partition("@")[2]
+        with lock:
+            at_work[domain] += 1
+            most[domain] = max(most[domain], at_work[domain])
+
+    def leave(job: Job) -> None:
+        with lock:
+            at_work[job.recipients[0].partition("@")[2]] -= 1
+
+    network = Network(before_send=enter, after_send=leave)
+    for n in range(60):
+        queue(using, f"ok{n}@{'example.com' if n % 3 else 'example.net'}")
+    workers = [worker(using, network.route(), connections=4, batch=3, domain_connections=2) for _ in range(2)]
+    assert len({one.name for one in workers}) == 2
+    threads = [threading.Thread(target=one.run) for one in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert states(using) == [State.ACCEPTED] * 60
+    assert set(network.taken.values()) == {1}
+    assert max(most.values()) <= 2
+    assert not audit(using).findings
+
+
 def test_a_domain_never_has_more_lines_than_its_cap_and_all_arrive(using: str) -> None:
     """Four lines, two domains, one line for each at a time; nothing stays behind."""
     at_work: Counter[str] = Counter()

@@ -12,6 +12,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery.quota import used
+from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.submission import Priority
+from reliable_email.outbox import reservations
 from reliable_email.outbox.claim import Claim, Wanted
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.journal import Written, commit_together
@@ -20,6 +24,8 @@ from reliable_email.outbox.line import Line, LineOptions
 from reliable_email.outbox.round import RoundOptions
 from reliable_email.outbox.settle import AttemptRow, Settlement
 from reliable_email.outbox.steps import Write
+from reliable_email.providers import Quota
+from reliable_email.store.route_state import DatabaseRouteStateStore
 from reliable_email.store.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import smtp_route, states, submission, worker
@@ -68,17 +74,17 @@ def statements(using: str) -> Iterator[list[str]]:
         yield seen
 
 
-def drained(using: str, count: int) -> int:
+def drained(using: str, count: int, *, quotas: tuple[Quota, ...] = (), store: RouteStateStore | None = None) -> int:
     """Statements of a claim of so many messages, from the claim to the last outcome."""
     enqueue([submission() for _ in range(count)], QueueOptions(mailer="routes", using=using))
     with statements(using) as seen:
-        assert work(using) == count
+        assert work(using, quotas=quotas, store=store) == count
     return len(seen)
 
 
-def work(using: str) -> int:
+def work(using: str, *, quotas: tuple[Quota, ...] = (), store: RouteStateStore | None = None) -> int:
     """A worker's line to a server that takes everything claims once; how many recipients it has claimed."""
-    route = Network().route()
+    route = Network().route(quotas=quotas)
 
     def write(asked: Write) -> None:
         [written] = commit_together(using, [asked.request], keyring=Keyring())
@@ -88,7 +94,7 @@ def work(using: str) -> int:
         LineOptions(round=RoundOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: [route],
-        store=MemoryRouteStateStore(),
+        store=store or MemoryRouteStateStore(),
         suspects=threading.Lock(),
     )
     return run_here(line.work(), write)
@@ -101,6 +107,20 @@ def test_a_drained_message_costs_one_write(using: str) -> None:
     a_message = 1 if connections[using].vendor == "postgresql" else 3
     assert many - few == 20 * a_message
     assert few - 10 * a_message <= 8  # claim, messages, suppressions, contents, and the last outcome
+
+
+@pytest.mark.parametrize("limit", [10_000, 1_000_000])
+def test_a_quota_costs_a_message_no_statement(using: str, limit: int) -> None:
+    """Its route's row is changed in the same commits, and where each change is a statement, for many at once."""
+    quotas = (Quota(window_seconds=86400, limit=limit), Quota(window_seconds=3600, limit=limit))
+    store = DatabaseRouteStateStore(using)
+    assert store.reserve(Network().route(quotas=quotas), 1, priority=Priority.HIGH)
+    few, many = (drained(using, count, quotas=quotas, store=store) for count in (10, 30))
+    assert set(states(using)) == {State.ACCEPTED}
+    a_message = 1 if connections[using].vendor == "postgresql" else 3
+    assert many - few <= 20 * a_message
+    reservations.give_back(store)
+    assert used(DatabaseRouteStateStore(using).ledger(Network().route(quotas=quotas)), quotas[0], now=store.now()) == 41
 
 
 def test_one_message_is_queued_by_two_inserts_at_most(using: str) -> None:

@@ -1,7 +1,7 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
 .PHONY: django-tests help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
-	compare soak recovery servers build clean
+	compare soak recovery routes servers build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -81,6 +81,9 @@ soak: ## 100,000 messages, 4 workers, 5 % faults of every kind, some workers kil
 
 recovery: ## five faults, and the rate of delivery through each over the undisturbed rate (PostgreSQL's programs, root)
 	$(RUN) python -m bench.recovery $(ARGS)
+
+routes: ## outages, quotas and ten thousand lanes: what routes remember, in figures (PostgreSQL; ARGS="quota lanes")
+	$(RUN) python -W ignore -m bench.routes $(ARGS)
 
 servers: ## real mail servers, killed in the middle, and the books of both sides compared (root; ARGS="haraka exim")
 	@tools/servers || echo "what could not be fetched is skipped below"

@@ -11,6 +11,7 @@ from django.db import connections
 
 from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.quota import used
+from reliable_email.delivery.state import answering_from_memory
 from reliable_email.delivery.submission import Priority
 from reliable_email.outbox import reservations
 from reliable_email.outbox.claim import Claimed
@@ -177,6 +178,44 @@ def test_what_is_over_while_a_claim_is_under_way_goes_back_untouched(using: str)
     assert sum(network.taken.values()) == 1
     waiting = [one for one in rows(using) if one.state == State.QUEUED]
     assert (len(waiting), {one.attempts for one in waiting}) == (5, {0})
+
+
+def test_a_row_that_many_change_at_once_is_charged_all_the_same(using: str) -> None:
+    """Somebody is quicker each time: in the end the row is held, and what was promised is in it."""
+    store, route = known(using), Network().route(quotas=(DAY,))
+    connection, other = connections[using], connections.create_connection(using)
+    table = connection.ops.quote_name(RouteState._meta.db_table)
+
+    def be_quicker(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith(f"UPDATE {table}") and not connection.in_atomic_block:
+            with other.cursor() as cursor:
+                cursor.execute(f"UPDATE {table} SET version = version + 1")
+        return execute(sql, params, many, context)
+
+    try:
+        with connection.execute_wrapper(be_quicker):
+            assert store.reserve(route, 9, priority=Priority.HIGH)
+            assert not store.is_behind
+            assert taken(store) == 10
+            assert not store.reserve(route, 1, priority=Priority.HIGH)
+    finally:
+        other.close()
+
+
+def test_what_is_still_to_be_given_back_is_given_back_once(using: str) -> None:
+    """A commit that charges the row meanwhile does not give it back as well."""
+    hand, store = claimed(using, 1), known(using)
+    route = Network().route(quotas=(DAY,))
+    assert store.reserve(route, 5, priority=Priority.HIGH)
+    with answering_from_memory():
+        store.settle(route, reserved=2, used=0, reserved_at=store.now())
+        [written] = commit_together(using, [ask(store, hand[0])], keyring=Keyring())
+    assert (written.permitted, written.reserved) == ([False], [False])
+    store.flush()
+    assert taken(store) == 4
+    [written] = commit_together(using, [ask(store, hand[0])], keyring=Keyring())
+    assert written.permitted == [True]
+    assert taken(store) == 5
 
 
 def _database(using: str) -> str:

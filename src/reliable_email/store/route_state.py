@@ -42,6 +42,7 @@ _FRESH_SECONDS = 1.0
 _OFFSET_SECONDS = 60.0
 _AWAY_SECONDS = 10.0
 _TRIES = 20
+_FREE_TRIES = 5  # then the row is held while it is changed, so that somebody gets through
 _TOGETHER = 200
 
 
@@ -79,6 +80,7 @@ class DatabaseRouteStateStore:
         self._configured: dict[str, tuple[_Known, str, _Known]] = {}
         self._unchanged_by_success: dict[str, _Known] = {}
         self._pending: list[tuple[Route, _Change]] = []
+        self._flushing = 0
         self._offset_seconds = 0.0
         self._offset_at = float("-inf")
         self._away_until = float("-inf")
@@ -186,8 +188,8 @@ class DatabaseRouteStateStore:
             # It was given before the row could be asked, and is used by now: room or not, it counts.
             return replace(known, ledger=quota.spend(known.ledger, route.quotas, count, now=now))
 
-        self._change(route, take, later=note)
-        return fits
+        # Where the row is there, and nobody gets it, nothing was taken.
+        return self._change(route, take, later=note) and fits
 
     def room(self, route: Route, *, priority: Priority) -> int | None:
         """See `RouteStateStore`."""
@@ -217,7 +219,8 @@ class DatabaseRouteStateStore:
         """
         with self._lock:
             known = _for_configuration(self._known.get(route.alias, _NOTHING), route.fingerprint)
-            is_behind = any(one.alias == route.alias for one, _ in self._pending)
+            # What is noted is in the ledger that is known, and would be done once more to a row that had it already.
+            is_behind = bool(self._flushing) or any(one.alias == route.alias for one, _ in self._pending)
         return known.ledger, None if is_behind else known.version
 
     def note_ledger(self, route: Route, ledger: quota.Ledger, *, before: int, version: int) -> None:
@@ -258,8 +261,13 @@ class DatabaseRouteStateStore:
         shared_memory.exchange(self.using, now=self._now(), may_write=True)
         with self._lock:
             pending, self._pending = self._pending, []
-        for route, change in pending:
-            self._change(route, change)
+            self._flushing += 1
+        try:
+            for route, change in pending:
+                self._change(route, change)
+        finally:
+            with self._lock:
+                self._flushing -= 1
 
     # How.
 
@@ -326,13 +334,20 @@ class DatabaseRouteStateStore:
             announce(alias, before.breaker, known.breaker, sender=type(self))
         return known
 
-    def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> None:
-        """Change the row; or what the process knows, where the row cannot be reached now: it is changed later."""
+    def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> bool:
+        """Change the row; or what the process knows, where the row cannot be reached now: it is changed later.
+
+        Args:
+            later: what is done then in its place. It cannot be refused any more, so that nothing is done at all where
+                the row is there and changed by too many at once; False then.
+        """
         if not restraint.writes_nothing and self._may_use_database():
             self.flush()
             try:
                 if self._change_row(route, change):
-                    return
+                    return True
+                if later is not None:
+                    return False
             except away_errors() as error:
                 self._is_away(error)
         with self._lock:
@@ -341,18 +356,34 @@ class DatabaseRouteStateStore:
             if changed is not None:
                 self._known[route.alias] = changed
                 self._pending.append((route, later or change))
+        return True
 
     def _change_row(self, route: Route, change: _Change) -> bool:
-        for _ in range(_TRIES):
-            known = self._load(route.alias)
-            changed = self._changed(route, known, change)
+        alias = route.alias
+        for number in range(_TRIES):
+            if number < _FREE_TRIES:
+                known, changed, is_written = self._try(route, change)
+            else:
+                with transaction.atomic(self.using):
+                    RouteState._base_manager.using(self.using).select_for_update().filter(alias=alias).first()
+                    known, changed, is_written = self._try(route, change)
             if changed is None:
                 return True
-            if self._write(route.alias, known, changed):
+            if is_written:
+                # By whoever wrote it alone: the others only take notice.
+                note_opening(self.using, alias, known.breaker, changed.breaker)
+                log_breaker(alias, known.breaker, changed.breaker, now=self._now())
+                announce(alias, known.breaker, changed.breaker, sender=type(self))
                 return True
         words = "The state of route %s is changed by too many at once; it is noted later"
         logger.warning(words, route.alias, extra=log_fields(route=route.alias))
         return False
+
+    def _try(self, route: Route, change: _Change) -> tuple[_Known, _Known | None, bool]:
+        """What was known, what it is to be, and whether that was written."""
+        known = self._load(route.alias)
+        changed = self._changed(route, known, change)
+        return known, changed, changed is not None and self._write(route.alias, known, changed)
 
     def _changed(self, route: Route, known: _Known, change: _Change) -> _Known | None:
         return change(_for_configuration(known, route.fingerprint), self._now())
@@ -376,10 +407,6 @@ class DatabaseRouteStateStore:
             return False
         with self._lock:
             self._known[alias] = replace(after, version=version, read_at=time.monotonic())
-        # By whoever wrote it alone: the others only take notice.
-        note_opening(self.using, alias, before.breaker, after.breaker)
-        log_breaker(alias, before.breaker, after.breaker, now=self._now())
-        announce(alias, before.breaker, after.breaker, sender=type(self))
         return True
 
     def _is_away(self, error: Exception) -> None:

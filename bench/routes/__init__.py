@@ -1,0 +1,1 @@
+"""What routes remember, measured; see `__main__`."""

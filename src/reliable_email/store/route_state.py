@@ -213,10 +213,7 @@ class DatabaseRouteStateStore:
             self._change(route, give_back)
 
     def known_ledger(self, route: Route) -> tuple[quota.Ledger, int | None]:
-        """What is known of its ledger, without asking, and the version of the row that says so.
-
-        None where the row cannot be changed by what is known: there is none yet, or something is still to be written.
-        """
+        """What is known of its ledger, and the version of the row that says so; None where that must be read first."""
         with self._lock:
             known = _for_configuration(self._known.get(route.alias, _NOTHING), route.fingerprint)
             # What is noted is in the ledger that is known, and would be done once more to a row that had it already.
@@ -254,9 +251,8 @@ class DatabaseRouteStateStore:
 
     def flush(self) -> None:
         """Write what was remembered inside transactions, if this is outside of one."""
-        if not (self._pending or shared_memory.is_behind):
-            return
-        if restraint.writes_nothing or not self._may_use_database():
+        is_behind = self._pending or shared_memory.is_behind
+        if not is_behind or restraint.writes_nothing or not self._may_use_database():
             return
         shared_memory.exchange(self.using, now=self._now(), may_write=True)
         with self._lock:
@@ -337,9 +333,7 @@ class DatabaseRouteStateStore:
     def _change(self, route: Route, change: _Change, *, later: _Change | None = None) -> bool:
         """Change the row; or what the process knows, where the row cannot be reached now: it is changed later.
 
-        Args:
-            later: what is done then in its place. It cannot be refused any more, so that nothing is done at all where
-                the row is there and changed by too many at once; False then.
+        What `later` replaces cannot be refused then: False, and nothing is done, where too many change the row.
         """
         if not restraint.writes_nothing and self._may_use_database():
             self.flush()

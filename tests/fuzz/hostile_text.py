@@ -49,7 +49,7 @@ from reliable_email.smtp.redaction import Redactor
 from reliable_email.smtp.replies import Reply, ReplyError, ReplyParser, parse_reply
 from reliable_email.store.texts import escaped
 from reliable_email.templatetags.mail_words import said
-from reliable_email.views.content import _with_images
+from reliable_email.views.preview import preview, warnings
 
 HALF, WHOLE = 32 * 1024, 64 * 1024
 RUNS = 10
@@ -166,7 +166,10 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "letter": lambda text: letter(mail(text)),
     "letter_type": lambda text: letter(mail(text, "Content-Disposition")),
     "letter_parts": lambda text: letter(multipart(text)),
-    "letter_html": lambda text: _with_images(letter(mail(text))),
+    "preview": lambda text: preview(letter(mail(text))),
+    "preview_tag": lambda text: preview(letter(mail(f"<a {text}"))),
+    "preview_style": lambda text: preview(letter(mail(f"<style>{text}"))),
+    "preview_warnings": lambda text: warnings(letter(mail(text, "From")), preview(letter(mail(text)))),
     "envelope_address": envelope_address,
     "address_key": address_key,
     "bare_address": bare_address,

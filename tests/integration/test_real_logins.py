@@ -1,4 +1,4 @@
-"""Logins against Postfix and Dovecot that offer one mechanism alone, and DSN as Postfix takes it."""
+"""Logins against Postfix, Dovecot and Exim that offer one mechanism alone, and DSN as Postfix takes it."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,8 @@ from reliable_email import DeliveryOptions
 from reliable_email.backends import ReliableSMTPBackend
 from reliable_email.exceptions import AuthenticationFailed, DeliveryError
 from reliable_email.testing.reset import reset
+from tests.servers.exim import EximLogin
+from tests.servers.ground import public_folder
 from tests.servers.postfix import PostfixSubmission, postfix_submission_server
 from tests.services import require
 
@@ -63,3 +65,24 @@ def test_another_mechanism_by_hand_is_named_as_wrong(server: PostfixSubmission) 
     other = "login" if server.mechanisms != "login" else "plain"
     with pytest.raises(DeliveryError, match=f'auth="{server.mechanisms}"'):
         backend(server, auth=other).send_messages([EmailMessage("s", "b", "shop@example.com", ["a@example.com"])])
+
+
+def test_exims_login_is_taken_whatever_it_asks_with() -> None:
+    """Its prompts are whatever somebody wrote into the configuration; a wrong password is a verdict."""
+    require("exim")
+    with public_folder("re-login-") as folder:
+        server = EximLogin(folder)
+        try:
+            server.start()
+            options = {"host": "127.0.0.1", "port": server.port, "max_attempts": 1, "username": server.username}
+            message = EmailMessage("hello", "text", "shop@example.com", ["taken@example.com"])
+            with pytest.raises(AuthenticationFailed) as caught:
+                reset()
+                ReliableSMTPBackend(alias="exim", **options, password="wrong-one").send_messages([message])
+            assert caught.value.smtp_code == 535
+            reset()
+            assert ReliableSMTPBackend(alias="exim", **options, password=server.password).send_messages([message]) == 1
+            assert sum(server.books().copies.values()) == 1
+        finally:
+            server.kill()
+            reset()

@@ -26,6 +26,7 @@ class PlainServer:
         seed: how the input is cut; None for as it comes.
         max_resets: it leaves at one RSET more that follows no message (Exim's smtp_accept_max_nonmail).
         limit: after so many messages of a connection MAIL (or RCPT) gets this reply.
+        limits: MAILMAX, RCPTMAX and RCPTDOMAINMAX (RFC 9422), announced and held to.
     """
 
     def __init__(
@@ -39,7 +40,12 @@ class PlainServer:
         keywords: tuple[str, ...] = ("PIPELINING",),
         takes_quietly: bool = False,
         max_resets: int | None = None,
+        limits: tuple[int, int, int] | None = None,
     ) -> None:
+        if limits is not None:
+            keywords = (*keywords, "LIMITS MAILMAX={} RCPTMAX={} RCPTDOMAINMAX={}".format(*limits))
+        self.limits = limits
+        self.broken: list[str] = []  # what was asked over its limits
         self.behind, self.refuses, self.limit = behind, refuses, limit
         self.greeting, self.keywords = greeting, keywords
         self.takes_quietly = takes_quietly
@@ -94,6 +100,9 @@ class _Talk:
         self.messages = 0
         self.resets = 0
         self.has_free_reset = True
+        self.mails = 0
+        self.asked: set[str] = set()
+        self.domains: set[str] = set()
 
     def run(self) -> None:
         self.say(self.server.greeting)
@@ -105,7 +114,28 @@ class _Talk:
                 return
             self.command(verb, line.decode())
 
+    def is_over(self, verb: bytes, line: str) -> bool:
+        """Whether a command breaks a limit of RFC 9422; it is counted."""
+        if self.server.limits is None or verb not in (b"MAIL", b"RCPT"):
+            return False
+        mailmax, rcptmax, domainmax = self.server.limits
+        if verb == b"MAIL":
+            self.mails += 1
+            self.asked = set()
+            is_over = self.mails > mailmax
+        else:
+            address = line.partition("<")[2].partition(">")[0]
+            self.asked.add(address)
+            self.domains.add(address.rpartition("@")[2].lower())
+            is_over = len(self.asked) > rcptmax or len(self.domains) > domainmax
+        if is_over:
+            self.server.broken.append(line)
+        return is_over
+
     def command(self, verb: bytes, line: str) -> None:
+        if self.is_over(verb, line):
+            self.say("452 4.5.3 over the limit that was announced")
+            return
         limit = self.server.limit
         is_over = limit is not None and self.messages >= limit[0]
         if verb in (b"EHLO", b"HELO"):

@@ -25,7 +25,7 @@ _VALUES = {
     "status": set(Health),
     "outcome": set(Outcome),
     "cause": set(Cause),
-    "phase": set(Phase),
+    "phase": {one.word.replace(" ", "_") for one in Phase},
     "state": {*State, "running", "stopping", "missing"},
 }
 

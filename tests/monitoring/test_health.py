@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.db import connections, transaction
+from django.urls import resolve
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.findings import Finding, Topic
 from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.monitoring.route_health import site_routes
 from reliable_email.outbox import presence
@@ -21,6 +24,7 @@ from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.route_state import DatabaseRouteStateStore
 from reliable_email.store.shared import Worker
 from reliable_email.store.states import State
+from reliable_email.views.leading import leads_to
 from tests.monitoring.conftest import SMTP, outbox_mailers
 
 MakeSite = Callable[..., None]
@@ -182,7 +186,7 @@ def test_a_pause_names_who_paused(site: str) -> None:
 def test_another_mailer_without_a_route_is_a_part_of_the_sites_mail(
     site: str, make_site: MakeSite, server: Any
 ) -> None:
-    """The default's mail goes out: degraded, and said in words."""
+    """The default's mail goes out, and nobody gets the newsletter: that is named, and no small thing."""
     newsletter = {
         "BACKEND": SMTP,
         "OPTIONS": {"host": "127.0.0.1", "port": server.port, "username": "n", "password": "p"},
@@ -190,8 +194,9 @@ def test_another_mailer_without_a_route_is_a_part_of_the_sites_mail(
     make_site({**outbox_mailers(site, server.port, server.port), "newsletter": newsletter})
     fail(site, "newsletter", Effect.OPEN, Cause.AUTH_FAILED)
     found = examine_site()
-    assert found.verdict is Health.DEGRADED
+    assert found.verdict is Health.UNHEALTHY
     assert "no mail goes out by the mailer 'newsletter'" in found.reason
+    assert [one.verdict for one in found.findings] == [Health.UNHEALTHY, Health.DEGRADED]
 
 
 def test_a_used_up_quota_closes_its_route(using: str, make_site: MakeSite, server: Any) -> None:
@@ -265,3 +270,12 @@ def test_a_callers_transaction_survives_the_question(site: str) -> None:
         examine_site()
         queue()
     assert OutboxRecipient.objects.using(site).count() == 2
+
+
+@pytest.mark.parametrize("topic", [one for one in Topic if one is not Topic.NONE])
+def test_every_finding_with_a_topic_has_a_runbook_and_leads_somewhere(topic: Topic) -> None:
+    """The page of the documentation is there, and so is the page that has the act."""
+    assert (Path(__file__).parents[2] / "docs" / "how-to" / f"{topic.runbook}.md").is_file()
+    url, words = leads_to(Finding(verdict=Health.DEGRADED, text="", topic=topic, name="gmail"))
+    assert resolve(url.partition("?")[0].partition("#")[0]).url_name
+    assert words

@@ -93,7 +93,7 @@ class TestTheWorker:
             queue(using, "ok@example.com")
             let_time_pass(using)
             worker(using, network.route(), store=store, batch=1).run()
-        out_of_use = [text for level, text in told(log) if "out of use" in text]
+        out_of_use = [text for level, text in told(log) if "closed for" in text or "closed until" in text]
         assert len(out_of_use) == 1
         assert "connection refused" in out_of_use[0]
         assert set(levels(log)) == {"WARNING"}
@@ -257,7 +257,7 @@ class TestRoutes:
         assert second.read(route()).failures >= 3
         assert levels(log) == ["WARNING"]
         [(_, text)] = told(log)
-        assert text.startswith("route route: out of use for 15 s, connect_failed")
+        assert text.startswith("route route: closed for 15 s, connect_failed")
         second.tell(route(), SUCCESS)
         assert told(log)[1:] == [("INFO", "route route: in use again")]
 

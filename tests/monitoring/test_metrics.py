@@ -63,7 +63,7 @@ def test_a_routes_breaker_is_told_by_its_phase(site: str) -> None:
     """One of a fixed set, so that an alert can ask for it."""
     fail(site, "first", Effect.OPEN, Cause.AUTH_FAILED)
     found = told()
-    assert labelled(found, "route_phase") == {("open", "first"): 1.0, ("closed", "second"): 1.0}
+    assert labelled(found, "route_phase") == {("closed", "first"): 1.0, ("in_use", "second"): 1.0}
     assert labelled(found, "route_needs_person") == {("first",): 1.0}
     assert labelled(found, "health") == {("degraded",): 1.0}
 

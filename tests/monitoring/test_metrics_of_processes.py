@@ -99,4 +99,4 @@ def test_two_workers_and_two_web_processes_tell_the_same(start: Start, server: S
     assert value(found, "quota_remaining", **quota) == 1000 - 24
     assert labelled(found, "queue_recipients") == {}
     assert labelled(found, "health") == {("healthy",): 1.0}
-    assert labelled(found, "route_phase") == {("closed", "smtp"): 1.0}
+    assert labelled(found, "route_phase") == {("in_use", "smtp"): 1.0}

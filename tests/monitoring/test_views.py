@@ -91,7 +91,7 @@ def test_programs_get_json(ask: Callable[..., Any], path: str, accept: str) -> N
     told = ask(path, Accept=accept).json()
     assert set(told) == {"schema", "status", "reason", "since", "at", "findings"}
     assert (told["schema"], told["status"]) == (1, "unhealthy")
-    assert set(told["findings"][0]) == {"status", "text", "remedy", "since"}
+    assert set(told["findings"][0]) == {"status", "text", "remedy", "since", "topic", "name", "runbook"}
 
 
 @pytest.mark.parametrize("path", PROTECTED)

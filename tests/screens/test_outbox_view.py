@@ -16,9 +16,9 @@ NOW = 1000.0
         (BreakerState(), True, "in use"),
         (BreakerState(slow_until=NOW + 30), False, "slowed down for 30 s"),
         (BreakerState(phase=Phase.PAUSED, paused_by="ada"), False, "paused by ada"),
-        (BreakerState(phase=Phase.HALF_OPEN), False, "being tried again"),
-        (BreakerState(phase=Phase.OPEN, until=NOW + 90), False, "out of use, tried again in 1.5 min"),
-        (BreakerState(phase=Phase.OPEN, until=NOW - 1), False, "out of use, to be tried again now"),
+        (BreakerState(phase=Phase.HALF_OPEN), False, "on trial"),
+        (BreakerState(phase=Phase.OPEN, until=NOW + 90), False, "closed, tried again in 1.5 min"),
+        (BreakerState(phase=Phase.OPEN, until=NOW - 1), False, "on trial, to be tried again now"),
     ],
 )
 def test_a_route_is_in_use_or_says_why_not(state: BreakerState, is_in_use: bool, use: str) -> None:

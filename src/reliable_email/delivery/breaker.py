@@ -65,6 +65,19 @@ class Phase(StrEnum):
     HALF_OPEN = "half_open"
     PAUSED = "paused"
 
+    @property
+    def word(self) -> str:
+        """What people and monitors are told, for whom a closed route is one by which nothing goes."""
+        return _PHASE_WORDS[self]
+
+
+_PHASE_WORDS = {
+    Phase.CLOSED: "in use",
+    Phase.OPEN: "closed",
+    Phase.HALF_OPEN: "on trial",
+    Phase.PAUSED: "paused",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerState:

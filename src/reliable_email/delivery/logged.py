@@ -51,7 +51,7 @@ def words_of(text: str) -> str:
 
 
 def log_breaker(alias: str, before: BreakerState, after: BreakerState, *, now: float) -> None:
-    """Say once that a route is out of use, or in use again; probes that fail meanwhile are not worth a line."""
+    """Say once that a route is closed, or in use again; probes that fail meanwhile are not worth a line."""
     was_in_use, is_in_use = before.phase is Phase.CLOSED, after.phase is Phase.CLOSED
     known = log_fields(route=alias, cause=after.reason)
     if after.phase is Phase.PAUSED and before.phase is not Phase.PAUSED:
@@ -60,7 +60,7 @@ def log_breaker(alias: str, before: BreakerState, after: BreakerState, *, now: f
         level = logging.ERROR if after.needs_person else logging.WARNING
         until = "until somebody mends it" if after.needs_person else f"for {max(after.until - now, 0):.0f} s"
         said = words_of(after.evidence)
-        logger.log(level, "route %s: out of use %s, %s (%s)", alias, until, after.reason, said, extra=known)
+        logger.log(level, "route %s: closed %s, %s (%s)", alias, until, after.reason, said, extra=known)
     elif is_in_use and not was_in_use:
         logger.info("route %s: in use again", alias, extra=known)
 

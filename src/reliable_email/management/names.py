@@ -10,10 +10,8 @@ from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.monitoring.route_health import site_routes
 from reliable_email.store.filters import Filter, recipients
-from reliable_email.store.states import State
+from reliable_email.store.states import OWN_CAUSES, State
 from reliable_email.values import closest, printable
-
-OWN_CAUSES = ("cancelled", "held", "resolved", "misconfigured", "no_such_mailer", "key_missing", "content_gone")
 
 
 def refuse(kind: str, name: str, known: Iterable[str]) -> CommandError:

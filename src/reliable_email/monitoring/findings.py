@@ -2,10 +2,42 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import Health
+
+
+class Topic(StrEnum):
+    """What a finding is about, so that each surface can lead there; "" where there is nothing to look at."""
+
+    NONE = ""
+    ROUTE = "route"
+    PAUSED = "paused"
+    QUOTA = "quota"
+    QUEUE = "queue"
+    WORKERS = "workers"
+    UNKNOWN = "unknown"
+    PARKED = "parked"
+    HELD = "held"
+
+    @property
+    def runbook(self) -> str:
+        """The page of the documentation that leads through it, under `how-to/`; "" for none."""
+        return _RUNBOOKS.get(self, "")
+
+
+_RUNBOOKS = {
+    Topic.ROUTE: "provider-down",
+    Topic.PAUSED: "provider-down",
+    Topic.QUOTA: "quota-used-up",
+    Topic.QUEUE: "run-the-worker",
+    Topic.WORKERS: "run-the-worker",
+    Topic.UNKNOWN: "unknown-outcomes",
+    Topic.PARKED: "look-after-the-outbox",
+    Topic.HELD: "bad-deploy",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +49,15 @@ class Finding:
         text: what is so, one sentence.
         remedy: what a person can do about it; may be "".
         since: aware; None where nobody noted it.
+        topic, name: what it is about, and which route or mailer.
     """
 
     verdict: Health
     text: str
     remedy: str = ""
     since: datetime | None = None
+    topic: Topic = Topic.NONE
+    name: str = ""
 
 
 def aware(moment: datetime | None) -> datetime | None:

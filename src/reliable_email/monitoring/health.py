@@ -63,7 +63,15 @@ class SiteHealth:
             "since": _iso(self.since),
             "at": _iso(self.at),
             "findings": [
-                {"status": str(one.verdict), "text": one.text, "remedy": one.remedy, "since": _iso(one.since)}
+                {
+                    "status": str(one.verdict),
+                    "text": one.text,
+                    "remedy": one.remedy,
+                    "since": _iso(one.since),
+                    "topic": one.topic.value,
+                    "name": one.name,
+                    "runbook": one.topic.runbook,
+                }
                 for one in self.findings
             ],
         }

@@ -70,9 +70,7 @@ class _Families:
         self.workers = _gauge("workers", "Workers by state; missing are those that fell silent.", "state")
         self.worker_connections = _gauge("worker_connections", "Connections of the workers that run.")
         self.worker_seen = _gauge("worker_last_seen_timestamp_seconds", "When any worker last gave a sign of life.")
-        self.route_phase = _gauge(
-            "route_phase", "The breaker of a route: 1 for the phase that it is in.", "route", "phase"
-        )
+        self.route_phase = _gauge("route_phase", "The state of a route: 1 for the one that it is in.", "route", "phase")
         self.route_needs_person = _gauge(
             "route_needs_person", "Whether a route is closed until somebody mends its configuration.", "route"
         )
@@ -161,7 +159,7 @@ def _add_routes(families: _Families, using: str | None) -> None:
     for route in {one.alias: one for routes in groups.values() for one in routes}.values():
         found = condition(route, using)
         for phase in Phase:
-            families.route_phase.add_metric([route.alias, phase.value], phase is found.breaker.phase)
+            families.route_phase.add_metric([route.alias, phase.word.replace(" ", "_")], phase is found.breaker.phase)
         needs_person = bool(route.build_error) or (found.is_out_of_use and found.breaker.needs_person)
         families.route_needs_person.add_metric([route.alias], needs_person)
         for one in route.quotas:

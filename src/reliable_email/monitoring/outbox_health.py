@@ -8,7 +8,7 @@ from django.apps import apps
 from reliable_email import conf
 from reliable_email.backends.routes import MailerKind, all_mailers
 from reliable_email.diagnosis.verdict import Health
-from reliable_email.monitoring.findings import Finding, aware, span
+from reliable_email.monitoring.findings import Finding, Topic, aware, span
 
 
 def outbox_databases() -> tuple[str, ...]:
@@ -62,6 +62,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                     text=f"messages are due and no worker was seen {words}",
                     remedy="Start “manage.py email_worker”, and see to it that it is started again when it ends.",
                     since=aware(seen),
+                    topic=Topic.WORKERS,
                 )
         if found.oldest_due_at is not None:
             due_seconds = (at - found.oldest_due_at).total_seconds()
@@ -72,6 +73,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                     remedy="Look at the routes and at the log of email_worker; where it only has too much to do, run "
                     "another one or give it more --connections.",
                     since=aware(found.oldest_due_at),
+                    topic=Topic.QUEUE,
                 )
         if found.unknown > settings.health_unknown:
             yield Finding(
@@ -80,6 +82,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 remedy="Ask the provider whether it took them (“manage.py email_outbox show ID” names the Message-ID), "
                 "then “manage.py email_outbox resolve ID accepted”, or “resend” where a second copy does no harm.",
                 since=aware(found.unknown_since),
+                topic=Topic.UNKNOWN,
             )
         if found.parked > settings.health_parked:
             yield Finding(
@@ -87,6 +90,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 text=f"{_count(found.parked)} parked: nobody will try again by itself",
                 remedy="See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
                 "--state parked”, or “cancel --state parked”.",
+                topic=Topic.PARKED,
             )
         for name, since in sorted(found.forsaken.items()):
             if (at - since).total_seconds() > settings.health_queue_seconds:
@@ -102,6 +106,7 @@ def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float)
             text=f"messages are queued by an outbox, and no worker was seen {words}",
             remedy="Start “manage.py email_worker”; where a task queue or cron delivers, see whether it does.",
             since=aware(seen_at) if seen_at is not None else None,
+            topic=Topic.WORKERS,
         )
 
 

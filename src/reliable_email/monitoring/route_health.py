@@ -22,7 +22,7 @@ from reliable_email.delivery.shares import quota_shares
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.mailers import mailers
-from reliable_email.monitoring.findings import Finding, instant
+from reliable_email.monitoring.findings import Finding, Topic, instant
 from reliable_email.monitoring.outbox_health import outbox_databases
 from reliable_email.values import printable
 
@@ -108,7 +108,7 @@ def condition(route: Route, using: str | None = None) -> RouteCondition:
 
 
 def route_findings(using: str | None = None) -> Iterator[Finding]:
-    """Which routes are closed. For the default mailer that may be UNHEALTHY; another's is a part of the site's mail."""
+    """Which routes are closed, and which mailers have no other."""
     groups = site_routes()
     told: set[str] = set()
     for alias, routes in sorted(groups.items(), key=lambda item: item[0] != DEFAULT_ALIAS):
@@ -133,9 +133,10 @@ def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding
     if nothing_goes and alias != DEFAULT_ALIAS:
         since = [instant(one.breaker.opened_at) for one in closed if one.is_out_of_use]
         yield Finding(
-            verdict=Health.DEGRADED,
+            verdict=Health.UNHEALTHY,
             text=f"no mail goes out by the mailer {alias!r}: every route of it is closed",
             remedy="See what is said of its routes.",
+            topic=Topic.ROUTE,
             since=max(filter(None, since), default=None),
         )
     verdict = Health.UNHEALTHY if nothing_goes and alias == DEFAULT_ALIAS else Health.DEGRADED
@@ -148,13 +149,16 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
     state, name = one.breaker, f"the route {one.route.alias!r}"
     if one.route.build_error:
         remedy = MEANINGS[Cause.CANNOT_BE_BUILT].person
-        return Finding(verdict=verdict, text=f"{name} cannot be built: {one.route.build_error}", remedy=remedy)
+        text = f"{name} cannot be built: {one.route.build_error}"
+        return Finding(verdict=verdict, text=text, remedy=remedy, topic=Topic.ROUTE, name=one.route.alias)
     if state.phase is Phase.PAUSED:
         return Finding(
             verdict=verdict,
             text=f"{name} is paused by {printable(state.paused_by) or 'an operator'}",
             remedy="Resume it when the reason for the pause is over.",
             since=instant(state.opened_at),
+            topic=Topic.PAUSED,
+            name=one.route.alias,
         )
     if one.is_out_of_use or one.is_on_trial:
         why = f": {state.reason}" if state.reason is not None else ""
@@ -166,6 +170,8 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
             text=f"{name} is closed{why}{said}{until}",
             remedy=f"{meaning.says} {meaning.person}".strip() if meaning is not None else "",
             since=instant(state.opened_at),
+            topic=Topic.ROUTE,
+            name=one.route.alias,
         )
     hours = (one.used_up or 0) / 3600
     at = one.goes_on_at(Priority.HIGH)
@@ -175,6 +181,8 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
         text=f"{name} has used up its quota of the last {hours:g} h",
         remedy=f"Its messages wait until the window has moved on{until}. "
         "Send less, ask the provider for more, or add a route.",
+        topic=Topic.QUOTA,
+        name=one.route.alias,
     )
 
 

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import Health
-from reliable_email.monitoring.findings import Finding, aware
+from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
 from reliable_email.outbox.incoming import standing_holds
 from reliable_email.store.lanes import due_lanes, lane_names
@@ -83,6 +83,8 @@ def standing_findings(found: Mapping[str, Standing], at: datetime) -> Iterator[F
             text=f"messages of the mailer {mailer!r} ({priorities}) wait: the quota of {routes} is used up{until}",
             remedy="Send less, ask the provider for more and raise the route's quota, or add a route.",
             since=_before(at, standing.since_seconds),
+            topic=Topic.QUOTA,
+            name=standing.routes[0] if standing.routes else "",
         )
 
 
@@ -97,6 +99,8 @@ def held_findings(using: str) -> Iterator[Finding]:
             text=f"new mail ({printable(one.words)}) is held by {printable(one.actor)}{reason}",
             remedy="“manage.py email_outbox release”, with --all or the same filter, lets it go.",
             since=aware(one.created_at),
+            topic=Topic.HELD,
+            name=one.mailer,
         )
 
 

@@ -4,6 +4,11 @@ from enum import IntEnum, StrEnum
 
 from reliable_email.delivery.words import Outcome, Priority
 
+# What the outbox and people write as the cause of a state, besides what a server gives.
+OWN_CAUSES = (
+    "cancelled", "held", "resolved", "misconfigured", "no_such_mailer", "key_missing", "content_gone", "poison",
+)  # fmt: skip
+
 
 class State(StrEnum):
     """See `outbox.transitions` for what leads from one to the other."""

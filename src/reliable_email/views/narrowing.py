@@ -13,7 +13,7 @@ from reliable_email.backends.routes import all_mailers
 from reliable_email.classification import Cause
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import Field, Search
-from reliable_email.store.states import State
+from reliable_email.store.states import OWN_CAUSES, State
 
 AGES = (
     ("", "any time"),
@@ -30,7 +30,6 @@ FIELDS = (
     (Field.MESSAGE_ID.value, "Message-ID"),
     (Field.SUBJECT.value, "subject"),
 )
-OWN_CAUSES = ("cancelled", "held", "resolved", "misconfigured", "no_such_mailer", "key_missing", "content_gone")
 _AGE = re.compile(r"(last|before)-(\d{1,4})([mhd])\Z")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _MANY = ("state", "cause", "route", "mailer")

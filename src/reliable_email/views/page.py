@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.views.access import ACT, READ_CONTENT, actor_of, may
+from reliable_email.views.leading import leads_to
 
 # Names of URLs, and what the links to them say.
 NAVIGATION: Final = (
@@ -75,7 +76,9 @@ def _verdict(found: SiteHealth) -> dict[str, Any]:
         "remedy": found.remedy,
         "since": found.since,
         "at": found.at,
-        "others": found.findings[1:],
+        "link": leads_to(found.findings[0]) if found.findings else ("", ""),
+        "runbook": found.findings[0].topic.runbook if found.findings else "",
+        "others": [(one, *leads_to(one)) for one in found.findings[1:]],
     }
 
 

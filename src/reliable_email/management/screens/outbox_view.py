@@ -19,7 +19,7 @@ class RouteView:
     Attributes:
         is_in_use: whether messages go by it now.
         use: "in use", or why not and for how long.
-        evidence: in whose words it is out of use.
+        evidence: in whose words it is closed.
     """
 
     alias: str
@@ -49,14 +49,14 @@ def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
         case Phase.CLOSED if state.slow_until > now:
             return RouteView(alias=alias, is_in_use=False, use=f"slowed down for {span(state.slow_until - now)}")
         case Phase.CLOSED:
-            return RouteView(alias=alias, is_in_use=True, use="in use")
+            return RouteView(alias=alias, is_in_use=True, use=state.phase.word)
         case Phase.PAUSED:
-            return RouteView(alias=alias, is_in_use=False, use=f"paused by {state.paused_by or 'somebody'}")
+            return RouteView(alias=alias, is_in_use=False, use=f"{state.phase.word} by {state.paused_by or 'somebody'}")
         case Phase.HALF_OPEN:
-            return RouteView(alias=alias, is_in_use=False, use="being tried again", evidence=evidence)
+            return RouteView(alias=alias, is_in_use=False, use=state.phase.word, evidence=evidence)
         case Phase.OPEN:
             left = state.until - now
-            use = f"out of use, tried again in {span(left)}" if left > 0 else "out of use, to be tried again now"
+            use = f"{state.phase.word}, tried again in {span(left)}" if left > 0 else "on trial, to be tried again now"
             return RouteView(alias=alias, is_in_use=False, use=use, evidence=evidence)
 
 
@@ -93,6 +93,8 @@ def health_lines(health: SiteHealth) -> Iterator[str]:
         yield f"{finding.verdict}: {finding_words(finding)}"
         if finding.remedy:
             yield f"  {printable(finding.remedy)}"
+        if finding.topic.runbook:
+            yield f"  Runbook: docs/how-to/{finding.topic.runbook}.md"
     yield f"Status: {health.verdict.upper()}"
 
 

@@ -1,0 +1,31 @@
+"""Where a finding leads: the list or the route that it speaks of, and the word for the act that ends it there."""
+
+from urllib.parse import quote
+
+from django.urls import NoReverseMatch, reverse
+
+from reliable_email.monitoring.findings import Finding, Topic
+
+_PLACES = {
+    Topic.ROUTE: ("routes", "", "See the route"),
+    Topic.PAUSED: ("routes", "", "Resume it"),
+    Topic.QUOTA: ("routes", "", "See its quota"),
+    Topic.QUEUE: ("messages", "?state=queued", "See what waits"),
+    Topic.WORKERS: ("workers", "", "See the workers"),
+    Topic.UNKNOWN: ("messages", "?state=unknown", "Resolve them"),
+    Topic.PARKED: ("messages", "?state=parked", "Requeue or cancel them"),
+    Topic.HELD: ("messages", "?state=parked&cause=held", "See what is held"),
+}
+
+
+def leads_to(finding: Finding) -> tuple[str, str]:
+    """The address of the page and the words on the link; empty where there is nothing to see."""
+    if finding.topic not in _PLACES:
+        return "", ""
+    name, query, words = _PLACES[finding.topic]
+    try:
+        url = reverse(f"reliable_email:{name}")
+    except NoReverseMatch:
+        return "", ""
+    part = f"#via-{quote(finding.name)}" if name == "routes" and finding.name else ""
+    return f"{url}{query}{part}", words

@@ -201,6 +201,28 @@ effects = st.sampled_from(Effect)
 steps = st.one_of(st.just("success"), effects)
 
 
+def test_complaints_of_one_moment_slow_down_once() -> None:
+    """Eight connections with twenty messages under way hear of one limit twenty times; it is still one limit."""
+    state = BreakerState()
+    for number in range(20):
+        state = after_failure(state, Effect.SLOW_DOWN, failure(Cause.RATE_LIMITED), now=NOW + number * 0.01)
+    assert state.slow_until == NOW + 1
+    # Whoever is refused after the rest speaks of a limit that still holds.
+    state = after_failure(state, Effect.SLOW_DOWN, failure(Cause.RATE_LIMITED), now=NOW + 1)
+    assert state.slow_until == NOW + 3
+
+
+def test_a_complaint_that_names_a_later_time_lengthens_the_rest() -> None:
+    """Also while the route rests; and so does one about logins, which pass in minutes alone."""
+    state = after_failure(BreakerState(), Effect.SLOW_DOWN, failure(Cause.RATE_LIMITED), now=NOW)
+    logins = after_failure(state, Effect.FEWER_CONNECTIONS, failure(Cause.AUTH_THROTTLED), now=NOW + 0.5)
+    assert logins.slow_until == NOW + 60.5
+    named = failure(Cause.RATE_LIMITED, retry_after=300.0)
+    state = after_failure(state, Effect.SLOW_DOWN, named, now=NOW + 0.5)
+    assert state.slow_until == NOW + 300.5
+    assert after_failure(state, Effect.SLOW_DOWN, failure(Cause.RATE_LIMITED), now=NOW + 1) == state
+
+
 @given(st.lists(st.tuples(steps, st.floats(0.0, 5000.0)), max_size=30))
 def test_no_history_leaves_a_route_closed_to_probes_for_ever(history: list[tuple[str | Effect, float]]) -> None:
     """Whatever happened, without a pause it is asked again within two hours and a rest."""

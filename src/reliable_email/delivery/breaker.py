@@ -343,8 +343,14 @@ def _slowed(state: BreakerState, failure: Failure, asked_for: float | None, now:
     first, most = SLOW_SECONDS, MAX_SLOW_SECONDS
     if failure.cause is Cause.AUTH_THROTTLED:
         first, most = LOGIN_SECONDS, MAX_LOGIN_SECONDS
-    seconds = min(max(first, state.slow_seconds * 2), most)
-    until = max(now + (asked_for if asked_for is not None else seconds), state.slow_until)
+    if _is_ahead(state.slow_until, now):
+        # Every message that was under way hears of the same limit: that is one limit, and no reason to double the rest.
+        seconds = max(first, state.slow_seconds)
+        rest = asked_for if asked_for is not None else first if first > state.slow_seconds else 0.0
+        until = max(now + rest, state.slow_until)
+    else:
+        seconds = min(max(first, state.slow_seconds * 2), most)
+        until = now + (asked_for if asked_for is not None else seconds)
     slowed = replace(state, slow_seconds=seconds, slow_until=until)
     if state.phase is not Phase.HALF_OPEN:
         return slowed

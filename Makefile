@@ -41,7 +41,7 @@ fuzz: ## hostile bytes against the session and the reply parser, for a few minut
 migrations: ## do the models and the migrations say the same?
 	$(RUN) python -m django makemigrations --check --dry-run --settings tests.settings reliable_email
 
-matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 with 6.1 (ARGS="-x"; PAIRS="3.11:52")
+matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 and 3.14 with 6.1 (ARGS="-x"; PAIRS="3.11:52")
 	tools/matrix $(ARGS)
 
 django-tests: ## tests of Django itself with our doors in place (ARGS="queue mail"; PAIRS="3.13:61")
@@ -93,4 +93,4 @@ build: ## the wheel and the source distribution, in dist/
 	tools/uv build
 
 clean: ## environments, caches and what was built
-	rm -rf .venv .venvs .uv dist build var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .venvs .uv .python dist build var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

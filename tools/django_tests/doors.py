@@ -74,11 +74,11 @@ def _default() -> Any:
 def _queue_and_work(messages: Sequence[EmailMessage]) -> int:
     """Queue, and let a worker empty the queue; an outcome that is not accepted is the failure of a direct send."""
     from reliable_email.backends.failover import routes_for
-    from reliable_email.delivery.state import choose_store
     from reliable_email.outbox.worker import Worker
     from reliable_email.outbox.worker_options import WorkerOptions
     from reliable_email.store.messages import OutboxMessage
     from reliable_email.store.recipients import OutboxRecipient
+    from reliable_email.store.route_state import DatabaseRouteStateStore
     from reliable_email.store.states import State
 
     _make_tables()
@@ -87,7 +87,7 @@ def _queue_and_work(messages: Sequence[EmailMessage]) -> int:
         Worker(
             WorkerOptions(using=OUTBOX, until_empty=True, connections=1, poll_seconds=0.05),
             routes_of=routes_for,
-            store=choose_store(),
+            store=DatabaseRouteStateStore(OUTBOX),
         ).run()
         rows = OutboxRecipient.objects.using(OUTBOX).exclude(state=State.ACCEPTED)
         if rows.exists():

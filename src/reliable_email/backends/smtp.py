@@ -25,6 +25,7 @@ from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
 from reliable_email.exceptions import InvalidMailer, error_for
+from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireError
 from reliable_email.smtp.options import ConnectionOptions, TLSMode
@@ -433,3 +434,6 @@ def _open_error(error: WireError, options: SMTPOptions) -> Exception:
         outcome=Outcome.DEFERRED, cause=failure.cause, reply=failure.reply, route=options.route, failure=failure
     )
     return error_for([DeliveryReport(recipients=Recipients({"(connection)": outcome}))])
+
+
+remember(__name__, reset=reset)

@@ -1,6 +1,10 @@
-"""How much of the package a message goes through: files that a maintainer has to know, frames in a debugger."""
+"""How much of the package a message goes through: files that a maintainer has to know, their lines, frames."""
 
+import ast
+import io
 import sys
+import threading
+import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +17,143 @@ from django.core.mail import EmailMessage
 import reliable_email
 from reliable_email.delivery import lent
 from reliable_email.smtp import habits
+from reliable_email.store.states import State
 from reliable_email.testing.reset import reset
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import message, use_mailers
+from tests.outbox.desk import queue, smtp_route, states, worker
 
 ROOT = Path(reliable_email.__file__).parent
 FAILOVER = "reliable_email.backends.FailoverBackend"
 SMTP = "reliable_email.backends.ReliableSMTPBackend"
 # Of which the first is Django's `EmailMessage.send`.
 MOST_FRAMES = 13
+
+
+# What a warm direct send runs through, and below it what those files cannot be understood without.
+DIRECT = [
+    "backends/direct",
+    "backends/smtp",
+    "conf",
+    "delivery/admission",
+    "delivery/breaker",
+    "delivery/content",
+    "delivery/direct",
+    "delivery/logged",
+    "delivery/memory",
+    "delivery/passage",
+    "delivery/progress",
+    "delivery/report",
+    "delivery/serializer",
+    "smtp/channel",
+    "smtp/connection",
+    "smtp/content",
+    "smtp/deadline",
+    "smtp/exchange",
+    "smtp/habits",
+    "smtp/paths",
+    "smtp/pool",
+    "smtp/replies",
+    "smtp/session",
+    "smtp/stream",
+    "smtp/transaction",
+    "smtp/transport",
+    "smtp/wire",
+    "delivery/failures",
+    "delivery/judging",
+    "delivery/policy",
+    "delivery/route",
+    "delivery/state",
+    "delivery/submission",
+    "smtp/events",
+]
+# What a worker runs through beside that, with its keeper and the opening of a connection.
+WORKER = [
+    "outbox/claim",
+    "outbox/committer",
+    "outbox/contents",
+    "outbox/domains",
+    "outbox/erased",
+    "outbox/erasure",
+    "outbox/faultpoints",
+    "outbox/given_ids",
+    "outbox/hardship",
+    "outbox/helper",
+    "outbox/incoming",
+    "outbox/journal",
+    "outbox/keeper",
+    "outbox/keyring",
+    "outbox/lanes",
+    "outbox/line",
+    "outbox/listen",
+    "outbox/logged",
+    "outbox/loop",
+    "outbox/own_connection",
+    "outbox/permits",
+    "outbox/postgres",
+    "outbox/presence",
+    "outbox/provider_events",
+    "outbox/reconnect",
+    "outbox/registration",
+    "outbox/rescue",
+    "outbox/reservations",
+    "outbox/round",
+    "outbox/settle",
+    "outbox/settlements",
+    "outbox/standing",
+    "outbox/standstill",
+    "outbox/steps",
+    "outbox/stored",
+    "outbox/suppressed",
+    "outbox/tables",
+    "outbox/tallies",
+    "outbox/telling",
+    "outbox/threads",
+    "outbox/transitions",
+    "outbox/upkeep",
+    "outbox/wake",
+    "outbox/wants",
+    "outbox/worker",
+    "store/clock",
+    "store/filters",
+    "store/inserts",
+    "store/lanes",
+    "store/learned_limits",
+    "store/states",
+    "store/texts",
+    "delivery/tracing",
+    "providers/catalogue",
+    "smtp/capabilities",
+    "smtp/connect",
+    "smtp/first_logins",
+    "smtp/hello",
+    "smtp/resolve",
+    "smtp/set_up",
+    "smtp/strictness",
+]
+# Lines of code, as measured. They may shrink.
+MOST_DIRECT_LINES = 5900
+MOST_WORKER_LINES = 6800
+
+
+def code_lines(path: Path) -> int:
+    """Lines of a module without comments, docstrings and blank ones."""
+    text = path.read_text()
+    words: set[int] = set()
+    told: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            first = node.body[0]
+            told.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING, tokenize.FSTRING_MIDDLE):
+            words.update(range(token.start[0], token.end[0] + 1))
+    return len(words - told)
+
+
+def lines_of(names: list[str]) -> int:
+    """Of all these modules."""
+    return sum(code_lines(ROOT / f"{name}.py") for name in names)
 
 
 class Seen:
@@ -32,14 +164,17 @@ class Seen:
         self.deepest: list[str] = []
         self._top: FrameType | None = None
 
-    def begin(self) -> None:
-        """Count frames from the caller's on, itself left out."""
+    def begin(self, *, threads: bool = False) -> None:
+        """Count frames from the caller's on, itself left out; with the threads that are begun from now on."""
         self._top = sys._getframe(1)
+        if threads:
+            threading.setprofile(self._on_event)
         sys.setprofile(self._on_event)
 
     def end(self) -> None:
         """See no more."""
         sys.setprofile(None)
+        threading.setprofile(None)
 
     def _on_event(self, frame: FrameType, event: str, called: Any) -> None:
         if event == "call":
@@ -118,3 +253,31 @@ def test_the_socket_is_few_frames_below_the_callers_line(door: str) -> None:
     with site(door):
         seen = seen_of(EmailMessage.send)
     assert 5 < len(seen.deepest) <= MOST_FRAMES, seen.deepest
+
+
+@pytest.mark.usefixtures("no_app")
+def test_the_direct_door_is_read_in_so_many_lines() -> None:
+    """The list leaves out nothing that a message runs through, and names no file twice."""
+    with site(SMTP):
+        seen = seen_of(EmailMessage.send)
+    assert seen.files <= {f"{name}.py" for name in DIRECT}
+    assert len(set(DIRECT)) == len(DIRECT)
+    assert lines_of(DIRECT) <= MOST_DIRECT_LINES
+
+
+def test_the_worker_is_read_in_so_many_lines_more(using: str) -> None:
+    """From the claim to the last outcome, with whatever its threads begin meanwhile."""
+    with ScriptedServer() as server:
+        queue(using, "b@example.net")
+        one, seen = worker(using, smtp_route(server)), Seen()
+        seen.begin(threads=True)
+        try:
+            one.run()
+        finally:
+            seen.end()
+    assert states(using) == [State.ACCEPTED]
+    own = {name for name in seen.files if not name.startswith("testing/")}
+    assert "outbox/round.py" in own
+    assert own <= {f"{name}.py" for name in (*DIRECT, *WORKER)}
+    assert len(set(DIRECT) | set(WORKER)) == len(DIRECT) + len(WORKER)
+    assert lines_of(WORKER) <= MOST_WORKER_LINES

@@ -50,19 +50,21 @@ class ParsedURL:
         backend: the dotted path of another backend, None for SMTP.
         name: a word for the route, "" where the host has to give one.
         note: what was decided where the URL is ambiguous.
+        problem: why a URL behind the first cannot be used, as in `URLProblem`; it says nothing else then.
     """
 
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     backend: str | None = None
     name: str = ""
     note: str = ""
+    problem: str = ""
 
 
 def parse_urls(text: str) -> list[ParsedURL]:
     """The routes of one URL or of `failover(…)`, in order.
 
     Raises:
-        URLProblem: it cannot be understood.
+        URLProblem: it, or the first of several, cannot be understood.
     """
     group = _GROUP.match(text.strip())
     if group is None:
@@ -78,7 +80,15 @@ def parse_urls(text: str) -> list[ParsedURL]:
     urls = inner.split()
     if not urls:
         raise URLProblem("has a failover(…) without URLs")
-    return [_parse(url) for url in urls]
+    return [_parse(urls[0]), *map(_parse_other, urls[1:])]
+
+
+def _parse_other(url: str) -> ParsedURL:
+    """A mistake in it does not keep the first one from working."""
+    try:
+        return _parse(url)
+    except URLProblem as problem:
+        return ParsedURL(problem=str(problem))
 
 
 def _parse(url: str) -> ParsedURL:

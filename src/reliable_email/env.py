@@ -37,7 +37,7 @@ from reliable_email.conf import (
     email_setting_name,
 )
 from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
-from reliable_email.values import ValueProblem, boolean, closest, integer, keeps_no_locals, seconds, strings
+from reliable_email.values import Unusable, ValueProblem, boolean, closest, integer, keeps_no_locals, seconds, strings
 
 SMTP_BACKEND = "reliable_email.backends.ReliableSMTPBackend"
 FAILOVER_BACKEND = "reliable_email.backends.FailoverBackend"
@@ -108,8 +108,10 @@ def mailers(environ: Mapping[str, str] | None = None, *, debug: bool | None = No
         debug: whether this is a development site: pass settings' DEBUG. Where it is not given, the variables
             DJANGO_DEBUG and DEBUG decide, and without them it is not.
 
+    A further route that cannot be used keeps its place: a system check reports it, and messages go by the others.
+
     Raises:
-        ImproperlyConfigured: naming the variable that cannot be used.
+        ImproperlyConfigured: naming the variable of the first route that cannot be used.
     """
     return _Environment(os.environ if environ is None else environ, debug=debug).mailers()
 
@@ -124,7 +126,12 @@ class _Environment:
         backend = self._value("EMAIL_BACKEND")
         routes = self._routes(PREFIX)
         is_enabled = self._boolean(FALLBACK_SWITCH)
-        second = [] if is_enabled is False else self._routes(FALLBACK_PREFIX)
+        second = []
+        if is_enabled is not False:
+            try:
+                second = self._routes(FALLBACK_PREFIX)
+            except ImproperlyConfigured as error:
+                second = [_unusable(error)]
         if routes and second and len(routes) > 1:
             raise ImproperlyConfigured(
                 "EMAIL_URL is a failover already, so the EMAIL_FALLBACK_… variables have no place. Add the route to "
@@ -193,7 +200,13 @@ class _Environment:
         if len(parsed) > 1 and (clash := [name for name in ("username", "password") if name in values]):
             names = ", ".join(email_setting_name(name, prefix) for name in clash)
             raise ImproperlyConfigured(f"{url_name} has several servers, so that {names} is ambiguous: use the URLs.")
-        return [self._url_route(one, values, url_name, prefix) for one in parsed]
+        routes = [self._url_route(parsed[0], values, url_name, prefix)]
+        for one in parsed[1:]:
+            try:
+                routes.append(self._url_route(one, values, url_name, prefix))
+            except ImproperlyConfigured as error:
+                routes.append(_unusable(error))
+        return routes
 
     def _refuse_headless(self, prefix: str, values: Mapping[str, Any]) -> None:
         lonely = [name for name in ("username", "password", "port", "use_tls", "use_ssl", "region") if name in values]
@@ -204,6 +217,8 @@ class _Environment:
             )
 
     def _url_route(self, parsed: ParsedURL, values: Mapping[str, Any], url_name: str, prefix: str) -> _Route:
+        if parsed.problem:
+            raise ImproperlyConfigured(sentence(f"{url_name} {parsed.problem}"))
         if parsed.note:
             self._notes.append(Note(text=f"{url_name}: {parsed.note}", hint="Write submissions:// or submission://."))
         if parsed.backend is not None:
@@ -299,6 +314,11 @@ class _Environment:
                 except ValueProblem:
                     return False  # DEBUG=app:* is another program's variable
         return False
+
+
+def _unusable(error: ImproperlyConfigured) -> _Route:
+    """What stands for a route behind the first that cannot be used."""
+    return _Route(backend=SMTP_BACKEND, options={"host": Unusable(str(error))})
 
 
 def _aliases(routes: list[_Route]) -> list[str]:

@@ -28,6 +28,12 @@ class ValueProblem(ValueError):
     """Why a value cannot be used, as the end of a sentence that begins with its name: "must be a whole number …"."""
 
 
+class Unusable(str):
+    """Stands where a value would, with the reason why there is none: whoever reads it reports that."""
+
+    __slots__ = ()
+
+
 def is_empty(value: object) -> bool:
     """Whether a value says nothing: None, or text of white space."""
     return value is None or (isinstance(value, str) and not value.strip())

@@ -197,7 +197,6 @@ def test_a_variable_and_its_file_are_an_error() -> None:
         ({"EMAIL_HOST": "h", "EMAIL_SSL_VERIFY": "ture"}, "EMAIL_SSL_VERIFY must be true or false"),
         ({"EMAIL_HOST": "h", "EMAIL_MAX_RETRIES": "-1"}, "EMAIL_MAX_RETRIES must be"),
         ({"EMAIL_HOST": "h", "EMAIL_FALLBACK_ENABLED": "x"}, "EMAIL_FALLBACK_ENABLED must be"),
-        ({"EMAIL_HOST": "h", "EMAIL_FALLBACK_HOST": "b", "EMAIL_FALLBACK_PORT": "x"}, "EMAIL_FALLBACK_PORT must be"),
         ({"EMAIL_HOST": "h", "EMAIL_USE_TLS": "1", "EMAIL_USE_SSL": "1"}, "EMAIL_USE_TLS and EMAIL_USE_SSL"),
         ({"EMAIL_PROVIDER": "gmial"}, "EMAIL_PROVIDER: There is no provider 'gmial'. Did you mean 'gmail'?"),
         ({"EMAIL_HOST": "https://h"}, "EMAIL_HOST must be a host name"),

@@ -6,11 +6,13 @@ from typing import Literal
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.smtp.dsn import DSN, dsn_from
 from reliable_email.smtp.pins import parse_pin, show_pin
-from reliable_email.values import ValueProblem, boolean, choice, integer, shown, strings, text
+from reliable_email.values import Unusable, ValueProblem, boolean, choice, integer, shown, strings, text
 
 
 def host_name(value: object) -> str:
     """A host's name or address alone; an IPv6 address without its brackets."""
+    if isinstance(value, Unusable):
+        raise ValueProblem(f"is not known: {value}")
     host = text(value)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

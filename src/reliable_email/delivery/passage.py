@@ -212,7 +212,7 @@ class Passage:
             reserved_at=admission.memory.now() if entered.reserved else 0.0,
             is_probe=entered.is_probe,
             opening=entered.opening,
-            is_repeat=is_again or any(one.tries.get(alias) for one in part),
+            is_repeat=is_again or any(one.wants_fresh(alias) for one in part),
             is_alone=is_again,
             may_resend=self.may_resend(route),
         )

@@ -132,6 +132,16 @@ class Progress:
             return False
         return self.pin in ("", alias)
 
+    def wants_fresh(self, alias: str) -> bool:
+        """Whether a connection of its own is wanted: what failed may be the fault of the last one.
+
+        An orderly refusal for a limit is not, and who opens more connections against one meets the next limit.
+        """
+        if not self.tries.get(alias):
+            return False
+        reply = self.failure.reply if self.failure is not None else None
+        return not self.limits_on(alias) or reply is None or reply.code == 421
+
     def may_stand_by(self, alias: str) -> bool:
         """Whether this route, which has refused the message, may be asked once more."""
         return alias not in self.asked and alias not in self.excluded and self.has_refused(alias)

@@ -13,8 +13,8 @@ from tests.docs.pages import DOCS, ROOT, blocks, pages, prose
 
 _CALL = re.compile(r"manage\.py\s+([^”]+)")
 _ENDS = re.compile(r"\s+(?:\|\||&&|\||#|>|2>)\s*.*$")
-# Of Django's own, which need no parsing: what they take is not ours.
-_DJANGOS = {"migrate", "check", "shell", "runserver", "createsuperuser", "collectstatic"}
+# Of Django's own, and of other packages, which need no parsing: what they take is not ours.
+_DJANGOS = {"tenant_command", "migrate", "check", "shell", "runserver", "createsuperuser", "collectstatic"}
 _DEMO = {"demo", "demo_live"}
 
 

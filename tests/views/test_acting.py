@@ -128,12 +128,23 @@ def test_a_filter_by_cause_requeues_what_failed_for_it(operator: Client) -> None
     assert states() == {"nouser": "queued", "spam": "rejected"}
 
 
-def test_words_of_a_subject_are_no_filter_to_act_on(operator: Client) -> None:
-    """A search that cannot be repeated exactly must not choose what is cancelled."""
+def test_words_of_a_subject_choose_what_is_cancelled(operator: Client) -> None:
+    """A bad deploy is known by its subject; what has another one stays."""
+    queue("a@example.com", subject="Wrong prices")
+    queue("b@example.com", subject="Your password")
+    confirm(operator, {"act": "cancel", "scope": "filter", "q": "wrong prices"})
+    assert states() == {"a": "cancelled", "b": "queued"}
+
+
+def test_the_second_page_repeats_the_search(operator: Client) -> None:
+    """Whoever comes back from the telephone sees what would be cancelled."""
     queue("a@example.com")
-    answer = operator.post(ACT, {"act": "cancel", "scope": "filter", "q": "your order"})
-    assert answer.status_code == 400
-    assert states() == {"a": "queued"}
+    asked = {"act": "cancel", "scope": "filter", "state": "queued", "mailer": "routes", "age": "last-1h", "q": "a@exa"}
+    text = operator.post(ACT, asked).content.decode()
+    facts = text.partition('id="narrowed"')[2].partition("</dl>")[0]
+    for words in ("a@exa", "queued", "routes", "in the last hour"):
+        assert words in facts
+    assert "with “a@exa” in the address" in text
 
 
 @pytest.mark.parametrize(

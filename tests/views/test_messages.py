@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client, override_settings
+from django.utils.http import urlencode
 
 from reliable_email.models import OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
@@ -98,12 +99,31 @@ def test_what_has_no_index_is_looked_for_in_a_window_and_the_page_says_so(db: No
     assert third.before is None
 
 
-def test_a_search_for_a_subject_cannot_be_acted_on_as_a_whole(db: None) -> None:
-    """No filter of the outbox knows subjects."""
+def test_a_search_for_a_subject_can_be_acted_on_as_a_whole(db: None) -> None:
+    """The filter has the words."""
     queue("ok@example.com", subject="Invoice")
     page = search(Search(text="invoice"))
-    assert (page.field, page.chosen) == (Field.SUBJECT, None)
+    assert (page.field, page.chosen) == (Field.SUBJECT, Filter(subject="invoice"))
     assert len(page.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Ada Lovelace <ADA@example.com>", ["ada@example.com"]),
+        ('"Lovelace, Ada" <ada@example.com>', ["ada@example.com"]),
+        ("da@exam", ["ada@example.com"]),
+        ("ada", ["ada@example.com"]),
+        ("@example.net", ["bob@example.net"]),
+        ("Invoice", ["bob@example.net"]),
+        ("Dear Ada", []),
+    ],
+)
+def test_one_box_takes_an_address_in_any_form(operator: Client, text: str, found: list[str]) -> None:
+    """As it stands in a complaint, or as much of it as the caller remembers."""
+    queue("ada@example.com", subject="Welcome")
+    queue("bob@example.net", subject="Invoice 17")
+    assert addresses(operator, urlencode({"q": text})) == found
 
 
 def test_encrypted_subjects_are_shown_with_the_key_and_never_found(operator: Client) -> None:

@@ -5,6 +5,7 @@ has no index (cause, route, subject, a whole domain) is looked for in a window o
 far it has looked, so that whoever needs older ones looks further.
 """
 
+import re
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import datetime
@@ -24,6 +25,7 @@ WINDOW_ROWS = 10_000
 # Transactions that were open at the same time commit in any order, so ids follow the clock only nearly.
 _DISORDER = 10_000
 _SUBJECTS_AT_ONCE = 500
+_NAMED = re.compile(r"[^<>]+<[^<>\s]+@[^<>\s]+>")
 
 
 class Field(StrEnum):
@@ -83,7 +85,7 @@ class Page:
         is_cut: the window ended before the page was full; there may be more further back.
         looked_back_to: where it ended, then.
         field: what the text was taken for.
-        chosen: the filter that finds all of it, for acts; None where a filter cannot say it (subjects).
+        chosen: the filter that finds all of it, for acts.
     """
 
     lines: list[Line]
@@ -91,7 +93,7 @@ class Page:
     is_cut: bool
     looked_back_to: datetime | None
     field: Field
-    chosen: Filter | None
+    chosen: Filter
 
 
 def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, window: int = WINDOW_ROWS) -> Page:
@@ -122,7 +124,7 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
             is_cut=False,
             looked_back_to=None,
             field=field,
-            chosen=None if subject else chosen,
+            chosen=replace(chosen, subject=subject) if subject else chosen,
         )
     return Page(
         lines=lines,
@@ -130,7 +132,7 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
         is_cut=is_cut,
         looked_back_to=_queued_at(floor, alias) if is_cut and floor is not None else None,
         field=field,
-        chosen=None if subject else chosen,
+        chosen=replace(chosen, subject=subject) if subject else chosen,
     )
 
 
@@ -149,10 +151,10 @@ def _with_subject(rows: "QuerySet[OutboxRecipient]", subject: str, alias: str, c
     return found[:count]
 
 
-def understood(wanted: Search, using: str | None = None) -> Filter | None:
-    """The filter that finds all that is looked for; None where it is words of a subject, which no filter knows."""
+def understood(wanted: Search, using: str | None = None) -> Filter:
+    """The filter that finds all that is looked for."""
     _, chosen, subject = _understood(wanted, outbox_database(using))
-    return None if subject else chosen
+    return replace(chosen, subject=subject) if subject else chosen
 
 
 def newest_recipient(using: str | None = None) -> int:
@@ -192,20 +194,43 @@ def _understood(wanted: Search, alias: str) -> tuple[Field, Filter, str]:
             name = text if text.startswith("<") else f"<{text}>"
             return field, replace(chosen, ids=tuple(message_ids(name[:MESSAGE_ID_LENGTH], alias)) or (0,)), ""
         case Field.RECIPIENT:
-            return field, replace(chosen, recipient=text if text.startswith("@") else bare_address(text)), ""
+            return field, _to(text, chosen, alias), ""
         case _:
             return Field.SUBJECT, chosen, text
 
 
+def _to(text: str, chosen: Filter, alias: str) -> Filter:
+    """The recipients that a text names: an address, a domain with its @, or else all with these characters."""
+    bare = text if text.startswith("@") else bare_address(text)
+    local, _, domain = bare.rpartition("@")
+    if bare.startswith("@") and domain:
+        return replace(chosen, recipient=bare)
+    if local and domain and has_recipient(bare, "", alias):
+        return replace(chosen, recipient=bare)
+    return replace(chosen, recipient_part=bare)
+
+
 def _form(text: str, alias: str) -> Field:
-    if "@" not in text or any(character.isspace() for character in text):
-        return Field.SUBJECT
+    """What a text looks like: `<…@…>` is a Message-ID, `Name <…@…>` an address; a word may be a part of one."""
     if text.startswith("<") and text.endswith(">"):
         return Field.MESSAGE_ID
+    if _NAMED.fullmatch(text):
+        return Field.RECIPIENT
+    if any(character.isspace() for character in text):
+        return Field.SUBJECT
+    if "@" not in text:
+        return Field.RECIPIENT if _is_part_of_an_address(text, alias) else Field.SUBJECT
     # A Message-ID that was copied without its brackets looks like an address.
     if not text.startswith("@") and message_ids(f"<{text}>", alias):
         return Field.MESSAGE_ID
     return Field.RECIPIENT
+
+
+def _is_part_of_an_address(text: str, alias: str) -> bool:
+    """Whether one of the newest addresses has these characters; a whole table would take too long to ask."""
+    newest = newest_recipient(alias)
+    rows = OutboxRecipient._base_manager.using(alias).filter(pk__gt=newest - WINDOW_ROWS, address__icontains=text)
+    return rows.exists()
 
 
 def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[OutboxRecipient], bool]":

@@ -16,13 +16,15 @@ from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operate import Act, affected, perform
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import newest_recipient, understood
+from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
-from reliable_email.views.narrowing import read
+from reliable_email.views.narrowing import read, told
 from reliable_email.views.page import show
 from reliable_email.views.words import ACTS
 
 _MOST_SELECTED = 1_000
+_MOST_COUNTED = 100_000
 _ACTS = {act.value: act for act in Act}
 
 
@@ -32,6 +34,7 @@ class _Wanted:
 
     Attributes:
         words: for the heading.
+        narrowed: by which fields of the search form, in words.
         fields: what the second form has to send again.
         back: where to go afterwards.
     """
@@ -40,6 +43,7 @@ class _Wanted:
     words: str
     fields: tuple[tuple[str, str], ...]
     back: str
+    narrowed: tuple[tuple[str, str], ...] = ()
 
 
 @requires(VIEW)  # a form that is refused shows the page again
@@ -88,7 +92,7 @@ def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trou
     }
     if wanted is not None:
         context |= {
-            "count": affected(chosen_act, wanted.chosen),
+            "count": affected(chosen_act, wanted.chosen, most=_MOST_COUNTED),
             "states": chosen_act.states,
             "routes": _routes() if chosen_act is Act.REQUEUE else [],
             "reason": request.POST.get("reason", ""),
@@ -140,12 +144,12 @@ def _selected(sent: QueryDict) -> _Wanted | None:
     return _Wanted(chosen=Filter(ids=message[:1], recipient_ids=ids), words=words, fields=fields, back=back)
 
 
-def _matching(sent: QueryDict, newest: int) -> _Wanted | None:
+def _matching(sent: QueryDict, newest: int) -> _Wanted:
     narrowing = read(sent)
     chosen = understood(narrowing.search)
-    if chosen is None:  # words of a subject: acts go by what is stored in the open
-        return None
     words = "every recipient that matches the search" if narrowing.pairs else "every recipient in the outbox"
+    if chosen.recipient_part:  # nobody has named an address
+        words = f"every recipient with “{printable(chosen.recipient_part)}” in the address"
     environment = conf.get().environment  # the list shows what others have queued, too
     words += f" of the environment {environment!r}" if environment else ""
     return _Wanted(
@@ -153,6 +157,7 @@ def _matching(sent: QueryDict, newest: int) -> _Wanted | None:
         words=words,
         fields=(("scope", "filter"), ("up_to", str(newest)), *narrowing.pairs),
         back=f"{reverse('reliable_email:messages')}?{narrowing.query}",
+        narrowed=told(narrowing),
     )
 
 

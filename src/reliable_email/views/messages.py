@@ -14,18 +14,9 @@ from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.done import notices
 from reliable_email.views.evidence import badge, shown_address
-from reliable_email.views.narrowing import Narrowing, choices, read
+from reliable_email.views.narrowing import LABELS, Narrowing, choices, read
 from reliable_email.views.page import show
 from reliable_email.views.words import ACTS
-
-_LABELS = (
-    ("in", "In"),
-    ("state", "State"),
-    ("cause", "Cause"),
-    ("route", "Route"),
-    ("mailer", "Mailer"),
-    ("age", "Queued"),
-)
 
 
 @require_safe
@@ -48,7 +39,7 @@ def messages(request: HttpRequest) -> HttpResponse:
             "text": narrowing.values["q"],
             "fields": [
                 {"name": name, "label": label, "choices": offered[name], "value": narrowing.values[name]}
-                for name, label in _LABELS
+                for name, label in LABELS
             ],
             "acts": [(act.value, ACTS[act].label) for act in Act],
             "is_first": narrowing.search.before is None,
@@ -78,6 +69,9 @@ def _shown(line: Line, keyring: Keyring) -> dict[str, Any]:
 
 def _remark(narrowing: Narrowing, page: Page, keyring: Keyring) -> str:
     """What has to be known to read the list rightly."""
+    text = narrowing.search.text.strip()
+    if page.field is Field.RECIPIENT and narrowing.search.field is Field.ANYTHING and "@" not in text:
+        return f"“{printable(text)}” was taken for a part of an address. For subjects choose “subject” beside it."
     if narrowing.search.text and page.field is Field.SUBJECT:
         looked = "Subjects are looked for among the newest messages, page by page."
         if keyring.fingerprints:

@@ -14,6 +14,7 @@ from reliable_email.classification import Cause
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import Field, Search
 from reliable_email.store.states import OWN_CAUSES, State
+from reliable_email.values import printable
 
 AGES = (
     ("", "any time"),
@@ -96,6 +97,23 @@ def read(query: QueryDict) -> Narrowing:
         before=int(before) if before.isdecimal() and len(before) < 19 else None,
     )
     return Narrowing(search=search, pairs=tuple(known))
+
+
+LABELS = (
+    ("in", "In"),
+    ("state", "State"),
+    ("cause", "Cause"),
+    ("route", "Route"),
+    ("mailer", "Mailer"),
+    ("age", "Queued"),
+)
+
+
+def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
+    """What the form asks for, in its own words."""
+    labels = {"q": "Search", **dict(LABELS)}
+    words = {"age": dict(AGES), "in": dict(FIELDS)}
+    return tuple((labels[name], printable(words.get(name, {}).get(value, value))) for name, value in narrowing.pairs)
 
 
 def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, str]]]:

@@ -20,6 +20,7 @@
   const shape = (region) => {
     const copy = region.cloneNode(true);
     copy.querySelectorAll("input[name=csrfmiddlewaretoken]").forEach((input) => input.remove());
+    copy.querySelectorAll("[data-select-all]").forEach((box) => box.setAttribute("hidden", ""));
     copy.querySelectorAll("details").forEach((details) => details.removeAttribute("open"));
     return copy.innerHTML;
   };
@@ -100,4 +101,23 @@
     }
   });
   plan();
+})();
+
+// One tick for all lines of the page. It is shown where this script runs; without it, each line has its own.
+(() => {
+  "use strict";
+
+  const boxes = () => document.querySelectorAll("input[name=recipient]");
+  const show = () => document.querySelectorAll("[data-select-all]").forEach((box) => box.removeAttribute("hidden"));
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-select-all]")) {
+      boxes().forEach((box) => (box.checked = event.target.checked));
+    } else if (event.target.matches("input[name=recipient]")) {
+      const all = document.querySelector("[data-select-all]");
+      if (all) all.checked = Array.from(boxes()).every((box) => box.checked);
+    }
+  });
+  new MutationObserver(show).observe(document.body, { childList: true, subtree: true });
+  show();
 })();

@@ -1,7 +1,7 @@
 """Django's own admin over the tables: to look, and to requeue and cancel. What people do by these pages is recorded.
 
-What a message says is shown nowhere here: content has a permission of its own, and pages that record each reading.
-Rows are written by the outbox alone; only the suppression list is a person's to change.
+Of what a message says only the subject is shown here: content has a permission of its own, and pages that record each
+reading. Rows are written by the outbox alone; only the suppression list is a person's to change.
 """
 
 from datetime import timedelta
@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from reliable_email import conf
+from reliable_email.backends.routes import all_mailers
 from reliable_email.delivery.report import address_key
 from reliable_email.models import (
     Action,
@@ -31,11 +32,13 @@ from reliable_email.models import (
 from reliable_email.outbox.operate import Act, note, perform
 from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.queries import Filter, message_ids, outbox_database, shown_entry, stored_spellings
+from reliable_email.store.states import State
 from reliable_email.values import masked, printable
 
 _ACT = "reliable_email.act_on_outbox"
 _COUNTED = 10_000
 _FOUND = 1_000
+_SUBJECT_CHARACTERS = 60
 
 
 class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -121,11 +124,52 @@ class _Attempts(_Inline):
     verbose_name_plural = "attempts"
 
 
+class _StateFilter(admin.SimpleListFilter):
+    """Messages of which a recipient is in a state."""
+
+    title = "state of a recipient"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(one.value, one.value) for one in State]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        if self.value() not in [one.value for one in State]:
+            return queryset
+        people = OutboxRecipient._base_manager.using(queryset.db).filter(message=OuterRef("pk"), state=self.value())
+        return queryset.filter(Exists(people))
+
+
+class _MailerFilter(admin.SimpleListFilter):
+    """Messages of a mailer in the settings: the one that the application used, or the one that delivers."""
+
+    title = "mailer"
+    parameter_name = "by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(alias, alias) for alias in all_mailers()]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        name = self.value()
+        return queryset.filter(Q(mailer=name) | Q(entry_mailer=name)) if name else queryset
+
+
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(_ReadOnly):
     """Messages, with recipients and attempts, and a way to the dashboard's page of each."""
 
-    list_display = ("id", "created_at", "mailer", "priority", "message_id", "sender", "content_size", "on_dashboard")
+    list_display = (
+        "id",
+        "created_at",
+        "to_whom",
+        "states",
+        "about",
+        "mailer",
+        "priority",
+        "message_id",
+        "on_dashboard",
+    )
+    list_filter = (_StateFilter, "priority", _MailerFilter)
     search_fields = ("message_id",)  # shows the box; see `get_search_results`
     search_help_text = "A whole Message-ID with its angle brackets, or a whole address"
     ordering = ("-id",)
@@ -149,9 +193,31 @@ class OutboxMessageAdmin(_ReadOnly):
     actions = ("requeue", "cancel")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[OutboxMessage]":
-        """Without what messages say."""
+        """Without what messages say; with their first recipient, by the index of positions."""
         queryset: QuerySet[OutboxMessage] = super().get_queryset(request)
-        return queryset.defer("content", "headers", "subject", "fields")
+        people = OutboxRecipient._base_manager.using(queryset.db).filter(message=OuterRef("pk"))
+        return queryset.defer("content", "headers", "fields").annotate(
+            first_address=Subquery(people.filter(position=0).values("address")[:1]),
+            first_state=Subquery(people.filter(position=0).values("state")[:1]),
+            last_position=Subquery(people.order_by("-position").values("position")[:1]),
+        )
+
+    @admin.display(description="recipients")
+    def to_whom(self, row: Any) -> str:
+        """The first, and how many others."""
+        address = _shown(row.first_address or "")
+        return f"{address} +{row.last_position:,}" if row.last_position else address
+
+    @admin.display(description="state")
+    def states(self, row: Any) -> str:
+        """Of the first; the others are on the message's page."""
+        return f"{row.first_state} …" if row.last_position else row.first_state or ""
+
+    @admin.display(description="subject")
+    def about(self, row: OutboxMessage) -> str:
+        """Its subject, where that is not sealed."""
+        subject = "(encrypted)" if row.encryption_key and row.subject else printable(row.subject)
+        return subject if len(subject) <= _SUBJECT_CHARACTERS else f"{subject[:_SUBJECT_CHARACTERS]}…"
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", search_term: str

@@ -179,3 +179,14 @@ def test_a_hostile_mail_contacts_nobody(browser: Browser) -> None:
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+def test_one_tick_selects_the_page(browser: Browser) -> None:
+    """And one that is taken away takes the tick away; a refresh of the list leaves both alone."""
+    browser.visit("/mail/messages/")
+    browser.find("#select-all").click()
+    boxes = browser.find_all("input[name=recipient]")
+    assert len(boxes) > 5
+    assert all(box.is_selected() for box in boxes)
+    boxes[0].click()
+    assert not browser.find("#select-all").is_selected()

@@ -205,8 +205,11 @@ def _to(text: str, chosen: Filter, alias: str) -> Filter:
     local, _, domain = bare.rpartition("@")
     if bare.startswith("@") and domain:
         return replace(chosen, recipient=bare)
-    if local and domain and has_recipient(bare, "", alias):
-        return replace(chosen, recipient=bare)
+    if local and domain:
+        # By the index alone; what is written in other capitals is found as a part.
+        exact = OutboxRecipient._base_manager.using(alias).filter(address__in=stored_spellings(bare))
+        if exact.exists():
+            return replace(chosen, recipient=bare)
     return replace(chosen, recipient_part=bare)
 
 

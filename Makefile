@@ -1,7 +1,7 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
 .PHONY: django-tests help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
-	compare soak recovery routes servers build clean
+	compare soak recovery routes fleet servers build clean
 
 RUN := tools/uv run --locked --all-extras
 PYTEST := $(RUN) python -m pytest
@@ -84,6 +84,9 @@ recovery: ## five faults, and the rate of delivery through each over the undistu
 
 routes: ## outages, quotas and ten thousand lanes: what routes remember, in figures (PostgreSQL; ARGS="quota lanes")
 	$(RUN) python -W ignore -m bench.routes $(ARGS)
+
+fleet: ## Celery on Redis and RabbitMQ and django-tasks-db deliver while something breaks; what was lost (nothing) (ARGS="--queues Redis")
+	$(RUN) python -W ignore -m bench.fleet $(ARGS)
 
 servers: ## real mail servers, killed in the middle, and the books of both sides compared (root; ARGS="haraka exim")
 	@tools/servers || echo "what could not be fetched is skipped below"

@@ -1,0 +1,1 @@
+"""Fleets of task queues under misfortunes: see `__main__`."""

@@ -7,7 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reliable_email import backends, conf, env, exceptions, mailers, signals, testing  # noqa: F401 - see _MODULES
+    # See _MODULES; `as` says to type checkers that they are exported.
+    from reliable_email import backends as backends
+    from reliable_email import conf as conf
+    from reliable_email import env as env
+    from reliable_email import exceptions as exceptions
+    from reliable_email import mailers as mailers
+    from reliable_email import signals as signals
+    from reliable_email import testing as testing
     from reliable_email.backends.asynchronous import asend, asubmit
     from reliable_email.backends.outbox import submit
     from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, delivery_of

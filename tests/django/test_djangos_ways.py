@@ -10,7 +10,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import django
@@ -476,32 +475,6 @@ def test_modules_are_found_behind_a_plain_import() -> None:
     code = "import reliable_email; print(reliable_email.env.mailers({'EMAIL_HOST': 'h'})['default']['BACKEND'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == SMTP
-
-
-def test_type_checkers_see_reports(tmp_path: Path) -> None:
-    """`message.delivery` they cannot know; `delivery_of()` has its type."""
-    pytest.importorskip("mypy")
-    module = tmp_path / "site_code.py"
-    module.write_text(
-        "import reliable_email\n"
-        "from django.core.mail import EmailMessage\n"
-        "from reliable_email import DeliveryReport, Outcome, asend, delivery_of, submit\n"
-        "message = EmailMessage()\n"
-        "report: DeliveryReport = delivery_of(message)\n"
-        "accepted: list[str] = report.accepted\n"
-        "outcome: Outcome = report.recipients['a@example.net'].outcome\n"
-        "mailers = reliable_email.env.mailers()\n"
-        "async def view() -> int:\n"
-        "    return await asend(message)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path), str(module)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert "error" not in done.stdout.replace("Found 0 errors", ""), done.stdout
 
 
 def test_a_message_that_another_backend_sent_has_an_empty_report(settings: Any) -> None:

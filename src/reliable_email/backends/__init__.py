@@ -4,7 +4,14 @@ They are imported when they are first asked for, so that a backend which needs n
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reliable_email.backends.default import DefaultMailer
+    from reliable_email.backends.error_mail import ErrorMailBackend
+    from reliable_email.backends.failover import FailoverBackend
+    from reliable_email.backends.outbox import OutboxBackend
+    from reliable_email.backends.smtp import ReliableSMTPBackend
 
 _MODULES = {
     "DefaultMailer": "default",

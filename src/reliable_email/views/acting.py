@@ -14,6 +14,7 @@ from django.urls import reverse
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operate import Act, affected, perform
+from reliable_email.store.bounded import MOST
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import newest_recipient, understood
 from reliable_email.values import printable
@@ -92,13 +93,18 @@ def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trou
     }
     if wanted is not None:
         context |= {
-            "count": affected(chosen_act, wanted.chosen, most=_MOST_COUNTED),
+            "count": affected(chosen_act, wanted.chosen, most=_most_counted(chosen_act)),
             "states": chosen_act.states,
             "routes": _routes() if chosen_act is Act.REQUEUE else [],
             "reason": request.POST.get("reason", ""),
             "by_route": request.POST.get("by_route", ""),
         }
     return show(request, "reliable_email/act.html", context, section="messages", status=400 if trouble else 200)
+
+
+def _most_counted(act: Act) -> int:
+    """What is sent again needs its content, which is asked for message by message."""
+    return MOST if act in (Act.REQUEUE, Act.RESOLVE_RESEND) else _MOST_COUNTED
 
 
 def _routes() -> list[tuple[str, str]]:

@@ -17,9 +17,12 @@ from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.state import RouteEvent
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operate import hold, note
 from reliable_email.outbox.provider_events import Report, note_report
+from reliable_email.outbox.stored import load_contents, load_messages, load_submission
 from reliable_email.outbox.suppressed import suppress
+from reliable_email.smtp.content import BytesContent
 from reliable_email.store.attempts import Attempt
 from reliable_email.store.events import EventKind, ProviderEvent
 from reliable_email.store.messages import OutboxMessage
@@ -108,6 +111,17 @@ def test_a_subject_that_a_column_cannot_hold_is_queued_and_sent_whole(narrow: st
     with ScriptedServer() as server:
         worker(narrow, smtp_route(server)).run()
         assert b"=?utf-8?" in server.messages[0].content.lower()
+
+
+def test_fields_for_a_providers_api_come_back_as_they_were(narrow: str) -> None:
+    """They go out as they are stored: an escape in them would be read by people."""
+    message = EmailMessage("Grüße 😀 ż", "Hello 😀 ż.", "site@example.org", ["ok@example.com"])
+    enqueue([build_submission(message)], QueueOptions(mailer="routes", using=narrow, keeps_all=True))
+    [stored] = load_messages(narrow, [OutboxMessage.objects.using(narrow).get().pk])[0].values()
+    [content] = load_contents(narrow, [stored]).values()
+    loaded = load_submission(narrow, stored, BytesContent(content), Keyring()).message
+    assert loaded is not None
+    assert (loaded.subject, loaded.body) == ("Grüße 😀 ż", "Hello 😀 ż.")
 
 
 def test_an_address_is_never_escaped(narrow: str) -> None:

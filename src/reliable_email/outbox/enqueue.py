@@ -31,7 +31,7 @@ from reliable_email.store.lanes import lane_of
 from reliable_email.store.messages import MESSAGE_ID_LENGTH, OutboxMessage
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.states import PriorityRank, State
-from reliable_email.store.texts import encodings, holds
+from reliable_email.store.texts import encodings, holds, storable_json
 from reliable_email.values import shown
 
 logger = logging.getLogger("reliable_email.outbox")
@@ -233,6 +233,10 @@ def _message_row(
         import json
 
         fields = {"sealed": keyring.seal_text(json.dumps(fields))}
+    elif fields is not None and storable_json(connection, fields) != fields:
+        import json
+
+        fields = {"ascii": json.dumps(fields)}  # what goes out must not be escaped for good
     on_unknown = wishes.on_unknown or options.on_unknown
     head = data[:_HEADER_PREVIEW_BYTES].partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
     subject = str(submission.message.subject) if submission.message is not None else ""

@@ -103,6 +103,8 @@ def load_submission(using: str, message: StoredMessage, content: BytesContent, k
     fields: dict[str, Any] | None = row.fields
     if fields and "sealed" in fields:
         fields = json.loads(keyring.open_text(fields["sealed"], message.encryption_key))
+    elif fields and "ascii" in fields:
+        fields = json.loads(fields["ascii"])
     recipients = tuple(row.recipients.using(using).order_by("position").values_list("address", flat=True))
     return Submission(
         message=rebuild_message(content.data, fields, recipients, sender=message.sender),

@@ -6,6 +6,7 @@ import pytest
 from django.test.utils import override_settings
 
 from reliable_email.backends.options import smtp_options
+from reliable_email.diagnosis.examination import examine_configuration
 from reliable_email.diagnosis.explanation import Explanation, explain
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import TLSMode, TLSPolicy
@@ -281,3 +282,19 @@ def test_the_reply_stays_the_evidence() -> None:
     reply = parse_reply("554 5.7.1 Client host rejected: Access denied")
     found = explained(WireFailure(stage=Stage.RCPT, kind=FailureKind.REFUSED, detail="no", reply=reply))
     assert "Client host rejected" in found.said
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (None, "'webmaster@localhost', Django's default"),
+        ("webmaster@localhost", "'webmaster@localhost', Django's default"),
+        ("shop@intranet", "'shop@intranet', without a domain of the DNS"),
+        ("shop@example.com", ""),
+    ],
+)
+def test_a_sender_that_nobody_takes_is_named_as_it_will_be_written(written: str | None, said: str) -> None:
+    """Also where the settings say nothing, so that Django's own default goes out."""
+    with override_settings(**({} if written is None else {"DEFAULT_FROM_EMAIL": written})):
+        messages = [one.msg for one in examine_configuration().messages if one.id == "reliable_email.W009"]
+    assert [said in text for text in messages] == ([True] if said else [])

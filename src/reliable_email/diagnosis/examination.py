@@ -20,7 +20,7 @@ from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.report import DeliveryReport
-from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, problem_of
+from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, problem_of, written_addresses
 from reliable_email.diagnosis.configuration import configuration_messages
 from reliable_email.diagnosis.dns_examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
@@ -148,7 +148,7 @@ def examine_configuration() -> Configuration:
 
 
 def _default_sender() -> Iterator[CheckMessage]:
-    sender = str(conf.setting("DEFAULT_FROM_EMAIL") or "")
+    sender = dict(written_addresses())["DEFAULT_FROM_EMAIL"]
     if problem_of(sender) is not None or "." in envelope_of(sender).rpartition("@")[2]:
         return
     what = "Django's default" if sender == NOBODYS_SENDER else "without a domain of the DNS"

@@ -15,6 +15,7 @@ from reliable_email.smtp.paths import IDENTITY_VERSION, identity, older_spelling
 from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.inserts import MAX_ROWS, batched
+from reliable_email.store.outages import sentence
 from reliable_email.store.queries import SuppressedAddress
 from reliable_email.store.shared import Suppression
 from reliable_email.store.texts import storable
@@ -202,7 +203,7 @@ def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
     except away_errors() as error:
         if is_away_for_all(error):
             _away_until = time.monotonic() + _AWAY_SECONDS
-        logger.warning("The suppression list cannot be read, mail goes without it: %s", error)
+        logger.warning("The suppression list cannot be read, mail goes without it. %s", sentence(using, error))
         return ()
     return [address for address in addresses if address.lower() in found]
 

@@ -32,6 +32,7 @@ from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.learned_limits import shared_memory, use
 from reliable_email.store.openings import note_opening
+from reliable_email.store.outages import sentence
 from reliable_email.store.route_rows import breaker_from_json, breaker_to_json, ledger_from_json, ledger_to_json
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
@@ -405,8 +406,8 @@ class DatabaseRouteStateStore:
 
     def _is_away(self, error: Exception) -> None:
         if time.monotonic() >= self._away_until:
-            words = "Route state is kept in this process for now, the database does not answer: %s"
-            logger.warning(words, error, extra=log_fields())
+            words = "Route state is kept in this process for now. %s"
+            logger.warning(words, sentence(self.using, error), extra=log_fields())
         if is_away_for_all(error):
             self._away_until = time.monotonic() + _AWAY_SECONDS
 

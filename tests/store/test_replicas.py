@@ -27,7 +27,10 @@ from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.testing.server import ScriptedServer
 from reliable_email.urls import urlpatterns
 
-PAGES = ("overview", "messages", "routes", "failures", "workers", "suppressions", "record", "live", "health", "metrics")
+PAGES = (
+    *("overview", "messages", "routes", "failures", "workers", "suppressions", "people", "record"),
+    *("live", "health", "metrics"),
+)
 OF_A_MESSAGE = ("message", "content", "source")
 ADMINS = (OutboxMessage, models.RouteState, models.Worker, models.Action, models.Suppression)
 COMMANDS = (
@@ -45,6 +48,8 @@ COMMANDS = (
     ["email_routes", "pause", "smtp", "--reason", "r"],
     ["email_routes", "resume", "smtp", "--reason", "r"],
     ["email_routes", "history"],
+    ["email_outbox", "export", "ok@example.com"],
+    ["email_outbox", "erase", "ok@example.com", "--reason", "r"],
     ["email_suppression", "add", "gone@example.com"],
     ["email_suppression", "list"],
     ["email_suppression", "remove", "gone@example.com"],
@@ -120,7 +125,7 @@ def test_a_messages_pages_read_where_the_outbox_is_written(queued: int, operator
 
 def test_every_page_is_among_those_that_were_looked_at() -> None:
     """Whoever adds one is told here; the rest are acts, or parts of a message."""
-    acts = {"act", "act_on_route", "suppress_address", "allow_address"}
+    acts = {"act", "act_on_route", "suppress_address", "allow_address", "erase_person", "export_person"}
     assert {one.name for one in urlpatterns} == {*PAGES, *OF_A_MESSAGE, *acts, "html", "attachment"}
 
 

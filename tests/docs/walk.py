@@ -31,6 +31,7 @@ _ALIKE = (
     (re.compile(r"\b\d+ s\b"), "5 s"),
     (re.compile(r"\b\d+\.\d{3} s\b"), "0.001 s"),
     (re.compile(r"\b\d+ bytes\b"), "430 bytes"),
+    (re.compile(r"^tables \d.*$", re.MULTILINE), "tables 188 KB"),
     (re.compile(r"queued as \d+-\d+"), "queued as 1-1"),
 )
 

@@ -101,7 +101,7 @@ class Command(PeopleCommand):
             }
             self._print_json(told | asdict(view.status) | {"table_bytes": table_bytes(self._using)})
         else:
-            for line in (*sizes(self._using), *lines(view)):
+            for line in lines(view, sizes(self._using)):
                 self.stdout.write(line)
         self._exit(view.health.verdict)
 

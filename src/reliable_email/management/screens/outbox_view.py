@@ -1,6 +1,6 @@
 """The outbox at one moment, as `email_outbox status` and the worker's screen show it; and its plain words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reliable_email.delivery.breaker import BreakerState, Phase
@@ -70,8 +70,8 @@ def sizes(using: str) -> Iterator[str]:
         yield f"tables {size_words(sum(found.values()))}: {', '.join(largest)}"
 
 
-def lines(view: OutboxView) -> Iterator[str]:
-    """All of it, a line each, without a control character."""
+def lines(view: OutboxView, room: Iterable[str] = ()) -> Iterator[str]:
+    """All of it, a line each, without a control character; what is said of `room` stands before the verdict."""
     found = view.status
     width = max(map(len, found.recipients))
     for state, count in found.recipients.items():
@@ -84,6 +84,7 @@ def lines(view: OutboxView) -> Iterator[str]:
     for worker in found.workers:
         seen = f"seen {span(worker.silent_seconds)} ago"
         yield f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}"
+    yield from room
     yield from health_lines(view.health)
 
 

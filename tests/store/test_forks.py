@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -78,7 +78,8 @@ def import_all() -> None:
     """Whatever has state has registered it."""
     for found in pkgutil.walk_packages(reliable_email.__path__, "reliable_email."):
         if not found.name.startswith(NOT_IMPORTED):
-            importlib.import_module(found.name)
+            with suppress(ImportError):  # a package that this Django or this machine does not have
+                importlib.import_module(found.name)
 
 
 def locks_of(name: str) -> dict[str, Any]:

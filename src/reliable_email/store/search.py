@@ -210,6 +210,7 @@ def _to(text: str, chosen: Filter, alias: str) -> Filter:
         exact = OutboxRecipient._base_manager.using(alias).filter(address__in=stored_spellings(bare))
         if exact.exists():
             return replace(chosen, recipient=bare)
+        return replace(chosen, recipient_part=address_key(bare))  # rows have the domain as it goes on the wire
     return replace(chosen, recipient_part=bare)
 
 

@@ -196,11 +196,6 @@ class OutboxBackend(Door):
         """What a worker could only find out when the caller is gone."""
         from reliable_email.outbox.foreign_fields import template_attributes
 
-        if submission.options.dsn is not None:
-            raise ValueError(
-                "delivery_options.dsn is for mailers that send at once: the queue has no place for it. Set the option "
-                "'dsn' of the SMTP route, which serves queued messages, too."
-            )
         templates = template_attributes(submission.message)
         if templates:
             smtp = [one.alias for one in self._routes() if one.kind in (MailerKind.SMTP, MailerKind.DJANGO_SMTP)]

@@ -25,7 +25,7 @@ class DeliveryOptions:
         priority: see `Priority`.
         on_unknown: see `OnUnknown`; None takes the mailer's.
         dsn: notices to ask for where the server announces DSN (RFC 3461), as a `DSN` or a dict with notify, ret, envid
-            and orcpt; a mailer that sends at once only. A route's option `dsn` serves queued messages, too.
+            and orcpt; before those of the route's option `dsn`.
     """
 
     idempotency_key: str | None = None

@@ -11,6 +11,7 @@ from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.stored import StoredMessage, load_contents, load_submission
 from reliable_email.records import record
 from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.dsn import DSN, dsn_from_text
 from reliable_email.smtp.transaction import Content, Job
 
 
@@ -20,11 +21,13 @@ class Loaded:
 
     Attributes:
         error: what was raised while the message was made anew for this route; None where all is well.
+        dsn: the notices that the message asks for; None for none.
     """
 
     content: BytesContent
     key: object
     error: Exception | None = None
+    dsn: DSN | None = None
 
 
 @record(frozen=True, slots=True)
@@ -76,9 +79,10 @@ class Contents:
         return loaded, missing
 
     def _for_route(self, route: Route, message: StoredMessage, content: BytesContent) -> Loaded:
-        if not route.is_foreign:
-            return Loaded(content, message.id)
         try:
+            if not route.is_foreign:
+                text = self._keyring.open_text(message.dsn, message.encryption_key)
+                return Loaded(content, message.id, dsn=dsn_from_text(text) if text else None)
             return Loaded(content, load_submission(self._using, message, content, self._keyring))
         except (DatabaseError, KeyMissing):
             raise
@@ -97,6 +101,7 @@ def job_of(send: Send, message: StoredMessage, loaded: Loaded) -> Job:
         content=content,
         key=loaded.key,
         may_resend=send.may_resend,
+        dsn=loaded.dsn,
         is_repeat=send.is_repeat,
     )
 

@@ -23,6 +23,7 @@ from reliable_email.outbox.foreign_fields import foreign_fields
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.side_door import outside_of_transactions
 from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.dsn import dsn_from, dsn_to_text
 from reliable_email.smtp.paths import IDENTITY_VERSION, forward_path
 from reliable_email.store import copying
 from reliable_email.store.clock import now_sql
@@ -228,15 +229,6 @@ def _message_row(
     expires_at: Value = None
     if expires_in is not None:
         expires_at = _after(connection, submission, expires_in)
-    fields = draft.fields
-    if fields is not None and keyring.current:
-        import json
-
-        fields = {"sealed": keyring.seal_text(json.dumps(fields))}
-    elif fields is not None and storable_json(connection, fields) != fields:
-        import json
-
-        fields = {"ascii": json.dumps(fields)}  # what goes out must not be escaped for good
     on_unknown = wishes.on_unknown or options.on_unknown
     head = data[:_HEADER_PREVIEW_BYTES].partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
     subject = str(submission.message.subject) if submission.message is not None else ""
@@ -257,13 +249,29 @@ def _message_row(
         content.size,
         content.is_7bit,
         content.needs_smtputf8,
-        fields,
+        _stored_fields(connection, draft, keyring),
         keyring.current,
         draft.digest,
         draft.content_digest,
         on_unknown.value if on_unknown is not None else "",
         traceparent,
     ]
+
+
+def _stored_fields(connection: BaseDatabaseWrapper, draft: _Draft, keyring: Keyring) -> dict[str, Any] | None:
+    """What the content does not say: the letter for routes that take no MIME, and the notices that it asks for."""
+    fields, dsn = draft.fields, draft.submission.options.dsn
+    if fields is not None and keyring.current:
+        import json
+
+        fields = {"sealed": keyring.seal_text(json.dumps(fields))}
+    elif fields is not None and storable_json(connection, fields) != fields:
+        import json
+
+        fields = {"ascii": json.dumps(fields)}  # what goes out must not be escaped for good
+    if dsn is not None:
+        fields = {**(fields or {}), "dsn": keyring.seal_text(dsn_to_text(dsn_from(dsn)))}
+    return fields
 
 
 def _recipient_rows(

@@ -24,7 +24,7 @@ class ContentGone(Exception):
 
 @record(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """A message without its content."""
+    """A message without its content. `dsn` are the notices that it asks for, as they are stored; "" for none."""
 
     id: int
     message_id: str
@@ -37,6 +37,7 @@ class StoredMessage:
     entry_mailer: str = ""
     account: str = ""
     stream: str = ""
+    dsn: str = ""
 
 
 _COLUMNS = (
@@ -61,13 +62,13 @@ def load_messages(using: str, ids: Iterable[int]) -> tuple[dict[int, StoredMessa
     among, parameters = tables.among("id", wanted)
     rows = tables.rows(
         "load",
-        f"SELECT {', '.join(_COLUMNS)}, CASE WHEN content_size <= %s THEN content END "  # noqa: S608 - names
+        f"SELECT {', '.join(_COLUMNS)}, {tables.text_of_fields('dsn')}, CASE WHEN content_size <= %s THEN content END "  # noqa: S608 - names
         f"FROM {tables.message} WHERE {among}",
         [SLICE_BYTES // max(SLICE_MESSAGES, len(wanted)), *parameters],
     )
     messages, contents = {}, {}
-    for *values, content in rows:
-        row = dict(zip(_COLUMNS, values, strict=True))
+    for *values, dsn, content in rows:
+        row = dict(zip(_COLUMNS, values, strict=True)) | {"dsn": dsn or ""}
         row["on_unknown"] = OnUnknown(row["on_unknown"]) if row["on_unknown"] else None
         # A site has few of these, and a worker hundreds of messages in hand.
         row["sender"], row["from_domain"] = intern(row["sender"]), intern(row["from_domain"])
@@ -105,6 +106,8 @@ def load_submission(using: str, message: StoredMessage, content: BytesContent, k
         fields = json.loads(keyring.open_text(fields["sealed"], message.encryption_key))
     elif fields and "ascii" in fields:
         fields = json.loads(fields["ascii"])
+    elif fields:
+        fields.pop("dsn", None)  # of the wire, and no part of the message
     recipients = tuple(row.recipients.using(using).order_by("position").values_list("address", flat=True))
     return Submission(
         message=rebuild_message(content.data, fields, recipients, sender=message.sender),

@@ -83,6 +83,17 @@ class Tables:
         """SQL for the earlier of two instants."""
         return f"{'MIN' if self.vendor == 'sqlite' else 'LEAST'}({first}, {second})"
 
+    def text_of_fields(self, key: str) -> str:
+        """SQL for one text in a message's `fields`; NULL where there is none."""
+        column = self.connection.ops.quote_name("fields")
+        match self.vendor:
+            case "postgresql":
+                return f"{column} ->> '{key}'"
+            case "mysql":
+                return f"JSON_UNQUOTE(JSON_EXTRACT({column}, '$.{key}'))"
+            case _:
+                return f"JSON_EXTRACT({column}, '$.{key}')"
+
     def type_of(self, column: str) -> str:
         """The type of a column of the recipients' table."""
         return column_types(self.connection, OutboxRecipient)[column]

@@ -3,10 +3,13 @@
 Where the server does not announce DSN nothing of it is said, and mail goes out as ever.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
+
+from reliable_email.smtp.paths import identity
 
 MAX_ENVID_CHARACTERS = 100  # RFC 3461 §4.4
 MAX_ORCPT_CHARACTERS = 500  # §4.2
@@ -40,7 +43,7 @@ class DSN:
         ret: how much comes back.
         envid: the sender's own name for the message, which every notice repeats; printable ASCII.
         orcpt: whether each recipient's address is said as the original one, by which notices name it.
-        originals: other addresses than their own for some recipients, as ORCPT says them.
+        originals: other addresses than their own for some recipients, in any spelling of these, as ORCPT says them.
 
     Raises:
         ValueError: a value cannot go on the wire.
@@ -51,8 +54,11 @@ class DSN:
     envid: str = ""
     orcpt: bool = False
     originals: tuple[tuple[str, str], ...] = ()
+    _by_identity: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # A queue knows recipients by their paths, and a caller by whatever spelling was at hand.
+        object.__setattr__(self, "_by_identity", {identity(one): original for one, original in self.originals})
         if Notify.NEVER in self.notify and len(self.notify) > 1:
             raise ValueError("notify is 'never', or some of 'success', 'failure' and 'delay'")
         if any(not 32 <= ord(char) < 127 for char in self.envid):
@@ -71,7 +77,8 @@ class DSN:
     def recipient_parameters(self, recipient: str) -> str:
         """What is said behind this recipient's RCPT."""
         notify = f" NOTIFY={','.join(one.value.upper() for one in self.notify)}" if self.notify else ""
-        original = dict(self.originals).get(recipient, recipient if self.orcpt else "")
+        own = recipient if self.orcpt else ""
+        original = self._by_identity.get(identity(recipient), own) if self._by_identity else own
         if not original:
             return notify
         said = original_recipient(original)
@@ -118,6 +125,27 @@ def dsn_from(value: object) -> DSN:
         envid=str(value.get("envid") or ""),
         orcpt=orcpt,
         originals=originals,
+    )
+
+
+def dsn_to_text(dsn: DSN) -> str:
+    """The wishes in ASCII, for a table."""
+    return json.dumps([dsn.notify, dsn.ret, dsn.envid, dsn.orcpt, dsn.originals])
+
+
+def dsn_from_text(text: str) -> DSN:
+    """The wishes again.
+
+    Raises:
+        ValueError: this was not written by `dsn_to_text`.
+    """
+    notify, ret, envid, orcpt, originals = json.loads(text)
+    return DSN(
+        notify=tuple(Notify(word) for word in notify),
+        ret=Return(ret) if ret is not None else None,
+        envid=envid,
+        orcpt=orcpt,
+        originals=tuple((one, original) for one, original in originals),
     )
 
 

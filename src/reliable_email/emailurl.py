@@ -92,11 +92,9 @@ def _parse_other(url: str) -> ParsedURL:
 
 
 def _parse(url: str) -> ParsedURL:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise URLProblem(f"is not a URL: {_harmless(error)}") from None
+    parts, port, reason = _split(url)
+    if parts is None:
+        raise URLProblem(f"is not a URL: {reason}")
     scheme = parts.scheme.lower()
     if scheme in _BACKENDS:
         return _plain_backend(scheme, parts)
@@ -124,6 +122,15 @@ def _parse(url: str) -> ParsedURL:
     elif scheme in _IMPLICIT and "use_ssl" not in options:
         options["use_ssl"] = "true"
     return ParsedURL(options=options, note=note)
+
+
+def _split(url: str) -> tuple[SplitResult | None, int | None, str]:
+    """The parts and the port, or why there are none. An error would keep urllib's, which quotes the URL."""
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port, ""
+    except ValueError as error:
+        return None, None, _harmless(error)
 
 
 def _mode(scheme: str, port: int | None, options: Mapping[str, str]) -> tuple[str, str]:

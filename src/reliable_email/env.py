@@ -37,7 +37,17 @@ from reliable_email.conf import (
     email_setting_name,
 )
 from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
-from reliable_email.values import Unusable, ValueProblem, boolean, closest, integer, keeps_no_locals, seconds, strings
+from reliable_email.values import (
+    Unusable,
+    ValueProblem,
+    boolean,
+    closest,
+    integer,
+    is_content,
+    keeps_no_locals,
+    seconds,
+    strings,
+)
 
 SMTP_BACKEND = "reliable_email.backends.ReliableSMTPBackend"
 FAILOVER_BACKEND = "reliable_email.backends.FailoverBackend"
@@ -288,15 +298,16 @@ class _Environment:
         return self._read(f"{name}_FILE", path) or None
 
     def _read(self, place: str, path: str) -> str:
-        try:
+        content, reason = _content_of(path)
+        if content is not None:
             # Only the line end that editors and `echo` add belongs to the file and not to the secret.
-            return Path(path).read_text("utf-8").removesuffix("\n").removesuffix("\r")
-        except OSError as error:
-            raise ImproperlyConfigured(
-                f"{place} names a file that cannot be read: {path} ({error.strerror or type(error).__name__})."
-            ) from None
-        except UnicodeDecodeError:
-            raise ImproperlyConfigured(f"{place} names a file that is not text in UTF-8: {path}.") from None
+            return content.removesuffix("\n").removesuffix("\r")
+        if Path(path).is_absolute() and not is_content(path):
+            raise ImproperlyConfigured(f"{place} names a file that cannot be read: {path} ({reason}).")
+        raise ImproperlyConfigured(
+            f"{place} names a file that cannot be read ({reason}). It is a path, best from the root; what the file "
+            f"would hold stands in {place.removesuffix('_FILE')}."
+        )
 
     def _boolean(self, name: str) -> bool | None:
         value = self._value(name)
@@ -314,6 +325,16 @@ class _Environment:
                 except ValueProblem:
                     return False  # DEBUG=app:* is another program's variable
         return False
+
+
+def _content_of(path: str) -> tuple[str | None, str]:
+    """A file's text, or why there is none. An error would keep the content, or what was taken for a path."""
+    try:
+        return Path(path).read_text("utf-8"), ""
+    except UnicodeDecodeError:
+        return None, "not text in UTF-8"
+    except (OSError, ValueError) as error:
+        return None, (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def _unusable(error: ImproperlyConfigured) -> _Route:

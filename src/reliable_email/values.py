@@ -131,12 +131,21 @@ def existing_file(value: object) -> str:
     """The path of a file that can be read."""
     if not isinstance(value, (str, Path)):
         raise ValueProblem(f"must be the path of a file, not {shown(value)}")
+    if is_content(str(value)):  # perhaps of a key: it is not repeated, nor is a file of that name looked for
+        raise ValueProblem("must be the path of a file, and is the content of one: store that in a file, and name it")
     path = Path(value)
     try:
         with path.open("rb"):
             return str(path)
+    except ValueError as error:
+        raise ValueProblem(f"must be the path of a file, not {shown(str(value))}") from error
     except OSError as error:
         raise ValueProblem(f"names a file that cannot be read: {path} ({error.strerror or error})") from error
+
+
+def is_content(text: str) -> bool:
+    """Whether this stands where a file's path should, and is what such a file holds: PEM, or JSON."""
+    return "\n" in text or "-----BEGIN" in text or text.lstrip().startswith("{")
 
 
 def printable(text: str) -> str:

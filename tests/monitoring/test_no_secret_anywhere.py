@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from cryptography.fernet import Fernet
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.core import mail
@@ -37,7 +38,9 @@ PASSWORD = "pl4nted-S3cret/w0rd"
 CLIENT_SECRET = "c1ient+pl4nted-secret"
 REFRESH = "1//r3fresh-pl4nted"
 TOKEN = "ya29.pl4nted-t0ken"
-SECRETS = (PASSWORD, CLIENT_SECRET, REFRESH, TOKEN)
+KEY = Fernet.generate_key().decode()
+HEALTH_TOKEN = "h3alth-pl4nted-t0ken"
+SECRETS = (PASSWORD, CLIENT_SECRET, REFRESH, TOKEN, KEY, HEALTH_TOKEN)
 PAGES = ("", "messages/", "routes/", "failures/", "workers/", "record/", "suppressions/", "people/", "health/")
 FORMS = {
     "plain": lambda secret: secret,
@@ -134,10 +137,10 @@ def letter() -> EmailMessage:
     return EmailMessage("hello", "text", "shop@example.org", ["a@example.net"])
 
 
-def through_both_doors(entry: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def through_both_doors(entry: dict[str, Any], caplog: pytest.LogCaptureFixture, **keys: Any) -> None:
     """Send by the queue and directly, and look everywhere."""
     with (
-        override_settings(RELIABLE_EMAIL={"HEALTH_TOKENS": ["x"]}),
+        override_settings(RELIABLE_EMAIL={"HEALTH_TOKENS": [HEALTH_TOKEN], **keys}),
         outbox_over(entry),
         watched(caplog) as told,
     ):
@@ -200,3 +203,13 @@ def test_a_secret_that_a_token_endpoint_gives_back_is_on_no_surface(
         options.pop("password")
         entry = {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": options}
         through_both_doors(entry, caplog)
+
+
+@pytest.mark.parametrize("position", ["welcome", "capability", "challenge", "AUTH", "MAIL", "RCPT for now", "final"])
+def test_one_token_that_is_name_and_password_is_on_no_surface(position: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As providers of APIs have it, on a site that encrypts what it stores."""
+    script = Script(**{stage: text.replace("{}", TOKEN) for stage, text in POSITIONS[position].items()})
+    with ScriptedServer(script, script, script, script, login={TOKEN: TOKEN}) as server:
+        options = server.options(max_attempts=1, timeout=5, username=TOKEN, password=TOKEN)
+        entry = {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": options}
+        through_both_doors(entry, caplog, ENCRYPTION_KEYS=[KEY])

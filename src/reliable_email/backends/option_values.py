@@ -20,7 +20,8 @@ def host_name(value: object) -> str:
         raise ValueProblem("is empty")
     is_address = ":" in host and _is_ip(host)
     if not is_address and (any(char in host for char in "/@:,") or any(char.isspace() for char in host)):
-        raise ValueProblem(f"must be a host name alone, without scheme, port or login, not {shown(value)}")
+        but = "" if "@" in host else f", not {shown(value)}"  # a login is not repeated
+        raise ValueProblem(f"must be a host name alone, without scheme, port or login{but}")
     return host
 
 

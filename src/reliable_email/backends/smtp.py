@@ -94,7 +94,7 @@ class ReliableSMTPBackend(Door):
             self._configured = _configured(self._arguments, alias, self._ignored)
         except Exception as error:
             # Error pages and error trackers show the variables of every frame.
-            username = password = named = None
+            host = username = password = ssl_keyfile = ssl_certfile = named = None
             options.clear()
             forget_locals(error)
             raise

@@ -6,6 +6,7 @@ name of a grant under "grant" (or a dotted path under "path") and the arguments 
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -14,6 +15,8 @@ from django.utils.module_loading import import_string
 
 from reliable_email.smtp.options import TokenProvider
 from reliable_email.values import ValueProblem, choice, shown, text
+
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 # What ships with the package, by the name of the grant.
 GRANTS: Mapping[str, str] = {
@@ -75,6 +78,10 @@ def _path_in(arguments: dict[str, object]) -> str:
 
 
 def _from_path(path: str, arguments: Mapping[str, object]) -> TokenProvider:
+    if not _DOTTED.fullmatch(path):  # perhaps a token, which is not repeated
+        raise ValueProblem(
+            "must be a function, an object, a dict with a grant, or the dotted path of a function or class"
+        )
     try:
         found = import_string(path)
     except ImportError as error:

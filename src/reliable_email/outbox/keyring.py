@@ -4,12 +4,15 @@ Rows name the fingerprint of the key that wrote them, so that a worker can tell 
 pending rows need is there, instead of finding out one message at a time.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
+
+from reliable_email.values import keeps_no_locals
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -39,6 +42,7 @@ class Keyring:
         return self.fingerprints[0] if self._keys else ""
 
     @cached_property
+    @keeps_no_locals
     def _ciphers(self) -> "dict[str, Fernet]":
         if not self._keys:
             return {}
@@ -48,14 +52,13 @@ class Keyring:
             raise ImproperlyConfigured(
                 "RELIABLE_EMAIL['ENCRYPTION_KEYS'] needs cryptography: pip install django-reliable-email[encryption]"
             ) from error
-        try:
+        with contextlib.suppress(ValueError):
             return {_fingerprint(key): Fernet(key) for key in self._keys}
-        except ValueError:
-            # The message of the error would not hold the key, but its traceback's locals would.
-            raise ImproperlyConfigured(
-                "A key in RELIABLE_EMAIL['ENCRYPTION_KEYS'] is no Fernet key; make one with "
-                "cryptography.fernet.Fernet.generate_key()."
-            ) from None
+        # Outside of the handler: the error may hold the key, and would be kept as the context of this one.
+        raise ImproperlyConfigured(
+            "A key in RELIABLE_EMAIL['ENCRYPTION_KEYS'] is no Fernet key; make one with "
+            "cryptography.fernet.Fernet.generate_key()."
+        )
 
     def seal(self, data: bytes) -> bytes:
         """Encrypt with the current key, where there is one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from reliable_email.smtp import access_tokens as tokens
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.oauth import SERVICES
+from reliable_email.values import is_content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,9 @@ class ServiceAccountProvider:
     key_file: str
     username: str
     scope: str = "https://mail.google.com/"
+
+    def __post_init__(self) -> None:
+        _refuse_content(self.key_file)
 
     def access_token(self, *, renew: bool, timeout: float) -> str:
         """See `TokenProvider`."""
@@ -77,6 +81,9 @@ class CertificateProvider:
     username: str = ""
     scope: str = SERVICES["microsoft"].application_scope
 
+    def __post_init__(self) -> None:
+        _refuse_content(self.key_file)
+
     def access_token(self, *, renew: bool, timeout: float) -> str:
         """See `TokenProvider`."""
         try:
@@ -117,6 +124,12 @@ class CertificateProvider:
         return tokens.account("msal", self.client_id, self.username, self.scope, self.thumbprint).token(
             fetch, renew=renew, timeout=timeout
         )
+
+
+def _refuse_content(key_file: str) -> None:
+    """A key itself would be shown wherever the file's name is."""
+    if is_content(key_file):
+        raise ValueError("key_file must be the path of a file, and is the content of one")
 
 
 def _missing(package: str, error: ImportError) -> WireError:

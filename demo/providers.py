@@ -9,8 +9,8 @@ import django
 from django.test.utils import override_settings
 
 from demo.faults import Misfortune, Plan
-from reliable_email.delivery import lent
-from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery import registry
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.smtp import pool
 from reliable_email.testing import certificates
 from reliable_email.testing.server import ScriptedServer
@@ -76,10 +76,10 @@ def in_use(providers: Providers) -> Iterator[None]:
 @contextmanager
 def _state_of_its_own() -> Iterator[None]:
     """What is learned here of "gmail" is no news of the project's own route of that name, nor of the next run."""
-    memory, usual = MemoryRouteStateStore(), lent.store_factory
-    lent.register_store(lambda: memory)
+    memory, usual = MemoryRouteStateStore(), registry.store_factory
+    registry.register_store(lambda: memory)
     try:
         yield
     finally:
         pool.reset()
-        lent.register_store(usual)
+        registry.register_store(usual)

@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
-    from reliable_email.delivery.state import RouteStateStore
+    from reliable_email.delivery.route_memory import RouteStateStore
 
 
 class ReliableEmailConfig(AppConfig):
@@ -29,12 +29,12 @@ class ReliableEmailConfig(AppConfig):
 
         from reliable_email import conf
         from reliable_email.checks import register_all
-        from reliable_email.delivery import lent
+        from reliable_email.delivery import registry
         from reliable_email.integrations import announcing
 
         register_all()
-        lent.register_store(_database_store)
-        lent.register_suppressions(_suppressed)
+        registry.register_store(_database_store)
+        registry.register_suppressions(_suppressed)
         request_finished.connect(_flush_route_state, dispatch_uid="reliable_email.store.route_state")
         announcing.connect()
         if apps.is_installed("anymail"):
@@ -49,18 +49,18 @@ class ReliableEmailConfig(AppConfig):
 
 
 def _database_store() -> "RouteStateStore":
-    from reliable_email.delivery import lent
+    from reliable_email.delivery import registry
     from reliable_email.store.route_state import database_store
 
-    lent.register_store(database_store)  # from now on it is asked itself
+    registry.register_store(database_store)  # from now on it is asked itself
     return database_store()
 
 
 def _suppressed(addresses: Sequence[str]) -> Collection[str]:
-    from reliable_email.delivery import lent
+    from reliable_email.delivery import registry
     from reliable_email.outbox.suppressed import unwanted_by_direct_sends
 
-    lent.register_suppressions(unwanted_by_direct_sends)  # from now on it is asked itself
+    registry.register_suppressions(unwanted_by_direct_sends)  # from now on it is asked itself
     return unwanted_by_direct_sends(addresses)
 
 

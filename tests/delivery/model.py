@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.delivery.direct import Delivery
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline

@@ -3,7 +3,7 @@
 import pytest
 
 from reliable_email.classification import Cause
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.submission import DeliveryOptions, OnUnknown
 from reliable_email.providers import Quota
@@ -309,11 +309,11 @@ def test_suppressed_recipients_are_rejected_without_a_connection() -> None:
     """The others get the message."""
     world = World()
     world.add(TAKEN)
-    lent.register_suppressions(lambda addresses: [one for one in addresses if one == B])
+    registry.register_suppressions(lambda addresses: [one for one in addresses if one == B])
     try:
         (report,) = world.deliver(submission(A, B))
     finally:
-        lent.register_suppressions(None)
+        registry.register_suppressions(None)
     assert report.recipients[B].cause is Cause.SUPPRESSED
     assert report.rejected == [B]
     assert [one.recipients for one in world.log] == [(A,)]

@@ -17,9 +17,9 @@ from reliable_email.classification import Cause, classify
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.foreign import ForeignTransport
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage

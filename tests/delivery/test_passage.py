@@ -6,12 +6,11 @@ import pytest
 
 from reliable_email.classification import Cause
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.progress import QUEUED, Progress
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.words import Priority
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.failures import FailureKind, WireFailure

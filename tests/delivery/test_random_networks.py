@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reliable_email.delivery import lent
-from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery import registry
 from reliable_email.delivery.report import DeliveryReport, Outcome
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.submission import Submission
 from tests.delivery.world import Fault, Referee, Server, send, submission
 
@@ -40,10 +40,10 @@ batches = st.lists(st.tuples(recipients, st.sampled_from(["site@example.org", "s
 @pytest.fixture(autouse=True, scope="module")
 def no_suppressions() -> Iterator[None]:
     """The world has no database to ask."""
-    lookup = lent.suppression_lookup
-    lent.register_suppressions(None)
+    lookup = registry.suppression_lookup
+    registry.register_suppressions(None)
     yield
-    lent.register_suppressions(lookup)
+    registry.register_suppressions(lookup)
 
 
 def _confirm(referee: Referee, one: Submission, report: DeliveryReport) -> None:

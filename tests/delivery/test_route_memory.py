@@ -12,9 +12,8 @@ from reliable_email.classification import Cause, classify
 from reliable_email.delivery import breaker
 from reliable_email.delivery.breaker import LONGEST_SECONDS, BreakerState, Permission, Phase, permission
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.memory import MemoryRouteStateStore, apply_event
 from reliable_email.delivery.policy import Effect, decide
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent, apply_event
 from reliable_email.delivery.submission import Priority
 from reliable_email.outbox.standby import probe_standby
 from reliable_email.providers import Quota

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from reliable_email.delivery.direct import Delivery
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.submission import Submission
 from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from reliable_email.delivery.direct import Delivery
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.words import OnUnknown
 from reliable_email.outbox.claim import Claim, Wanted
 from reliable_email.outbox.journal import Written, commit_together

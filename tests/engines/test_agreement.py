@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reliable_email import models
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from tests.engines import table
 from tests.engines.doors import World, by_queue, directly
 
@@ -41,10 +41,10 @@ envelopes = st.sampled_from([("ann",), ("ann", "bob"), ("ann", "bob", "cid")])
 @pytest.fixture(autouse=True)
 def no_suppressions() -> Iterator[None]:
     """Nobody is on a list here."""
-    lookup = lent.suppression_lookup
-    lent.register_suppressions(None)
+    lookup = registry.suppression_lookup
+    registry.register_suppressions(None)
     yield
-    lent.register_suppressions(lookup)
+    registry.register_suppressions(lookup)
 
 
 def _empty(using: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from reliable_email.classification import Cause
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from reliable_email.delivery.breaker import Phase
 from reliable_email.store.states import State
 from tests.engines.doors import Told, World, by_queue, directly, work
@@ -19,10 +19,10 @@ NOT_VERIFIED = "mail:550 the from address does not match a verified sender ident
 @pytest.fixture(autouse=True)
 def no_suppressions() -> Iterator[None]:
     """Nobody is on a list here."""
-    lookup = lent.suppression_lookup
-    lent.register_suppressions(None)
+    lookup = registry.suppression_lookup
+    registry.register_suppressions(None)
     yield
-    lent.register_suppressions(lookup)
+    registry.register_suppressions(lookup)
 
 
 @pytest.fixture(params=["direct", "queue"])

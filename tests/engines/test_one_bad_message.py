@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from reliable_email.delivery.breaker import Phase
 from reliable_email.smtp.transaction import Job, Transaction, WireStep
 from reliable_email.store.recipients import OutboxRecipient
@@ -22,10 +22,10 @@ STEP_SECONDS = 60.0
 @pytest.fixture(autouse=True)
 def no_suppressions() -> Iterator[None]:
     """Nobody is on a list here."""
-    lookup = lent.suppression_lookup
-    lent.register_suppressions(None)
+    lookup = registry.suppression_lookup
+    registry.register_suppressions(None)
     yield
-    lent.register_suppressions(lookup)
+    registry.register_suppressions(lookup)
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from tests.engines.doors import World, by_queue, directly
 from tests.engines.table import Row, rows
 
@@ -12,7 +12,7 @@ ROWS = list(rows())
 @pytest.fixture(autouse=True)
 def no_suppressions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is on a list here, and no other database is asked."""
-    monkeypatch.setattr(lent, "suppression_lookup", None)
+    monkeypatch.setattr(registry, "suppression_lookup", None)
 
 
 def _addresses(row: Row) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.core.management import call_command
 
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from reliable_email.delivery.report import Attempt, DeliveryReport
 from reliable_email.mailers import mailers as django_mailers
 from reliable_email.testing.reset import reset
@@ -89,9 +89,9 @@ TROUBLES = tuple(_troubles())
 def site(trouble: Trouble) -> Iterator[tuple[SimulatedServer, ScriptedServer]]:
     """A site whose default mailer fails over from a route with the trouble to one that is well."""
     reset()
-    lookup, factory = lent.suppression_lookup, lent.store_factory
-    lent.register_suppressions(None)  # this site has no tables
-    lent.register_store(None)
+    lookup, factory = registry.suppression_lookup, registry.store_factory
+    registry.register_suppressions(None)  # this site has no tables
+    registry.register_store(None)
     try:
         with trouble.start() as first, ScriptedServer() as second:
             options = {"timeout": 5, "max_attempts": 1, "local_hostname": "client.example.com"}
@@ -103,8 +103,8 @@ def site(trouble: Trouble) -> Iterator[tuple[SimulatedServer, ScriptedServer]]:
             with mailers(entries):
                 yield first, second
     finally:
-        lent.register_suppressions(lookup)
-        lent.register_store(factory)
+        registry.register_suppressions(lookup)
+        registry.register_store(factory)
         reset()
 
 

@@ -13,7 +13,7 @@ from pytest_django import DjangoDbBlocker
 
 from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.policy import Effect
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic
 from reliable_email.monitoring.health import SiteHealth, examine_site

@@ -10,9 +10,8 @@ from django.core.management import call_command
 
 from reliable_email.classification import Cause
 from reliable_email.delivery.logged import FIELDS
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.policy import Effect
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.exceptions import DeliveryError
 from reliable_email.outbox.reconnect import Outage, insist

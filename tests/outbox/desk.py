@@ -6,9 +6,8 @@ from typing import Any
 from django.core.mail import EmailMessage
 
 from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteStateStore
 from reliable_email.delivery.submission import DeliveryOptions, Submission
 from reliable_email.outbox.claim import Claimed, Wanted, claim
 from reliable_email.outbox.enqueue import QueueOptions, enqueue

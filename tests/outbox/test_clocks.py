@@ -17,7 +17,7 @@ from reliable_email.classification import Cause
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.store.audit import audit
 from reliable_email.store.clock import database_now
 from reliable_email.store.recipients import OutboxRecipient

@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.test import override_settings
 
 from reliable_email import models
-from reliable_email.delivery.memory import MemoryRouteStateStore
+from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.claim import Wanted, claim
 from reliable_email.outbox.enqueue import QueueOptions, enqueue

@@ -16,7 +16,7 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.health import examine_site

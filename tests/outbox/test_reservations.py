@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.quota import used
-from reliable_email.delivery.state import answering_from_memory
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, answering_from_memory
 from reliable_email.delivery.submission import Priority
 from reliable_email.outbox import reservations
 from reliable_email.outbox.claim import Claimed

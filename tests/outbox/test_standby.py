@@ -8,10 +8,9 @@ from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.classification import Cause
 from reliable_email.delivery.breaker import Permission, Phase
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent, RouteStateStore
 from reliable_email.outbox.standby import probe_standby
 from reliable_email.outbox.worker import Worker
 from reliable_email.smtp import pool

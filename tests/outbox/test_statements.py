@@ -11,9 +11,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.quota import used
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteStateStore
 from reliable_email.delivery.submission import Priority
 from reliable_email.outbox import reservations
 from reliable_email.outbox.claim import Claim, Wanted

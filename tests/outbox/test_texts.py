@@ -15,7 +15,7 @@ from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operate import hold, note

@@ -10,9 +10,8 @@ from reliable_email import signals
 from reliable_email.classification import Cause
 from reliable_email.delivery.breaker import Permission
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.policy import Effect
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.claim import Wanted, claim
@@ -227,7 +226,7 @@ def test_a_mailer_that_is_gone_parks_its_messages(using: str) -> None:
     """An alias that was taken out of the settings loses nothing."""
     queue(using, mailer="gone")
 
-    from reliable_email.delivery.memory import MemoryRouteStateStore
+    from reliable_email.delivery.route_memory import MemoryRouteStateStore
     from reliable_email.outbox.worker import Worker, WorkerOptions
 
     def routes_of(alias: str) -> list[object]:

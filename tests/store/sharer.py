@@ -34,7 +34,7 @@ from django.db import transaction  # noqa: E402
 
 from reliable_email.classification import Cause, Failure, Scope  # noqa: E402
 from reliable_email.delivery.policy import Effect  # noqa: E402
-from reliable_email.delivery.state import RouteEvent  # noqa: E402
+from reliable_email.delivery.route_memory import RouteEvent  # noqa: E402
 from reliable_email.delivery.submission import Priority  # noqa: E402
 from reliable_email.providers import Quota  # noqa: E402
 from reliable_email.smtp import habits  # noqa: E402

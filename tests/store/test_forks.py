@@ -19,8 +19,8 @@ from django.db import connections, transaction
 import reliable_email
 from reliable_email import process_state
 from reliable_email.backends import error_mail
-from reliable_email.delivery.memory import memory_store
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.route_memory import memory_store
 from reliable_email.delivery.submission import Priority
 from reliable_email.integrations import announcing, delivering
 from reliable_email.outbox import wake
@@ -47,7 +47,7 @@ LOCKS: dict[str, tuple[Callable[[], Any], Callable[[], object]]] = {
     ),
     "outbox.wake": (lambda: wake._lock, wake.nudge),
     "backends.error_mail": (lambda: error_mail._lock, error_mail.reset),
-    "delivery.memory": (lambda: memory_store._lock, lambda: memory_store.pause(ROUTE, by="somebody")),
+    "delivery.route_memory": (lambda: memory_store._lock, lambda: memory_store.pause(ROUTE, by="somebody")),
     "smtp.contexts": (lambda: contexts._lock, contexts.reset),
     "smtp.habits": (lambda: habits._lock, habits.reset),
     "store.learned_limits": (lambda: shared_memory._lock, shared_memory.clear),

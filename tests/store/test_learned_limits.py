@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connections, transaction
 
-from reliable_email.delivery.state import answering_from_memory
+from reliable_email.delivery.route_memory import answering_from_memory
 from reliable_email.smtp import habits
 from reliable_email.smtp.habits import Fact, ProcessMemory
 from reliable_email.store.clock import DatabaseNow

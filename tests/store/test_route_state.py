@@ -14,10 +14,9 @@ from reliable_email import signals
 from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery import breaker
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase
-from reliable_email.delivery.memory import MemoryRouteStateStore
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent, RouteStateStore
 from reliable_email.delivery.submission import Priority
 from reliable_email.providers import Quota
 from reliable_email.store.route_rows import breaker_from_json, breaker_to_json

@@ -14,7 +14,7 @@ from reliable_email.backends.failover import make_route
 from reliable_email.classification import classify
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.policy import Effect
-from reliable_email.delivery.state import RouteEvent
+from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.delivery.submission import Priority
 from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage

@@ -19,7 +19,7 @@ from reliable_email.backends.misfits import Misfit, error_of_misfits, report_mis
 from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.backends.unbuilt import none_can_be_built
 from reliable_email.classification import Cause
-from reliable_email.delivery import lent, tracing
+from reliable_email.delivery import tracing
 from reliable_email.delivery.content import build_submission
 from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.failures import local_failure
@@ -36,6 +36,7 @@ from reliable_email.delivery.report import (
     report_of,
 )
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.route_memory import store_in_use
 from reliable_email.delivery.submission import OnUnknown, Submission
 from reliable_email.exceptions import InvalidMailer, error_for
 
@@ -103,7 +104,7 @@ def send_directly(
 
     trouble = none_can_be_built(routes) if all(route.build_error for route in routes) else ""
     reports: Sequence[DeliveryReport] = ()
-    delivery = Delivery(routes, store=lent.store_factory(), timeout=timeout, on_attempt=tell)
+    delivery = Delivery(routes, store=store_in_use(), timeout=timeout, on_attempt=tell)
     try:
         if trouble:
             reports = [_not_built(entry.submission, trouble) for entry in to_send]

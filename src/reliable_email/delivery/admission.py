@@ -10,7 +10,7 @@ from reliable_email.delivery.failures import closed_failure, closed_there_failur
 from reliable_email.delivery.policy import Decision, Effect
 from reliable_email.delivery.progress import Progress, Send, domain_of
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.route_memory import RouteEvent, RouteStateStore
 from reliable_email.delivery.words import Priority
 from reliable_email.records import record
 from reliable_email.smtp.stages import Stage

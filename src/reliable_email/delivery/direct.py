@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery import lent
+from reliable_email.delivery import registry
 from reliable_email.delivery.failures import interrupted, local_failure, never_tried, raised
 from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.policy import direct_delay
@@ -24,7 +24,7 @@ from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.progress import DIRECT, Fate, Progress, Send
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.submission import Priority, Submission
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.dsn import dsn_from
@@ -138,7 +138,7 @@ class Delivery:
     def _suppress(self) -> None:
         """Reject whom this site sends nothing to, before anybody is asked."""
         everybody = [one for message in self._messages for one in message.passage.recipients]
-        lookup = lent.suppression_lookup
+        lookup = registry.suppression_lookup
         if lookup is None or not everybody:
             return
         unwanted = set(lookup(sorted({one.address for one in everybody})))

@@ -41,7 +41,7 @@ from reliable_email.delivery.progress import (
     why_nobody_else,
 )
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.words import OnUnknown, Outcome, Priority
 from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
 

@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import outbox_mailers
-from reliable_email.delivery import lent
+from reliable_email.delivery.route_memory import store_in_use
 from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.prune import Pruned, prune
 from reliable_email.outbox.registration import ProcessRegistration, Registration, SweepRegistration, SweepUnderWay
@@ -86,9 +86,9 @@ def maintain(*, using: str | None = None) -> Pruned:
     """Prune as the settings say, and probe routes that carry no mail: what `email_worker` does beside delivering."""
     settings = conf.get()
     options = _options(using, None)
-    worker = Worker(options, routes_of=routes_for, store=lent.store_factory())
+    worker = Worker(options, routes_of=routes_for, store=store_in_use())
     if settings.probe_seconds is not None:
-        Upkeep(worker, lent.store_factory(), Tallies(), {}).probe_standby(settings.probe_seconds)
+        Upkeep(worker, store_in_use(), Tallies(), {}).probe_standby(settings.probe_seconds)
     return prune(
         using=options.using,
         content_after=timedelta(days=settings.content_days),
@@ -135,7 +135,7 @@ def _options(using: str | None, limit_seconds: float | None) -> WorkerOptions:
 
 
 def _run(options: WorkerOptions, registration: Registration, is_over: Callable[[], bool]) -> int:
-    worker = Worker(options, routes_of=routes_for, store=lent.store_factory(), registration=registration)
+    worker = Worker(options, routes_of=routes_for, store=store_in_use(), registration=registration)
     # In a process that is somebody else's, who hears its signals too.
     with Stopping(worker, options.stop_seconds, is_guest=True):
         return worker.run(is_over=is_over)

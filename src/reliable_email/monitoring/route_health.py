@@ -16,9 +16,8 @@ from reliable_email.classification import Cause
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery import quota
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase, permission
-from reliable_email.delivery.memory import goes_on_at
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.shares import quota_shares
+from reliable_email.delivery.route_memory import goes_on_at, memory_store, quota_shares
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.mailers import mailers
@@ -100,8 +99,6 @@ def condition(route: Route, using: str | None = None) -> RouteCondition:
         alias = using or next(iter(outbox_databases()), shared.using)
         store = shared if alias == shared.using else DatabaseRouteStateStore(alias)
         return RouteCondition(route=route, breaker=store.read(route), ledger=store.ledger(route), now=time.time())
-    from reliable_email.delivery.memory import memory_store
-
     return RouteCondition(
         route=route, breaker=memory_store.read(route), ledger=memory_store.ledger(route), now=time.time()
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore, writing_nothing
+from reliable_email.delivery.route_memory import RouteStateStore, writing_nothing
 from reliable_email.outbox.claim import Claim, Wanted, claim
 from reliable_email.outbox.journal import Intent, Request, Written
 from reliable_email.outbox.reconnect import drop_connection, insist

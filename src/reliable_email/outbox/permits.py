@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.words import Priority
 from reliable_email.outbox.claim import Claimed
 from reliable_email.outbox.journal import Intent, Written

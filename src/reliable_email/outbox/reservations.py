@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 from reliable_email.delivery import quota
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.shares import quota_shares
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import RouteStateStore, quota_shares
 from reliable_email.delivery.words import Priority
 from reliable_email.outbox.postgres import Step
 from reliable_email.outbox.tables import Changed, Tables

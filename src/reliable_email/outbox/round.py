@@ -23,7 +23,7 @@ from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore, writing_nothing
+from reliable_email.delivery.route_memory import RouteStateStore, writing_nothing
 from reliable_email.delivery.tracing import tracing_round
 from reliable_email.outbox.claim import Claim, Claimed
 from reliable_email.outbox.contents import Contents, Loaded, Missing, job_of, no_job

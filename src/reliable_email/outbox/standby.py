@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from reliable_email.classification import classify
 from reliable_email.delivery.policy import decide
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteEvent, RouteStateStore
+from reliable_email.delivery.route_memory import RouteEvent, RouteStateStore
 from reliable_email.smtp.deadline import Deadline
 
 logger = logging.getLogger("reliable_email.outbox")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from reliable_email.delivery.breaker import Permission, permission
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.outbox.lanes import Lane
 from reliable_email.store.states import PriorityRank
 

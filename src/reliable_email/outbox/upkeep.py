@@ -8,7 +8,7 @@ from typing import Protocol
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore
+from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import wake
 from reliable_email.outbox.erasure import finish

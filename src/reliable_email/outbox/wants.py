@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from reliable_email.delivery.breaker import Permission, permission
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore, writing_nothing
+from reliable_email.delivery.route_memory import RouteStateStore, writing_nothing
 from reliable_email.outbox import wake
 from reliable_email.outbox.claim import Claim, Claimed, Wanted
 from reliable_email.outbox.domains import DomainCap

@@ -15,7 +15,7 @@ from django.db import connections
 
 from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.state import RouteStateStore, answering_from_memory
+from reliable_email.delivery.route_memory import RouteStateStore, answering_from_memory
 from reliable_email.outbox import presence, wake
 from reliable_email.outbox.claim import Claim, Wanted, renew
 from reliable_email.outbox.faultpoints import point

@@ -19,13 +19,18 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, tra
 from django.utils import timezone
 
 from reliable_email.delivery import breaker, quota
-from reliable_email.delivery.announcing import announce
 from reliable_email.delivery.breaker import BreakerState, Permission
 from reliable_email.delivery.logged import log_breaker, log_fields
-from reliable_email.delivery.memory import apply_event, apply_to_ledger, goes_on_at
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.shares import quota_shares
-from reliable_email.delivery.state import RouteEvent, restraint
+from reliable_email.delivery.route_memory import (
+    RouteEvent,
+    announce,
+    apply_event,
+    apply_to_ledger,
+    goes_on_at,
+    quota_shares,
+    restraint,
+)
 from reliable_email.delivery.submission import Priority
 from reliable_email.process_state import remember
 from reliable_email.store.away import away_errors, is_away_for_all

@@ -25,8 +25,8 @@ from django.test import override_settings
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
 from reliable_email.classification import Cause
-from reliable_email.delivery import lent
 from reliable_email.delivery.report import Outcome
+from reliable_email.delivery.route_memory import store_in_use
 from reliable_email.outbox.claim import Claim, Wanted
 from reliable_email.outbox.journal import Written, commit_in_steps
 from reliable_email.outbox.keyring import Keyring, configured_keyring
@@ -103,7 +103,7 @@ def deliver_outbox(*, using: str | None = None, let_time_pass: bool = False) -> 
         LineOptions(round=RoundOptions(using=alias, worker=_WORKER, keyring=keyring)),
         foreman,
         routes_of=routes_for,
-        store=lent.store_factory(),
+        store=store_in_use(),
         suspects=threading.Lock(),
     )
     while _drive(line.work(), alias, keyring):

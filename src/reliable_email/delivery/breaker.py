@@ -7,7 +7,6 @@ Openings are numbered, so that one outage is one opening: a transaction that beg
 about the route as it is now, however many of them fail and however late they do.
 """
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,8 +14,8 @@ from types import MappingProxyType
 from typing import Final
 
 from reliable_email.classification import Cause, Failure
+from reliable_email.delivery.evidence import asked_seconds, evidence_of, is_seen_by_login
 from reliable_email.delivery.policy import Effect
-from reliable_email.smtp.stages import Stage
 
 FAILURES_TO_OPEN: Final = 3
 FIRST_OPEN_SECONDS: Final = 15.0
@@ -37,24 +36,6 @@ MAX_LOGIN_SECONDS: Final = 900.0
 PROBE_SECONDS: Final = 60.0  # how long one process may hold the only probe
 _CLOCK_SECONDS: Final = 60.0  # how far the clocks of two processes may be apart
 STANDBY_DOUBT_SECONDS: Final = 60.0  # how soon a standby route is looked at again that failed once
-_BEFORE_ENVELOPE: Final = frozenset(
-    {Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
-)
-# What went wrong with the connection shows in the next one, at whatever stage it was noticed.
-_OF_CONNECTIONS: Final = frozenset(
-    {Cause.CONNECT_FAILED, Cause.TIMEOUT, Cause.DISCONNECTED, Cause.PROTOCOL_ERROR, Cause.OUTCOME_UNKNOWN}
-)
-# What only a message can refute, where nobody knows at which stage it was said.
-_OF_MESSAGES: Final = frozenset(
-    {
-        Cause.QUOTA_EXCEEDED,
-        Cause.REPUTATION_BLOCKED,
-        Cause.RELAY_DENIED,
-        Cause.TLS_REQUIRED,
-        Cause.SYSTEM_PERMANENT,
-        Cause.UNCLASSIFIED,
-    }
-)
 
 
 class Phase(StrEnum):
@@ -254,7 +235,7 @@ def after_failure(
         recipients: how many the transaction had taken, for `LEARN_RECIPIENTS`.
         message_bytes: of the message that was too large, for `LEARN_SIZE`.
     """
-    asked_for = _asked_for(failure, now)
+    asked_for = asked_seconds(failure, now=now, longest=LONGEST_SECONDS)
     if _is_older(state, opening):
         return _lengthened(state, asked_for, now) if effect in _OPENS else state
     if state.phase is Phase.HALF_OPEN and effect in _ORDERLY:
@@ -409,13 +390,13 @@ def _open(state: BreakerState, effect: Effect, failure: Failure, asked_for: floa
         state,
         phase=Phase.OPEN,
         reason=failure.cause,
-        evidence=_evidence(failure),
+        evidence=evidence_of(failure),
         failed_at=now,
         until=now + seconds,
         probe_until=0.0,
         needs_person=effect is Effect.OPEN,
         is_trouble=effect is Effect.COUNT,
-        is_seen_by_login=_is_seen_by_login(failure),
+        is_seen_by_login=is_seen_by_login(failure),
     )
     return _lengthened(opened, asked_for, now)
 
@@ -436,26 +417,3 @@ def _is_older(state: BreakerState, opening: int | None) -> bool:
 def _is_ahead(until: float, now: float, *, longest: float = LONGEST_SECONDS) -> bool:
     """Whether an instant is still to come. One further away than any can be was written by a clock that was wrong."""
     return now < until <= now + longest + _CLOCK_SECONDS
-
-
-def _is_seen_by_login(failure: Failure) -> bool:
-    if failure.stage in _BEFORE_ENVELOPE or failure.cause in _OF_CONNECTIONS:
-        return True
-    if failure.reply is not None and failure.reply.code == 421:  # the server is going away (RFC 5321 section 3.8)
-        return failure.cause not in _OF_MESSAGES
-    return failure.stage is None and failure.cause not in _OF_MESSAGES
-
-
-def _asked_for(failure: Failure, now: float) -> float | None:
-    """The seconds that the words ask for, seven days at most."""
-    seconds = failure.retry_after
-    if failure.retry_at is not None:
-        seconds = max(failure.retry_at.timestamp() - now, 1.0)
-    if seconds is None or math.isnan(seconds):
-        return None
-    return max(min(seconds, LONGEST_SECONDS), -LONGEST_SECONDS)
-
-
-def _evidence(failure: Failure) -> str:
-    stage = f"at {failure.stage}: " if failure.stage is not None else ""
-    return stage + failure.said

@@ -6,8 +6,9 @@ import pytest
 from django.test.utils import override_settings
 
 from reliable_email.backends.options import smtp_options
-from reliable_email.diagnosis.examination import examine_configuration
+from reliable_email.diagnosis.examination import examine_configuration, hello_notes
 from reliable_email.diagnosis.explanation import Explanation, explain
+from reliable_email.diagnosis.ladder import Climb
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import TLSMode, TLSPolicy
 from reliable_email.smtp.replies import parse_reply
@@ -146,6 +147,27 @@ def test_a_refused_loopback_speaks_of_containers(host: str) -> None:
     failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.CONNECT_FAILED, detail="connection refused")
     assert "container" in " ".join(explained(failure, host=host).remedies)
     assert "container" not in " ".join(explained(failure, host="mail.example.test").remedies)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_loopback", "is_told"),
+    [
+        ("[192.0.2.5]", False, True),
+        ("[IPv6:2001:db8::25]", False, True),
+        ("[127.0.0.1]", True, False),
+        ("web.example.com", False, False),
+        ("", False, False),
+    ],
+)
+@pytest.mark.parametrize(("alias", "place"), [("x", "local_hostname"), (None, "EMAIL_LOCAL_HOSTNAME")])
+def test_an_address_as_the_name_in_ehlo_names_the_option_to_set(
+    said: str, is_loopback: bool, is_told: bool, alias: str | None, place: str
+) -> None:
+    """Towards another machine, where this one has no full name; towards itself nobody minds."""
+    result = Climb(rungs=(), seconds=0.0, hello=said, is_loopback=is_loopback)
+    told = " ".join(hello_notes(result, smtp_options({"host": "mail.example.test"}, alias=alias)))
+    assert (f"EHLO says {said}" in told) is is_told
+    assert (f"Set {place} to a name" in told) is is_told
 
 
 class TestAddresses:

@@ -86,13 +86,14 @@ def test_the_connection_s_own_address_is_said(own: str, monkeypatch: pytest.Monk
         assert hello.hello_name(client, None) == "web.example.com"
 
 
-def test_the_server_hears_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("host", "said"), [("127.0.0.1", "[127.0.0.1]"), ("::1", "[IPv6:::1]")])
+def test_the_server_hears_it(host: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the machine's name to the wire."""
     monkeypatch.setattr(hello, "_machine_name", None)
     monkeypatch.setattr(socket, "gethostname", lambda: "3f2a9c1b7d5e")
-    with ScriptedServer() as server:
-        options = ConnectionOptions(host="127.0.0.1", port=server.port, tls=TLSPolicy(mode=TLSMode.NONE))
+    with ScriptedServer(host=host) as server:
+        options = ConnectionOptions(host=host, port=server.port, tls=TLSPolicy(mode=TLSMode.NONE))
         connection = Connection.open(options, deadline=Deadline(10))
-        assert connection.session.hello_name == "[127.0.0.1]"
+        assert connection.session.hello_name == said
         connection.close()
-    assert server.connections[0].commands[0] == "EHLO [127.0.0.1]"
+    assert server.connections[0].commands[0] == f"EHLO {said}"

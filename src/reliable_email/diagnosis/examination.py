@@ -216,13 +216,20 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
     notes = []
     if options.connection.tls.strict is False:
         notes.append("ssl_strict is off: the certificate's form is not looked at")
-    if result.hello.startswith("[") and not result.is_loopback:
-        notes.append(
-            f"EHLO says {result.hello}, since this machine has no full name; some servers hold that against the mail. "
-            f"Set {_place_of_hello_name(options)} to a name that resolves to the address which the server sees"
-        )
+    notes += hello_notes(result, options)
     note = "; ".join(notes)
     return RouteExamination(**common, verdict=Health.HEALTHY, note=note)  # type: ignore[arg-type]
+
+
+def hello_notes(result: Climb, options: SMTPOptions) -> list[str]:
+    """What to set where EHLO says an address to another machine, and a name would serve better."""
+    if not result.hello.startswith("[") or result.is_loopback:
+        return []
+    note = (
+        f"EHLO says {result.hello}, since this machine has no full name; some servers hold that against the mail. "
+        f"Set {_place_of_hello_name(options)} to a name that resolves to the address which the server sees"
+    )
+    return [note]
 
 
 def _place_of_hello_name(options: SMTPOptions) -> str:

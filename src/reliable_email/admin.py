@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers
-from reliable_email.delivery.report import address_key
+from reliable_email.delivery.report import address_key, bare_address
 from reliable_email.models import (
     Action,
     Attempt,
@@ -315,7 +315,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_address(self) -> str:
         """The address that is stored."""
-        address = str(self.cleaned_data["address"]).strip()
+        address = bare_address(str(self.cleaned_data["address"]))
         local, _, domain = address.rpartition("@")
         if not local or not domain or any(character.isspace() for character in address):
             raise forms.ValidationError("That is no address: write it as name@example.com.")

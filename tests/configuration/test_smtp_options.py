@@ -407,7 +407,18 @@ def test_a_relaxed_certificate_is_said_in_the_summary() -> None:
     assert options.route == "x"
 
 
-@pytest.mark.parametrize("redirect", ["nobody", "@example.com"])
+def test_addresses_of_an_option_may_have_names() -> None:
+    """As people write them: the name is no part of the path, and mail by it would all be refused."""
+    options = route(
+        host="h", only_to=["Ada Lovelace <ada@example.com>", "x.example"], redirect_to="QA Team <qa@x.test>"
+    )
+    assert options.only_to == ("ada@example.com", "x.example")
+    assert options.redirect_to == "qa@x.test"
+
+
+@pytest.mark.parametrize(
+    "redirect", ["nobody", "@example.com", "a b@example.com", "Roe, Jane <jane@example.com>, b@x.test"]
+)
 def test_mail_is_redirected_to_an_address(redirect: str) -> None:
     """A domain cannot take it."""
     assert "must be an e-mail address" in refusal(host="h", only_to="x.example", redirect_to=redirect)

@@ -79,6 +79,27 @@ def test_no_failure_is_answered_by_this_very_command(kind: FailureKind) -> None:
         assert "test_email" not in " ".join((*found.remedies, found.meaning)), stage
 
 
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "final_reply"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "550 5.7.26 This mail is unauthenticated, which poses a security risk",
+        "550 5.7.27 SPF [example.com] with ip [192.0.2.1] did not pass",
+        "550 5.7.30 DKIM did not pass",
+        "550 5.7.515 Access denied, sending domain example.com does not meet the required authentication level",
+        "550 5.7.9 This mail has been blocked because the sender is unauthenticated",
+        "550 5.7.1 SPF check failed",
+    ],
+)
+def test_a_sender_that_is_not_authenticated_is_told_the_record_and_not_this_command(reply: str, stage: str) -> None:
+    """What names this very command is left out, and the rest of the remedy stays."""
+    out = run(Script(**{stage: reply}))
+    assert "sender_not_authenticated" in out
+    (remedy,) = [line for line in out.splitlines() if "To do:" in line]
+    assert "test_email" not in out.partition("Said:")[2]
+    assert any(word in remedy for word in ("SPF", "DKIM", "v=spf1"))
+
+
 def test_an_encrypted_key_names_the_remedy(tmp_path: Any) -> None:
     """Not this command, but how to store the key."""
     words = "the key in key.pem is encrypted, and nobody is there to type its passphrase: store it without one"

@@ -193,3 +193,11 @@ class TestFiles:
             with pytest.raises(CommandError, match="cannot be (read|written)") as caught:
                 run(*arguments)
             assert caught.value.returncode == 2
+
+
+def test_an_address_may_be_given_with_its_name() -> None:
+    """As it stands in a mail's header, by the command and by its import."""
+    call_command("email_suppression", "add", "Ada Lovelace <Ada@Example.com>", "--reason", "asked")
+    assert set(suppressed("default", ["ada@example.com"])) == {"ada@example.com"}
+    call_command("email_suppression", "remove", '"Lovelace, Ada" <ada@example.com>')
+    assert not suppressed("default", ["ada@example.com"])

@@ -3,8 +3,10 @@
 import ipaddress
 from typing import Literal
 
+from reliable_email.delivery.report import bare_address
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.smtp.dsn import DSN, dsn_from
+from reliable_email.smtp.paths import forward_path
 from reliable_email.smtp.pins import parse_pin, show_pin
 from reliable_email.values import Unusable, ValueProblem, boolean, choice, integer, shown, strings, text
 
@@ -90,17 +92,23 @@ def _pin(words: str) -> str:
 
 
 def address(value: object) -> str | None:
-    """One address; None where it is empty."""
-    words = text(value)
-    if words and not words.rpartition("@")[0]:
+    """One address, which may be written with a name; None where it is empty."""
+    words = bare_address(text(value))
+    if not words:
+        return None
+    try:
+        forward_path(words)
+    except ValueError as error:
+        raise ValueProblem(f"must be an e-mail address, not {shown(value)}") from error
+    if not words.rpartition("@")[0]:
         raise ValueProblem(f"must be an e-mail address, not {shown(value)}")
-    return words or None
+    return words
 
 
 def address_patterns(value: object) -> tuple[str, ...]:
     """Addresses as they are, domains without a leading "@"; domains in lower case."""
     patterns = []
-    for entry in strings(value):
+    for entry in map(bare_address, strings(value)):
         local, _, domain = entry.rpartition("@")
         if not domain or any(char.isspace() for char in entry):
             raise ValueProblem(f"must list addresses and domains, not {shown(entry)}")

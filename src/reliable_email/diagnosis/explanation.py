@@ -4,6 +4,7 @@ Four parts, always in this order: where, what was said, what it means, what to d
 up to three more handshakes, in which no credential is sent, so that the smallest safe remedy can be named.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -203,6 +204,8 @@ def _wants_login(failure: WireFailure, cause: Cause) -> bool:
         return False
     if cause in (Cause.RELAY_DENIED, Cause.AUTH_FAILED):
         return True
+    if cause is Cause.SENDER_NOT_AUTHENTICATED:  # by DNS: no login changes that
+        return False
     text = reply.text.lower()
     return cause is not Cause.MAILBOX_UNKNOWN and any(words in text for words in _KNOWN_HOSTS_WORDS)
 
@@ -244,12 +247,14 @@ def _remedy_of(failure: Failure) -> str:
     if failure.stage is not None and failure.cause in _NAMED_IN_REPLY and failure.reply is None:
         return _sentence(failure.detail)  # there was no reply that could name anything
     if _ITSELF in said:
-        return _sentence(failure.detail) or _PATIENCE
+        said = _NAMES_ITSELF.sub("", said).strip() if failure.reply is not None else ""
+        return _sentence(said) or _sentence(failure.detail) or _PATIENCE
     return said or _PATIENCE
 
 
 # What is printed here never sends a person to where it is printed.
 _ITSELF = "manage.py test_email"
+_NAMES_ITSELF = re.compile(r"(?:^|[;.])\s*[^.;]*`manage\.py test_email[^`]*`[^.;]*")
 _NAMED_IN_REPLY = frozenset({Cause.SYNTAX_OR_UNSUPPORTED, Cause.ADDRESS_INVALID})
 
 

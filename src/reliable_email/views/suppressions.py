@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
+from reliable_email.delivery.report import bare_address
 from reliable_email.outbox.operate import note
 from reliable_email.outbox.suppressed import allow, suppress
 from reliable_email.store.queries import action, outbox_database
@@ -37,7 +38,7 @@ def suppressions_page(request: HttpRequest) -> HttpResponse:
 @requires(ACT)
 def suppress_address(request: HttpRequest) -> HttpResponse:
     """Send nothing to an address any more."""
-    address = request.POST.get("address", "").strip().lower()
+    address = bare_address(request.POST.get("address", "")).lower()
     days = request.POST.get("days", "").strip()
     reason = " ".join(request.POST.get("reason", "").split())
     if not _ADDRESS.fullmatch(address) or len(address) > 320 or not address.isprintable():

@@ -14,6 +14,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.outbox.suppressed import allow, prune_suppressions, suppress, suppress_all
@@ -116,7 +117,7 @@ class Command(DatabaseCommand):
 
 def _checked(addresses: Iterable[str]) -> list[str]:
     """In lower case."""
-    found = [one.strip().lower() for one in addresses]
+    found = [bare_address(one).lower() for one in addresses]
     strange = [one for one in found if not _ADDRESS.match(one)]
     if strange:
         raise CommandError(
@@ -164,7 +165,7 @@ def _read(text: str, *, reason: str, source: str) -> list[SuppressedAddress]:
     entries: dict[str, SuppressedAddress] = {}
     strange: list[str] = []
     for number, row in _rows(text):
-        address = row.get("address", row.get("email", "")).strip().lower()
+        address = bare_address(row.get("address", row.get("email", ""))).lower()
         if not any(row.values()):
             continue
         try:

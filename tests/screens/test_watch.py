@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,9 @@ def test_a_pipe_gets_a_line_for_each_change(site: Site, tmp_path: Path) -> None:
         process.kill()
         process.wait()
     lines = log.read_text().splitlines()
-    assert [line.split(" ", 1)[1].partition(".")[0] for line in lines] == ["empty", "1 queued; 1 due", "1 parked"]
+    # A verdict may change while the counts do not.
+    counts = [counted for counted, _ in groupby(line.split(" ", 1)[1].partition(".")[0] for line in lines)]
+    assert counts == ["empty", "1 queued; 1 due", "1 parked"]
     assert all(line.isprintable() for line in lines)
 
 

@@ -165,12 +165,26 @@ def _extra(ledger: quota.Ledger, reserve: Reserve, now: float) -> int:
 
 
 def _step(tables: Tables, alias: str, ledger: quota.Ledger, before: int, version: int) -> Step:
-    value = "%s::jsonb" if tables.vendor == "postgresql" else "%s"
-    return Step(
-        f"UPDATE {tables.route_state} SET ledger = {value}, version = %s, updated_at = {tables.now()} "
-        "WHERE alias = %s AND account = '' AND version = %s",
-        [json.dumps(ledger_to_json(ledger)), version, alias, before],
-    )
+    """Change the row if it is the known one and nobody holds it: the commit of all lines waits for no single route."""
+    changes = [json.dumps(ledger_to_json(ledger)), version]
+    is_known, known = "alias = %s AND account = '' AND version = %s", [alias, before]
+    name = tables.route_state
+    free = f"(SELECT id AS free_id FROM {name} WHERE {is_known} FOR UPDATE SKIP LOCKED) AS free"
+    match tables.vendor:
+        case "postgresql":
+            sql = (
+                f"UPDATE {name} SET ledger = %s::jsonb, version = %s, updated_at = {tables.now()} "
+                f"FROM {free} WHERE id = free_id"
+            )
+            return Step(sql, [*changes, *known])
+        case "sqlite":
+            sql = f"UPDATE {name} SET ledger = %s, version = %s, updated_at = {tables.now()} WHERE {is_known}"
+            return Step(sql, [*changes, *known])
+        case _:
+            sql = (
+                f"UPDATE {name} JOIN {free} ON id = free_id SET ledger = %s, version = %s, updated_at = {tables.now()}"
+            )
+            return Step(sql, [*known, *changes])
 
 
 def _take_ahead(reserve: Reserve) -> bool:

@@ -320,6 +320,7 @@ class TestCorrectServer:
             assert client.ask("MAIL FROM:<a@x.test>").startswith("421")
             assert client.rest() == b""
             client.close()
+            server.wait_for_end(1)  # it counts as open until its thread has seen the end
             with talk(server) as client:
                 assert submit(client, content=b"not so small\r\n").startswith("552")
                 client.ask("MAIL FROM:<a@x.test>")

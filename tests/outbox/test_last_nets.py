@@ -255,14 +255,18 @@ def test_an_announcer_that_fails_costs_no_caller_anything(
         announced.append(ids)
 
     monkeypatch.setattr(announcing, "_announcer", lambda name: tell)
+    monkeypatch.setattr(threading, "excepthook", lambda told: None)  # the death is meant
     one = announcing.Announcer()
     one.add(1)
+    dying = one._thread
     try:
         assert one.flush(0.2 if kind == "hang" else 10.0) is (kind != "hang")
         one.add(2)
     finally:
         is_over.set()
     assert one.flush(10.0)
+    if kind == "death" and dying is not None:
+        dying.join(10.0)
     # After a failure it is silent for a while.
     assert announced == ([[1], [2]] if kind == "hang" else [])
     assert ("could not be announced" in caplog.text) is (kind == "exception")

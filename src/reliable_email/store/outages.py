@@ -93,6 +93,11 @@ def is_outage(error: BaseException) -> bool:
     return trouble_of(error) is not None
 
 
+def is_deadlock(error: BaseException) -> bool:
+    """Whether the database has undone a transaction for the sake of another: the same again may succeed at once."""
+    return _state(error) in ("40001", "40P01") or _number(error) in (1020, 1213)
+
+
 def trouble(using: str, error: BaseException) -> str:
     """What is wrong with the database, in a few words."""
     return (trouble_of(error) or Trouble.BROKEN).value.format(using=using)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet
 
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections, router, transaction
 from django.utils import timezone
 
 from reliable_email.delivery import breaker, quota
@@ -37,7 +37,7 @@ from reliable_email.store.away import away_errors, is_away_for_all
 from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.learned_limits import shared_memory, use
 from reliable_email.store.openings import note_opening
-from reliable_email.store.outages import sentence
+from reliable_email.store.outages import is_deadlock, sentence
 from reliable_email.store.route_rows import breaker_from_json, breaker_to_json, ledger_from_json, ledger_to_json
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
@@ -361,12 +361,18 @@ class DatabaseRouteStateStore:
     def _change_row(self, route: Route, change: _Change) -> bool:
         alias = route.alias
         for number in range(_TRIES):
-            if number < _FREE_TRIES:
-                known, changed, is_written = self._try(route, change)
-            else:
-                with transaction.atomic(self.using):
-                    RouteState._base_manager.using(self.using).select_for_update().filter(alias=alias).first()
+            try:
+                if number < _FREE_TRIES:
                     known, changed, is_written = self._try(route, change)
+                else:
+                    with transaction.atomic(self.using):
+                        RouteState._base_manager.using(self.using).select_for_update().filter(alias=alias).first()
+                        known, changed, is_written = self._try(route, change)
+            except OperationalError as error:
+                # The loser of a deadlock is a lost race, and no database that is away: there, a quota would be guessed.
+                if not is_deadlock(error) or number + 1 == _TRIES:
+                    raise
+                continue
             if changed is None:
                 return True
             if is_written:

@@ -439,7 +439,7 @@ def test_a_dead_workers_rows_are_settled_by_its_journal(using: str, policy: OnUn
     taken = claim(using, Wanted(environment=""), worker="dead", limit=10, lease_seconds=30)
     commit(using, intents=[Intent(recipients=taken.rows[:1], route="route")], keyring=Keyring())
     let_leases_end(using)
-    worker(using, network.route(), lease_seconds=0.4).run()
+    worker(using, network.route(), lease_seconds=2.0).run()
     first, second = rows(using)
     assert (first.state, second.state) == (State.UNKNOWN, State.ACCEPTED)
     assert (first.due_at is not None) is (policy is OnUnknown.RESEND)

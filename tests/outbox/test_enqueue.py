@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from reliable_email import signals
 from reliable_email.delivery.submission import OnUnknown, Priority
+from reliable_email.outbox.digests import idempotency_digest
 from reliable_email.outbox.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.store.clock import age_sql, database_now
@@ -152,6 +154,19 @@ def test_keys_are_the_mailers_own(using: str) -> None:
     [first] = enqueue([submission(idempotency_key="7")], QueueOptions(mailer="a", using=using))
     [second] = enqueue([submission(idempotency_key="7")], QueueOptions(mailer="b", using=using))
     assert first.pk != second.pk
+
+
+def test_a_key_of_before_environments_were_told_apart_still_sends_nothing_twice(using: str) -> None:
+    """A message that an older version queued is known by its key, in its own environment and in no other."""
+    live = QueueOptions(mailer="routes", using=using, environment="live")
+    [first] = enqueue([submission(idempotency_key="order-7")], live)
+    older = idempotency_digest("routes", "order-7")
+    OutboxMessage.objects.using(using).filter(pk=first.pk).update(idempotency_digest=older)
+    [again, other] = enqueue([submission(idempotency_key=key) for key in ("order-7", "order-8")], live)
+    assert (again.pk, again.was_queued_before, other.was_queued_before) == (first.pk, True, False)
+    [elsewhere] = enqueue([submission(idempotency_key="order-7")], replace(live, environment="staging"))
+    assert not elsewhere.was_queued_before
+    assert len(rows(using)) == 3
 
 
 def test_other_content_under_the_same_key_is_warned_of(using: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -97,10 +97,14 @@ class QueueOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A submission with what its rows need, computed once."""
+    """A submission with what its rows need, computed once.
+
+    `older_digest` is that of the same key as versions wrote it which did not tell environments apart; "" for none.
+    """
 
     submission: Submission
     digest: str | None
+    older_digest: str
     content_digest: str
     fields: dict[str, Any] | None
 
@@ -146,6 +150,7 @@ def _draft(submission: Submission, options: QueueOptions) -> _Draft:
     return _Draft(
         submission=submission,
         digest=idempotency_digest(options.mailer, key, options.environment) if key is not None else None,
+        older_digest=idempotency_digest(options.mailer, key) if key is not None and options.environment else "",
         content_digest=content_digest(submission) if key is not None else "",
         fields=foreign_fields(submission.message, keeps_all=options.keeps_all),
     )
@@ -165,9 +170,10 @@ def _write(
         keyed = sorted((draft.digest, n) for n, draft in enumerate(drafts) if draft.digest is not None)
         # In the order of keys: two processes that queue the same keys wait for each other, and never in a circle.
         for _, n in keyed:
-            message_id = _insert_keyed(connection, rows[n])
+            before = _older_message(connection, drafts[n], options.environment)
+            message_id = None if before is not None else _insert_keyed(connection, rows[n])
             if message_id is None:
-                known[n] = _first_message(connection, drafts[n])
+                known[n] = before or _first_message(connection, drafts[n])
             else:
                 ids[n] = message_id
         plain = [n for n, draft in enumerate(drafts) if draft.digest is None]
@@ -323,18 +329,43 @@ def _insert_keyed(connection: BaseDatabaseWrapper, row: list[Value]) -> int | No
         return found[0] if found is not None else None
 
 
+_FIRST_COLUMNS = ("id", "mailer", "message_id", "content_digest")
+
+
+def _older_message(connection: BaseDatabaseWrapper, draft: _Draft, environment: str) -> OutboxMessage | None:
+    """The message that an older version queued under the same key here: a key may be used again after an upgrade.
+
+    It costs a read by the unique index, for messages that have a key on a site that names its environment.
+    """
+    if not draft.older_digest:
+        return None
+    quote = connection.ops.quote_name
+    message, recipient = quote(OutboxMessage._meta.db_table), quote(OutboxRecipient._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(_FIRST_COLUMNS)} FROM {message} WHERE idempotency_digest = %s AND EXISTS "  # noqa: S608
+            f"(SELECT 1 FROM {recipient} WHERE message_id = {message}.id AND environment = %s)",
+            [draft.older_digest, environment],
+        )
+        found = cursor.fetchone()
+    return _queued_before(connection, draft, found) if found is not None else None
+
+
 def _first_message(connection: BaseDatabaseWrapper, draft: _Draft) -> OutboxMessage:
-    columns = ["id", "mailer", "message_id", "content_digest"]
     table = connection.ops.quote_name(OutboxMessage._meta.db_table)
     # MySQL: a plain read might see a snapshot from before the row was committed. The lock is the one that the refused
     # INSERT holds already; a stronger one would be a deadlock with others who were refused at the same time.
     lock = " LOCK IN SHARE MODE" if connection.vendor == "mysql" else ""
     with connection.cursor() as cursor:
-        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE idempotency_digest = %s{lock}"  # noqa: S608
+        sql = f"SELECT {', '.join(_FIRST_COLUMNS)} FROM {table} WHERE idempotency_digest = %s{lock}"  # noqa: S608
         cursor.execute(sql, [draft.digest])
         found = cursor.fetchone()
     assert found is not None, "the constraint has just said that it is there"
-    message = OutboxMessage.from_db(connection.alias, columns, found)
+    return _queued_before(connection, draft, found)
+
+
+def _queued_before(connection: BaseDatabaseWrapper, draft: _Draft, found: Sequence[Any]) -> OutboxMessage:
+    message = OutboxMessage.from_db(connection.alias, _FIRST_COLUMNS, found)
     message.was_queued_before = True
     # Of a message whose recipient was erased nothing is left to compare with.
     if message.content_digest and message.content_digest != draft.content_digest:

@@ -1,13 +1,35 @@
-"""What a row of route state holds, as JSON and back."""
+"""What a row of route state holds: as a process knows it, and as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
 from reliable_email.classification import Cause
-from reliable_email.delivery import quota
+from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.breaker import BreakerState, Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRoute:
+    """What the process knows of a route. `version` None: it has no row yet."""
+
+    breaker: BreakerState = field(default_factory=BreakerState)
+    ledger: quota.Ledger = field(default_factory=quota.Ledger)
+    version: int | None = None
+    read_at: float = float("-inf")
+
+
+NOTHING = KnownRoute()
+
+
+def for_configuration(known: KnownRoute, fingerprint: str) -> KnownRoute:
+    """What is known, without what was learned of another configuration."""
+    return replace(
+        known,
+        breaker=breaker.with_configuration(known.breaker, fingerprint),
+        ledger=quota.with_configuration(known.ledger, fingerprint),
+    )
 
 
 def breaker_to_json(state: BreakerState) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -38,7 +38,15 @@ from reliable_email.store.clock import DatabaseNow, database_now
 from reliable_email.store.learned_limits import shared_memory, use
 from reliable_email.store.openings import note_opening
 from reliable_email.store.outages import is_deadlock, sentence
-from reliable_email.store.route_rows import breaker_from_json, breaker_to_json, ledger_from_json, ledger_to_json
+from reliable_email.store.route_rows import (
+    NOTHING,
+    KnownRoute,
+    breaker_from_json,
+    breaker_to_json,
+    for_configuration,
+    ledger_from_json,
+    ledger_to_json,
+)
 from reliable_email.store.shared import RouteState
 from reliable_email.store.texts import storable_json
 
@@ -52,20 +60,8 @@ _FREE_TRIES = 5  # then the row is held while it is changed, so that somebody ge
 _TOGETHER = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """What the process knows of a route. `version` None: it has no row yet."""
-
-    breaker: BreakerState = field(default_factory=BreakerState)
-    ledger: quota.Ledger = field(default_factory=quota.Ledger)
-    version: int | None = None
-    read_at: float = float("-inf")
-
-
-_NOTHING = _Known()
-
 # A change of what is known; None where it does not want to change it.
-_Change = Callable[[_Known, float], _Known | None]
+_Change = Callable[[KnownRoute, float], KnownRoute | None]
 
 
 _stores: "WeakSet[DatabaseRouteStateStore]" = WeakSet()
@@ -81,10 +77,10 @@ class DatabaseRouteStateStore:
     def __init__(self, using: str | None = None) -> None:
         self._using = using
         self._lock = threading.RLock()
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, KnownRoute] = {}
         # By alias: what is known, for which configuration, and what it is for that one; asked for with every message.
-        self._configured: dict[str, tuple[_Known, str, _Known]] = {}
-        self._unchanged_by_success: dict[str, _Known] = {}
+        self._configured: dict[str, tuple[KnownRoute, str, KnownRoute]] = {}
+        self._unchanged_by_success: dict[str, KnownRoute] = {}
         self._pending: list[tuple[Route, _Change]] = []
         self._flushing = 0
         self._offset_seconds = 0.0
@@ -120,7 +116,7 @@ class DatabaseRouteStateStore:
             return answer
         is_mine = False
 
-        def take_probe(known: _Known, now: float) -> _Known | None:
+        def take_probe(known: KnownRoute, now: float) -> KnownRoute | None:
             nonlocal is_mine
             is_mine = breaker.permission(known.breaker, now=now, sender_domain=sender_domain) is Permission.PROBE
             return replace(known, breaker=breaker.begin_probe(known.breaker, now=now)) if is_mine else None
@@ -138,7 +134,7 @@ class DatabaseRouteStateStore:
             return False
         is_mine = False
 
-        def take_turn(known: _Known, now: float) -> _Known | None:
+        def take_turn(known: KnownRoute, now: float) -> KnownRoute | None:
             nonlocal is_mine
             begun = begin(known.breaker, now)
             is_mine = begun is not None
@@ -150,7 +146,7 @@ class DatabaseRouteStateStore:
     def hurry(self, route: Route) -> None:
         """See `RouteStateStore`."""
 
-        def bring_forward(known: _Known, now: float) -> _Known | None:
+        def bring_forward(known: KnownRoute, now: float) -> KnownRoute | None:
             state = breaker.hurried(known.breaker)
             return None if state is known.breaker else replace(known, breaker=state)
 
@@ -161,7 +157,7 @@ class DatabaseRouteStateStore:
     def tell(self, route: Route, event: RouteEvent) -> None:
         """See `RouteStateStore`."""
 
-        def note(known: _Known, now: float) -> _Known | None:
+        def note(known: KnownRoute, now: float) -> KnownRoute | None:
             state = apply_event(known.breaker, event, now=now)
             ledger = apply_to_ledger(known.ledger, event, route, known.breaker, state, now=now)
             is_same = state == known.breaker and ledger == known.ledger
@@ -184,13 +180,13 @@ class DatabaseRouteStateStore:
             return True
         fits = False
 
-        def take(known: _Known, now: float) -> _Known | None:
+        def take(known: KnownRoute, now: float) -> KnownRoute | None:
             nonlocal fits
             ledger = quota.reserve(known.ledger, route.quotas, count, now=now, priority=priority, shares=quota_shares())
             fits = ledger is not None
             return replace(known, ledger=ledger) if ledger is not None else None
 
-        def note(known: _Known, now: float) -> _Known:
+        def note(known: KnownRoute, now: float) -> KnownRoute:
             # It was given before the row could be asked, and is used by now: room or not, it counts.
             return replace(known, ledger=quota.spend(known.ledger, route.quotas, count, now=now))
 
@@ -213,7 +209,7 @@ class DatabaseRouteStateStore:
         if route.quotas and used < reserved:
             rest = reserved - used
 
-            def give_back(known: _Known, now: float) -> _Known:
+            def give_back(known: KnownRoute, now: float) -> KnownRoute:
                 return replace(known, ledger=quota.refund(known.ledger, route.quotas, rest, now=now, at=reserved_at))
 
             self._change(route, give_back)
@@ -221,7 +217,7 @@ class DatabaseRouteStateStore:
     def known_ledger(self, route: Route) -> tuple[quota.Ledger, int | None]:
         """What is known of its ledger, and the version of the row that says so; None where that must be read first."""
         with self._lock:
-            known = _for_configuration(self._known.get(route.alias, _NOTHING), route.fingerprint)
+            known = for_configuration(self._known.get(route.alias, NOTHING), route.fingerprint)
             # What is noted is in the ledger that is known, and would be done once more to a row that had it already.
             is_behind = bool(self._flushing) or any(one.alias == route.alias for one, _ in self._pending)
         return known.ledger, None if is_behind else known.version
@@ -240,7 +236,7 @@ class DatabaseRouteStateStore:
     def resume(self, route: Route) -> None:
         """Put it back, with a clean record."""
 
-        def put_back(known: _Known, now: float) -> _Known:
+        def put_back(known: KnownRoute, now: float) -> KnownRoute:
             ledger = quota.without_learned_limits(known.ledger)
             return replace(known, breaker=breaker.resume(known.breaker), ledger=ledger)
 
@@ -293,9 +289,9 @@ class DatabaseRouteStateStore:
                 self._offset_at = time.monotonic()
         return time.time() + self._offset_seconds
 
-    def _look(self, route: Route, *, max_age_seconds: float) -> _Known:
+    def _look(self, route: Route, *, max_age_seconds: float) -> KnownRoute:
         alias, fingerprint = route.alias, route.fingerprint
-        known = self._known.get(alias, _NOTHING)
+        known = self._known.get(alias, NOTHING)
         if time.monotonic() - known.read_at >= max_age_seconds and self._may_use_database():
             self.flush()
             try:
@@ -306,15 +302,15 @@ class DatabaseRouteStateStore:
         before = self._configured.get(alias)
         if before is not None and before[0] is known and before[1] == fingerprint:
             return before[2]
-        configured = _for_configuration(known, fingerprint)
+        configured = for_configuration(known, fingerprint)
         self._configured[alias] = known, fingerprint, configured
         return configured
 
-    def _load(self, alias: str) -> _Known:
+    def _load(self, alias: str) -> KnownRoute:
         row = RouteState._base_manager.using(self.using).filter(alias=alias).first()
         return self._loaded(alias, row)
 
-    def _load_together(self, alias: str, max_age_seconds: float) -> _Known:
+    def _load_together(self, alias: str, max_age_seconds: float) -> KnownRoute:
         """Read the row, and in the same statement those of all routes that were asked for and are as old."""
         now = time.monotonic()
         stale = [one for one, known in list(self._known.items()) if now - known.read_at >= max_age_seconds]
@@ -324,8 +320,8 @@ class DatabaseRouteStateStore:
             self._loaded(one, rows.get(one))
         return self._loaded(alias, rows.get(alias))
 
-    def _loaded(self, alias: str, row: RouteState | None) -> _Known:
-        known = _Known(read_at=time.monotonic())
+    def _loaded(self, alias: str, row: RouteState | None) -> KnownRoute:
+        known = KnownRoute(read_at=time.monotonic())
         if row is not None:
             state, ledger = breaker_from_json(row.breaker), ledger_from_json(row.ledger)
             known = replace(known, breaker=state, ledger=ledger, version=row.version)
@@ -351,7 +347,7 @@ class DatabaseRouteStateStore:
             except away_errors() as error:
                 self._is_away(error)
         with self._lock:
-            known = self._known.get(route.alias, _NOTHING)
+            known = self._known.get(route.alias, NOTHING)
             changed = self._changed(route, known, change)
             if changed is not None:
                 self._known[route.alias] = changed
@@ -385,16 +381,16 @@ class DatabaseRouteStateStore:
         logger.warning(words, route.alias, extra=log_fields(route=route.alias))
         return False
 
-    def _try(self, route: Route, change: _Change) -> tuple[_Known, _Known | None, bool]:
+    def _try(self, route: Route, change: _Change) -> tuple[KnownRoute, KnownRoute | None, bool]:
         """What was known, what it is to be, and whether that was written."""
         known = self._load(route.alias)
         changed = self._changed(route, known, change)
         return known, changed, changed is not None and self._write(route.alias, known, changed)
 
-    def _changed(self, route: Route, known: _Known, change: _Change) -> _Known | None:
-        return change(_for_configuration(known, route.fingerprint), self._now())
+    def _changed(self, route: Route, known: KnownRoute, change: _Change) -> KnownRoute | None:
+        return change(for_configuration(known, route.fingerprint), self._now())
 
-    def _write(self, alias: str, before: _Known, after: _Known) -> bool:
+    def _write(self, alias: str, before: KnownRoute, after: KnownRoute) -> bool:
         rows = RouteState._base_manager.using(self.using)
         version = (before.version or 0) + 1
         values: dict[str, Any] = {
@@ -421,14 +417,6 @@ class DatabaseRouteStateStore:
             logger.warning(words, sentence(self.using, error), extra=log_fields())
         if is_away_for_all(error):
             self._away_until = time.monotonic() + _AWAY_SECONDS
-
-
-def _for_configuration(known: _Known, fingerprint: str) -> _Known:
-    return replace(
-        known,
-        breaker=breaker.with_configuration(known.breaker, fingerprint),
-        ledger=quota.with_configuration(known.ledger, fingerprint),
-    )
 
 
 _store: DatabaseRouteStateStore | None = None

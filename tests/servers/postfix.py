@@ -195,8 +195,14 @@ class PostfixSubmission:
 
     def restart(self) -> None:
         """Cut all sessions and come back on the same ports."""
+        # A delivery into the Maildir that is cut before it is noted is repeated, which is Postfix's right.
+        wait_until(self._nothing_is_queued, "an empty queue", self.log)
         self.stop()
         self.start()
+
+    def _nothing_is_queued(self) -> bool:
+        folders = (self.folder / "spool" / name for name in ("maildrop", "incoming", "active"))
+        return not any(path.is_file() for folder in folders for path in folder.rglob("*"))
 
     def log(self) -> str:
         """What both programs wrote."""

@@ -24,7 +24,7 @@ screenshots: ## pictures of the pages for the docs, taken of a running demo-live
 	$(RUN) python -W ignore tools/screenshots.py $(ARGS)
 
 test: ## the tests; those whose service is missing are skipped, with the reason (ARGS="tests/smtp -x", WORKERS=0 for one by one)
-	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
+	$(RUN) tools/test $(SIDE_BY_SIDE) $(ARGS)
 
 lint: ## style, types, directions of imports, templates, migrations
 	$(RUN) ruff check .

@@ -6,6 +6,7 @@ from reliable_email.views.acting import act
 from reliable_email.views.content import attachment, content, html, source
 from reliable_email.views.failures import failures_page
 from reliable_email.views.health import health, live
+from reliable_email.views.holding import release_hold
 from reliable_email.views.message import message
 from reliable_email.views.messages import messages
 from reliable_email.views.metrics import metrics
@@ -26,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("messages/<int:number>/content/html/", html, name="html"),
     path("messages/<int:number>/content/source/", source, name="source"),
     path("messages/<int:number>/content/<int:part>/", attachment, name="attachment"),
+    path("messages/release/", release_hold, name="release_hold"),
     path("routes/", routes, name="routes"),
     path("routes/act/", act_on_route, name="act_on_route"),
     path("failures/", failures_page, name="failures"),

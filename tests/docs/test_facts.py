@@ -17,8 +17,8 @@ _PERMISSIONS = {
     "reliable_email.view_outboxmessage",
     "reliable_email.act_on_outbox",
     "reliable_email.read_content",
-    "reliable_email.delete_outboxrecipient",
-    "reliable_email.view_outboxrecipient",
+    "reliable_email.erase_person",
+    "reliable_email.export_person",
 }
 _TASKS = {"reliable_email.sweep", "reliable_email.maintain"}  # names of tasks, not of modules
 

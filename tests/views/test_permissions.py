@@ -14,7 +14,7 @@ from reliable_email.urls import urlpatterns
 from tests.outbox.desk import submission
 
 VIEW, ACT, READ = "view_outboxmessage", "act_on_outbox", "read_content"
-ERASE, EXPORT = "delete_outboxrecipient", "view_outboxrecipient"
+ERASE, EXPORT = "erase_person", "export_person"
 STAFF, ANYBODY = "staff", "anybody"
 # What each page asks for. A page that is added has to be entered here.
 ASKED: dict[str, frozenset[str]] = {
@@ -22,7 +22,9 @@ ASKED: dict[str, frozenset[str]] = {
         ("overview", "messages", "message", "routes", "failures", "workers", "suppressions", "record", "people"),
         frozenset({VIEW}),
     ),
-    **dict.fromkeys(("act", "act_on_route", "suppress_address", "allow_address"), frozenset({VIEW, ACT})),
+    **dict.fromkeys(
+        ("act", "release_hold", "act_on_route", "suppress_address", "allow_address"), frozenset({VIEW, ACT})
+    ),
     **dict.fromkeys(("content", "html", "source", "attachment"), frozenset({READ})),
     "export_person": frozenset({VIEW, READ, EXPORT}),
     "erase_person": frozenset({VIEW, ERASE}),

@@ -145,6 +145,14 @@ def release_incoming(chosen: Filter, *, actor: str, reason: str = "", using: str
     return [one for one in standing if one not in ended]
 
 
+def release_one(hold: Hold, *, actor: str, reason: str = "", using: str | None = None) -> int:
+    """End this hold alone; the id of the record."""
+    alias = outbox_database(using)
+    with transaction.atomic(alias):
+        count, _ = IncomingHold._base_manager.using(alias).filter(pk=hold.id).delete()
+        return note("release_incoming", actor=actor, target=hold.words, reason=reason, count=count, using=alias)
+
+
 def held_by(holds: Sequence[Hold], claimed: Claimed, message: StoredMessage | None) -> Hold | None:
     """The first hold that stops a recipient."""
     if not holds or message is None:

@@ -20,7 +20,7 @@ from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.inserts import batched
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.progress import UNTOLD, Progress
-from reliable_email.store.queries import Filter, outbox_database, recipients
+from reliable_email.store.queries import ActionStory, Filter, outbox_database, recipients
 from reliable_email.store.recipients import OutboxRecipient
 from reliable_email.store.shared import Action
 from reliable_email.store.states import State
@@ -34,6 +34,7 @@ _NAMES = {
     "up_to": "no recipient row after",
     "older_than": "queued before",
     "newer_than": "queued since",
+    "detail": "those",
 }
 _MAKES_DUE = (Event.REQUEUE, Event.RESOLVE_RESEND)
 
@@ -98,7 +99,7 @@ def perform(
         case Act.CANCEL:
             changes = {"cause": "cancelled", "detail": f"cancelled by {actor}"}
         case Act.HOLD:
-            changes = {"cause": "held", "detail": f"held by {actor}"}
+            changes = {"cause": "held"}  # its detail names the act: by that, exactly these are let go again
         case Act.RESOLVE_ACCEPTED:
             changes = {"cause": "resolved", "detail": f"resolved by {actor}"}
         case Act.RESOLVE_REJECTED:
@@ -188,6 +189,20 @@ def note(
     return row.pk
 
 
+def trace(actor: str, action: int) -> str:
+    """What a hold leaves in the rows that it parks."""
+    return f"held by {actor}, act {action}"
+
+
+def undoing(done: ActionStory) -> tuple[Act, Filter] | None:
+    """The act that takes another back, and for whom: exactly those that it changed; None where there is no such act."""
+    if done.verb == Act.HOLD:
+        return Act.REQUEUE, Filter(detail=trace(done.actor, done.id), states=(State.PARKED.value,))
+    if done.verb == Act.REQUEUE and done.detail.get("detail"):  # it let go what another act held
+        return Act.HOLD, Filter(detail=str(done.detail["detail"]), states=(State.QUEUED.value,))
+    return None
+
+
 def _eligible(event: Event, chosen: Filter, alias: str) -> "QuerySet[OutboxRecipient]":
     rows = recipients(chosen, alias).filter(state__in=RULES[event].states)
     return rows.filter(message__content__isnull=False) if event in _MAKES_DUE else rows
@@ -208,6 +223,16 @@ def _act(
     changes = {name: storable_json(connections[alias], value) for name, value in changes.items()}
     rows = _eligible(event, chosen, alias)
     becomes_due = event in _MAKES_DUE
+    action = note(
+        event.value,
+        actor=actor,
+        target=_words(chosen),
+        reason=reason,
+        detail={name: str(value)[:_WORDS_CHARACTERS] for name, value in asdict(chosen).items() if value} | noted,
+        using=alias,
+    )
+    if event is Event.HOLD:
+        changes["detail"] = storable_json(connections[alias], trace(actor, action))
     doubted = rule.doubted or rule.target
     target: Any = rule.target.value
     if doubted is not rule.target:
@@ -226,14 +251,6 @@ def _act(
     count = 0
     progress.begin("recipients", rows.count)
     # Each batch is committed with its part of the record: after a kill, the same act goes on with what is left.
-    action = note(
-        event.value,
-        actor=actor,
-        target=_words(chosen),
-        reason=reason,
-        detail={name: str(value)[:_WORDS_CHARACTERS] for name, value in asdict(chosen).items() if value} | noted,
-        using=alias,
-    )
     for ids in _runs(rows):
         with transaction.atomic(alias):
             # The condition on the state is repeated: a worker may have been quicker.

@@ -35,6 +35,7 @@ class Filter:
         recipient_part: characters of an address.
         sender: of the envelope: an address, a domain with its @, or characters of an address.
         subject: words of a subject that is not sealed.
+        detail: exactly what an act has left in the row, as `operate.trace` words it.
         older_than, newer_than: by the time of queueing.
     """
 
@@ -54,6 +55,7 @@ class Filter:
     recipient_part: str = ""
     sender: str = ""
     subject: str = ""
+    detail: str = ""
     older_than: datetime | None = None
     newer_than: datetime | None = None
 
@@ -103,6 +105,8 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
         rows = rows.filter(_sender(chosen.sender))
     if chosen.subject:
         rows = rows.filter(message__encryption_key="", message__subject__icontains=chosen.subject)
+    if chosen.detail:
+        rows = rows.filter(detail=chosen.detail)
     if chosen.older_than is not None:
         rows = rows.filter(message__created_at__lt=chosen.older_than)
     if chosen.newer_than is not None:

@@ -73,6 +73,8 @@ class OutboxMessage(models.Model):
         permissions = [
             ("act_on_outbox", "Can requeue, cancel, hold and resolve messages, and pause routes"),
             ("read_content", "Can read what messages say; each reading is recorded"),
+            ("erase_person", "Can erase what is stored of a person, for good"),
+            ("export_person", "Can export what is stored of a person, with read_content"),
         ]
 
     def __str__(self) -> str:

@@ -262,6 +262,7 @@ def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[Out
         or chosen.recipient_part
         or chosen.sender
         or chosen.subject
+        or chosen.detail
         or len(chosen.states) > 1
         or (chosen.recipient and not is_address)
         or subject

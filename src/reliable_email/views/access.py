@@ -19,10 +19,8 @@ from reliable_email import conf
 VIEW: Final = "reliable_email.view_outboxmessage"
 ACT: Final = "reliable_email.act_on_outbox"
 READ_CONTENT: Final = "reliable_email.read_content"
-# Django makes both for every model, and nothing else here asks for them. An export has content in it, so that it asks
-# for READ_CONTENT, too.
-ERASE: Final = "reliable_email.delete_outboxrecipient"
-EXPORT: Final = "reliable_email.view_outboxrecipient"
+ERASE: Final = "reliable_email.erase_person"
+EXPORT: Final = "reliable_email.export_person"  # with READ_CONTENT: an export has content in it
 
 logger = logging.getLogger("reliable_email.views")
 

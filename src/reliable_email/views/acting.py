@@ -13,13 +13,15 @@ from django.urls import reverse
 
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
-from reliable_email.outbox.operate import Act, affected, perform
+from reliable_email.outbox.incoming import can_be_held
+from reliable_email.outbox.operate import Act, affected, perform, undoing
 from reliable_email.store.bounded import MOST
-from reliable_email.store.queries import Filter
+from reliable_email.store.queries import Filter, action
 from reliable_email.store.search import newest_recipient, understood
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
+from reliable_email.views.holding import LIFETIMES, hold_what_comes
 from reliable_email.views.narrowing import read, told
 from reliable_email.views.page import show
 from reliable_email.views.words import ACTS
@@ -38,6 +40,8 @@ class _Wanted:
         narrowed: by which fields of the search form, in words.
         fields: what the second form has to send again.
         back: where to go afterwards.
+        arriving: the same of what has not come yet; None where that cannot be told.
+        because: a reason to begin with.
     """
 
     chosen: Filter
@@ -45,6 +49,8 @@ class _Wanted:
     fields: tuple[tuple[str, str], ...]
     back: str
     narrowed: tuple[tuple[str, str], ...] = ()
+    arriving: Filter | None = None
+    because: str = ""
 
 
 @requires(VIEW)  # a form that is refused shows the page again
@@ -56,7 +62,7 @@ def act(request: HttpRequest) -> HttpResponse:
     chosen_act = _ACTS.get(request.POST.get("act", ""))
     if chosen_act is None:
         return HttpResponseBadRequest("There is no such act.", content_type="text/plain")
-    wanted = _wanted(request.POST)
+    wanted = _wanted(request.POST, chosen_act)
     if wanted is None:
         return _page(request, chosen_act, None, trouble="Nothing was selected: go back and tick some recipients.")
     if not request.POST.get("confirmed"):
@@ -71,6 +77,8 @@ def act(request: HttpRequest) -> HttpResponse:
     if route:
         # What another mailer sends would wait for this route for ever.
         chosen = replace(chosen, delivering=mailers_over(route) or ("",))
+    if chosen_act is Act.HOLD and wanted.arriving is not None and request.POST.get("incoming"):
+        hold_what_comes(request, wanted.arriving, reason)  # before what is there, so that nothing slips through
     done = perform(
         chosen_act,
         chosen,
@@ -96,7 +104,11 @@ def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trou
             "count": affected(chosen_act, wanted.chosen, most=_most_counted(chosen_act)),
             "states": chosen_act.states,
             "routes": _routes() if chosen_act is Act.REQUEUE else [],
-            "reason": request.POST.get("reason", ""),
+            "reason": request.POST.get("reason", wanted.because),
+            "offers_incoming": chosen_act is Act.HOLD and wanted.arriving is not None,
+            "incoming": bool(request.POST.get("incoming")),
+            "lifetimes": LIFETIMES,
+            "lifetime": request.POST.get("lifetime", ""),
             "by_route": request.POST.get("by_route", ""),
         }
     return show(request, "reliable_email/act.html", context, section="messages", status=400 if trouble else 200)
@@ -111,12 +123,14 @@ def _routes() -> list[tuple[str, str]]:
     return [(alias, alias) for alias, one in all_mailers().items() if not one.using]
 
 
-def _wanted(sent: QueryDict) -> _Wanted | None:
+def _wanted(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
     up_to = sent.get("up_to", "")
     newest = int(up_to) if up_to.isdecimal() and len(up_to) < 19 else newest_recipient()
     match sent.get("scope"):
         case "filter":
             return _matching(sent, newest)
+        case "undo":
+            return _undone(sent, chosen_act)
         case "message":
             ids = _numbers(sent, "message")
             if not ids:
@@ -150,12 +164,30 @@ def _selected(sent: QueryDict) -> _Wanted | None:
     return _Wanted(chosen=Filter(ids=message[:1], recipient_ids=ids), words=words, fields=fields, back=back)
 
 
+def _undone(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
+    """Those that an act has changed, as long as nothing else was done to them."""
+    numbers = _numbers(sent, "done")
+    found = action(numbers[0]) if numbers else None
+    undo = undoing(found) if found is not None else None
+    if found is None or undo is None or undo[0] is not chosen_act:
+        return None
+    state = undo[1].states[0]
+    return _Wanted(
+        chosen=undo[1],
+        words=f"the recipients that act {found.id} changed",
+        fields=(("scope", "undo"), ("done", str(found.id))),
+        back=f"{reverse('reliable_email:messages')}?state={state}",
+        because=f"takes back act {found.id}",
+    )
+
+
 def _matching(sent: QueryDict, newest: int) -> _Wanted:
     narrowing = read(sent)
     chosen = understood(narrowing.search)
     words = "every recipient that matches the search" if narrowing.pairs else "every recipient in the outbox"
     if chosen.recipient_part:  # nobody has named an address
         words = f"every recipient with “{printable(chosen.recipient_part)}” in the address"
+    arriving = chosen if can_be_held(chosen) else None
     environment = conf.get().environment  # the list shows what others have queued, too
     words += f" of the environment {environment!r}" if environment else ""
     return _Wanted(
@@ -164,6 +196,7 @@ def _matching(sent: QueryDict, newest: int) -> _Wanted:
         fields=(("scope", "filter"), ("up_to", str(newest)), *narrowing.pairs),
         back=f"{reverse('reliable_email:messages')}?{narrowing.query}",
         narrowed=told(narrowing),
+        arriving=arriving,
     )
 
 

@@ -1,13 +1,38 @@
 """What an act has done, told on the page that comes after it: the link names its record, so no session is needed."""
 
-from django.http import HttpRequest
+from dataclasses import dataclass
 
-from reliable_email.outbox.operate import Act
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext, ngettext
+
+from reliable_email.outbox.operate import Act, undoing
 from reliable_email.store.queries import ActionStory, action
-from reliable_email.views.access import actor_of
-from reliable_email.views.words import ACTS
+from reliable_email.views.access import ACT, actor_of, may
+from reliable_email.views.words import ACTS, verb_words
 
 _PARAMETER = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What was done.
+
+    Attributes:
+        undo: the act that takes it back, and `action` the record of what it takes back; "" where there is none.
+        undo_label: on its button.
+        url, url_label: where to look next.
+    """
+
+    text: str
+    undo: str = ""
+    undo_label: str = ""
+    action: int = 0
+    url: str = ""
+    url_label: str = ""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def link(url: str, number: int) -> str:
@@ -15,17 +40,33 @@ def link(url: str, number: int) -> str:
     return f"{url}{'&' if '?' in url else '?'}{_PARAMETER}={number}"
 
 
-def notices(request: HttpRequest) -> list[str]:
+def notices(request: HttpRequest) -> list[Notice]:
     """The sentence, where the link names a record of whoever asks."""
     name = request.GET.get(_PARAMETER, "")
     found = action(int(name)) if name.isdecimal() and len(name) < 19 else None
-    return [_sentence(found)] if found is not None and found.actor == actor_of(request) else []
+    return [_notice(found, request)] if found is not None and found.actor == actor_of(request) else []
 
 
-def _sentence(found: ActionStory) -> str:
-    words = next((ACTS[act].done for act in Act if act.value == found.verb), found.verb.replace("_", " "))
-    many = f"{found.count:,} recipient{'' if found.count == 1 else 's'}"
-    route = f", by {found.detail['by_route']} alone" if found.detail.get("by_route") else ""
+def _notice(found: ActionStory, request: HttpRequest) -> Notice:
+    if found.verb == "release_incoming":
+        return Notice(text=gettext("New mail goes again. It is in the record."))
     if not found.count:
-        return "Nothing was changed: meanwhile there was nothing left of which that could be done."
-    return f"{many} {words}{route}. It is in the record."
+        words = gettext("Nothing was changed: meanwhile there was nothing left of which that could be done.")
+        return Notice(text=words)
+    words = str(ACTS[Act(found.verb)].done) if found.verb in set(Act) else verb_words(found.verb)
+    many = ngettext("%(count)s recipient %(done)s", "%(count)s recipients %(done)s", found.count)
+    text = many % {"count": f"{found.count:,}", "done": words}
+    if found.detail.get("by_route"):
+        text += gettext(", by %(route)s alone") % {"route": found.detail["by_route"]}
+    text += gettext(". It is in the record.")
+    undo = undoing(found)
+    if undo is not None and may(request, ACT):
+        label = gettext("Undo: release them…") if undo[0] is Act.REQUEUE else gettext("Undo: hold them again…")
+        return Notice(text=text, undo=undo[0].value, undo_label=label, action=found.id)
+    if found.verb == Act.CANCEL:
+        text += " " + gettext("A cancel has no undo; what should go after all is requeued.")
+        url = f"{reverse('reliable_email:messages')}?state=cancelled"
+        return Notice(text=text, url=url, url_label=gettext("See what is cancelled"))
+    if found.verb in set(Act):
+        text += " " + gettext("That has no undo.")
+    return Notice(text=text)

@@ -14,7 +14,8 @@ from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.done import notices
 from reliable_email.views.evidence import badge, shown_address
-from reliable_email.views.narrowing import LABELS, Narrowing, choices, read
+from reliable_email.views.holding import holds
+from reliable_email.views.narrowing import LABELS, WRITTEN, Narrowing, choices, read
 from reliable_email.views.page import show
 from reliable_email.views.words import ACTS
 
@@ -41,6 +42,9 @@ def messages(request: HttpRequest) -> HttpResponse:
                 {"name": name, "label": label, "choices": offered[name], "value": narrowing.values[name]}
                 for name, label in LABELS
             ],
+            "written": [(name, label, narrowing.values[name]) for name, label in WRITTEN],
+            "is_written": any(narrowing.values[name] for name, _ in WRITTEN),
+            "holds": holds(),
             "acts": [(act.value, ACTS[act].label) for act in Act],
             "is_first": narrowing.search.before is None,
             "is_narrowed": bool(narrowing.pairs),

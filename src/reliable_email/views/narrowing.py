@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from reliable_email.backends.routes import all_mailers
 from reliable_email.classification import Cause
+from reliable_email.delivery.words import Priority
 from reliable_email.store.queries import Filter
 from reliable_email.store.search import Field, Search
-from reliable_email.store.states import OWN_CAUSES, State
+from reliable_email.store.states import OWN_CAUSES, PriorityRank, State
 from reliable_email.values import printable
 
 AGES = (
@@ -33,10 +34,13 @@ FIELDS = (
 )
 _AGE = re.compile(r"(last|before)-(\d{1,4})([mhd])\Z")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_MANY = ("state", "cause", "route", "mailer")
-_ONE = ("q", "in", "age")
+_MANY = ("state", "cause", "route", "mailer", "priority", "account", "stream")
+_ONE = ("q", "in", "age", "sender")
 _MAX_CHARACTERS = 998
-_STATES = frozenset(one.value for one in State)
+_CLOSED = {
+    "state": frozenset(one.value for one in State),
+    "priority": frozenset(one.value for one in Priority),
+}
 _FIELDS = frozenset(one.value for one in Field)
 
 
@@ -74,7 +78,7 @@ def read(query: QueryDict) -> Narrowing:
     for name in (*_ONE, *_MANY):
         values = query.getlist(name) if name in _MANY else [query.get(name, "")]
         pairs += [(name, value.strip()[:_MAX_CHARACTERS]) for value in values if value.strip() and "\0" not in value]
-    known = [(name, value) for name, value in pairs if name != "state" or value in _STATES]
+    known = [(name, value) for name, value in pairs if name not in _CLOSED or value in _CLOSED[name]]
 
     def all_of(name: str) -> tuple[str, ...]:
         return tuple(value for key, value in known if key == name)
@@ -86,6 +90,10 @@ def read(query: QueryDict) -> Narrowing:
         causes=all_of("cause"),
         routes=all_of("route"),
         mailers=all_of("mailer"),
+        priorities=tuple(PriorityRank.of(Priority(one)).value for one in all_of("priority")),
+        accounts=all_of("account"),
+        streams=all_of("stream"),
+        sender=next(iter(all_of("sender")), ""),
         newer_than=newer,
         older_than=older,
     )
@@ -105,13 +113,20 @@ LABELS = (
     ("cause", "Cause"),
     ("route", "Route"),
     ("mailer", "Mailer"),
+    ("priority", "Priority"),
     ("age", "Queued"),
+)
+# Of these there may be thousands, so that they are written, not chosen.
+WRITTEN = (
+    ("sender", "Sender"),
+    ("account", "Account"),
+    ("stream", "Stream"),
 )
 
 
 def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
     """What the form asks for, in its own words."""
-    labels = {"q": "Search", **dict(LABELS)}
+    labels = {"q": "Search", **dict(LABELS), **dict(WRITTEN)}
     words = {"age": dict(AGES), "in": dict(FIELDS)}
     return tuple((labels[name], printable(words.get(name, {}).get(value, value))) for name, value in narrowing.pairs)
 
@@ -127,6 +142,7 @@ def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, str]]]:
         "cause": list(_with(_named([*(one.value for one in Cause), *OWN_CAUSES]), shown["cause"])),
         "route": list(_with(_named(alias for alias, one in mailers.items() if not one.using), shown["route"])),
         "mailer": list(_with(_named(mailers), shown["mailer"])),
+        "priority": list(_named(one.value for one in Priority)),
     }
 
 

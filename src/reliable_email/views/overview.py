@@ -10,6 +10,7 @@ from reliable_email.store.traffic import traffic
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.chart import chart
 from reliable_email.views.evidence import STATE_WORDS
+from reliable_email.views.holding import holds
 from reliable_email.views.page import show
 
 
@@ -31,6 +32,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "outcomes": [(name, outcomes.get(name, 0)) for name in ("accepted", "rejected", "deferred", "unknown")],
             "chart": chart(day),
             "at": waiting.at,
+            "holds": holds(),
         },
         section="overview",
     )

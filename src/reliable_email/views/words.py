@@ -23,6 +23,11 @@ class ActWords:
     is_grave: bool = False
 
 
+def verb_words(verb: str) -> str:
+    """What was done that is no act on recipients, in words."""
+    return verb.replace("_", " ")
+
+
 ACTS: Final = {
     Act.REQUEUE: ActWords(
         label="Requeue",

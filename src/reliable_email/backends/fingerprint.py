@@ -6,21 +6,32 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from os import PathLike
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 from django.utils.functional import LazyObject, Promise
+
+from reliable_email import conf
 
 # Where there is no SECRET_KEY there is no shared state either; what only this process knows needs its own key alone.
 _own_key = secrets.token_bytes(32)
 
 
-def keyed(told: str) -> str:
-    """32 hexadecimal digits that only who has SECRET_KEY could have made of this."""
-    try:
-        made = salted_hmac("reliable_email.route", told, algorithm="sha256")
-    except ImproperlyConfigured:
-        made = salted_hmac("reliable_email.route", told, secret=_own_key, algorithm="sha256")
-    return made.hexdigest()[:32]
+def keyed(told: str, *, account: str | None = None) -> str:
+    """The fingerprint of this, that only who has SECRET_KEY could have made; see `delivery.fingerprints`.
+
+    Args:
+        account: what stays the same while the account does; None where that cannot be told from the rest.
+    """
+    names = []
+    for key in conf.secret_keys() or (_own_key,):
+        whole = _digest("reliable_email.route", told, key)[:32]
+        # An account is named by as much, so that it is no easier to guess.
+        of = whole if account is None else _digest("reliable_email.route.account", account, key)[:32]
+        names.append(f"{_digest('reliable_email.route.key', '', key)[:8]}:{of}:{whole}")
+    return " ".join(names)
+
+
+def _digest(salt: str, told: str, key: str | bytes) -> str:
+    return str(salted_hmac(salt, told, secret=key, algorithm="sha256").hexdigest())
 
 
 def described(value: object) -> str:

@@ -414,7 +414,10 @@ def _console_route() -> Route:
 
 
 def fingerprint(options: ConnectionOptions) -> str:
-    """Changes with whatever could make a failed login or connection work; tells nothing of the secrets."""
+    """Changes with whatever could make a failed login or connection work; tells nothing of the secrets.
+
+    A user name that is an address is the account's, whatever the password; others (`apikey`) may be every account's.
+    """
     credentials = options.credentials
     login = (
         ""
@@ -424,7 +427,8 @@ def fingerprint(options: ConnectionOptions) -> str:
     told = f"{options.host}\0{options.port}\0{options.tls.mode}\0{login}"
     if options.tls.server_hostname:
         told += f"\0{options.tls.server_hostname}"
-    return keyed(told)
+    user = credentials.username if credentials is not None else ""
+    return keyed(told, account=f"{options.host}\0{user}" if "@" in user else None)
 
 
 def _open_error(error: WireError, options: SMTPOptions) -> Exception:

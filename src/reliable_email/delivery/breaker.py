@@ -15,6 +15,7 @@ from typing import Final
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.evidence import asked_seconds, evidence_of, is_seen_by_login
+from reliable_email.delivery.fingerprints import Likeness, Part, joined, likeness
 from reliable_email.delivery.policy import Effect
 
 FAILURES_TO_OPEN: Final = 3
@@ -149,9 +150,19 @@ def is_sender_closed(state: BreakerState, sender_domain: str, *, now: float, rec
 
 
 def with_configuration(state: BreakerState, fingerprint: str) -> BreakerState:
-    """The state for this configuration: what another one did wrong says nothing about it; a pause holds."""
+    """The state for this configuration: what another one did wrong says nothing about it; a pause holds.
+
+    Where it cannot be told whether it is another one, it counts as the same; but what only another one helps with is
+    tried once.
+    """
     if state.fingerprint == fingerprint:
         return state
+    found = likeness(state.fingerprint, fingerprint, Part.WHOLE) if state.fingerprint and fingerprint else None
+    if found is Likeness.SAME or found is Likeness.UNKNOWN:
+        names = joined(state.fingerprint, fingerprint)
+        known = state if names == state.fingerprint else replace(state, fingerprint=names)
+        is_worth_a_try = found is Likeness.UNKNOWN and state.needs_person and state.phase is Phase.OPEN
+        return replace(known, until=min(state.until, state.failed_at)) if is_worth_a_try else known
     if state.phase is Phase.PAUSED:
         return replace(state, fingerprint=fingerprint)
     return BreakerState(fingerprint=fingerprint, number=state.number)

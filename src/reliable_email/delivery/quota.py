@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from reliable_email.delivery.fingerprints import Likeness, Part, joined, likeness
 from reliable_email.delivery.submission import Priority
 from reliable_email.providers import Quota
 
@@ -36,10 +37,19 @@ class Ledger:
 
 
 def with_configuration(ledger: Ledger, fingerprint: str) -> Ledger:
-    """The ledger for this configuration: what another account used, and was told, does not limit this one."""
-    if ledger.fingerprint == fingerprint:
+    """The ledger for this configuration: what another account used, and was told, does not limit this one.
+
+    Where it cannot be told whether it is another account, it counts as the same: a ledger that is erased by mistake
+    exceeds the quota, and one that is kept by mistake ends with its windows.
+    """
+    if ledger.fingerprint == fingerprint or not fingerprint:
         return ledger
-    return Ledger(fingerprint=fingerprint) if ledger.fingerprint else replace(ledger, fingerprint=fingerprint)
+    if not ledger.fingerprint:
+        return replace(ledger, fingerprint=fingerprint)
+    if likeness(ledger.fingerprint, fingerprint, Part.ACCOUNT) is Likeness.ANOTHER:
+        return Ledger(fingerprint=fingerprint)
+    names = joined(ledger.fingerprint, fingerprint)
+    return ledger if names == ledger.fingerprint else replace(ledger, fingerprint=names)
 
 
 def used(ledger: Ledger, quota: Quota, *, now: float) -> int:

@@ -1,5 +1,6 @@
 """What a row of route state holds: as a process knows it, and as JSON."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -8,6 +9,12 @@ from typing import Any
 from reliable_email.classification import Cause
 from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.breaker import BreakerState, Phase
+from reliable_email.delivery.fingerprints import Likeness, Part, likeness
+from reliable_email.delivery.logged import log_fields
+from reliable_email.delivery.route import Route
+from reliable_email.process_state import remember
+
+logger = logging.getLogger("reliable_email.store")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +30,40 @@ class KnownRoute:
 NOTHING = KnownRoute()
 
 
-def for_configuration(known: KnownRoute, fingerprint: str) -> KnownRoute:
-    """What is known, without what was learned of another configuration."""
+_told: set[str] = set()  # of which routes it was said that their names are not known
+
+
+def for_configuration(known: KnownRoute, route: Route) -> KnownRoute:
+    """What is known of the route, without what was learned of another configuration."""
+    stored, mine = known.breaker.fingerprint or known.ledger.fingerprint, route.fingerprint
+    if (
+        route.alias not in _told
+        and stored
+        and mine
+        and stored != mine
+        and likeness(stored, mine, Part.WHOLE) is Likeness.UNKNOWN
+    ):
+        _told.add(route.alias)
+        logger.warning(
+            "What is remembered of route %s was written by a process with another SECRET_KEY, so that nobody can tell "
+            "whether it is configured otherwise; it is believed. Give all processes the same SECRET_KEY, and keep an "
+            "earlier one in SECRET_KEY_FALLBACKS",
+            route.alias,
+            extra=log_fields(route=route.alias),
+        )
     return replace(
         known,
-        breaker=breaker.with_configuration(known.breaker, fingerprint),
-        ledger=quota.with_configuration(known.ledger, fingerprint),
+        breaker=breaker.with_configuration(known.breaker, mine),
+        ledger=quota.with_configuration(known.ledger, mine),
     )
+
+
+def reset() -> None:
+    """Forget what was said."""
+    _told.clear()
+
+
+remember(__name__, reset=reset)
 
 
 def breaker_to_json(state: BreakerState) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class DatabaseRouteStateStore:
     def known_ledger(self, route: Route) -> tuple[quota.Ledger, int | None]:
         """What is known of its ledger, and the version of the row that says so; None where that must be read first."""
         with self._lock:
-            known = for_configuration(self._known.get(route.alias, NOTHING), route.fingerprint)
+            known = for_configuration(self._known.get(route.alias, NOTHING), route)
             # What is noted is in the ledger that is known, and would be done once more to a row that had it already.
             is_behind = bool(self._flushing) or any(one.alias == route.alias for one, _ in self._pending)
         return known.ledger, None if is_behind else known.version
@@ -302,7 +302,7 @@ class DatabaseRouteStateStore:
         before = self._configured.get(alias)
         if before is not None and before[0] is known and before[1] == fingerprint:
             return before[2]
-        configured = for_configuration(known, fingerprint)
+        configured = for_configuration(known, route)
         self._configured[alias] = known, fingerprint, configured
         return configured
 
@@ -388,7 +388,7 @@ class DatabaseRouteStateStore:
         return known, changed, changed is not None and self._write(route.alias, known, changed)
 
     def _changed(self, route: Route, known: KnownRoute, change: _Change) -> KnownRoute | None:
-        return change(for_configuration(known, route.fingerprint), self._now())
+        return change(for_configuration(known, route), self._now())
 
     def _write(self, alias: str, before: KnownRoute, after: KnownRoute) -> bool:
         rows = RouteState._base_manager.using(self.using)

@@ -125,7 +125,7 @@ def test_a_messages_pages_read_where_the_outbox_is_written(queued: int, operator
 
 def test_every_page_is_among_those_that_were_looked_at() -> None:
     """Whoever adds one is told here; the rest are acts, or parts of a message."""
-    acts = {"act", "act_on_route", "suppress_address", "allow_address", "erase_person", "export_person"}
+    acts = {"act", "release_hold", "act_on_route", "suppress_address", "allow_address", "erase_person", "export_person"}
     assert {one.name for one in urlpatterns} == {*PAGES, *OF_A_MESSAGE, *acts, "html", "attachment"}
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 from django.test import Client, override_settings
 
-from reliable_email.models import Action, OutboxRecipient
+from reliable_email.models import Action, Attempt, OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operate import hold
+from reliable_email.store.clock import DatabaseNow
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.store.queries import Filter
 from tests.views.letters import PIXEL, RESET_LINK, deliver, queue
@@ -119,7 +120,7 @@ def test_the_content_is_shown_in_parts(operator: Client) -> None:
     text = operator.get(f"/mail/messages/{row.pk}/content/").content.decode()
     assert "Grüße" in text
     assert RESET_LINK in text
-    assert '<iframe class="letter" sandbox=""' in text
+    assert '<iframe name="letter" class="letter" sandbox=""' in text
     assert "invoice.html" in text
     assert "<script>alert" not in text
 
@@ -225,3 +226,31 @@ def test_of_a_message_to_hundreds_those_who_need_somebody_come_first(operator: C
     assert "And 31 more" in text
     assert f"/mail/messages/?q=%23{row.pk}" in text
     assert len(operator.get(f"/mail/messages/?q=%23{row.pk}").context["lines"]) == 50
+
+
+def test_the_ways_of_recipients_part_in_a_table(operator: Client) -> None:
+    """Each attempt is a column, and who was not asked for by it has nothing there."""
+    row = queue("ok@example.com", "grey@example.com", "nouser@example.com")
+    deliver()
+    OutboxRecipient.objects.exclude(due_at=None).update(due_at=DatabaseNow(-1))
+    deliver()
+    answer = operator.get(f"/mail/messages/{row.pk}/")
+    table = {line.address: [outcome for outcome, _ in line.outcomes] for line in answer.context["branches"].lines}
+    assert table["ok@example.com"][0] == "accepted"
+    assert table["nouser@example.com"][0] == "rejected"
+    assert table["grey@example.com"][0] == "deferred"
+    assert not table["ok@example.com"][-1]
+    assert len({len(one) for one in table.values()}) == 1
+    assert "not asked" in answer.content.decode()
+
+
+def test_what_was_said_on_the_wire_stands_beside_the_attempt(operator: Client) -> None:
+    """Escaped, and only where something was kept."""
+    row = queue("nouser@example.com")
+    deliver()
+    page = f"/mail/messages/{row.pk}/"
+    assert "What was said on the wire" not in operator.get(page).content.decode()
+    Attempt.objects.update(dialogue="C: RCPT TO:<nouser@example.com>\nS: 550 <script>\x1b[2J")
+    text = operator.get(page).content.decode()
+    assert "S: 550 &lt;script&gt;" in text
+    assert "\x1b" not in text

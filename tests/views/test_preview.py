@@ -3,9 +3,11 @@
 import base64
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
+from reliable_email.models import Action
 from reliable_email.outbox.reading import Attachment, Letter, letter
 from reliable_email.store.messages import OutboxMessage
 from reliable_email.views import preview as previews
@@ -184,3 +186,32 @@ def test_what_a_person_wants_to_know_before_a_newsletter_goes(given: Letter, wor
 def test_a_nul_in_a_search_is_no_outage(operator: Client, page: str) -> None:
     """PostgreSQL refuses it; the page said that the database does not answer."""
     assert operator.get(f"/mail/{page}/", {"q": "a\0b@example.com"}).status_code == 200
+
+
+def test_images_from_elsewhere_are_loaded_when_they_are_asked_for(operator: Client) -> None:
+    """By a form alone, for this view alone, and the record says so; what is no image stays out."""
+    message = EmailMultiAlternatives("Hi", "Hello", "shop@example.com", ["ann@example.com"])
+    message.attach_alternative(
+        '<img src="https://img.example.net/a.png" srcset="https://img.example.net/b.png 2x"><img src="ftp://x/y">'
+        '<div style="background:url(https://img.example.net/c.png)"><iframe src="https://evil.example"></iframe>',
+        "text/html",
+    )
+    page = f"/mail/messages/{queue_message(message).pk}/content/html/"
+    assert "img.example.net" not in operator.get(page).content.decode()
+    answer = operator.post(page)
+    text = answer.content.decode()
+    assert text.count("example.net") == 1
+    assert '<img src="https://img.example.net/a.png">' in text
+    assert "ftp:" not in text
+    assert "img-src data: https: http:" in answer["Content-Security-Policy"]
+    assert "sandbox" in answer["Content-Security-Policy"]
+    assert Action.objects.latest("pk").detail["part"] == "html with images from elsewhere"
+    assert "img.example.net" not in operator.get(page).content.decode()
+
+
+def test_no_stranger_can_have_the_images_loaded(db: None) -> None:
+    """A form of another site's is refused, and a link loads nothing."""
+    number = queue_message(EmailMultiAlternatives("Hi", "Hello", "shop@example.com", ["ann@example.com"])).pk
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("olga"))
+    assert client.post(f"/mail/messages/{number}/content/html/").status_code == 403

@@ -59,6 +59,9 @@ def prune(
     progress.begin("contents", bare.count)
     while ids := _ids(bare):
         point("prune:content")
+        # What was said on the wire goes with it.
+        said = Attempt._base_manager.using(alias).filter(message__in=ids, dialogue__isnull=False)
+        said.update(dialogue=None)
         contents += OutboxMessage._base_manager.using(alias).filter(pk__in=ids).update(content=None, fields=None)
         progress.advance(len(ids))
     progress.begin("messages", old.count)

@@ -29,9 +29,10 @@ from reliable_email.store.texts import escaped, storable
 _SETTLED = frozenset({State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN})
 _STATES = {state: Raw(f"'{state}'") for state in State}
 _REPLY_CHARACTERS = 2048
+_DIALOGUE_CHARACTERS = 8192
 _ATTEMPT_COLUMNS = (
     "message_id", "claim", "worker", "route", "peer", "finished_at", "seconds", "stage", "cause", "reply_code",
-    "reply_enhanced", "reply_text", "detail", "outcomes", "provider_message_id",
+    "reply_enhanced", "reply_text", "detail", "outcomes", "provider_message_id", "dialogue",
 )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ class AttemptRow:
         outcomes: by the recipient's position.
         causes: by the same; those that are not accepted.
         stage_seconds: what each stage took, as far as that was measured.
+        dialogue: what was said on the wire, where something failed.
     """
 
     message_id: int
@@ -92,6 +94,7 @@ class AttemptRow:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     causes: Mapping[int, str] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    dialogue: str = ""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -272,6 +275,7 @@ def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyri
                 storable(tables.connection, evidence.detail[:_REPLY_CHARACTERS]),
                 _outcomes(attempt.outcomes),
                 storable(tables.connection, evidence.provider_message_id, 255),
+                _dialogue(tables.connection, attempt, keyring),
             ]
         )  # fmt: skip
     # By arrays, however few: as one statement for any number, which stays prepared.
@@ -280,6 +284,13 @@ def plan_attempts(tables: Tables, attempts: Sequence[AttemptRow], keyring: Keyri
         Step(*insert_sql(tables.connection, Attempt, _ATTEMPT_COLUMNS, chunk, few=few))
         for chunk in batched(rows, MAX_ROWS)
     ]
+
+
+def _dialogue(connection: BaseDatabaseWrapper, attempt: AttemptRow, keyring: Keyring) -> str | None:
+    if not attempt.dialogue:
+        return None
+    words = attempt.dialogue[:_DIALOGUE_CHARACTERS]
+    return keyring.seal_text(escaped(words)) if attempt.evidence.encryption_key else storable(connection, words)
 
 
 def _outcomes(outcomes: dict[int, Outcome]) -> str:

@@ -119,6 +119,7 @@ def attempt_of(
         outcomes={positions[address]: outcome for address, outcome in send.outcomes.items()},
         causes={positions[address]: one.cause.value for address, one in send.failures.items()},
         stage_seconds={stage.value: seconds for stage, seconds in transaction.stage_seconds.items()},
+        dialogue=transaction.dialogue,
     )
 
 

@@ -13,6 +13,7 @@ from reliable_email.smtp.exchange import STAGE_OF, Command, Exchange, Verb
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Transcript
 from reliable_email.smtp.replies import Reply, ReplyParser
+from reliable_email.smtp.said import Said
 from reliable_email.smtp.stages import Stage
 
 _JOIN_BYTES = 65536
@@ -43,9 +44,12 @@ class Channel:
         queued_bytes, sent_bytes: offsets in the client's stream.
         stage: of the last reply that was taken.
         turn: a number that is another one whenever another reply is waited for.
+        set_up_lines: what was said that belongs to no message, without secrets.
     """
 
-    __slots__ = ("_out", "_parser", "_transcript", "expected", "queued_bytes", "sent_bytes", "stage", "turn")
+    __slots__ = (
+        "_out", "_parser", "_transcript", "expected", "queued_bytes", "sent_bytes", "set_up_lines", "stage", "turn",
+    )  # fmt: skip
 
     def __init__(self, transcript: Transcript | None = None) -> None:
         self.expected: deque[Expectation] = deque([Expectation(Command(Verb.GREETING, b""))])
@@ -53,6 +57,7 @@ class Channel:
         self.sent_bytes = 0
         self.stage = Stage.GREETING
         self.turn = 0
+        self.set_up_lines: list[Said] = []
         self._out: deque[bytes] = deque()
         self._parser = ReplyParser()
         self._transcript = transcript
@@ -94,6 +99,12 @@ class Channel:
             self.turn += 1
         self.expected.append(Expectation(command, owner))
         self.queue(command.line)
+        if owner is None:
+            self.set_up_lines.append(command.line if shown is None else f"C: {shown}")
+        elif shown is None:
+            owner.lines.append(command.line)
+        else:
+            owner.lines += ("(the content)", f"C: {shown}")
         if self._transcript is not None:
             self._transcript("C", shown if shown is not None else command.line.decode("utf-8", "replace").rstrip())
 
@@ -131,7 +142,10 @@ class Channel:
         return self._parser.next_reply()
 
     def show(self, reply: Reply, *, shown: str | None = None) -> None:
-        """Put a reply into the transcript."""
+        """Put a reply into the transcript, and beside what it answers."""
+        owner = self.expected[0].owner if self.expected else None
+        lines = self.set_up_lines if owner is None else owner.lines
+        lines.append(reply if shown is None else f"S: {shown}")
         if self._transcript is not None:
             self._transcript("S", shown if shown is not None else str(reply))
 

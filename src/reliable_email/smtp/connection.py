@@ -30,6 +30,7 @@ from reliable_email.smtp.events import (
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.hello import hello_name, is_loopback_peer
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
+from reliable_email.smtp.said import dialogue
 from reliable_email.smtp.session import Session
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Job, Transaction, Wait, block
@@ -130,6 +131,8 @@ class Connection:
             connection._set_up(deadline, strict=strict)
         except BaseException as error:
             wire.close()
+            if isinstance(error, WireError) and session is not None:
+                error.dialogue = dialogue(session.channel.set_up_lines)
             if isinstance(error, WireError) or not isinstance(error, Exception):
                 raise
             # What a server says, or a token provider does, must not end more than its connection.

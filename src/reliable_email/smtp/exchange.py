@@ -20,6 +20,7 @@ from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.paths import InvalidPath, deduplicate, forward_path, reverse_path
 from reliable_email.smtp.replies import Reply
+from reliable_email.smtp.said import Said, dialogue
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Content, Job, RecipientResult, Transaction, Verdict
 
@@ -82,6 +83,7 @@ class Exchange:
         "is_flown",
         "is_mail_accepted",
         "job",
+        "lines",
         "pending",
         "reply",
         "results",
@@ -96,6 +98,7 @@ class Exchange:
         self.content: Content = job.content
         self.envelope_only = envelope_only
         self.default_dsn = default_dsn
+        self.lines: list[Said] = []
         self.results: dict[str, RecipientResult] = {}
         self.waiting: list[str] = []  # asked for, not answered
         self.accepted: list[str] = []  # taken at RCPT
@@ -313,7 +316,12 @@ class Exchange:
             reply=self.reply,
             content_bytes=content_bytes,
             terminator_sent=self.is_terminator_sent(sent),
+            dialogue=dialogue(self.lines) if self._has_failed else "",
         )
+
+    @property
+    def _has_failed(self) -> bool:
+        return self.failure is not None or any(one.failure is not None for one in self.results.values())
 
 
 def local(stage: Stage, kind: FailureKind, detail: str) -> WireFailure:

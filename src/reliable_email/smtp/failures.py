@@ -69,7 +69,12 @@ class WireFailure:
 
 
 class WireError(Exception):
-    """Raised where no transaction is under way (open, probe); inside one the failure is in the `Transaction`."""
+    """Raised where no transaction is under way (open, probe); inside one the failure is in the `Transaction`.
+
+    `dialogue` is what was said before it, without secrets.
+    """
+
+    dialogue = ""
 
     def __init__(self, failure: WireFailure) -> None:
         super().__init__(f"{failure.stage}: {failure.detail}")

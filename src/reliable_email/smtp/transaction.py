@@ -119,6 +119,7 @@ class Transaction:
             transaction of a connection.
         peer: "address:port".
         provider_message_id: a foreign provider's own id, where one was given.
+        dialogue: what was said on the wire, without secrets, where something failed; see `smtp.said`.
     """
 
     job: Job
@@ -133,6 +134,7 @@ class Transaction:
     stage_seconds: Mapping[Stage, float] = field(default_factory=dict)
     peer: str | None = None
     provider_message_id: str | None = None
+    dialogue: str = ""
 
     def with_verdict(self, verdict: Verdict) -> tuple[str, ...]:
         """The recipients that got this verdict, in the job's order."""

@@ -210,4 +210,5 @@ def not_opened(job: Job, error: WireError, *, began_at: float) -> Transaction:
         seconds=seconds,
         stage_seconds={failure.stage: seconds},  # what came before it took its part of this
         peer=failure.peer,
+        dialogue=error.dialogue,
     )

@@ -140,8 +140,9 @@ class RecipientStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStory:
-    """One transaction: outcomes by address."""
+    """One transaction: outcomes by address. `dialogue` is what was said on the wire, sealed where the content is."""
 
+    id: int
     finished_at: datetime
     route: str
     peer: str
@@ -152,6 +153,7 @@ class AttemptStory:
     seconds: float
     worker: str
     outcomes: dict[str, str]
+    dialogue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +276,7 @@ def _recipient_story(row: OutboxRecipient) -> RecipientStory:
 
 def _attempt_story(row: Attempt, addresses: dict[str, str]) -> AttemptStory:
     return AttemptStory(
+        id=row.pk,
         finished_at=row.finished_at,
         route=row.route,
         peer=row.peer,
@@ -287,6 +290,7 @@ def _attempt_story(row: Attempt, addresses: dict[str, str]) -> AttemptStory:
             addresses.get(position, position): outcome
             for position, outcome in sorted(row.outcomes.items(), key=lambda pair: int(pair[0]))
         },
+        dialogue=row.dialogue or "",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.reading import Letter, read_letter
@@ -25,6 +25,8 @@ FRAME_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox"
 )
+# Asked for by a form, for one view: whoever sends the mail learns that somebody looks.
+_IMAGES_POLICY: Final = FRAME_POLICY.replace("img-src data:", "img-src data: https: http:")
 _NOTHING_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
@@ -56,16 +58,18 @@ def content(request: HttpRequest, number: int) -> HttpResponse:
     )
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(READ_CONTENT)
 def html(request: HttpRequest, number: int) -> HttpResponse:
-    """The HTML alone, for the frame."""
-    letter = _read(request, number, "html")
+    """The HTML alone, for the frame; by POST, which no link of a stranger's can make, with images from elsewhere."""
+    loads_images = request.method == "POST"
+    letter = _read(request, number, "html with images from elsewhere" if loads_images else "html")
     if isinstance(letter, HttpResponse):
         return letter
-    response = HttpResponse(preview(letter).html, content_type="text/html; charset=utf-8")
+    found = preview(letter, loads_images=loads_images)
+    response = HttpResponse(found.html, content_type="text/html; charset=utf-8")
     response["X-Frame-Options"] = "SAMEORIGIN"
-    return _harmless(response, FRAME_POLICY)
+    return _harmless(response, _IMAGES_POLICY if loads_images else FRAME_POLICY)
 
 
 @require_safe

@@ -12,6 +12,7 @@ from reliable_email.store.queries import AttemptStory, MessageStory, RecipientSt
 from reliable_email.store.states import State
 from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
+from reliable_email.views.branches import branches
 from reliable_email.views.done import notices
 from reliable_email.views.evidence import STATE_WORDS, badge, explained, shown_address
 from reliable_email.views.page import show
@@ -43,6 +44,7 @@ def message(request: HttpRequest, number: int) -> HttpResponse:
             "recipient_count": len(found.recipients),
             "more_recipients": len(found.recipients) - len(recipients),
             "attempts": [_attempt(one, found, keyring) for one in found.attempts],
+            "branches": branches(found),
             "acts": [(act.value, ACTS[act]) for act in Act if _fits_several(act, found)],
             "has_key": not found.encryption_key or found.encryption_key in keyring.fingerprints,
             "acts_about": [one for one in actions_about(number) if one.count or one.verb == READ],
@@ -100,6 +102,7 @@ def _fits_several(act: Act, found: MessageStory) -> bool:
 def _attempt(one: AttemptStory, found: MessageStory, keyring: Keyring) -> dict[str, Any]:
     reply = open_reply(one.reply, found.encryption_key, keyring)
     return {
+        "id": one.id,
         "finished_at": one.finished_at,
         "route": one.route,
         "peer": one.peer,
@@ -115,4 +118,5 @@ def _attempt(one: AttemptStory, found: MessageStory, keyring: Keyring) -> dict[s
             for address, outcome in list(one.outcomes.items())[:SHOWN]
         ],
         "more_outcomes": max(0, len(one.outcomes) - SHOWN),
+        "dialogue": open_or_say(one.dialogue, found.encryption_key, keyring).splitlines(),
     }

@@ -43,6 +43,7 @@ _VOID = frozenset({"br", "col", "hr", "img"})
 _NAME = re.compile(r"[a-zA-Z][^\s/>]*")
 _ATTRIBUTE = re.compile(r"""[\s/]*([^\s=>/"'][^\s=>/]*)?""")
 _CONTENT_ID = re.compile(r"\s*cid:(.{1,250})\Z", re.IGNORECASE | re.DOTALL)
+_ELSEWHERE = re.compile(r"\s*https?://", re.IGNORECASE)
 _LOADS = re.compile(r"url\s*\([^)]*\)?|@import[^;]*;?|image-set|expression\s*\(|\\", re.IGNORECASE)
 _LOOPBACK = re.compile(r"localhost|.*\.localhost|127(\.\d{1,3}){3}|::1|0\.0\.0\.0")
 
@@ -72,11 +73,15 @@ class _Tag:
     attributes: tuple[tuple[str, str], ...] = ()
 
 
-def preview(letter: Letter) -> Preview:
-    """The HTML of a letter, with its own images put in."""
+def preview(letter: Letter, *, loads_images: bool = False) -> Preview:
+    """The HTML of a letter, with its own images put in.
+
+    Args:
+        loads_images: leave images in that are somewhere else, so that a browser asks for them.
+    """
     text = letter.html or ""
     found = Preview(is_cut=len(text) > MOST_HTML_CHARACTERS)
-    _Writer(found, letter.attachments).write(text[:MOST_HTML_CHARACTERS])
+    _Writer(found, letter.attachments, loads_images=loads_images).write(text[:MOST_HTML_CHARACTERS])
     return found
 
 
@@ -111,8 +116,9 @@ def _is_local(address: str) -> bool:
 class _Writer:
     """Writes what may be shown; see the module."""
 
-    def __init__(self, found: Preview, attachments: Collection[Attachment]) -> None:
+    def __init__(self, found: Preview, attachments: Collection[Attachment], *, loads_images: bool) -> None:
         self._found = found
+        self._loads_images = loads_images
         self._images: Mapping[str, Attachment] = {
             one.content_id: one for one in attachments if one.content_id and one.content_type in IMAGES
         }
@@ -152,7 +158,9 @@ class _Writer:
     def _image(self, source: str) -> Iterator[tuple[str, str]]:
         match = _CONTENT_ID.match(source)
         image = self._images.get(match[1].strip()) if match else None
-        if image is None:
+        if image is None and self._loads_images and _ELSEWHERE.match(source):
+            yield "src", source.strip()
+        elif image is None:
             self._found.blocked_images += bool(source.strip())
         elif image.size > self._room:
             self._found.dropped_images += 1

@@ -275,47 +275,65 @@ class Settings:
     """The dict `RELIABLE_EMAIL`. A key is an attribute's name in capitals; `help` in its metadata describes it."""
 
     environment: str = _key(
-        "", _environment, "Name of this deployment. Rows carry it, and a worker of another environment refuses them."
+        "", _environment, "The name of this deployment. A worker delivers only messages queued under its own name."
     )
     # The worker
-    lease_seconds: float = _key(60.0, _at_least_seconds(5), "How long a claim holds without being renewed.")
-    poll_seconds: float = _key(1.0, _at_least_seconds(0.05), "How often an idle worker looks for work.")
-    connections: int = _key(8, _count(1), "Connections of one worker process.")
-    batch: int = _key(100, _count(1), "Recipients that one claim takes at most.")
+    lease_seconds: float = _key(
+        60.0, _at_least_seconds(5), "Seconds for which a claim is valid unless the worker renews it."
+    )
+    poll_seconds: float = _key(
+        1.0, _at_least_seconds(0.05), "Seconds between two looks of an idle worker for due messages."
+    )
+    connections: int = _key(8, _count(1), "The maximum number of connections to mail servers of one worker process.")
+    batch: int = _key(100, _count(1), "The maximum number of recipients of one claim.")
     domain_connections: int = _key(
-        0, _count(), "Connections of one worker process that may deliver to one recipient domain at once; 0 for all."
+        0,
+        _count(),
+        "The maximum number of connections that may deliver to one recipient domain at once; 0 for no limit.",
     )
     final_reply_seconds: float = _key(
-        600.0, _at_least_seconds(1), "How long a worker waits for the final reply (RFC 5321 wants ten minutes)."
+        600.0,
+        _at_least_seconds(1),
+        "Seconds that a worker waits for the final reply (RFC 5321 recommends ten minutes).",
     )
-    stop_seconds: float = _key(30.0, seconds, "How long a worker that was told to stop waits for messages in hand.")
-    crash_limit: int = _key(5, _count(1), "A message in hand at so many crashes is parked.")
+    stop_seconds: float = _key(30.0, seconds, "Seconds that a stopping worker waits for the replies to its messages.")
+    crash_limit: int = _key(5, _count(1), "Park a message after this number of workers have crashed while sending it.")
     notify: bool = _key(True, boolean, "Wake workers by LISTEN/NOTIFY on PostgreSQL.")
     announce: str = _key(
-        "", _announcer, 'Who is told what was queued, beside polling workers: "celery", "tasks" (django.tasks), or "".'
+        "", _announcer, 'Announce queued messages to a task queue: "celery", "tasks" (django.tasks), or "" for none.'
     )
     # Messages
-    expires_days: float = _key(3.0, _days, "Days after which a message is given up; one of its own `expires_in` wins.")
-    content_days: int = _key(7, _count(), "Days for which content is kept once a message is finished.")
+    expires_days: float = _key(3.0, _days, "Days after which a message expires, unless it has its own `expires_in`.")
+    content_days: int = _key(7, _count(), "Days for which content is kept after a message is finished.")
     journal_days: int = _key(90, _count(30), "Days for which outcomes, attempts and idempotency keys are kept.")
     encryption_keys: tuple[str, ...] = _key(
-        (), _secrets, "Fernet keys for content at rest, the one to write with first; empty for no encryption."
+        (),
+        _secrets,
+        "Fernet keys to encrypt stored content. The first one encrypts, all decrypt; empty for no encryption.",
     )
-    mask_addresses: bool = _key(False, boolean, "Show addresses as a…@example.com in the admin, logs and commands.")
+    mask_addresses: bool = _key(
+        False, boolean, "Show addresses as a…@example.com in the admin, in logs and in commands."
+    )
     # Routes
     quota_soft_limit: float = _key(
-        0.95, _share, "The part of a quota that priority normal may use; the rest is for high."
+        0.95, _share, "The share of a quota that priority normal may use; the rest is for priority high."
     )
-    quota_reserve: float = _key(0.2, _share, "The part of a quota that bulk mail leaves to messages of priority high.")
-    probe_seconds: float = _key(900.0, _at_least_seconds(10), "How often a worker probes standby routes.")
+    quota_reserve: float = _key(0.2, _share, "The share of a quota that bulk mail leaves to messages of priority high.")
+    probe_seconds: float = _key(
+        900.0, _at_least_seconds(10), "Seconds between two probes of a standby route by a worker."
+    )
     # Monitoring
-    tracing: bool = _key(False, boolean, "Make OpenTelemetry spans from the request to the delivery.")
-    health_queue_seconds: float = _key(600.0, seconds, "A message that is due for longer makes the site unhealthy.")
-    health_worker_seconds: float = _key(120.0, seconds, "A worker that was silent for longer is missing.")
-    health_unknown: int = _key(0, _count(), "More recipients with an unknown outcome make the site degraded.")
-    health_parked: int = _key(0, _count(), "More parked recipients make the site degraded.")
+    tracing: bool = _key(False, boolean, "Create OpenTelemetry spans from the request to the delivery.")
+    health_queue_seconds: float = _key(
+        600.0, seconds, "UNHEALTHY if a message has been due for more than this number of seconds."
+    )
+    health_worker_seconds: float = _key(
+        120.0, seconds, "Seconds without a sign of life after which a worker counts as missing."
+    )
+    health_unknown: int = _key(0, _count(), "DEGRADED if more than this number of recipients have an unknown outcome.")
+    health_parked: int = _key(0, _count(), "DEGRADED if more than this number of recipients are parked.")
     health_tokens: tuple[str, ...] = _key(
-        (), _tokens, "Who sends one of these as a bearer token may read health and metrics; staff may anyway."
+        (), _tokens, "Bearer tokens that give access to the health and metrics pages; staff have access anyway."
     )
 
     def __repr__(self) -> str:

@@ -1,11 +1,11 @@
-"""Reads the notation of EMAIL_URL: one URL, or `failover(url url …)`.
+"""Parse the notation of EMAIL_URL: one URL, or `failover(url url …)`.
 
 | scheme | meaning |
 |---|---|
 | `submission://`, `smtp+tls://` | STARTTLS, port 587 |
 | `submissions://`, `smtp+ssl://` | TLS from the first byte, port 465 (RFC 8314) |
-| `smtps://` | means either in the wild: decided by the port, 587 is STARTTLS and everything else TLS from the first byte |
-| `smtp://` | port 465 and 587 as above; with a login to another machine STARTTLS (port 587); otherwise no TLS (port 25) |
+| `smtps://` | used for both: STARTTLS on port 587, TLS from the first byte on any other port |
+| `smtp://` | ports 465 and 587 as above; otherwise STARTTLS (port 587) for a login to another machine, or no TLS (port 25) |
 | `console:`, `file:///path`, `memory:`, `dummy:` | Django's backends of that kind |
 
 User and password are percent-decoded. The query holds options by name, with `tls` and `ssl` for `use_tls` and `use_ssl`.

@@ -1,19 +1,19 @@
-"""Builds MAILERS from the environment: `MAILERS = reliable_email.env.mailers()`.
+"""Build MAILERS from the environment: `MAILERS = reliable_email.env.mailers()`.
 
-Every name may also be given as NAME_FILE, the path of a file with the value (a mounted secret). An empty variable is
-like one that is not set. What `mailers` returns holds the secrets; nothing here prints, logs or raises them.
+Instead of any NAME, NAME_FILE can hold the path of a file with the value (a mounted secret). An empty variable counts
+as not set. The dict that `mailers` returns contains secrets; this module never prints, logs or raises them.
 
 | variable | meaning |
 |---|---|
 | EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD | the server and the login |
 | EMAIL_USE_TLS, EMAIL_USE_SSL | STARTTLS, or TLS from the first byte |
-| EMAIL_SSL_VERIFY, EMAIL_TIMEOUT, EMAIL_MAX_RETRIES | certificate check, seconds, attempts in all |
+| EMAIL_SSL_VERIFY, EMAIL_TIMEOUT, EMAIL_MAX_RETRIES | certificate check, timeout in seconds, total number of attempts |
 | EMAIL_PROVIDER, EMAIL_REGION | instead of host, port and TLS mode |
 | EMAIL_<OPTION> | most other options of `ReliableSMTPBackend` |
 | EMAIL_TOKEN_PROVIDER | for XOAUTH2: a dotted path, or a grant: refresh_token, client_credentials, service_account, certificate |
 | EMAIL_TOKEN_CLIENT_ID, _CLIENT_SECRET, _REFRESH_TOKEN, _SERVICE, _TENANT, _KEY_FILE, … | the grant's arguments |
 | EMAIL_FALLBACK_HOST, EMAIL_FALLBACK_… | the same for a second provider |
-| EMAIL_FALLBACK_ENABLED | false switches the second provider off; true without one means the console under DEBUG |
+| EMAIL_FALLBACK_ENABLED | false disables the second provider; true without one uses the console if DEBUG is on |
 | EMAIL_URL, EMAIL_FALLBACK_URL | one URL instead of the names above, or `failover(url url …)` |
 | EMAIL_BACKEND | the BACKEND of the default mailer |
 """  # noqa: E501 - a row of a table is one line

@@ -161,19 +161,20 @@ def console_only() -> Story:
 CHAPTERS = (
     Chapter(
         "When all is well",
-        "Three checks, one word, exit code 0.",
+        "All three checks pass, and the exit code is 0.",
         (
             Case(
                 title="HEALTHY",
-                text="The message was accepted by the provider. If it is in nobody's inbox, look into the spam folder "
-                "and at the provider's own log.",
+                text="The provider accepted the message. If it does not arrive in the inbox, look into the spam folder "
+                "and at the provider's log.",
                 tell=against(lambda: simulated("gmail")),
                 code=HEALTHY,
                 words=("Test email sent successfully!", "Status: HEALTHY"),
             ),
             Case(
                 title="Each stage with its time",
-                text="`--health-check` shows where the time goes, and asks the server about sender and recipient "
+                text="`--health-check` shows the time that each stage takes, and asks the server about sender and "
+                "recipient "
                 "before a message is sent.",
                 tell=against(lambda: simulated("gmail"), "--health-check"),
                 code=HEALTHY,
@@ -182,7 +183,7 @@ CHAPTERS = (
             ),
             Case(
                 title="What was said",
-                text="`--verbose` shows the conversation, without the password. `--check-only` sends no message.",
+                text="`--verbose` shows the conversation without the password. `--check-only` sends no message.",
                 tell=against(lambda: simulated("gmail"), "--check-only", "--verbose"),
                 code=HEALTHY,
                 arguments="--check-only --verbose",
@@ -192,7 +193,7 @@ CHAPTERS = (
     ),
     Chapter(
         "The server cannot be reached",
-        "Nothing was said yet, so nothing is wrong with the password.",
+        "The failure comes before the login, so the password is not the reason.",
         (
             Case(
                 title="The host does not exist",
@@ -202,14 +203,14 @@ CHAPTERS = (
             ),
             Case(
                 title="The connection is refused",
-                text="The machine is there and nothing listens on that port.",
+                text="The machine answers, but no server listens on that port.",
                 tell=refused_connection,
                 words=("at stage connect", "connection refused", "Check host and port", "Inside a container"),
             ),
             Case(
                 title="The connection is swallowed",
-                text="Hosting providers often block outgoing mail ports without a word. Ask them, or take the "
-                "provider's other port: many listen on 2525, too.",
+                text="Hosting providers often block outgoing mail ports silently. Ask them, or use the "
+                "mail provider's other port: many also listen on 2525.",
                 tell=swallowed_connection,
                 seconds="15.00",
                 words=("at stage connect", "no answer", "firewall"),
@@ -230,7 +231,7 @@ CHAPTERS = (
         (
             Case(
                 title="use_tls on a port that wants TLS at once",
-                text="Both sides wait for the other one to begin.",
+                text="Each side waits for the other to begin.",
                 tell=against(lambda: ScriptedServer(tls="implicit"), use_tls=True, use_ssl=None, timeout=0.5),
                 seconds="15.00",
                 words=("at stage greeting", "use_ssl in place of use_tls"),
@@ -255,7 +256,7 @@ CHAPTERS = (
             ),
             Case(
                 title="STARTTLS is not offered",
-                text="Mail is never sent without TLS where TLS was asked for.",
+                text="The package never sends without TLS if you configured TLS.",
                 tell=against(ScriptedServer, use_tls=True),
                 words=("at stage starttls", "does not offer STARTTLS", "Check the port"),
             ),
@@ -263,7 +264,7 @@ CHAPTERS = (
     ),
     Chapter(
         "The certificate is refused",
-        "Certificates are always verified. Where one is refused, up to three more handshakes find out why, without a "
+        "Certificates are always verified. After a refusal, up to three more handshakes find out the reason, without a "
         "password, and the smallest safe remedy is named. `ssl_verify=False` is never one.",
         (
             Case(
@@ -283,7 +284,7 @@ CHAPTERS = (
             ),
             Case(
                 title="Issued by a CA that is not known here",
-                text="The name behind “issued by” tells whose CA it is: your company's, or that of a proxy.",
+                text="The name after “issued by” shows whose CA it is: your company's, or that of a proxy.",
                 tell=with_certificate("unknown_ca_sent"),
                 words=("issued by “Reliable Email Test CA”", "proxy", "The smallest safe switch is ssl_cafile"),
             ),
@@ -307,8 +308,9 @@ CHAPTERS = (
             ),
             Case(
                 title="For another name than the one by which it is reached",
-                text="A mail server in a container, or one that is reached by its address. `tls_server_name` is the "
-                "name to verify; a pin takes the place of all names.",
+                text="This happens with a mail server in a container, or one that you reach by its IP address. Set "
+                "`tls_server_name` "
+                "to the name to verify, or use a pin, which replaces the check of names.",
                 tell=with_certificate("wrong_host"),
                 words=("tls_server_name='mail.elsewhere.test'", "ssl_pin='sha256//"),
             ),
@@ -338,7 +340,8 @@ CHAPTERS = (
             ),
             Case(
                 title="Verification is switched off",
-                text="It works, and everybody on the way can read and change the mail. With a password it is refused.",
+                text="It works, but anyone on the way can read and change the mail. With a password, the package "
+                "refuses to connect.",
                 tell=with_certificate("leaf_expired", ssl_verify=False),
                 code=DEGRADED,
                 words=("is not verified", "ssl_cafile", "Status: DEGRADED"),
@@ -347,7 +350,8 @@ CHAPTERS = (
     ),
     Chapter(
         "The login is refused",
-        "A password is offered once. More would lock the account at some providers, so a route is left alone after a "
+        "The package tries a password once. More tries would lock the account at some providers, so a route is "
+        "closed after a "
         "refused login until its configuration changes.",
         (
             Case(
@@ -374,7 +378,7 @@ CHAPTERS = (
             ),
             Case(
                 title="Microsoft 365: basic authentication is switched off",
-                text="See `auth` and `token_provider` for OAuth 2.0.",
+                text="Use OAuth 2.0: see the options `auth` and `token_provider`.",
                 tell=against(lambda: simulated("microsoft365", faults="basic_auth_disabled")),
                 words=("550 5.7.30", "does not take passwords here any more", "OAuth 2.0"),
             ),
@@ -386,7 +390,7 @@ CHAPTERS = (
             ),
             Case(
                 title="A login is offered under TLS only",
-                text="Without TLS the password would travel in clear text; servers do not ask for it then.",
+                text="Without TLS the password would travel in clear text, so servers do not offer a login then.",
                 tell=against(
                     lambda: ScriptedServer(tls="starttls", login={"shop@example.com": "simulated"}), use_tls=None
                 ),
@@ -394,7 +398,7 @@ CHAPTERS = (
             ),
             Case(
                 title="A user name without a password",
-                text="Usually an environment variable that is empty.",
+                text="Usually an environment variable is empty.",
                 tell=configured(host="smtp.example.com", use_tls=True, username="shop@example.com"),
                 words=("Configuration is not valid", "a user name but no password", "environment variable empty"),
             ),
@@ -402,11 +406,11 @@ CHAPTERS = (
     ),
     Chapter(
         "The message is refused",
-        "The connection and the login are good.",
+        "The connection and the login work.",
         (
             Case(
                 title="SendGrid: the sender is not verified",
-                text="Other providers say it in other words; the meaning is the same.",
+                text="Other providers use other words for the same refusal.",
                 tell=against(lambda: simulated("sendgrid", verified_senders=["other@example.com"])),
                 words=("Test email was not sent", "sender_not_verified", "Sender Identity"),
             ),
@@ -432,11 +436,11 @@ CHAPTERS = (
     ),
     Chapter(
         "Several routes",
-        "One route that works is enough for mail to go out, and not enough to be well.",
+        "With one working route mail goes out, but the verdict is DEGRADED.",
         (
             Case(
                 title="The fallback is dead: DEGRADED",
-                text="Found now and not on the day when the first one fails.",
+                text="The test finds a failure of the fallback before you need it.",
                 tell=failover(first=True, second=False),
                 code=DEGRADED,
                 words=("✓ gmail:", "✗ sendgrid:", "Test email sent successfully!", "Reason: sendgrid does not work"),
@@ -462,7 +466,7 @@ CHAPTERS = (
         (
             Case(
                 title="Only the console",
-                text="Right in development, and nobody's mail.",
+                text="The console is right for development, but sends nothing.",
                 tell=console_only,
                 code=DEGRADED,
                 words=("not sent, since it would reach nobody", "Status: DEGRADED", "nobody gets them"),

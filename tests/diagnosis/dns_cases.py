@@ -143,7 +143,7 @@ def many_lookups() -> list[Row]:
 CHAPTERS = (
     Chapter(
         "When all is well",
-        "Each route is looked at, the fallback too.",
+        "Every route is checked, the fallback too.",
         (
             Case(
                 title="Two routes, both aligned",
@@ -156,11 +156,12 @@ CHAPTERS = (
     ),
     Chapter(
         "A route is not aligned",
-        "The finding that matters. DMARC passes where SPF or DKIM proves a domain that counts for the one in From.",
+        "This is the most important finding. DMARC passes if SPF or DKIM authenticates a domain that is aligned with "
+        "From.",
         (
             Case(
                 title="The fallback was never set up",
-                text="Nobody sees it until the first route fails.",
+                text="Without this check you would find out when the first route fails.",
                 tell=site(WORKSPACE, "google-workspace", "sendgrid"),
                 code=DEGRADED,
                 words=(
@@ -198,7 +199,8 @@ CHAPTERS = (
             ),
             Case(
                 title="Strict alignment",
-                text="`aspf=s` and `adkim=s` want the very domain; a return path below it, or a key above it, is not "
+                text="`aspf=s` and `adkim=s` require exactly the domain in From; a return path below it, or a key "
+                "above it, is not "
                 "enough.",
                 tell=site(
                     [
@@ -229,7 +231,7 @@ CHAPTERS = (
     ),
     Chapter(
         "SPF",
-        "Whose servers may use the domain in MAIL FROM. A record that is broken counts for none.",
+        "The SPF record lists the servers that may use the domain in MAIL FROM. Receivers ignore a broken record.",
         (
             Case(
                 title="No record",
@@ -240,7 +242,7 @@ CHAPTERS = (
             ),
             Case(
                 title="Two records",
-                text="The usual accident: each provider's manual says “add this record”.",
+                text="A common mistake, since each provider's manual says “add this record”.",
                 tell=site([*WORKSPACE, spf("v=spf1 include:mailgun.org -all"), MAILGUNS]),
                 code=DEGRADED,
                 words=('"v=spf1 include:_spf.google.com include:mailgun.org ~all"',),
@@ -254,7 +256,7 @@ CHAPTERS = (
             ),
             Case(
                 title="Too many lookups",
-                text="Every `include`, `a`, `mx`, `exists` and `redirect` counts, at whatever depth.",
+                text="Every `include`, `a`, `mx`, `exists` and `redirect` counts, also in included records.",
                 tell=site(many_lookups()),
                 code=DEGRADED,
                 words=("it needs 11 lookups, and receivers stop after 10", "include:spf1.example.net 9"),
@@ -302,7 +304,7 @@ CHAPTERS = (
     ),
     Chapter(
         "DKIM",
-        "The key by which receivers verify the provider's signature.",
+        "Receivers verify the provider's signature with the key in DNS.",
         (
             Case(
                 title="No key",
@@ -334,7 +336,7 @@ CHAPTERS = (
             ),
             Case(
                 title="A key that was cut",
-                text="Some forms take 255 characters only.",
+                text="Some forms accept only 255 characters.",
                 tell=site([*without(dkim("google")), dkim("google", text=f"v=DKIM1; k=rsa; p={rsa_key(2048)[:216]}")]),
                 code=DEGRADED,
                 words=("was it cut when it was pasted?",),
@@ -354,7 +356,7 @@ CHAPTERS = (
     ),
     Chapter(
         "DMARC",
-        "What the domain asks receivers to do with mail that is not aligned.",
+        "The DMARC record asks receivers what to do with mail that is not aligned.",
         (
             Case(
                 title="No record",
@@ -389,7 +391,7 @@ CHAPTERS = (
             ),
             Case(
                 title="A policy for a part of the mail",
-                text="RFC 9989 of 2026 has no `pct` any more.",
+                text="RFC 9989 (2026) no longer has `pct`.",
                 tell=site([*without(DMARC), dmarc("v=DMARC1; p=reject; pct=10; rua=mailto:dmarc@example.com")]),
                 code=HEALTHY,
                 words=(

@@ -13,41 +13,42 @@ FILE = Path(__file__).parent.parent.parent / "docs" / "deliverability.md"
 _BEGINNING = """\
 # Deliverability
 
-A provider that takes a message has not delivered it yet: the recipient's server asks the DNS of the domain in From
-whether that provider may send for it. `manage.py test_email --dns` asks the same questions beforehand, of every route.
-It needs the extra `[dns]`: `pip install "django-reliable-email[dns]"`.
+For operators who set up SPF, DKIM and DMARC, or whose mail ends in the spam folder. After a provider has accepted a
+message, the recipient's server asks the DNS of the domain in From whether that provider may send for it. `manage.py
+test_email --dns` asks the same questions beforehand, for every route. It needs the extra `[dns]`: `pip install
+"django-reliable-email[dns]"`.
 
 | option | meaning |
 |---|---|
-| `--dns` | look at SPF, DKIM, DMARC and MX; sends a message only where `--to` is given too |
-| `--domain DOMAIN` | another domain than that of `--from` or `DEFAULT_FROM_EMAIL` |
-| `--resolver ADDRESS:PORT` | ask this resolver, such as `1.1.1.1`, in place of the machine's own |
-| `--resolver-timeout SECONDS` | for one question, 3 by default; all questions together end within 20 |
-| `--selector [ROUTE=]NAME` | a DKIM selector to look for besides the provider's usual ones; may be repeated |
+| `--dns` | look up SPF, DKIM, DMARC and MX; sends a message only if you also give `--to` |
+| `--domain DOMAIN` | look up this domain instead of that of `--from` or `DEFAULT_FROM_EMAIL` |
+| `--resolver ADDRESS:PORT` | ask this resolver, such as `1.1.1.1`, instead of the machine's own |
+| `--resolver-timeout SECONDS` | seconds to wait for one answer, 3 by default; all questions together end within 20 |
+| `--selector [ROUTE=]NAME` | a DKIM selector to look up in addition to the provider's usual ones; can be repeated |
 
-What is found joins the verdict: `✗` is DEGRADED or UNHEALTHY, `–` is to be known, `?` could not be asked and makes the
-verdict DEGRADED, since nothing is concluded from silence. Nothing is looked up without `--dns`. `--json` has all of it
-under `dns`. Records are shown as they are to be added; what stands in angle brackets is the account's own, and the
-provider's console shows it.
+The findings are part of the verdict: `✗` makes it DEGRADED or UNHEALTHY, `–` is for your information, and `?` could not
+be looked up, which makes the verdict DEGRADED. Without `--dns` nothing is looked up. `--json` has the findings under
+`dns`. Records are shown as you should add them; replace the parts in angle brackets by your account's values, which the
+provider's console shows.
 
-*Aligned* means that SPF or DKIM has proven a domain that counts for the one in From: the same, or with relaxed
-alignment (the default) one of the same organisation's. The organisation is found as RFC 9989 has it, by a walk up the
-DNS tree: the nearest domain whose DMARC record says `psd=n`, the one below a `psd=y`, else the highest that has a
-record. The line *Receivers* holds each route against what Gmail, Yahoo and Outlook.com demand of who sends them 5,000
-messages a day, with the day since when, before a growing site is refused for it. SPF is counted in the worst case, in
-which no mechanism matches before the last; macros are not followed, and whether the record lets a server of your own
-send is not evaluated.
+*Aligned* means that SPF or DKIM authenticates a domain that matches the one in From: the same domain, or with relaxed
+alignment (the default) one of the same organization. The organization is found as in RFC 9989, by walking up the DNS
+tree: the nearest domain whose DMARC record says `psd=n`, or the one below a `psd=y`, or the highest one that has a
+record. The line *Receivers* compares each route with what Gmail, Yahoo and Outlook.com require from senders of 5,000
+messages a day, with the date since when, so that a growing site can prepare. SPF lookups are counted in the worst
+case, in which no mechanism matches before the last. Macros are not followed. Whether the record allows a server of
+your own is not checked.
 
-The outputs on this page are real: each was printed by a run against a DNS server with that defect. The lines before
-the DNS check are left out.
+The outputs on this page are real. Each comes from a run against a DNS server with the defect; the lines before the DNS
+check are left out.
 """
 
 _TABLE = """\
 ## What each provider needs
 
-What a provider makes of MAIL FROM decides whose SPF record counts: the sender's own domain, the account's, the domain
-that was set up, or the provider's own unless a return path is set up below yours. Where it says so, the usual names are
-looked up; other selectors can be given by `--selector`.
+SPF is checked for the domain in MAIL FROM, which some providers replace: by the account's domain, by the domain that
+you set up, or by the provider's own unless you set up a return path below your domain. The listed DKIM selectors are
+looked up; give others with `--selector`.
 
 | provider | MAIL FROM | SPF include | DKIM selectors |
 |---|---|---|---|

@@ -11,22 +11,23 @@ FILE = Path(__file__).parent.parent.parent / "docs" / "troubleshooting.md"
 _BEGINNING = """\
 # Troubleshooting
 
-`manage.py test_email --to you@example.net` tries the mail of a site: its configuration, a connection by every route,
-and a message. It needs no tables, sends directly even where the default mailer is an outbox, and shows no password.
+For anyone whose mail does not go out: find the output that you see on this page, with its meaning and the remedy.
+`manage.py test_email --to you@example.net` checks a site's configuration, connects to every route, and sends a message.
+It needs no tables, sends directly even if the default mailer is an outbox, and shows no password.
 
 | exit code | status | meaning |
 |---|---|---|
 | 0 | HEALTHY | mail goes out |
-| 3 | DEGRADED | mail goes out, and something is not as it should be; `Reason:` says what |
+| 3 | DEGRADED | mail goes out, but something needs attention, which `Reason:` names |
 | 1 | UNHEALTHY | mail does not go out |
 | 2 | | the command was called wrongly |
 
-`--check-only` sends no message, `--health-check` shows each stage, `--verbose` the conversation, `--route NAME` looks
-at one route alone, `--json` is for programs. A failure has four parts: where, what was **said**, what it **means**,
-what **to do**.
+`--check-only` sends no message, `--health-check` shows each stage, `--verbose` shows the conversation, `--route NAME`
+tests one route, and `--json` prints JSON for programs. A failure has four parts: the stage, what the server **said**,
+what it **means**, and what **to do**.
 
-The outputs on this page are real: each was printed by a run against a server that misbehaves in that way. Only times,
-dates, fingerprints and port numbers are made alike, which is why the hosts are called localhost.
+The outputs on this page are real. Each comes from a run against a server that fails in this way; only times, dates,
+fingerprints and port numbers are replaced. The servers ran on the same machine, so their host is localhost.
 """
 
 

@@ -12,6 +12,9 @@ FILE = Path(__file__).parent.parent.parent / "docs" / "failover.md"
 _BEGINNING = """\
 # When a provider says no
 
+For sites with two providers, and for those who want to add a second one: which refusals make a message go by the next
+route, which don't, and what each provider says when it refuses.
+
 ```python
 MAILERS = {
     "default": {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["first", "second"]}},
@@ -32,24 +35,26 @@ MAILERS = {
 
 On Django 5.2 and 6.0, also set `EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"`.
 
-The first healthy route is used. What happens when it refuses a message depends on what the refusal means:
+A message uses the first healthy route. If that route refuses the message, the next step depends on what the refusal is
+about:
 
-- It is about the route (login, quota, reputation, a server in trouble): the next route is asked, at once.
-- It is about the recipient or the content: no other route is asked. It would say the same, and think less of you.
-- Nobody knows whether the server took the message (the connection died after the last byte): no other route is asked,
-  since the recipient might get two copies. The outcome is `unknown`.
+- The route (login, quota, reputation, a server problem): the next route is used at once.
+- The recipient or the content: no other route is used, because it would refuse as well and your reputation would
+  suffer.
+- Not known, because the connection was lost after the message's last byte: no other route is used, because the
+  recipient could get two copies. The outcome is `unknown`.
 
-A route that fails is left alone for a while, and comes back by itself. A route that needs a person, after a refused
-password for instance, is open again as soon as its configuration changes.
+A failing route is closed for a while and is then used again automatically. If you have to correct its configuration,
+for example after a refused password, it is used again as soon as the configuration changes.
 
 `manage.py explain_reply "550 5.4.5 ..." --provider gmail --stage final_reply` explains any reply. `manage.py test_email
---route first --to you@example.net` sends by one route alone, and says why it does not work.
+--route first --to you@example.net` tests one route and explains why it does not work.
 """
 
 _TROUBLES = """\
-## What the providers say, and what follows
+## What each provider says, and what happens then
 
-Each line is a real run against a simulated server of that provider as the first route, with a second route that works.
+Each line is a real run. The first route is a simulated server of the provider; the second route works.
 """
 
 _CAUSES = """\

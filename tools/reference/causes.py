@@ -11,8 +11,8 @@ from tools.reference.markdown import code, span, table
 _BEGINNING = """\
 # Causes and actions
 
-A refusal or a broken connection is classified: what does it mean, what is it about, does it last? The decision follows
-from the cause, and is the same for a direct send and for the queue. `manage.py explain_reply` classifies any reply.
+For everyone who meets a cause in a report, a log or a command's output: its meaning, what the package does, and what
+you should do. Direct sends and the queue decide alike. `manage.py explain_reply` classifies any reply.
 
 ## What each cause means
 
@@ -42,8 +42,9 @@ def _policy() -> str:
         )
     head = ("Cause", "The recipient", "The route", "Counts as an attempt", "A direct send asks again")
     text = (
-        "## What is done\n\nThe reply's first digit decides where it makes a difference: 4yz passes by itself, 5yz "
-        "lasts.\nThis is the rule for a reply to the message; at RCPT an answer is about that recipient alone.\n\n"
+        "## What the package does\n\nFor some causes the reply's first digit decides: 4yz is temporary, 5yz is "
+        "permanent.\n"
+        "The table is for replies to a message; a reply to RCPT concerns only that recipient.\n\n"
     )
     return text + table(head, rows)
 
@@ -59,27 +60,27 @@ def _step(step: Step, cause: Cause) -> str:
         case Step.SAME_ROUTE_LATER:
             return "the same route again, later"
         case Step.ANY_ROUTE:
-            return "another route at once, or this one after a while"
+            return "another route at once, or this one later"
         case Step.OTHER_ROUTE:
             # The outbox knows these two causes.
             parks = cause in (Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTICATED)
-            return f"another route; where there is none it {'is parked' if parks else 'waits'}"
+            return f"another route; {'parked' if parks else 'waits'} if there is none"
         case Step.ONE_OTHER_ROUTE:
-            return "one other route is asked, then rejected"
+            return "one other route, then rejected"
         case Step.ROOMIER_ROUTE:
-            return "a route that takes larger messages, else rejected"
+            return "a route that accepts larger messages; rejected if there is none"
         case Step.SPLIT:
             return "the same route at once, in a transaction of its own"
         case Step.EACH_ALONE:
             return "the same route at once, for each recipient alone"
         case Step.ONCE_MORE_ALONE:
-            return "the same route once more, alone, on a fresh connection; then another one"
+            return "the same route once more, on a new connection; then another one"
         case Step.HOLD:
-            return "held as `unknown`, or sent again by the same route where that was allowed; never another route"
+            return "held as `unknown`, or resent by the same route if that is allowed; never another route"
         case Step.PARK:
-            return "parks the message in the queue"
+            return "parked in the queue"
         case Step.STOP:
-            return "stopped: our own journal said no"
+            return "stopped, because the journal gave no permission"
         case _:
             assert_never(step)
 
@@ -89,9 +90,9 @@ def _effect(effect: Effect) -> str:
         case Effect.NONE:
             return "nothing"
         case Effect.COUNT:
-            return "counts against it"
+            return "counts as a failure of the route"
         case Effect.OPEN:
-            return "closed at once, until a person acts"
+            return "closed until you correct its configuration"
         case Effect.EXHAUSTED:
             return "closed until its quota is renewed"
         case Effect.BLOCKED:
@@ -101,30 +102,30 @@ def _effect(effect: Effect) -> str:
         case Effect.CLOSE_SENDER_THERE:
             return "closed for this sender's domain and this receiver"
         case Effect.SLOW_DOWN:
-            return "asked less often"
+            return "used less often for a while"
         case Effect.FEWER_CONNECTIONS:
-            return "gets fewer connections"
+            return "fewer connections"
         case Effect.LEARN_SIZE:
-            return "its size limit is remembered"
+            return "the size limit is remembered"
         case Effect.LEARN_RECIPIENTS:
-            return "its recipients limit is remembered"
+            return "the limit of recipients is remembered"
         case _:
             assert_never(effect)
 
 
 def _breaker() -> str:
     rows = (
-        ("failures in a row that close a route", str(breaker.FAILURES_TO_OPEN)),
-        ("closed for, the first time", span(breaker.FIRST_OPEN_SECONDS)),
+        ("failures in a row after which a route is closed", str(breaker.FAILURES_TO_OPEN)),
+        ("closed the first time for", span(breaker.FIRST_OPEN_SECONDS)),
         ("doubled each time, up to", span(breaker.MAX_OPEN_SECONDS)),
-        ("what a person has to mend is probed every", span(breaker.PERSON_PROBE_SECONDS)),
-        ("a quota without a named end is probed after", span(breaker.EXHAUSTED_SECONDS)),
-        ("a sender that is not verified is tried again after", span(breaker.SENDER_SECONDS)),
-        ("a learned limit holds for", span(breaker.LEARNED_SECONDS)),
-        ("too many messages: left alone for", f"{span(breaker.SLOW_SECONDS)} to {span(breaker.MAX_SLOW_SECONDS)}"),
-        ("too many logins: left alone for", f"{span(breaker.LOGIN_SECONDS)} to {span(breaker.MAX_LOGIN_SECONDS)}"),
+        ("probes of a route whose configuration is wrong, every", span(breaker.PERSON_PROBE_SECONDS)),
+        ("probe after a used-up quota, if the reply names no time, after", span(breaker.EXHAUSTED_SECONDS)),
+        ("next attempt for a sender that is not verified, after", span(breaker.SENDER_SECONDS)),
+        ("a learned limit is kept for", span(breaker.LEARNED_SECONDS)),
+        ("pause after too many messages", f"{span(breaker.SLOW_SECONDS)} to {span(breaker.MAX_SLOW_SECONDS)}"),
+        ("pause after too many logins", f"{span(breaker.LOGIN_SECONDS)} to {span(breaker.MAX_LOGIN_SECONDS)}"),
     )
-    text = "## How long a route is left alone\n\nA change of its configuration opens the question anew, at once.\n\n"
+    text = "## How long a route is closed\n\nIf you change a route's configuration, it is used again at once.\n\n"
     return text + table(("What", "How much"), rows)
 
 
@@ -134,7 +135,8 @@ def _schedule() -> str:
     rows[-1] = (f"{rows[-1][0]} and later", rows[-1][1])
     return (
         "## The outbox's schedule\n\n"
-        f"Up to {policy.JITTER_SHARE:.0%} is added by chance, so that not all wake together. A longer wait that the\n"
-        f"server asks for is obeyed. Given up after {span(policy.GIVE_UP_SECONDS)} unless the message or "
-        "`EXPIRES_DAYS` says otherwise.\n\n" + table(("After attempt", "Wait"), rows)
+        f"Up to {policy.JITTER_SHARE:.0%} is added at random, so that retries don't coincide. If the server asks for "
+        f"a longer\n"
+        f"wait, the package waits longer. A message expires after {span(policy.GIVE_UP_SECONDS)} unless the message or "
+        "`EXPIRES_DAYS` sets another time.\n\n" + table(("After attempt", "Wait"), rows)
     )

@@ -6,9 +6,10 @@ from tools.reference.markdown import docstring_table
 _BEGINNING = """\
 # System checks
 
-`manage.py check` runs them, `manage.py check --deploy` those that are marked so too, and `manage.py test_email` all of
-them. They open no connection. E is an error, W a warning, I a piece of information. Each comes with a hint that says
-what to do; `SILENCED_SYSTEM_CHECKS` silences warnings that you have judged.
+For anyone who sees a check's id, or wants to silence one. `manage.py check` runs the checks,
+`manage.py check --deploy` also runs those marked (deploy), and `manage.py test_email` runs all of them. They open no
+connection to a mail server. E is an error, W a warning, and I information. Each message has a hint that says what to
+do. Add the id of a warning that you accept to `SILENCED_SYSTEM_CHECKS`.
 
 """
 

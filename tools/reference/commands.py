@@ -13,14 +13,16 @@ APP = "reliable_email"
 _BEGINNING = """\
 # Commands
 
+For operators: every command of this package with all its arguments. The exit codes are the same for all commands:
+
 | exit code | meaning |
 |---|---|
 | 0 | healthy, or done |
 | 1 | unhealthy, or failed |
 | 2 | the command was called wrongly |
-| 3 | degraded: mail goes out, and something is not as it should be |
+| 3 | degraded: mail goes out, but something needs attention |
 
-`--settings`, `--verbosity` and what else every Django command takes is not repeated here.
+Arguments that every Django command has, such as `--settings` and `--verbosity`, are left out.
 """
 
 
@@ -74,7 +76,7 @@ def _choices(action: argparse.Action) -> str:
     if action.choices:
         return f"one of {', '.join(map(str, action.choices))}"
     word = _value(action).lower()
-    return f"one or more {word}es" if action.nargs == "+" else f"of this {word} alone"
+    return f"one or more {word}es" if action.nargs == "+" else f"the {word}"
 
 
 def _sentence(text: str) -> str:

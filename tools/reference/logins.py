@@ -9,27 +9,28 @@ from tools.reference.markdown import table
 _BEGINNING = """\
 # Logins
 
-A login goes over TLS, or to this machine; anywhere else the password stays here unless `allow_plaintext_auth` says
-otherwise. With `auth="auto"`, the default, the first mechanism of this table that the server offers and that the
-credentials allow is taken; any other value is the only one that may be used.
+For anyone who configures a login or looks for the reason of a refused one. The package logs in only over TLS or to a
+server on the same machine, unless you set `allow_plaintext_auth`. With `auth="auto"`, the default, it uses the first
+mechanism of this table that the server offers and for which the credentials are given. Any other value of `auth` allows
+only that mechanism.
 
 """
 _FIRST = """\
-A login that is new to a process is tried on one connection first. The others wait for it, at most one stage of their
-own time, and a refusal is an answer to all of them.
+A process tries new credentials on one connection first. Other connections wait for the result, for at most one stage of
+their own time, and a refusal counts for all of them.
 """
 _DOES = {
     "PLAIN": "User name and password in one line, in UTF-8.",
     "LOGIN": "User name, then password, whatever the server's challenges say.",
-    "CRAM-MD5": "A digest of the password and the server's challenge, where nothing better is offered.",
+    "CRAM-MD5": "A digest of the password and the server's challenge, if nothing better is offered.",
     "XOAUTH2": "An access token; a refused one is renewed once.",
-    "OAUTHBEARER": "The same as RFC 7628 has it, where XOAUTH2 is not offered or refused.",
+    "OAUTHBEARER": "An access token as in RFC 7628, if XOAUTH2 is not offered or is refused.",
 }
 _NEEDS = {True: "`token_provider`", False: "`password`"}
 _UNKNOWN = ("SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL")
 _ANSWERS = (
     ("235 2.7.0 Authentication successful", "Logged in."),
-    ("334 (any text)", "The next answer of the mechanism; after its last one `*`, which gives the exchange up."),
+    ("334 (any text)", "The mechanism's next answer; after the last one `*`, which cancels the exchange."),
     ("530 5.7.0 Authentication required", ""),
     ("530 5.7.0 Must issue a STARTTLS command first", ""),
     ("534 5.7.9 Application-specific password required", ""),
@@ -43,7 +44,7 @@ _ANSWERS = (
     ("553 5.3.0 Auth failure", ""),
     ("451 auth mode unsupported", ""),
     ("454 4.7.0 Temporary authentication failure", ""),
-    ("the connection ends", "Nothing was judged: it is tried again, as any connection that breaks."),
+    ("the connection ends", "No verdict: tried again, like any lost connection."),
 )
 
 
@@ -55,16 +56,18 @@ def page() -> str:
         offered_by = [f"`{one.name}`" for one in found if name.lower() in one.auth]
         needs = _NEEDS[name in auth.TOKEN_MECHANISMS]
         rows.append((f"`{name}`", f'`"{name.lower()}"`', needs, ", ".join(offered_by) or "–", _DOES[name]))
-    mechanisms = table(("Mechanism", "`auth`", "Needs", "Providers that document it", "What is done"), rows)
-    answers = table(("Answer to AUTH", "What is done"), [(f"`{said}`", done or _done(said)) for said, done in _ANSWERS])
-    unknown = table(("Offered alone", "What is said"), [(f"`{name}`", _advice(name)) for name in _UNKNOWN])
+    mechanisms = table(("Mechanism", "`auth`", "Needs", "Providers that document it", "What is sent"), rows)
+    answers = table(
+        ("Answer to AUTH", "What the package does"), [(f"`{said}`", done or _done(said)) for said, done in _ANSWERS]
+    )
+    unknown = table(("The only mechanism", "Message"), [(f"`{name}`", _advice(name)) for name in _UNKNOWN])
     return "\n".join(
         [
             _BEGINNING + mechanisms,
-            "## What an answer means\n",
+            "## What each answer means\n",
             answers,
             _FIRST,
-            "## Mechanisms that are not known\n",
+            "## Unsupported mechanisms\n",
             unknown,
         ]
     )

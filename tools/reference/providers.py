@@ -12,9 +12,9 @@ from tools.reference.markdown import span, table
 _BEGINNING = """\
 # Providers
 
-`{"provider": "gmail"}` in OPTIONS gives host, port, TLS, limits and quotas; what you write beside it wins. A limit that
-is not listed is not documented by the provider, which does not mean that there is none. The data are files in the
-package; their comments name the sources.
+For anyone who sends through one of these providers: what the package knows about it. `{"provider": "gmail"}` in OPTIONS
+sets host, port, TLS, limits and quotas; other options that you give take precedence. If a limit is not listed, the
+provider does not document it, but it may have one. The data are files in the package; their comments name the sources.
 
 """
 
@@ -24,10 +24,10 @@ _MATRIX = """\
 
 """
 _LEGEND = """
-*Events*: whether [events](../provider-events.md) reach this package through django-anymail, and what proves them;
-*tested* ones are posted to anymail's views by the tests, forged and replayed, too. *Second copies* are recognised by
-that header. *DSN*, *SMTPUTF8* and *SIZE* are what its server announces, "?" where nobody has looked. *Return path*:
-what it makes of the envelope sender.
+*Events*: whether [events](../provider-events.md) reach this package through django-anymail, and how they are
+authenticated; the tests post *tested* ones to anymail's views, also forged and repeated. *Second copies*: the header by
+which the provider recognizes them. *DSN*, *SMTPUTF8* and *SIZE*: what the provider's server announces; "?" means not
+known. *Return path*: the domain that the provider puts into the envelope's sender.
 """
 # What proves an event, of those that the tests post: tests/django/test_signed_events.py.
 _PROOFS = {
@@ -88,7 +88,7 @@ def _login(one: Provider) -> str:
     if one.username_is_password:
         return "one token, given as `password`"
     if one.username:
-        return f"`{one.username}`, which need not be given, and a password"
+        return f"`{one.username}` (set by the package) and a password"
     return "user name and password" + (", or XOAUTH2" if "xoauth2" in one.auth else "")
 
 
@@ -99,7 +99,7 @@ def _provider(one: Provider) -> Iterator[str]:
         others = ", ".join(f"{other.port} ({other.tls.value})" for other in one.alternatives)
         rows.append(("other ports", others))
     if one.region or one.regions:
-        rows.append(("regions", ", ".join(one.regions) or f"any; {one.region} unless told otherwise"))
+        rows.append(("regions", ", ".join(one.regions) or f"any; {one.region} by default"))
     rows += [(name, value) for name, value in _limits(one) if value]
     yield table(("", ""), rows)
     if one.notes:
@@ -116,7 +116,7 @@ def _limits(one: Provider) -> Iterator[tuple[str, str]]:
     yield "messages per connection", f"{one.messages_per_connection or ''}"
     if one.idempotency_header:
         kept = f", remembered for {span(one.idempotency_seconds)}" if one.idempotency_seconds else ""
-        yield "second copies are recognised by", f"`{one.idempotency_header}`{kept}"
+        yield "header that marks second copies", f"`{one.idempotency_header}`{kept}"
     yield "SPF", f"`include:{one.spf_include}`" if one.spf_include else ""
     yield "usual DKIM selectors", ", ".join(f"`{name}`" for name in one.dkim_selectors)
     yield "From", one.from_rewritten.strip()

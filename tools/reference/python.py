@@ -21,18 +21,19 @@ _BEGINNING = """\
 from reliable_email import DeliveryOptions, submit
 ```
 
-A message is sent as always; afterwards its report is at `message.delivery`. Wishes for one message are set before, at
-`message.delivery_options`.
+For developers: the functions, classes, exceptions and signals that your code can use. Send a message as always, and
+read its report at `message.delivery`. To set options of one message, assign `message.delivery_options` before you
+send it.
 """
 _DJANGOS = {
-    "InvalidMailer": "A mailer cannot work as it is configured.",
+    "InvalidMailer": "A mailer's configuration is wrong.",
     "MailerDoesNotExist": "There is no mailer of that name.",
 }
 _CLASSES = ("DeliveryReport", "RecipientOutcome", "DeliveryOptions")
 _WORDS = ("Outcome", "OnUnknown", "Priority")
 _WORD_TEXTS = {
-    "Outcome": "What became of one recipient. After a direct send it is one of the first four; the others belong to "
-    "the outbox.",
+    "Outcome": "The result for one recipient. A direct send has one of the first four; the others are those of the "
+    "outbox.",
 }
 
 
@@ -63,7 +64,7 @@ def _class(cls: type) -> Iterator[str]:
             rows.append(
                 (code(name), _type_text(inspect.signature(value.fget).return_annotation), docstring(value).text)
             )  # type: ignore[arg-type]
-    yield table(("Attribute", "Type", "What it says"), rows)
+    yield table(("Attribute", "Type", "Meaning"), rows)
 
 
 def _type(cls: Any, name: str) -> str:
@@ -107,7 +108,7 @@ def _functions() -> Iterator[str]:
 def _errors() -> Iterator[str]:
     yield (
         "## Exceptions\n\n"
-        "In `reliable_email.exceptions`. Each is also what code for Django's own SMTP backend catches.\n"
+        "In `reliable_email.exceptions`. Each derives from the class that code for Django's SMTP backend catches.\n"
     )
     rows = []
     for name in exceptions.__all__:
@@ -119,7 +120,7 @@ def _errors() -> Iterator[str]:
         # From Django 6.1 on two of them are Django's own.
         text = _DJANGOS.get(name) or docstring(found).text.splitlines()[0]
         rows.append((code(name), ", ".join(map(code, dict.fromkeys([*hidden, *bases]))), text))
-    yield table(("Exception", "Is a", "When"), rows)
+    yield table(("Exception", "Derives from", "Raised when"), rows)
     told = docstring(exceptions.DeliveryError)
     yield "A `DeliveryError` carries:\n\n" + "\n".join(f"- `{n}`: {t}" for n, t in told.attributes.items()) + "\n"
 

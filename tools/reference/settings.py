@@ -15,9 +15,10 @@ from tools.reference.markdown import code, docstring_table, table
 _BEGINNING = """\
 # Settings
 
-A mailer is an entry of `MAILERS`: a `BACKEND` and its `OPTIONS`. What concerns the whole site, the worker above all, is
-in the dictionary `RELIABLE_EMAIL`. An unknown name is an error in both, reported by `manage.py check` with the name
-that was probably meant.
+For anyone who configures the package: every option of its backends, every key of `RELIABLE_EMAIL`, and every
+environment variable. A mailer is an entry of `MAILERS` with a `BACKEND` and `OPTIONS`. Settings of the whole site,
+most of them for the worker, are keys of the dictionary `RELIABLE_EMAIL`. `manage.py check` reports an unknown name in
+either, with the name that you probably meant.
 
 ```python
 MAILERS = {
@@ -35,8 +36,7 @@ MAILERS = {
 RELIABLE_EMAIL = {"ENVIRONMENT": "production"}
 ```
 
-Django 6.1 opens `MAILERS` by itself. Django 5.2 and 6.0 need `EMAIL_BACKEND =
-"reliable_email.backends.DefaultMailer"` beside it.
+Django 6.1 reads `MAILERS`. On Django 5.2 and 6.0, also set `EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"`.
 """
 
 _BY_PROVIDER = "the provider's, or none"
@@ -91,7 +91,7 @@ def _site() -> str:
         (code(one.name.upper()), code(_literal(one.default)), f"{one.metadata['help']}{_effect(one.name)}")
         for one in fields(conf.Settings)
     ]
-    text = "## RELIABLE_EMAIL\n\nAn unknown key is reported as `reliable_email.E015`, a bad value as `E016`.\n\n"
+    text = "## RELIABLE_EMAIL\n\nAn unknown key is reported as `reliable_email.E015`, an invalid value as `E016`.\n\n"
     return text + table(("Key", "Default", "What it does"), rows)
 
 
@@ -111,7 +111,8 @@ def _smtp() -> str:
         default = _IN_WORDS[name] if name in _IN_WORDS else _default(_WHERE[name](reading.options))
         rows.append((code(name), default, help_text))
     text = (
-        "## ReliableSMTPBackend\n\n`reliable_email.backends.ReliableSMTPBackend`: sends at once by one SMTP server. "
+        "## ReliableSMTPBackend\n\n`reliable_email.backends.ReliableSMTPBackend` sends directly through one SMTP "
+        "server. "
         "Works without `INSTALLED_APPS`.\n\n"
     )
     return text + table(("Option", "Default", "What it does"), rows)
@@ -126,22 +127,22 @@ def _doors() -> str:
     parts = [
         _door(
             "FailoverBackend",
-            "sends at once by the first route that can, and goes on to the next where the message may pass.",
+            "sends directly by the first healthy route, and uses the next one if a refusal is about the route.",
             FAILOVER_OPTIONS,
             failover,
             {"timeout": "the sum of the routes'"},
         ),
         _door(
             "OutboxBackend",
-            "queues in the caller's database and transaction; `manage.py email_worker` delivers. Needs the app's "
-            "tables.",
+            "queues messages in the caller's database and transaction; `manage.py email_worker` delivers them. Needs "
+            "the app's tables.",
             OUTBOX_OPTIONS,
             outbox,
             {"database": "the router's choice", "expires_in": "`EXPIRES_DAYS`", "on_unknown": "the route's"},
         ),
         _door(
             "ErrorMailBackend",
-            "for ADMINS: never raises, takes little time, collapses messages that are alike.",
+            "sends error mail to ADMINS. It never raises, takes little time, and sends repeated messages once.",
             ERROR_MAIL_OPTIONS,
             error_mail,
             {"using": "the default mailer", "fail_silently": "`True`"},
@@ -156,7 +157,7 @@ def _door(name: str, what: str, known: Mapping[str, str], defaults: Any, in_word
         is_required = help_text.endswith("Required.")
         default = "–" if is_required else in_words.get(option) or _default(getattr(defaults, option))
         rows.append((code(option), default, help_text))
-    text = f"## {name}\n\n`reliable_email.backends.{name}`: {what}\n\n"
+    text = f"## {name}\n\n`reliable_email.backends.{name}` {what}\n\n"
     return text + table(("Option", "Default", "What it does"), rows)
 
 
@@ -171,23 +172,24 @@ def _email_names() -> str:
     ]
     text = (
         "## EMAIL_* names\n\n"
-        "As **settings** they are read where there is no `MAILERS`, with `EMAIL_BACKEND = "
-        '"reliable_email.backends.ReliableSMTPBackend"`. Beside `MAILERS` they are an error (`reliable_email.E017`). '
-        "As **environment variables** they are read by `reliable_email.env.mailers()`, on every version of Django:\n\n"
+        "As **settings**, these names are read if there is no `MAILERS`, with `EMAIL_BACKEND = "
+        '"reliable_email.backends.ReliableSMTPBackend"`. With `MAILERS` they are an error (`reliable_email.E017`). '
+        "As **environment variables**, `reliable_email.env.mailers()` reads them on every version of Django:\n\n"
         "```python\nMAILERS = reliable_email.env.mailers(debug=DEBUG)\n```\n\n"
-        "`EMAIL_MAX_RETRIES` counts attempts in all, as `max_attempts` does; 0 means one attempt. "
-        f"`{conf.FALLBACK_SWITCH}` switches the second provider off (false), or asks for one (true).\n\n"
+        "`EMAIL_MAX_RETRIES` is the total number of attempts, like `max_attempts`; 0 means one attempt. "
+        f"`{conf.FALLBACK_SWITCH}` disables the second provider (false) or requires one (true).\n\n"
     )
     return text + table(("Name", "For a second provider", "Option"), rows)
 
 
 def _environment() -> str:
     return (
-        "## Environment variables\n\nEvery name may also be given as `NAME_FILE`, the path of a file with the value. "
-        "An empty variable is like one that is not set.\n\n"
+        "## Environment variables\n\nInstead of any `NAME` you can set `NAME_FILE` to the path of a file with the "
+        "value. "
+        "An empty variable counts as not set.\n\n"
         + docstring_table(env)
-        + "\n## EMAIL_URL\n\nUser and password are percent-decoded; options stand in the query. Several servers: "
-        "`failover(smtps://… submission://…)`.\n\n" + docstring_table(emailurl)
+        + "\n## EMAIL_URL\n\nPercent-encode user and password, and write options in the query. For several servers, "
+        "write `failover(smtps://… submission://…)`.\n\n" + docstring_table(emailurl)
     )
 
 
@@ -195,7 +197,7 @@ def _tokens() -> str:
     rows = [(code(grant), code(path)) for grant, path in tokens.GRANTS.items()]
     return (
         "## Grants of token_provider\n\n"
-        '`{"grant": …, …}` with the arguments of the class behind it; see [Python](python.md#token-providers).\n\n'
+        '`{"grant": …, …}` with the arguments of the class: see [Python](python.md#token-providers).\n\n'
         + table(("Grant", "Class"), rows)
     )
 

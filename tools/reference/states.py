@@ -9,8 +9,9 @@ from tools.reference.markdown import code, table
 _BEGINNING = """\
 # States of the outbox
 
-Each recipient of a queued message has a state of its own. Every row below is a condition of an SQL statement: a write
-that no row allows changes nothing.
+For operators and contributors: the states of a recipient in the outbox, and the events that change them. Each recipient
+of a queued message has its own state. Every transition below is a condition of an SQL statement, so a write that is not
+listed changes nothing.
 
 """
 
@@ -28,29 +29,29 @@ def _states() -> str:
 def _meaning(state: State) -> str:
     match state:
         case State.QUEUED:
-            return "waits for its time or its turn"
+            return "waits until it is due"
         case State.CLAIMED:
-            return "a worker has it in hand; surely no server has it by this claim"
+            return "claimed by a worker, which has not sent it"
         case State.AUTHORIZED:
-            return "journaled: from here on the server may have it"
+            return "in the journal: the server may have it"
         case State.UNKNOWN:
-            return "a server may have it, and no answer was read"
+            return "a server may have it, and no reply was read"
         case State.PARKED:
-            return "waits for a person"
+            return "waits for your decision"
         case State.ACCEPTED:
-            return "a server has taken it. The end"
+            return "a server took responsibility for it. Final"
         case State.REJECTED:
-            return "refused for good. The end, unless a person requeues it"
+            return "permanently refused. Final, unless you requeue it"
         case State.EXPIRED:
-            return "its time was over. The end, unless a person requeues it"
+            return "not delivered in time. Final, unless you requeue it"
         case State.CANCELLED:
-            return "called off. The end, unless a person requeues it"
+            return "cancelled by an operator. Final, unless you requeue it"
         case _:
             assert_never(state)
 
 
 def _diagram() -> str:
-    """For each state, where it may go."""
+    """Draw the transitions from each state."""
     lines = []
     width = max(len(state.value) for state in State)
     for state in State:
@@ -64,7 +65,7 @@ def _diagram() -> str:
             name = ""
         if not ways:
             lines.append(f"{name:<{width}} .")
-    return "## Where each may go\n\n```text\n" + "\n".join(lines) + "\n```\n"
+    return "## Transitions from each state\n\n```text\n" + "\n".join(lines) + "\n```\n"
 
 
 def _transitions() -> str:
@@ -81,8 +82,8 @@ def _transitions() -> str:
     ]
     head = ("Event", "By", "From", "To", "To, in doubt", "Only if")
     text = (
-        "## Transitions\n\nIn doubt is a recipient of whom an earlier attempt may have left a copy: what fails for\n"
-        "good then does not become `rejected`, which would say that nothing has arrived.\n\n"
+        "## Events\n\nA recipient is in doubt if an earlier attempt may have left a copy. A permanent failure then\n"
+        "does not make it `rejected`, which would mean that nothing has arrived.\n\n"
     )
     return text + table(head, rows)
 
@@ -92,7 +93,7 @@ def _by(event: Event) -> str:
         return "a provider's report"  # heard by a webhook, at any time
     match event:
         case Event.CLAIM:
-            return "a worker that takes it"
+            return "a worker"
         case (
             Event.RELEASE
             | Event.AUTHORIZE
@@ -104,9 +105,9 @@ def _by(event: Event) -> str:
             | Event.LOSE
             | Event.GIVE_UP
         ):
-            return "the worker that holds it"
+            return "the worker with the claim"
         case Event.LATE_ACCEPT | Event.LATE_REJECT | Event.LATE_DEFER:
-            return "the worker that held it, late"
+            return "the worker whose claim has ended"
         case Event.RESCUE_UNSENT | Event.RESCUE_POISON | Event.RESCUE_SENT:
             return "any worker"
         case Event.EXPIRE:
@@ -119,7 +120,7 @@ def _by(event: Event) -> str:
             | Event.RESOLVE_REJECTED
             | Event.RESOLVE_RESEND
         ):
-            return "a person"
+            return "an operator"
         case _:
             assert_never(event)
 
@@ -129,10 +130,10 @@ def _guard(rule: Rule) -> str:
         case Guard.NOTHING:
             return "–"
         case Guard.HOLDS_CLAIM:
-            return "the row names the writer's claim"
+            return "the row has the writer's claim"
         case Guard.HOLDS_LIVE_LEASE:
-            return "the row names the writer's claim, and the lease is live"
+            return "the row has the writer's claim, and the lease has not expired"
         case Guard.LEASE_IS_OVER:
-            return "the lease is over"
+            return "the lease has expired"
         case other:
-            return other.name.lower().replace("_", " ")  # a name says enough until somebody finds better words
+            return other.name.lower().replace("_", " ")  # the names of the others are clear

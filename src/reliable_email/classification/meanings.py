@@ -1,4 +1,5 @@
-"""What each cause is about, whether it lasts, and what a person should do: the table of the documentation, as code."""
+"""The meaning of each cause: its scope, whether it lasts, and what you should do. The documentation's table of "
+"causes."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -36,8 +37,8 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.MAILBOX_INACTIVE: Meaning(
         _RECIPIENT,
         None,
-        "The recipient's mailbox exists, but is switched off.",
-        "Remove the address, or reach its owner by another way.",
+        "The recipient's mailbox exists, but is disabled.",
+        "Remove the address, or reach its owner in another way.",
     ),
     Cause.MAILBOX_FULL: Meaning(
         _RECIPIENT,
@@ -47,42 +48,42 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.GREYLISTED: Meaning(
         _RECIPIENT,
         False,
-        "The receiving server asks unknown senders to come back.",
+        "The receiving server asks unknown senders to try again later (greylisting).",
     ),
     Cause.ADDRESS_INVALID: Meaning(
         _RECIPIENT,
         True,
-        "The address breaks the rules for addresses and was not put on the wire.",
+        "The address is invalid and was not sent to the server.",
         "Correct the address.",
     ),
     Cause.SUPPRESSED: Meaning(
         _RECIPIENT,
         True,
         "The address is on this site's suppression list.",
-        "Take the address off the list if it should get mail again.",
+        "Remove the address from the list if it should receive mail again.",
     ),
     Cause.CONTENT_REJECTED: Meaning(
         _MESSAGE,
         None,
-        "The content was refused: spam, virus, attachment or policy.",
-        "Look at links, attachments and wording; for a false alarm ask the provider.",
+        "The content was refused, as spam, for a virus or an attachment, or by policy.",
+        "Check links, attachments and wording; ask the provider if the refusal is wrong.",
     ),
     Cause.SYNTAX_OR_UNSUPPORTED: Meaning(
         _MESSAGE,
         None,
-        "The server did not accept the form of a command, an address or a header.",
-        "Look at the addresses and headers that the reply names.",
+        "The server did not accept the syntax of a command, an address or a header.",
+        "Check the addresses and headers that the reply names.",
     ),
     Cause.MESSAGE_TOO_LARGE: Meaning(
         _MESSAGE,
         True,
-        "The message is larger than the server takes.",
+        "The message is larger than the server accepts.",
         "Send a link instead of the attachment.",
     ),
     Cause.SENDER_REJECTED: Meaning(
         _MESSAGE,
         None,
-        "The receiving side does not take mail from this sender: a block by the recipient, or a policy of its own.",
+        "The receiving side does not accept mail from this sender: the recipient blocked it, or a policy does.",
         "Ask the recipient to allow the sender; check SPF, DKIM and DMARC of the From domain.",
     ),
     Cause.SENDER_NOT_VERIFIED: Meaning(
@@ -94,43 +95,43 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.SENDER_NOT_AUTHENTICATED: Meaning(
         Scope.SENDER_ON_ROUTE,
         None,
-        "DNS does not vouch for the sender, and the receiver demands it: SPF, DKIM or DMARC of the domain failed.",
+        "The receiver requires authentication, and SPF, DKIM or DMARC of the sender's domain failed.",
         "Publish SPF, DKIM and DMARC for sending by this provider; `manage.py test_email --dns` names the records.",
     ),
     Cause.TOO_MANY_RECIPIENTS: Meaning(
         Scope.ENVELOPE,
         False,
-        "One transaction has more recipients than the server takes.",
+        "One transaction has more recipients than the server accepts.",
     ),
     Cause.AUTH_FAILED: Meaning(
         _ROUTE,
         True,
-        "The login was refused, or this account may not send.",
+        "The login was refused, or the account is not allowed to send.",
         "Check user name, password or token, and the account's state.",
     ),
     Cause.AUTH_THROTTLED: Meaning(
         _ROUTE,
         False,
         "Too many logins in a short time.",
-        "If it persists, find what else logs in with the same account.",
+        "If it persists, find out what else logs in with the same account.",
     ),
     Cause.HELO_REFUSED: Meaning(
         _ROUTE,
         True,
-        "The server refuses the name or address by which this host introduces itself (EHLO).",
+        "The server refuses the name or address that this host sends in EHLO.",
         "Set `local_hostname` to a full host name that DNS resolves to this host's address, and back.",
     ),
     Cause.RELAY_DENIED: Meaning(
         _ROUTE,
         True,
-        "The server does not pass on mail for this client: it does not know us.",
+        "The server does not relay mail for this client, because it does not know it.",
         "Set user name and password, or let the relay's administrator allow this host.",
     ),
     Cause.TLS_REQUIRED: Meaning(
         _ROUTE,
         True,
-        "The server wants TLS, or a newer version of it.",
-        "Switch on STARTTLS (port 587) or implicit TLS (port 465).",
+        "The server requires TLS, or a newer version of it.",
+        "Turn on STARTTLS (port 587) or implicit TLS (port 465).",
     ),
     Cause.TLS_FAILED: Meaning(
         _ROUTE,
@@ -158,7 +159,7 @@ MEANINGS: dict[Cause, Meaning] = {
         _ROUTE,
         None,
         "The receiving side refuses the sending IP address, host or account: block list, reputation, reverse DNS.",
-        "Ask the provider, or have the address taken off the list that the reply names.",
+        "Ask the provider, or request removal from the block list that the reply names.",
     ),
     Cause.DNS_OR_ROUTING: Meaning(
         _RECIPIENT,
@@ -169,12 +170,12 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.SYSTEM_TEMPORARY: Meaning(
         _ROUTE,
         False,
-        "The server has trouble that should pass.",
+        "The server has a temporary problem.",
     ),
     Cause.SYSTEM_PERMANENT: Meaning(
         _MESSAGE,
         True,
-        "The server failed and says that trying again is no use.",
+        "The server failed and says that another attempt will fail too.",
         "Show the server's words to the provider.",
     ),
     Cause.HOST_NOT_FOUND: Meaning(
@@ -208,31 +209,31 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.OUTCOME_UNKNOWN: Meaning(
         _MESSAGE,
         False,
-        "The connection was lost when the message was complete and not yet answered: it may have been taken.",
-        "Look whether it arrived, then resolve it with `manage.py email_outbox resolve`.",
+        "The connection was lost after the message was complete and before the reply: the server may have taken it.",
+        "Find out whether it arrived, then run `manage.py email_outbox resolve`.",
     ),
     Cause.WITHHELD: Meaning(
         _MESSAGE,
         False,
-        "This worker lost the right to send the message before it was complete.",
+        "The worker lost its claim on the message before the message was complete.",
     ),
     Cause.CANNOT_BE_BUILT: Meaning(
         _ROUTE,
         False,
-        "The route cannot be built as it is configured: a package, a file, a key or an option is missing or wrong.",
-        "Correct what the text names; `manage.py check` tells when it is right.",
+        "The route's backend cannot be built: a package, a file, a key or an option is missing or wrong.",
+        "Correct what the text names; `manage.py check` reports when it is right.",
     ),
     Cause.INVALID_CONTENT: Meaning(
         _MESSAGE,
         True,
-        "The message's bytes are no valid content: a bare CR or LF, a NUL, or no line end at the end.",
-        "Find out what changed the stored content; queue the message anew.",
+        "The message's bytes are invalid: a bare CR or LF, a NUL, or no line end at the end.",
+        "Find out what changed the stored content, and queue the message again.",
     ),
     Cause.CODE_RAISED: Meaning(
         _MESSAGE,
         False,
-        "Code raised an error while the message was being handed to this route; nothing was sent.",
-        "Read the error; for a backend of somebody else's, report it there.",
+        "Code raised an exception before the message was handed to this route; nothing was sent.",
+        "Read the exception; report it to the maintainers of the backend that raised it.",
     ),
     Cause.ROUTE_CLOSED: Meaning(
         _ROUTE,
@@ -242,8 +243,8 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.UNCLASSIFIED: Meaning(
         _MESSAGE,
         None,
-        "The server refused and its words are not known.",
-        "Read the server's words.",
+        "The server refused, and the package does not know its reply.",
+        "Read the server's reply.",
     ),
 }
 

@@ -1,6 +1,6 @@
-"""What is done about a failure, in a sentence or two for people, and the documentation's table of causes.
+"""Sentences for people about what the package does after a failure, and the documentation's table of causes.
 
-Made of the policy's decision, so that what is said is what is done.
+The sentences are derived from the policy's decision, so that they say what the package really does.
 """
 
 from typing import assert_never
@@ -14,9 +14,9 @@ from reliable_email.smtp.replies import Reply
 _BESIDES: dict[Cause, str] = {
     Cause.TLS_REQUIRED: "Never goes on without TLS.",
     Cause.TLS_FAILED: "Never goes on without TLS.",
-    Cause.CODE_RAISED: "Parks the message where all routes raised.",
-    Cause.SENDER_NOT_AUTHENTICATED: "Parks the message where no route is left.",
-    Cause.SENDER_NOT_VERIFIED: "Parks the message where no route is left.",
+    Cause.CODE_RAISED: "Parks the message if all routes raised.",
+    Cause.SENDER_NOT_AUTHENTICATED: "Parks the message if no route is left.",
+    Cause.SENDER_NOT_VERIFIED: "Parks the message if no route is left.",
 }
 
 
@@ -27,7 +27,7 @@ def package_does(failure: Failure) -> str:
     if decision.step is Step.OTHER_ROUTE:
         sentences.append(_BESIDES.get(failure.cause, ""))
     if not decision.spends_attempt and decision.step in (Step.OTHER_ROUTE, Step.ANY_ROUTE):
-        sentences.append("The message loses no attempt.")
+        sentences.append("Does not count as an attempt.")
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -60,31 +60,31 @@ def causes_table() -> str:
 def _step(decision: Decision, failure: Failure) -> str:
     match decision.step:
         case Step.REJECT if failure.scope is Scope.RECIPIENT:
-            return "Rejects this recipient, and never tries it by another route; others are not affected."
+            return "Rejects this recipient, without asking another route; other recipients are not affected."
         case Step.REJECT:
             return "Rejects the message."
         case Step.SAME_ROUTE_LATER:
-            return "Tries this recipient again later by the same route; others are not affected."
+            return "Tries this recipient again later by the same route; other recipients are not affected."
         case Step.ANY_ROUTE:
-            return "Takes the next route, or tries again later."
+            return "Uses the next route, or tries again later."
         case Step.OTHER_ROUTE:
-            return "Takes the next route."
+            return "Uses the next route."
         case Step.ONE_OTHER_ROUTE:
-            return "Tries one other route, then rejects and keeps the server's words."
+            return "Tries one other route, then rejects with the server's reply."
         case Step.ROOMIER_ROUTE:
-            return "Takes a route that allows larger messages, else rejects."
+            return "Uses a route that accepts larger messages; rejects if there is none."
         case Step.SPLIT:
-            return "Sends the rest in a new transaction at once."
+            return "Sends to the other recipients in a new transaction at once."
         case Step.EACH_ALONE:
-            return "Asks for each recipient alone, by the same route at once."
+            return "Tries each recipient in a transaction of its own, at once by the same route."
         case Step.ONCE_MORE_ALONE:
-            return "Asks the same route once more, alone, on a fresh connection; then takes the next route."
+            return "Tries the same route once more, on a new connection; then uses the next route."
         case Step.HOLD:
-            return "Sends no second copy by itself, except as the message's own policy says."
+            return "Sends no second copy unless the message's policy allows it."
         case Step.PARK:
-            return "Puts nothing of it on the wire; the queue parks the message."
+            return "Sends nothing of the message; the queue parks it."
         case Step.STOP:
-            return "Nothing was sent; whoever has the message now sends it."
+            return "Sends nothing; the worker that has the message now sends it."
         case _:
             assert_never(decision.step)
 
@@ -96,9 +96,9 @@ def _effect(effect: Effect) -> str:
         case Effect.COUNT:
             return "Several failures in a row close the route for a while."
         case Effect.OPEN:
-            return "Closes the route at once, until a person acts or a probe succeeds."
+            return "Closes the route until you correct its configuration or a probe succeeds."
         case Effect.EXHAUSTED:
-            return "Closes the route until the allowance is renewed."
+            return "Closes the route until its quota is renewed."
         case Effect.BLOCKED:
             return "Closes the route for hours."
         case Effect.CLOSE_SENDER:
@@ -106,9 +106,9 @@ def _effect(effect: Effect) -> str:
         case Effect.CLOSE_SENDER_THERE:
             return "Closes the route for mail of this sender domain to this receiver."
         case Effect.SLOW_DOWN:
-            return "Slows down, then recovers."
+            return "Uses the route less often for a while."
         case Effect.FEWER_CONNECTIONS:
-            return "Goes on with fewer connections."
+            return "Uses fewer connections."
         case Effect.LEARN_SIZE | Effect.LEARN_RECIPIENTS:
             return "Remembers the limit."
         case _:

@@ -33,19 +33,27 @@ def add_filters(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mailer", action="append", default=[], help="the mailer that the application used, or the one that delivers"
     )
-    parser.add_argument("--account", action="append", default=[], help="whose routes deliver it")
-    parser.add_argument("--stream", action="append", default=[], help="what a recipient unsubscribes from")
-    parser.add_argument("--subject", default="", help="words of the subject; subjects that are encrypted never match")
-    parser.add_argument("--sender", default="", help="of the envelope: an address, @domain, or a part of an address")
+    parser.add_argument("--account", action="append", default=[], help="the account whose routes deliver the message")
+    parser.add_argument(
+        "--stream", action="append", default=[], help="the stream of the message, from which recipients unsubscribe"
+    )
+    parser.add_argument("--subject", default="", help="words of the subject; encrypted subjects never match")
+    parser.add_argument(
+        "--sender", default="", help="the envelope's sender: an address, @domain, or a part of an address"
+    )
     parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
-    parser.add_argument("--cause", action="append", default=[], help="such as sender_not_verified")
+    parser.add_argument(
+        "--cause", action="append", default=[], help="the cause of the last failure, such as sender_not_verified"
+    )
     priorities = ", ".join(one.value for one in Priority)
     parser.add_argument("--priority", action="append", default=[], help=f"one of {priorities}")
-    words = "queued since then: 90s, 15m, 2h, 3d ago, or a time such as 2026-11-30T09:00"
+    words = "queued since this time: 90s, 15m, 2h or 3d ago, or a time such as 2026-11-30T09:00"
     parser.add_argument("--newer-than", "--since", dest="since", type=moment, metavar="TIME", help=words)
-    words = "queued before that, written the same way"
+    words = "queued before this time, written in the same way"
     parser.add_argument("--older-than", "--until", dest="until", type=moment, metavar="TIME", help=words)
-    parser.add_argument("--environment", action="append", default=[], help="instead of this site's own ENVIRONMENT")
+    parser.add_argument(
+        "--environment", action="append", default=[], help="queued in this ENVIRONMENT instead of this site's own"
+    )
 
 
 def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = False) -> Filter:

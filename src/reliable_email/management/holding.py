@@ -14,9 +14,9 @@ from reliable_email.values import printable
 
 def add_incoming(parser: ArgumentParser) -> None:
     """Options of `hold`."""
-    words = "also what is queued from now on; chosen by --all, --mailer, --account, --stream and --priority alone"
+    words = "also hold messages queued from now on; choose with --all, --mailer, --account, --stream or --priority"
     parser.add_argument("--incoming", action="store_true", help=words)
-    words = "with --incoming: for so long, such as 2h; by default until it is released"
+    words = "with --incoming: the time after which the hold ends, such as 2h; by default when you release it"
     parser.add_argument("--for", dest="lifetime", type=age, metavar="AGE", help=words)
 
 

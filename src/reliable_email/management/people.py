@@ -132,25 +132,27 @@ class PeopleCommand(DatabaseCommand):
 
 def add_erase(parser: ArgumentParser) -> None:
     """Options of `erase`."""
-    parser.add_argument("address", nargs="?", metavar="ADDRESS", help="of the person, in any spelling")
-    words = "after a restore: erase again whoever was erased, by the list and by the marks in FILE (- for a pipe)"
+    parser.add_argument("address", nargs="?", metavar="ADDRESS", help="the person's address, in any spelling")
+    words = "after a restore: erase all erased persons again, by the list and by the marks in FILE (- for a pipe)"
     parser.add_argument("--replay", nargs="?", const="", metavar="FILE", help=words)
-    parser.add_argument("--marks", action="store_true", help="print the marks of erased persons, to keep for --replay")
-    parser.add_argument("--as-sender", action="store_true", help="also messages that the person sent")
-    parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
+    parser.add_argument(
+        "--marks", action="store_true", help="print the marks of all erased persons, to keep for --replay"
+    )
+    parser.add_argument("--as-sender", action="store_true", help="also erase messages that the person sent")
+    parser.add_argument("--dry-run", action="store_true", help="only count what would be erased")
     _recorded(parser)
 
 
 def add_export(parser: ArgumentParser) -> None:
     """Options of `export`."""
-    parser.add_argument("address", metavar="ADDRESS", help="of the person, in any spelling")
-    parser.add_argument("--output", default="-", metavar="FILE", help="by default standard output")
+    parser.add_argument("address", metavar="ADDRESS", help="the person's address, in any spelling")
+    parser.add_argument("--output", default="-", metavar="FILE", help="the file to write; by default standard output")
     _recorded(parser)
 
 
 def _recorded(parser: ArgumentParser) -> None:
-    parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
-    parser.add_argument("--reason", default="", help="why, for the record")
+    parser.add_argument("--actor", default="", help="your name, for the record; by default the system's user")
+    parser.add_argument("--reason", default="", help="the reason, for the record")
 
 
 def _marks(file: str) -> list[str]:

@@ -46,7 +46,7 @@ _MOST_COUNTED = 1_000_000
 class Command(PeopleCommand):
     """Subcommands, each with `--json`. Exit code 0 healthy or done, 1 unhealthy or failed, 2 usage, 3 degraded."""
 
-    help = "Show the outbox, and requeue, cancel, hold, release, resolve, prune or audit what is in it."
+    help = "Show the outbox, and requeue, cancel, hold, release, resolve, prune or audit its messages."
     # Whoever has to find or stop mail at night can do so while a mailer or a page of the site is broken.
     requires_system_checks = ()
 
@@ -54,19 +54,19 @@ class Command(PeopleCommand):
         parser.add_argument("--database", help="alias of the database; by default the router's choice")
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for name, help_text, add in (
-            ("status", "how many recipients are in which state, and whether that is well", _watching),
-            ("list", "find recipients: who, what became of it, by which route", _listing),
-            ("show", "everything that is known of one message", _one_message),
-            ("requeue", "send again what is parked, rejected, expired or cancelled", _requeueing),
-            ("cancel", "send no more, where no server can have it yet", _filters),
-            ("hold", "park what waits, and what comes; the first thing to do after a restore", _holding),
-            ("release", "send what was held, and let go what comes", _filters),
-            ("resolve", "say what became of unknown recipients", _resolution),
-            ("erase", "forget a person: messages, evidence, the address itself", add_erase),
-            ("export", "all that is stored of a person, as one JSON object", add_export),
-            ("prune", "forget content and journal that are old enough", _pruning),
-            ("import", "take over the queue of django-post_office or django-mailer", _importing),
-            ("audit", "prove on the live tables that nothing is lost and nothing was sent twice", _nothing),
+            ("status", "show the number of recipients in each state, and the verdict", _watching),
+            ("list", "list recipients with their state, cause and route", _listing),
+            ("show", "show everything about one message", _one_message),
+            ("requeue", "queue parked, rejected, expired or cancelled recipients again", _requeueing),
+            ("cancel", "cancel recipients whose message no server can have yet", _filters),
+            ("hold", "park waiting messages, and incoming ones; the first step after a restore", _holding),
+            ("release", "queue held messages again, and end a hold on incoming ones", _filters),
+            ("resolve", "record the outcome of unknown recipients, or resend", _resolution),
+            ("erase", "erase a person's messages, evidence and address", add_erase),
+            ("export", "export everything that is stored about a person, as one JSON object", add_export),
+            ("prune", "delete old content and old journal entries", _pruning),
+            ("import", "import the queue of django-post_office or django-mailer", _importing),
+            ("audit", "check that no message was lost or sent twice, in the live tables", _nothing),
         ):
             command = commands.add_parser(name, help=help_text, description=help_text)
             command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -352,16 +352,16 @@ def _nothing(parser: ArgumentParser) -> None:
 
 
 def _watching(parser: ArgumentParser) -> None:
-    parser.add_argument("--watch", action="store_true", help="look every second, until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="refresh every second, until Ctrl-C")
     _all_environments(parser)
 
 
 def _one_message(parser: ArgumentParser) -> None:
-    parser.add_argument("id", help="its number, its Message-ID, or an address: then its newest messages")
+    parser.add_argument("id", help="a message's number, a Message-ID, or an address, for its newest messages")
 
 
 def _filters(parser: ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="these messages")
+    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="only these messages")
     _acting(parser)
 
 
@@ -374,40 +374,40 @@ def _acting(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every message")
     add_filters(parser)
     _all_environments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="count what would change, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only count what would change")
     _actor(parser)
 
 
 def _all_environments(parser: ArgumentParser) -> None:
-    words = "whatever ENVIRONMENT it was queued in; by default this site's own"
+    words = "include messages that other environments queued; by default only this site's own ENVIRONMENT"
     parser.add_argument("--all-environments", action="store_true", help=words)
 
 
 def _requeueing(parser: ArgumentParser) -> None:
     _filters(parser)
-    parser.add_argument("--by-route", default="", metavar="ALIAS", help="by this route alone, where the mailer uses it")
+    parser.add_argument("--by-route", default="", metavar="ALIAS", help="only by this route, if the mailer uses it")
 
 
 def _resolution(parser: ArgumentParser) -> None:
-    words = f"messages by number or Message-ID, then the word: one of {', '.join(one.value for one in Resolution)}"
+    words = f"messages by number or Message-ID, then one of {', '.join(one.value for one in Resolution)}"
     parser.add_argument("words", nargs="+", metavar="WORD", help=words)
     _acting(parser)
 
 
 def _listing(parser: ArgumentParser) -> None:
     add_filters(parser)
-    parser.add_argument("--limit", type=int, default=50, help="so many lines at most, the newest; 50 by default")
+    parser.add_argument("--limit", type=int, default=50, help="maximum number of lines, newest first; 50 by default")
 
 
 def _actor(parser: ArgumentParser) -> None:
-    parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
-    parser.add_argument("--reason", default="", help="why, for the record")
+    parser.add_argument("--actor", default="", help="your name, for the record; by default the system's user")
+    parser.add_argument("--reason", default="", help="the reason, for the record")
 
 
 def _importing(parser: ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", required=True, choices=[one.value for one in Source])
-    parser.add_argument("--mailer", help="alias of the mailer that delivers; by default what the default outbox uses")
-    parser.add_argument("--apply", action="store_true", help="do it; without, only say what would be done")
+    parser.add_argument("--mailer", help="alias of the mailer that delivers; by default that of the default outbox")
+    parser.add_argument("--apply", action="store_true", help="import; without it, only show what would be imported")
 
 
 def _default_mailer() -> str:
@@ -415,10 +415,10 @@ def _default_mailer() -> str:
 
 
 def _pruning(parser: ArgumentParser) -> None:
-    parser.add_argument("--content-after", type=age, help="instead of CONTENT_DAYS: 12h, 7d")
-    parser.add_argument("--journal-after", type=age, help="instead of JOURNAL_DAYS")
+    parser.add_argument("--content-after", type=age, help="age of deleted content, such as 7d; by default CONTENT_DAYS")
+    parser.add_argument("--journal-after", type=age, help="age of deleted journal entries; by default JOURNAL_DAYS")
     _all_environments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="count, remove nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only count what would be deleted")
 
 
 def _age_or(age: timedelta | None, *, days: float) -> timedelta:

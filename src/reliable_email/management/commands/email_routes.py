@@ -26,7 +26,7 @@ _EVIDENCE_CHARACTERS = 60
 class Command(DatabaseCommand):
     """The same acts as the pages', with the same record of who did them and why."""
 
-    help = "Show the routes by which mail leaves, and pause, resume or probe them."
+    help = "Show the routes of this site, and pause, resume or probe them."
     # A mailer that cannot be built is what somebody looks for here; it must not keep them from stopping the others.
     requires_system_checks = ()
 
@@ -34,12 +34,12 @@ class Command(DatabaseCommand):
         parser.add_argument("--database", help="alias of the database; by default that of the site's outboxes")
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for name, help_text, run, add in (
-            ("list", "each route with its state, the reason for it, and what is left of its quotas", self._list, _some),
-            ("show", "everything that is known of a route", self._show, _some),
-            ("pause", "send nothing by it until it is resumed; --all stops all mail", self._pause, _act),
-            ("resume", "put it back into use, with a clean record", self._resume, _act),
-            ("probe", "try it now, up to its login; no message is sent", self._probe, _act),
-            ("history", "when it was closed, why, and for how long", self._history, _past),
+            ("list", "list each route with its state, the reason, and what is left of its quotas", self._list, _some),
+            ("show", "show everything about a route", self._show, _some),
+            ("pause", "stop using routes until you resume them; --all stops all mail", self._pause, _act),
+            ("resume", "use routes again, and forget their earlier failures", self._resume, _act),
+            ("probe", "connect and log in now, without sending a message", self._probe, _act),
+            ("history", "list when routes were closed, why, and for how long", self._history, _past),
         ):
             command = commands.add_parser(name, help=help_text, description=help_text)
             command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -170,19 +170,21 @@ class Command(DatabaseCommand):
 
 
 def _some(parser: ArgumentParser) -> None:
-    parser.add_argument("routes", nargs="*", metavar="ROUTE", help="these routes; by default every one")
+    parser.add_argument("routes", nargs="*", metavar="ROUTE", help="only these routes; by default all")
 
 
 def _past(parser: ArgumentParser) -> None:
     _some(parser)
-    parser.add_argument("--limit", type=int, default=50, help="so many lines at most, the newest; 50 by default")
+    parser.add_argument(
+        "--limit", type=int, default=50, help="the maximum number of lines, newest first; 50 by default"
+    )
 
 
 def _act(parser: ArgumentParser) -> None:
     parser.add_argument("routes", nargs="*", metavar="ROUTE", help="these routes")
     parser.add_argument("--all", action="store_true", help="every route")
-    parser.add_argument("--reason", default="", help="why, for the record and for whoever resumes it")
-    parser.add_argument("--actor", default="", help="who does it, for the record; by default the system's user")
+    parser.add_argument("--reason", default="", help="the reason, for the record and for whoever resumes the route")
+    parser.add_argument("--actor", default="", help="your name, for the record; by default the system's user")
 
 
 def _cells(line: RouteLine) -> Sequence[str]:

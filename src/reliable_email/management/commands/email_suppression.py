@@ -31,30 +31,35 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 class Command(DatabaseCommand):
     """Exit code 0 done, 2 usage."""
 
-    help = "Show, extend or shorten the list of addresses to which nothing is sent."
+    help = "Show and change the suppression list: the addresses to which nothing is sent."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--database", help="alias of the database; by default the router's choice")
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        shown = commands.add_parser("list", help="the list, newest first")
+        shown = commands.add_parser("list", help="show the list, newest first")
         shown.add_argument("--json", action="store_true", help="print one JSON object a line")
-        shown.add_argument("--expired", action="store_true", help="show what has expired, too, until it is pruned")
+        shown.add_argument("--expired", action="store_true", help="also show expired entries that are not yet pruned")
         added = commands.add_parser("add", help="send nothing to these addresses")
         added.add_argument("addresses", nargs="+", metavar="ADDRESS")
-        added.add_argument("--reason", default="", help="for people")
-        added.add_argument("--for", dest="lifetime", type=_days, help="for so long, such as 90d; by default for ever")
+        added.add_argument("--reason", default="", help="a reason, shown in the list")
+        added.add_argument(
+            "--for",
+            dest="lifetime",
+            type=_days,
+            help="the time after which the entry expires, such as 90d; by default never",
+        )
         removed = commands.add_parser("remove", help="send to these addresses again")
         removed.add_argument("addresses", nargs="+", metavar="ADDRESS")
         exported = commands.add_parser("export", help="write the list as CSV")
-        exported.add_argument("file", nargs="?", default="-", help="by default standard output")
+        exported.add_argument("file", nargs="?", default="-", help="the file to write; by default standard output")
         imported = commands.add_parser(
-            "import", help="take over a list: CSV as export writes it, a provider's CSV, or one address a line"
+            "import", help="import a list: CSV as export writes it, a provider's CSV, or one address a line"
         )
-        imported.add_argument("file", help="- for standard input")
-        imported.add_argument("--reason", default="", help="where the file has none")
-        imported.add_argument("--source", default="imported", help="where the file has none")
-        imported.add_argument("--dry-run", action="store_true", help="read and count, change nothing")
-        commands.add_parser("prune", help="forget what has expired; a worker does so by itself")
+        imported.add_argument("file", help="the file to read; - for standard input")
+        imported.add_argument("--reason", default="", help="the reason of entries without one")
+        imported.add_argument("--source", default="imported", help="the source of entries without one")
+        imported.add_argument("--dry-run", action="store_true", help="only read and count")
+        commands.add_parser("prune", help="delete expired entries; a worker also does this")
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = outbox_database(options["database"])

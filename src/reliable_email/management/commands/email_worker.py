@@ -40,12 +40,12 @@ class Command(DatabaseCommand):
     requires_system_checks = (TAG,)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--connections", type=int, help="connections of this process (CONNECTIONS)")
-        parser.add_argument("--batch", type=int, help="recipients that one claim takes at most (BATCH)")
-        parser.add_argument("--routes", help="use these routes alone, separated by commas")
-        parser.add_argument("--mailers", help="deliver for these mailers alone, separated by commas")
-        parser.add_argument("--until-empty", action="store_true", help="end when nothing is due or claimed")
-        parser.add_argument("--max-messages", type=int, help="end after about so many transactions")
+        parser.add_argument("--connections", type=int, help="the maximum number of connections; by default CONNECTIONS")
+        parser.add_argument("--batch", type=int, help="the maximum number of recipients of one claim; by default BATCH")
+        parser.add_argument("--routes", help="use only these routes, separated by commas")
+        parser.add_argument("--mailers", help="deliver only for these mailers, separated by commas")
+        parser.add_argument("--until-empty", action="store_true", help="exit when nothing is due or claimed")
+        parser.add_argument("--max-messages", type=int, help="exit after about this number of transactions")
         parser.add_argument("--database", help="alias of the database; by default the router's choice")
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
         add_plain_option(parser)

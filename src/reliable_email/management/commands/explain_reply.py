@@ -30,23 +30,23 @@ MAX_LINE_BYTES = 256 * 1024
 class Command(BaseCommand):
     """Explains one reply, or many of them as JSON lines."""
 
-    help = "Explain what a mail server's refusal means, and what this package does about it."
+    help = "Explain the meaning of a mail server's reply, and what this package does about it."
     requires_system_checks = ()
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "reply", nargs="?", help="what the server said, like '550 5.4.5 Daily user sending quota exceeded'"
+            "reply", nargs="?", help="the server's reply, such as '550 5.4.5 Daily user sending quota exceeded'"
         )
-        parser.add_argument("--provider", help="whose server said it: " + ", ".join(providers.names()))
-        parser.add_argument("--stage", help="where it was said: " + ", ".join(Stage))
+        parser.add_argument("--provider", help="the provider of the server: " + ", ".join(providers.names()))
+        parser.add_argument("--stage", help="the stage of the reply: " + ", ".join(Stage))
         parser.add_argument("--json", action="store_true", help="print one JSON object")
         parser.add_argument(
             "--batch",
             nargs="?",
             const="-",
             metavar="FILE",
-            help='read JSON lines {"stage", "provider", "reply"} from FILE or standard input, print one for each',
+            help='read JSON lines {"stage", "provider", "reply"} from FILE or standard input, and print one for each',
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -38,46 +38,52 @@ GOOD, BAD, NOTE = "✓", "✗", "–"
 class Command(BaseCommand):
     """Numbered checks, then `Status:`; exit code 0 HEALTHY, 1 UNHEALTHY, 2 usage, 3 DEGRADED."""
 
-    help = "Check the e-mail configuration, connect to every route, and send a test message."
+    help = "Check the email configuration, connect to every route, and send a test message."
     requires_system_checks = ()
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("email", nargs="*", help="who gets the test message; by default the first of ADMINS")
+        parser.add_argument(
+            "email", nargs="*", help="the recipient of the test message; by default the first of ADMINS"
+        )
         parser.add_argument(
             "--to",
             nargs="+",
             action="extend",
             metavar="ADDRESS",
-            help="the same: one or more, also with names or separated by commas",
+            help="the same: one or more recipients, also with display names or separated by commas",
         )
-        parser.add_argument("--admins", action="store_true", help="send it to all ADMINS")
-        parser.add_argument("--managers", action="store_true", help="send it to all MANAGERS")
+        parser.add_argument("--admins", action="store_true", help="send the message to all ADMINS")
+        parser.add_argument("--managers", action="store_true", help="send the message to all MANAGERS")
         parser.add_argument("--from", dest="sender", help="the sender; by default DEFAULT_FROM_EMAIL")
         parser.add_argument("--check-only", action="store_true", help="send no message")
         parser.add_argument(
             "--health-check",
             action="store_true",
-            help="show each stage with its time, ask about the envelope, and look at what is remembered of the site: "
+            help="show each stage with its time, test the envelope, and include the site's state: "
             "closed routes, the outbox, its workers",
         )
-        parser.add_argument("--verbose", action="store_true", help="show what was said to the server and by it")
-        parser.add_argument("--route", help="examine this mailer alone")
+        parser.add_argument("--verbose", action="store_true", help="show the conversation with the server")
+        parser.add_argument("--route", help="test only this mailer")
         parser.add_argument(
             "--all-routes", action="store_true", help="connect to every route and send nothing (as --check-only)"
         )
-        parser.add_argument("--dns", action="store_true", help="look at SPF, DKIM, DMARC and MX of the sender's domain")
-        parser.add_argument("--domain", help="with --dns: this domain; by default the sender's")
-        parser.add_argument("--resolver", help="with --dns: ask this one, as ADDRESS or ADDRESS:PORT")
+        parser.add_argument("--dns", action="store_true", help="look up SPF, DKIM, DMARC and MX of the sender's domain")
+        parser.add_argument("--domain", help="with --dns: the domain to look up; by default the sender's")
+        parser.add_argument("--resolver", help="with --dns: the resolver to ask, as ADDRESS or ADDRESS:PORT")
         parser.add_argument(
-            "--resolver-timeout", type=float, default=QUERY_SECONDS, metavar="SECONDS", help="for one question"
+            "--resolver-timeout",
+            type=float,
+            default=QUERY_SECONDS,
+            metavar="SECONDS",
+            help="with --dns: seconds to wait for one answer",
         )
         parser.add_argument(
             "--selector",
             action="append",
             default=[],
             metavar="[ROUTE=]NAME",
-            help="with --dns: a DKIM selector to look for, besides the provider's usual ones",
+            help="with --dns: a DKIM selector to look up, in addition to the provider's usual ones",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_plain_option(parser: ArgumentParser) -> None:
     """`--plain`, for every command that can do better."""
-    parser.add_argument("--plain", action="store_true", help="plain lines, also in a terminal")
+    parser.add_argument("--plain", action="store_true", help="print plain lines even in a terminal")
 
 
 def live_console(stdout: OutputWrapper, options: Mapping[str, Any]) -> "Console | None":

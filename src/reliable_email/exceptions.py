@@ -1,4 +1,4 @@
-"""What callers catch. Every class is also the one that code written for Django's own SMTP backend already catches.
+"""Exceptions of this package. Each also derives from the class that code for Django's SMTP backend catches.
 
 A configuration that cannot work is an `InvalidMailer`. A message that no recipient took is a `DeliveryError`, which is
 an `smtplib.SMTPException` and so an `OSError`; where smtplib or Python have a narrower class (`SMTPRecipientsRefused`,
@@ -73,7 +73,7 @@ _LISTED = 10  # an error that names a thousand addresses helps nobody
 
 
 class DeliveryError(smtplib.SMTPException):
-    """No recipient of a message took it (or, for a batch: of some messages).
+    """A message reached no recipient (for a batch: some messages did not).
 
     Attributes:
         reports: one report for each such message.
@@ -88,7 +88,7 @@ class DeliveryError(smtplib.SMTPException):
 
     @property
     def report(self) -> DeliveryReport | None:
-        """The report of the first message that nobody took."""
+        """The report of the first message that reached no recipient."""
         return self.reports[0] if self.reports else None
 
     def __str__(self) -> str:
@@ -96,11 +96,11 @@ class DeliveryError(smtplib.SMTPException):
 
 
 class OutcomeUnknown(DeliveryError, smtplib.SMTPServerDisconnected):
-    """Some recipients may have the message: do not send it again by hand before you have looked."""
+    """Some recipients may have the message: find out before you send it again by hand."""
 
 
 class _ReplyError(DeliveryError):
-    """An error with one reply code and text, where smtplib's class has them."""
+    """An error with the attributes of smtplib's class for one reply: code and text."""
 
     def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = (), failure: Failure | None = None) -> None:
         super().__init__(text, reports=reports)
@@ -110,7 +110,7 @@ class _ReplyError(DeliveryError):
 
 
 class AuthenticationFailed(_ReplyError, smtplib.SMTPAuthenticationError):
-    """The login was refused; trying again with the same credentials cannot help."""
+    """The login was refused; another attempt with the same credentials will fail too."""
 
 
 class ContentRefused(_ReplyError, smtplib.SMTPDataError):
@@ -133,7 +133,7 @@ class SenderRefused(_ReplyError, smtplib.SMTPSenderRefused):
 
 
 class RecipientsRefused(DeliveryError, smtplib.SMTPRecipientsRefused):
-    """Every recipient was refused. `recipients` maps each to (code, text), as smtplib's class does."""
+    """Every recipient was refused. `recipients` maps each one to (code, text), as in smtplib's class."""
 
     def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = ()) -> None:
         super().__init__(text, reports=reports)
@@ -141,7 +141,7 @@ class RecipientsRefused(DeliveryError, smtplib.SMTPRecipientsRefused):
 
 
 class GreetingRefused(_ReplyError, smtplib.SMTPConnectError):
-    """The server did not greet, or greeted with a refusal."""
+    """The server sent no greeting, or a refusal."""
 
 
 class HelloRefused(_ReplyError, smtplib.SMTPHeloError):
@@ -149,23 +149,23 @@ class HelloRefused(_ReplyError, smtplib.SMTPHeloError):
 
 
 class StartTLSRefused(_ReplyError, smtplib.SMTPResponseException):
-    """The server refused STARTTLS for now."""
+    """The server temporarily refused STARTTLS."""
 
 
 class NotSupported(DeliveryError, smtplib.SMTPNotSupportedError):
-    """The server does not offer what is needed: STARTTLS, a login, SMTPUTF8."""
+    """The server does not offer a required extension: STARTTLS, a login, or SMTPUTF8."""
 
 
 class LoginNotSupported(_ReplyError, smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError):
-    """The server offers no login that is possible with these credentials."""
+    """The server offers no login mechanism for these credentials."""
 
 
 class LoginWantedAtMail(AuthenticationFailed, SenderRefused):
-    """The sender was refused since nobody, or somebody else, has logged in."""
+    """The sender was refused because it requires a login, or another login."""
 
 
 class LoginWantedAtRcpt(AuthenticationFailed, RecipientsRefused):  # type: ignore[misc] # `args`, which neither has
-    """Every recipient was refused since nobody, or somebody else, has logged in."""
+    """Every recipient was refused because the server requires a login, or another login."""
 
     def __init__(self, text: str, *, reports: Sequence[DeliveryReport] = (), failure: Failure | None = None) -> None:
         AuthenticationFailed.__init__(self, text, reports=reports, failure=failure)
@@ -173,7 +173,7 @@ class LoginWantedAtRcpt(AuthenticationFailed, RecipientsRefused):  # type: ignor
 
 
 class TLSFailed(DeliveryError, ssl.SSLError):
-    """TLS could not be had; nothing was said without it."""
+    """TLS failed; nothing was sent without it."""
 
 
 class CertificateRefused(TLSFailed, ssl.SSLCertVerificationError):
@@ -186,11 +186,11 @@ class Disconnected(DeliveryError, smtplib.SMTPServerDisconnected):
 
 # Which of ssl's two it is depends on the version of Python.
 class DisconnectedInTLS(Disconnected, TLSFailed, ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError):
-    """The server closed the connection while TLS was set up."""
+    """The server closed the connection during the TLS handshake."""
 
 
 class ConnectFailed(DeliveryError, ConnectionRefusedError):
-    """No address of the server took the connection, whatever the reason of the last one was."""
+    """No address of the server accepted a connection."""
 
 
 class HostNotFound(DeliveryError, socket.gaierror):
@@ -198,19 +198,19 @@ class HostNotFound(DeliveryError, socket.gaierror):
 
 
 class TimedOut(DeliveryError, TimeoutError):
-    """The message's time was used up."""
+    """The message's `timeout` was used up."""
 
 
 class ReplyTimedOut(TimedOut, smtplib.SMTPServerDisconnected):
-    """The server did not answer in time, for which smtplib has the same class as for a lost connection."""
+    """The server did not reply in time; smtplib uses the same class as for a lost connection."""
 
 
 class InvalidSettings(InvalidMailer, ValueError):
-    """`EMAIL_*` settings that contradict each other, for which Django's own backend raises a ValueError."""
+    """`EMAIL_*` settings contradict each other; Django's own backend raises ValueError for these."""
 
 
 class InvalidMessage(ValueError):
-    """Some messages of a batch could not be made or read; the others were tried.
+    """Some messages of a batch are invalid; the others were tried.
 
     It is also of the class that was raised for the first of them (`KeyError`, `BadHeaderError`, …), which is its cause.
     """
@@ -229,7 +229,7 @@ class InvalidMessage(ValueError):
 
 
 def invalid_message(text: str, error: Exception) -> InvalidMessage:
-    """The error for a message that raised `error`, which becomes its cause."""
+    """Return the exception for a message that raised `error`, which becomes its cause."""
     made = _invalid_of_kind(text, type(error))
     made.__cause__ = error
     return made
@@ -245,7 +245,7 @@ def _invalid_of_kind(text: str, kind: type[Exception]) -> InvalidMessage:
 
 
 def error_for(reports: Sequence[DeliveryReport], *, sender: str = "") -> DeliveryError:
-    """The one error that tells of every message in `reports` (those that no recipient took).
+    """Return one exception for all messages in `reports`, which reached no recipient.
 
     The class is the narrowest that is true of all of them; `OutcomeUnknown` where any recipient is unknown.
 
@@ -270,7 +270,7 @@ def error_for(reports: Sequence[DeliveryReport], *, sender: str = "") -> Deliver
 
 
 def _error_class(failure: Failure) -> type[DeliveryError]:
-    """The class of which smtplib, ssl or Django would have raised."""
+    """Return the class for a failure: derived from the one that smtplib, ssl or Django would have raised."""
     if failure.reply is not None:
         return _class_of_reply(failure)
     match failure.cause:
@@ -374,7 +374,7 @@ def _report_lines(name: str, report: DeliveryReport) -> list[str]:
 
 
 def _other_routes(report: DeliveryReport) -> list[str]:
-    """One line for each route whose failure is not the one that decided: "all routes failed" has to say how."""
+    """Return one line for each route whose failure did not decide the outcome."""
     said = {(one.route, one.failure.cause) for one in report.recipients.values() if one.failure is not None}
     lines: dict[str, str] = {}
     for attempt in report.attempts:

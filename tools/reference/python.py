@@ -17,13 +17,13 @@ from tools.reference.markdown import code, docstring, docstring_table, table
 _BEGINNING = """\
 # Python
 
-```python
-from reliable_email import DeliveryOptions, submit
-```
-
 For developers: the functions, classes, exceptions and signals that your code can use. Send a message as always, and
 read its report at `message.delivery`. To set options of one message, assign `message.delivery_options` before you
 send it.
+
+```python
+from reliable_email import DeliveryOptions, submit
+```
 """
 _DJANGOS = {
     "InvalidMailer": "A mailer's configuration is wrong.",
@@ -78,7 +78,9 @@ def _type_text(annotation: Any) -> str:
 
 
 def _short(text: str) -> str:
-    for prefix in ("reliable_email.delivery.report.", "reliable_email.delivery.submission.", "collections.abc."):
+    for prefix in ("delivery.report.", "delivery.submission.", "delivery.words.", "smtp.dsn."):
+        text = text.replace(f"reliable_email.{prefix}", "")
+    for prefix in ("collections.abc.",):
         text = text.replace(prefix, "")
     for prefix in ("reliable_email.classification.causes.", "reliable_email.smtp.replies.", "datetime."):
         text = text.replace(prefix, "")

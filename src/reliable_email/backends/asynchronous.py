@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def asend(message: EmailMessage, *, using: str | None = None) -> int:
-    """Send a message by a mailer, or queue it where that is an outbox; 1, or 0 where it went to nobody.
+    """Send a message in a coroutine, or queue it if the mailer is an outbox; return 1, or 0 if it reached no recipient.
 
     Args:
         message: gets its report in `.delivery`, as by `message.send()`.
@@ -30,7 +30,7 @@ async def asend(message: EmailMessage, *, using: str | None = None) -> int:
 
 
 async def asubmit(message: EmailMessage, using: str | None = None, **options: Any) -> "OutboxMessage":
-    """Queue one message with wishes of its own, and get its row; see `submit`."""
+    """Queue one message with options of its own in a coroutine, and return its row; the arguments are `submit`'s."""
     return await sync_to_async(submit)(message, using, **options)
 
 

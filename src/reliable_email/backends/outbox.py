@@ -243,17 +243,17 @@ def queued_report(submission: Submission) -> DeliveryReport:
 
 
 def submit(message: EmailMessage, using: str | None = None, **options: Any) -> "OutboxMessage":
-    """Queue one message with wishes of its own, and get its row.
+    """Queue one message with options of its own, and return its row.
 
     Args:
-        message: not changed, but for `.delivery`.
+        message: the message; only its attribute `delivery` is set.
         using: the alias of an outbox; None for the default mailer.
-        options: fields of `DeliveryOptions`, over those of `message.delivery_options`.
+        options: fields of `DeliveryOptions`, which override those of `message.delivery_options`.
 
     Raises:
         ValueError: the message is invalid, or has no recipients.
-        InvalidMailer: the mailer is no outbox.
-        SynchronousOnlyOperation: called in a coroutine; `asubmit` is for those.
+        InvalidMailer: the mailer is not an outbox.
+        SynchronousOnlyOperation: called in a coroutine; use `asubmit` there.
     """
     from reliable_email.store.messages import OutboxMessage
 

@@ -1,4 +1,4 @@
-"""What became of a message, for every recipient: the value that callers find at `message.delivery`.
+"""The delivery report: the outcome of a message for every recipient, found at `message.delivery`.
 
 It is about one letter: a digest of what its readers get tells a changed message from a repetition. The digest covers
 sender, subject, bodies, attachments and headers. Date and Message-ID are new at every building; To, Cc and Bcc say who
@@ -65,12 +65,12 @@ class RecipientOutcome:
     """One recipient's outcome, with the evidence for it.
 
     Attributes:
-        outcome: see `Outcome`.
-        cause: what the failure means; None where there was none.
-        reply: the server's last words about this recipient.
-        route: the alias of the mailer that was asked last.
-        attempts: transactions that this recipient was part of.
-        failure: the whole classification, with the sentence that says what to do in `help`.
+        outcome: the result, an `Outcome`.
+        cause: the meaning of the failure; None if there was none.
+        reply: the server's last reply about this recipient.
+        route: the alias of the last route.
+        attempts: the number of transactions with this recipient.
+        failure: the full classification; its `help` says what to do.
     """
 
     outcome: Outcome
@@ -87,12 +87,12 @@ class Attempt:
 
     Attributes:
         route: the alias of the mailer.
-        stage: how far it came.
-        started_at: when it began.
-        seconds: how long it took.
-        outcomes: of each recipient, by address.
-        failure: what went wrong with it as a whole.
-        reply: the server's last words.
+        stage: the last stage that was reached.
+        started_at: the time of the start.
+        seconds: the duration.
+        outcomes: the outcome of each recipient, by address.
+        failure: the failure of the whole transaction, if any.
+        reply: the server's last reply.
         peer: the address of the server.
     """
 
@@ -107,26 +107,26 @@ class Attempt:
 
 
 def address_key(address: str) -> str:
-    """What is the same for every spelling of an address, also with a display name; see `smtp.paths.identity`."""
+    """Return the identity of an address: equal for all its spellings, also with a display name."""
     return identity(bare_address(address))
 
 
 def bare_address(address: str) -> str:
-    """The addr-spec of an address that may carry a display name."""
+    """Return the addr-spec of an address that may have a display name."""
     if "<" not in address and "(" not in address:
         return address.strip()  # nearly all are; parsing one costs more than all the rest of a report
     return parseaddr(address)[1] or address.strip()
 
 
 def _shown(address: str) -> str:
-    """An address as reports name it: the addr-spec as the caller wrote it, its domain in lower case."""
+    """Return an address as reports show it: the addr-spec as the caller wrote it, with the domain in lower case."""
     bare = bare_address(address)
     local, at, domain = bare.rpartition("@")
     return f"{local}@{domain.lower()}" if at else bare
 
 
 class Recipients(Mapping[str, RecipientOutcome]):
-    """Outcomes by address; found by any spelling of it."""
+    """A mapping from addresses to outcomes that finds any spelling of an address."""
 
     __slots__ = ("_outcomes", "_shown")
 
@@ -161,9 +161,9 @@ class Recipients(Mapping[str, RecipientOutcome]):
 
 
 class _Bond:
-    """Whose report it is. A copy of a message is another message, and Python copies attributes with it.
+    """The link from a report to its message, since Python also copies the report when it copies a message.
 
-    What was unpickled belongs to the message that it came with, which is the first to ask.
+    An unpickled report belongs to the message that it was pickled with, which is the first to ask.
     """
 
     __slots__ = ("_is_free", "_owner")
@@ -196,13 +196,13 @@ class _Bond:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """What became of one message.
+    """The outcome of one message.
 
     Attributes:
         recipients: an outcome for each recipient.
-        attempts: each transaction that was tried, in order.
+        attempts: all transactions, in order.
         message_id: the Message-ID of the content that was sent.
-        letter: a digest of what was sent, by which a changed message is told from a repetition.
+        letter: a digest of what was sent, which tells a changed message from a repeated one.
     """
 
     recipients: Recipients
@@ -221,41 +221,41 @@ class DeliveryReport:
 
     @property
     def accepted(self) -> list[str]:
-        """Addresses that a provider took."""
+        """Addresses for which a provider took the message."""
         return self._with(Outcome.ACCEPTED)
 
     @property
     def rejected(self) -> list[str]:
-        """Addresses that were refused for good."""
+        """Addresses that were permanently refused."""
         return self._with(Outcome.REJECTED)
 
     @property
     def deferred(self) -> list[str]:
-        """Addresses that were not taken, and could be later."""
+        """Addresses that were not accepted now, but may be later."""
         return self._with(Outcome.DEFERRED)
 
     @property
     def unknown(self) -> list[str]:
-        """Addresses that may or may not have been taken."""
+        """Addresses for which a server may or may not have the message."""
         return self._with(Outcome.UNKNOWN)
 
 
 def attach_report(message: object, report: DeliveryReport) -> None:
-    """Hang a report on the message that it is about: all that is ever written on a caller's message."""
+    """Set `message.delivery`, the only attribute that the package ever sets on a caller's message."""
     report._bond.tie(message)
     message.delivery = report  # type: ignore[attr-defined]
 
 
 def delivery_of(message: object) -> DeliveryReport:
-    """What became of a message that was sent, with its type; an empty report where nothing of this package has sent it.
+    """Return a message's delivery report; an empty report if this package has not sent the message.
 
-    `message.delivery` is the same, of which type checkers know nothing.
+    It equals `message.delivery`, and type checkers know its type.
     """
     return report_of(message) or DeliveryReport(recipients=Recipients({}))
 
 
 def report_of(message: object) -> DeliveryReport | None:
-    """The report of this very message, or of the one that it was pickled from; None for a copy of one that was sent."""
+    """Return the report of this message object, or of the one it was unpickled from; None for a copy of a sent one."""
     report = getattr(message, "delivery", None)
     return report if isinstance(report, DeliveryReport) and report._bond.holds(message) else None
 

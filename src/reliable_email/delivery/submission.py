@@ -1,4 +1,4 @@
-"""One message as it is submitted: envelope, content and the caller's wishes, detached from the caller's object."""
+"""A submitted message: envelope, content and the caller's options, independent of the caller's object."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ __all__ = ["DeliveryOptions", "OnUnknown", "Priority", "Submission"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryOptions:
-    """Wishes for one message, set as `message.delivery_options`.
+    """Options of one message, set as `message.delivery_options`.
 
     Attributes:
-        idempotency_key: the same key returns the first message (outbox only).
-        send_at: not before this moment (outbox only); a naive one is in the current time zone.
-        expires_in: give up after this long.
-        priority: see `Priority`.
-        on_unknown: see `OnUnknown`; None takes the mailer's.
-        dsn: notices to ask for where the server announces DSN (RFC 3461), as a `DSN` or a dict with notify, ret, envid
-            and orcpt; before those of the route's option `dsn`.
+        idempotency_key: if a message with this key exists, it is returned and nothing is queued (outbox only).
+        send_at: the earliest time to send (outbox only); a naive time is in the current time zone.
+        expires_in: the time after which the message expires.
+        priority: a `Priority`; None uses the mailer's.
+        on_unknown: an `OnUnknown`; None uses the mailer's.
+        dsn: delivery notices to request from a server that announces DSN: a `DSN`, or a dict with notify, ret, envid
+            and orcpt. Overrides the route's option `dsn`.
     """
 
     idempotency_key: str | None = None

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """Per recipient. After a direct send one of the first four; the others belong to the outbox."""
+    """The result for one recipient. A direct send has one of the first four; the others are those of the outbox."""
 
     ACCEPTED = "accepted"  # a provider answered 2yz to the whole message
     REJECTED = "rejected"  # it will not be tried again
@@ -17,14 +17,14 @@ class Outcome(StrEnum):
 
 
 class OnUnknown(StrEnum):
-    """What is done with a recipient whose outcome is unknown."""
+    """The action for a recipient whose outcome is unknown."""
 
     HOLD = "hold"  # a person or a provider's event decides
     RESEND = "resend"  # the same route again, with the same Message-ID
 
 
 class Priority(StrEnum):
-    """Which messages go first; high never waits behind bulk."""
+    """The order in which messages are sent; high never waits behind bulk."""
 
     HIGH = "high"
     NORMAL = "normal"

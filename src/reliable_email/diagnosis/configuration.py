@@ -1,47 +1,47 @@
-"""What is wrong with the configuration, as system checks say it: no connection is opened.
+"""Check the configuration, for Django's system checks. No connection is opened.
 
-A route that a failover or an outbox names is built once, to see whether it can be.
+Each route of a failover or an outbox is built once, to find out whether that works.
 
 | id | what is wrong |
 |---|---|
 | reliable_email.E001 | `use_tls` and `use_ssl` are both true |
 | reliable_email.E002 | an option is unknown |
 | reliable_email.E003 | a provider or its region is unknown |
-| reliable_email.E004 | an option's value cannot be used |
+| reliable_email.E004 | an option has an invalid value |
 | reliable_email.E005 | an option is missing |
 | reliable_email.E006 | a password would go to a server whose certificate is not verified |
 | reliable_email.E007 | port and TLS mode contradict each other |
-| reliable_email.E008 | half a login: a user name without a password, or the other way round |
-| reliable_email.E009 | a route reaches nobody (console, file, memory, dummy) while DEBUG is off |
+| reliable_email.E008 | a user name without a password, or a password without a user name |
+| reliable_email.E009 | a route delivers nothing (console, file, memory, dummy) while DEBUG is off |
 | reliable_email.E010 | `using` names a mailer that does not exist |
-| reliable_email.E011 | `using` leads back to itself |
+| reliable_email.E011 | `using` leads back to the mailer itself |
 | reliable_email.E012 | an outbox or a failover sends through another outbox |
-| reliable_email.E013 | a foreign route has `fail_silently`, so that its failures would leave no evidence |
+| reliable_email.E013 | a route of another package has `fail_silently`, which would hide its failures |
 | reliable_email.E014 | an outbox is used, but the app with its tables is not installed |
 | reliable_email.E015 | a key of RELIABLE_EMAIL is unknown |
-| reliable_email.E016 | a value of RELIABLE_EMAIL cannot be used |
-| reliable_email.E017 | `EMAIL_*` settings beside MAILERS, where they have no effect |
-| reliable_email.E018 | this version of Django does not open MAILERS, and EMAIL_BACKEND does not either |
+| reliable_email.E016 | a key of RELIABLE_EMAIL has an invalid value |
+| reliable_email.E017 | `EMAIL_*` settings have no effect, because MAILERS is set |
+| reliable_email.E018 | this version of Django does not read MAILERS, and EMAIL_BACKEND is not DefaultMailer |
 | reliable_email.E019 | a backend cannot be imported |
-| reliable_email.E020 | DefaultMailer where it cannot work |
+| reliable_email.E020 | DefaultMailer is used in a place where it cannot work |
 | reliable_email.E021 | a `token_provider` cannot be imported or used |
-| reliable_email.E022 | a route's backend raises when it is made: a key, a package, a file is missing |
-| reliable_email.E023 | DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS hold what is not one address |
+| reliable_email.E022 | a route's backend raises when it is built: a key, a package or a file is missing |
+| reliable_email.E023 | an entry of DEFAULT_FROM_EMAIL, SERVER_EMAIL, ADMINS or MANAGERS is not one address |
 | reliable_email.E024 | an outbox's database has `AUTOCOMMIT = False` |
-| reliable_email.E025 | a mailer that another one sends by has a `send_messages()` of its own |
-| reliable_email.E026 | an entry of MAILERS is no dictionary, or its BACKEND or OPTIONS has the wrong type |
+| reliable_email.E025 | a failover's or an outbox's route overrides `send_messages()`, which is not called there |
+| reliable_email.E026 | an entry of MAILERS is not a dictionary, or its BACKEND or OPTIONS has the wrong type |
 | reliable_email.W001 | a server's certificate is not verified (deploy) |
 | reliable_email.W002 | credentials may travel in clear text |
-| reliable_email.W003 | a login without TLS: the credentials are not going to be sent |
+| reliable_email.W003 | a login without TLS: the credentials will not be sent |
 | reliable_email.W004 | Django's SMTP backend without a timeout waits for ever (deploy) |
-| reliable_email.W005 | the default mailer reaches nobody (deploy) |
-| reliable_email.W006 | a provider is named, but there is no login |
+| reliable_email.W005 | the default mailer delivers nothing (deploy) |
+| reliable_email.W006 | a provider without a login |
 | reliable_email.W007 | an outbox on SQLite whose settings let writers lock each other out (with `--database`) |
-| reliable_email.W008 | the outbox's database may lose what it has committed (with `--database`) |
-| reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default or has no domain (in `test_email` alone) |
+| reliable_email.W008 | the outbox's database may lose committed data (with `--database`) |
+| reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default or has no domain (only in `test_email`) |
 | reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
-| reliable_email.I002 | something that was decided for you when the environment was read |
-| reliable_email.I003 | an outbox's database has a pool: how many connections a worker opens beside it |
+| reliable_email.I002 | a decision that was made for you when the environment was read |
+| reliable_email.I003 | an outbox's database has a pool; names the connections that a worker opens in addition |
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,7 +75,7 @@ _PROBLEM_IDS = {
 
 
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """What is wrong wherever the site runs."""
+    """Run the checks of `manage.py check`."""
     return [
         *_check_keys(),
         *_check_settings(),
@@ -87,7 +87,7 @@ def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs
 
 
 def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """What is wrong on a site that is in use."""
+    """Run the checks of `manage.py check --deploy`."""
     entries = all_mailers()
     messages: list[CheckMessage] = []
     if not _is_replaced_by_tests():
@@ -96,7 +96,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
             messages.append(
                 Warning(
                     f"{named(default)} has the backend {default.backend}, which delivers nothing.",
-                    hint="Use a route that reaches people, or ignore this where nothing should be delivered.",
+                    hint="Use a mailer that delivers, or ignore this if the site should deliver nothing.",
                     id="reliable_email.W005",
                 )
             )
@@ -104,7 +104,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
         if one.kind is MailerKind.DJANGO_SMTP and not _django_timeout(one):
             messages.append(
                 Warning(
-                    f"{named(one)} has Django's SMTP backend without a timeout: it waits for ever for a silent server.",
+                    f"{named(one)} has Django's SMTP backend without a timeout: it can wait forever.",
                     hint="Set a timeout, or use reliable_email.backends.ReliableSMTPBackend, which has one.",
                     id="reliable_email.W004",
                 )
@@ -115,7 +115,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
 
 
 def configuration_messages() -> list[CheckMessage]:
-    """Every check at once, the worst first; for those who want them without INSTALLED_APPS."""
+    """Run every check, without needing INSTALLED_APPS; the worst messages first."""
     messages = [*check_configuration(), *check_deployment()]
     return sorted(messages, key=lambda message: -message.level)
 
@@ -169,7 +169,7 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
         case MailerKind.MISSING:
             yield RouteError(
                 f"{named(one)}: the backend {one.backend!r} cannot be imported.",
-                hint="Correct its path, or install the package that it comes from.",
+                hint="Correct the path, or install the package of the backend.",
                 id="reliable_email.E019",
                 route=one.alias,
             )
@@ -187,7 +187,7 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
         case MailerKind.DEFAULT_MAILER if not one.is_legacy:
             yield Error(
                 f"{named(one)} has the backend DefaultMailer, which opens this very mailer.",
-                hint="DefaultMailer belongs into EMAIL_BACKEND on Django before 6.1. Write the backend that sends.",
+                hint="Use DefaultMailer only as EMAIL_BACKEND, on Django before 6.1. Name the backend that sends.",
                 id="reliable_email.E020",
             )
 
@@ -256,14 +256,14 @@ def _check_login(one: Mailer, options: SMTPOptions) -> Iterator[CheckMessage]:
         elif _expects_login(options):
             yield Warning(
                 f"{named(one)} names a provider that wants a login, but has none.",
-                hint="Set 'password' (and 'username', where the provider has no fixed one).",
+                hint="Set 'password' (and 'username', if the provider has no fixed one).",
                 id="reliable_email.W006",
             )
         return
     if link.allow_plaintext_auth:
         yield Warning(
             f"{named(one)} has allow_plaintext_auth: the password may travel in clear text.",
-            hint="Use TLS, if need be with 'ssl_cafile' or 'ssl_pin' for the server's own certificate.",
+            hint="Use TLS, with 'ssl_cafile' or 'ssl_pin' if the server has a self-signed certificate.",
             id="reliable_email.W002",
         )
     elif link.tls.mode is TLSMode.NONE and not is_loopback_name(link.host):
@@ -287,7 +287,7 @@ def _check_verification(one: Mailer, options: SMTPOptions) -> Iterator[CheckMess
     yield Warning(
         f"{named(one)} does not verify the certificate of {options.connection.host}: anybody on the way can read and "
         "change its mail.",
-        hint="Remove ssl_verify=False; for a server with a certificate of its own name it with 'ssl_cafile' or pin its "
+        hint="Remove ssl_verify=False; for a self-signed certificate, name it with 'ssl_cafile' or pin its "
         "key with 'ssl_pin'.",
         id="reliable_email.W001",
     )
@@ -309,13 +309,13 @@ def _check_using(one: Mailer) -> Iterator[CheckMessage]:
         if _leads_to(below, one.alias, entries):
             yield Error(
                 f"{named(one)}: 'using' leads back to itself through {below!r}.",
-                hint="A message would go round for ever: name the routes that hand it to a provider.",
+                hint="A message would go round forever. Name routes that send to a provider.",
                 id="reliable_email.E011",
             )
         elif found.kind is MailerKind.OUTBOX:
             yield Error(
                 f"{named(one)}: 'using' names {below!r}, which is an outbox.",
-                hint="Name the mailer that the outbox delivers by; put the outbox on top.",
+                hint="Name the mailer that the outbox sends by, and keep the outbox on top.",
                 id="reliable_email.E012",
             )
         yield from replaced_messages(found)
@@ -328,7 +328,7 @@ def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
     if found.kind.delivers_nothing and not conf.is_debug() and not _is_replaced_by_tests():
         yield Error(
             f"{named(above)} has the route {found.alias!r}, which reaches nobody ({found.backend}), and DEBUG is off.",
-            hint="Remove it from 'using': a message that is printed or stored is not delivered.",
+            hint="Remove it from 'using', because a message that is printed or stored is not delivered.",
             id="reliable_email.E009",
         )
     if not found.kind.is_ours and found.options.get("fail_silently"):

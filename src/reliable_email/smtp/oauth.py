@@ -40,18 +40,18 @@ SERVICES: Mapping[str, Service] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshTokenProvider:
-    """Tokens for one mailbox whose owner has consented once.
+    """Access tokens for one mailbox, from its owner's consent.
 
     Attributes:
         service: "google" or "microsoft"; "" with `token_url` and `scope` for any other.
         client_id, client_secret: the application's; Microsoft's public clients have no secret.
-        refresh_token: what the consent gave.
-        username: the mailbox, where several share one refresh token.
+        refresh_token: the refresh token that the consent returned.
+        username: the mailbox, if several share one refresh token.
         tenant: Microsoft's directory, by id or domain.
-        token_url, scope: in place of the service's.
+        token_url, scope: used instead of the service's.
         cafile: a PEM file trusted in addition to the system's CAs, for the token endpoint.
-        on_new_refresh_token: called with a rotated refresh token, which takes the place of the configured one in this
-            process; store it, or the consent is lost with the process.
+        on_new_refresh_token: called with a rotated refresh token, which replaces the configured one in this
+            process. Store it; otherwise the consent is lost when the process ends.
     """
 
     client_id: str
@@ -105,14 +105,14 @@ class RefreshTokenProvider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCredentialsProvider:
-    """Tokens for an application that sends by itself: Microsoft 365 with an application permission (SMTP.SendAsApp).
+    """Access tokens for an application, such as one with the permission SMTP.SendAsApp at Microsoft 365.
 
     Attributes:
         service: "microsoft"; "" with `token_url` and `scope` for any other.
         client_id, client_secret: the application's.
-        tenant: the directory, by id or domain; there is no common one for this grant.
-        username: the mailbox, only to keep accounts apart.
-        token_url, scope: in place of the service's.
+        tenant: the directory, by id or domain; required for Microsoft.
+        username: the mailbox, used only to keep accounts apart.
+        token_url, scope: used instead of the service's.
         cafile: a PEM file trusted in addition to the system's CAs, for the token endpoint.
     """
 

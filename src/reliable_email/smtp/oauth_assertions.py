@@ -11,14 +11,14 @@ from reliable_email.values import is_content
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAccountProvider:
-    """Tokens for a mailbox of a Google Workspace domain, by a service account with domain-wide delegation.
+    """Access tokens for a mailbox of a Google Workspace domain, by a service account with domain-wide delegation.
 
     Needs `google-auth` (pip install django-reliable-email[oauth]).
 
     Attributes:
         key_file: the JSON key of the service account.
         username: the mailbox to send as.
-        scope: must be among those that the domain's administrator has delegated.
+        scope: the scope; the domain's administrator must have delegated it.
     """
 
     key_file: str
@@ -63,7 +63,7 @@ class ServiceAccountProvider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateProvider:
-    """Tokens for an application of Microsoft 365 that proves itself by a certificate in place of a secret.
+    """Access tokens for an application of Microsoft 365 that logs in by a certificate instead of a secret.
 
     Needs `msal` (pip install django-reliable-email[oauth]).
 
@@ -71,7 +71,7 @@ class CertificateProvider:
         client_id, tenant: the application's id, the directory's id or domain.
         key_file: the private key, PEM.
         thumbprint: the certificate's SHA-1 thumbprint, as the portal shows it.
-        username: the mailbox, only to keep accounts apart.
+        username: the mailbox, used only to keep accounts apart.
     """
 
     client_id: str

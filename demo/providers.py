@@ -11,7 +11,7 @@ from django.test.utils import override_settings
 from demo.faults import Misfortune, Plan
 from reliable_email.delivery import registry
 from reliable_email.delivery.route_memory import MemoryRouteStateStore
-from reliable_email.smtp import pool
+from reliable_email.smtp.driver import pool
 from reliable_email.testing import certificates
 from reliable_email.testing.server import ScriptedServer
 from reliable_email.testing.simulated import simulated

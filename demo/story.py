@@ -7,8 +7,8 @@ from itertools import groupby
 
 from reliable_email.classification import Cause
 from reliable_email.classification.meanings import MEANINGS
-from reliable_email.delivery.consequences import package_does, typical
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome
+from reliable_email.delivery.telling.consequences import package_does, typical
 
 SIGNS = {Outcome.ACCEPTED: "✓", Outcome.REJECTED: "✗", Outcome.DEFERRED: "…", Outcome.UNKNOWN: "?"}
 

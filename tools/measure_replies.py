@@ -19,7 +19,7 @@ from reliable_email.classification import Cause, Failure, Scope, classify
 from reliable_email.classification.codes import cause_of_code, cause_of_status
 from reliable_email.classification.meanings import MEANINGS, is_permanent
 from reliable_email.delivery.policy import Action, action_of
-from reliable_email.smtp.replies import Reply, ReplyError, parse_reply
+from reliable_email.smtp.syntax.replies import Reply, ReplyError, parse_reply
 
 NOBODY_KNOWS = "other"
 EMPTY = Failure(cause=Cause.UNCLASSIFIED, scope=Scope.MESSAGE, permanent=True, certain=True)

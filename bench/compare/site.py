@@ -131,7 +131,7 @@ def queue_scheduled_and_clean_up() -> None:
         print(f"{Email.objects.count()} left")
     elif QUEUE == "reliable_email":
         from reliable_email import submit
-        from reliable_email.store.messages import OutboxMessage
+        from reliable_email.store.tables.messages import OutboxMessage
 
         submit(EmailMessage("later", "body", None, ["a@example.net"]), send_at=tomorrow)
         OutboxMessage.objects.update(created_at=timezone.now() - timedelta(days=200))
@@ -184,7 +184,7 @@ def _lines() -> Iterator[str]:
         for log in MessageLog.objects.all():
             yield f"{log.to_addresses} {log.get_result_display()}"
     else:
-        from reliable_email.store.recipients import OutboxRecipient
+        from reliable_email.store.tables.recipients import OutboxRecipient
 
         for recipient in OutboxRecipient.objects.all():
             yield f"{recipient.address} {recipient.state} {recipient.cause}"

@@ -64,7 +64,7 @@ def main(step: str, *words: str) -> None:
             from django.core.mail import send_mail
 
             from reliable_email.integrations.announcing import announce
-            from reliable_email.store.messages import OutboxMessage
+            from reliable_email.store.tables.messages import OutboxMessage
 
             for start in range(0, int(words[0]), 10):
                 with transaction.atomic():

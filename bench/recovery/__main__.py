@@ -148,7 +148,7 @@ def measure(name: str, postgres: Postgres, server: ScriptedServer, environment: 
     from django.db import connection
 
     from reliable_email.mailers import mailers
-    from reliable_email.store.recipients import OutboxRecipient
+    from reliable_email.store.tables.recipients import OutboxRecipient
 
     before = len(server.messages)
     first = OutboxRecipient.objects.count()
@@ -183,7 +183,7 @@ def measure(name: str, postgres: Postgres, server: ScriptedServer, environment: 
 def _open_count() -> int:
     from django.db import DatabaseError, connection
 
-    from reliable_email.store.recipients import OutboxRecipient
+    from reliable_email.store.tables.recipients import OutboxRecipient
 
     try:
         return OutboxRecipient.objects.filter(state__in=("queued", "claimed", "authorized")).count()

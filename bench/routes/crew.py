@@ -15,9 +15,9 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.db import connection
 
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import DeliveryOptions, Priority
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 
 TABLES = ("outboxrecipient", "outboxmessage", "attempt", "routestate", "opening", "worker", "learnedlimit")
 

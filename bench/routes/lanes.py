@@ -9,10 +9,10 @@ from typing import Any
 from django.db import connection
 
 from bench.routes.crew import empty, queue
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.lanes import Lane, LaneBook, Turn
-from reliable_email.store.lanes import lane_of
-from reliable_email.store.states import PriorityRank
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.rows.lanes import Lane, LaneBook, Turn
+from reliable_email.store.questions.lanes import lane_of
+from reliable_email.store.tables.states import PriorityRank
 
 _ROWS = 500_000
 _LANES = 10_000

@@ -8,7 +8,7 @@ from django.db import connection
 from bench.routes.crew import empty, queue
 from reliable_email.delivery.submission import Priority
 from reliable_email.providers import Quota
-from reliable_email.store.route_state import DatabaseRouteStateStore
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from tests.outbox.network import Network
 from tests.outbox.test_statements import work
 

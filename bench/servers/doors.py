@@ -146,7 +146,7 @@ class Queue:
         return self._told()
 
     def _open_count(self) -> int:
-        from reliable_email.store.recipients import OutboxRecipient
+        from reliable_email.store.tables.recipients import OutboxRecipient
 
         rows = OutboxRecipient.objects.filter(state__in=("queued", "claimed", "authorized"))
         _tell(OutboxRecipient.objects.count() - rows.count())
@@ -156,7 +156,7 @@ class Queue:
     def _hurry(self) -> None:
         from django.db.models.functions import Now
 
-        from reliable_email.store.recipients import OutboxRecipient
+        from reliable_email.store.tables.recipients import OutboxRecipient
 
         waiting = OutboxRecipient.objects.filter(due_at__gt=Now())
         waiting.filter(state="queued").update(due_at=Now())
@@ -164,7 +164,7 @@ class Queue:
         waiting.filter(state="unknown", settled_at__lt=Now() - _LATE_REPLY).update(due_at=Now())
 
     def _told(self) -> list[list[object]]:
-        from reliable_email.store.recipients import OutboxRecipient
+        from reliable_email.store.tables.recipients import OutboxRecipient
 
         return [
             [

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reliable_email.testing.actions import as_action
-from reliable_email.testing.conversation import Conversation
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.conversation import Conversation
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import Act, ScriptedServer, accept_then, close, half, real, reset
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -134,7 +134,7 @@ def main() -> int:
         from django.db.models.functions import Now
 
         from reliable_email.mailers import mailers
-        from reliable_email.store.recipients import OutboxRecipient
+        from reliable_email.store.tables.recipients import OutboxRecipient
 
         call_command("migrate", verbosity=0)
         began_at = time.monotonic()

@@ -10,7 +10,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from bench.speed.rows import OURS, Row, Scale, medians
 from bench.speed.sample import message
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 
 _COUNT = 300
 

@@ -44,7 +44,7 @@ class Stage:
         self.troubles[route].end(trouble)
         if trouble in (Trouble.QUOTA, Trouble.SENDER):
             from reliable_email.backends.failover import make_route
-            from reliable_email.store.route_state import database_store
+            from reliable_email.store.memory.route_state import database_store
 
             database_store().resume(make_route(route))
 

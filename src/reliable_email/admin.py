@@ -29,10 +29,10 @@ from reliable_email.models import (
     Suppression,
     Worker,
 )
-from reliable_email.outbox.operate import Act, note, perform
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.queries import Filter, message_ids, outbox_database, shown_entry, stored_spellings
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.operate import Act, note, perform
+from reliable_email.store.questions.queries import Filter, message_ids, outbox_database, shown_entry, stored_spellings
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.states import State
 from reliable_email.values import masked, printable
 
 _ACT = "reliable_email.act_on_outbox"

@@ -35,7 +35,7 @@ class ReliableEmailConfig(AppConfig):
         register_all()
         registry.register_store(_database_store)
         registry.register_suppressions(_suppressed)
-        request_finished.connect(_flush_route_state, dispatch_uid="reliable_email.store.route_state")
+        request_finished.connect(_flush_route_state, dispatch_uid="reliable_email.store.memory.route_state")
         announcing.connect()
         if apps.is_installed("anymail"):
             from reliable_email.integrations import anymail
@@ -50,7 +50,7 @@ class ReliableEmailConfig(AppConfig):
 
 def _database_store() -> "RouteStateStore":
     from reliable_email.delivery import registry
-    from reliable_email.store.route_state import database_store
+    from reliable_email.store.memory.route_state import database_store
 
     registry.register_store(database_store)  # from now on it is asked itself
     return database_store()
@@ -58,7 +58,7 @@ def _database_store() -> "RouteStateStore":
 
 def _suppressed(addresses: Sequence[str]) -> Collection[str]:
     from reliable_email.delivery import registry
-    from reliable_email.outbox.suppressed import unwanted_by_direct_sends
+    from reliable_email.outbox.operations.suppressed import unwanted_by_direct_sends
 
     registry.register_suppressions(unwanted_by_direct_sends)  # from now on it is asked itself
     return unwanted_by_direct_sends(addresses)
@@ -66,6 +66,6 @@ def _suppressed(addresses: Sequence[str]) -> Collection[str]:
 
 def _flush_route_state(**kwargs: object) -> None:
     """Whatever the request was told of routes is written at the latest when it is over."""
-    module = sys.modules.get("reliable_email.store.route_state")
+    module = sys.modules.get("reliable_email.store.memory.route_state")
     if module is not None:  # else nothing has been told
         module.flush()

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from reliable_email.backends.options import is_loopback_name
+from reliable_email.backends.reading.route_options import is_loopback_name
 from reliable_email.values import ValueProblem, boolean, closest
 
 _BACKENDS = {

@@ -26,9 +26,9 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from reliable_email.backends.options import read_route
-from reliable_email.backends.reader import OptionReader, sentence
-from reliable_email.backends.tokens import GRANT_ARGUMENTS, GRANTS
+from reliable_email.backends.reading.reader import OptionReader, sentence
+from reliable_email.backends.reading.route_options import read_route
+from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
 from reliable_email.conf import (
     FALLBACK_PREFIX,
     FALLBACK_SWITCH,

@@ -3,19 +3,19 @@
 from django.urls import URLPattern, URLResolver, path
 
 from reliable_email.views.acting import act
-from reliable_email.views.content import attachment, content, html, source
-from reliable_email.views.failures import failures_page
 from reliable_email.views.health import health, live
 from reliable_email.views.holding import release_hold
-from reliable_email.views.message import message
-from reliable_email.views.messages import messages
 from reliable_email.views.metrics import metrics
-from reliable_email.views.overview import overview
-from reliable_email.views.people import erase_person, export_person, people
-from reliable_email.views.record import record_page
-from reliable_email.views.routes import act_on_route, routes
-from reliable_email.views.suppressions import allow_address, suppress_address, suppressions_page
-from reliable_email.views.workers import workers_page
+from reliable_email.views.pages.content import attachment, content, html, source
+from reliable_email.views.pages.failures import failures_page
+from reliable_email.views.pages.message import message
+from reliable_email.views.pages.messages import messages
+from reliable_email.views.pages.overview import overview
+from reliable_email.views.pages.people import erase_person, export_person, people
+from reliable_email.views.pages.record import record_page
+from reliable_email.views.pages.routes import act_on_route, routes
+from reliable_email.views.pages.suppressions import allow_address, suppress_address, suppressions_page
+from reliable_email.views.pages.workers import workers_page
 
 app_name = "reliable_email"
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -3,7 +3,7 @@
 from reliable_email.backends.failover import make_route
 from reliable_email.delivery.breaker import Phase
 from reliable_email.models import Action, Suppression
-from reliable_email.store.route_state import DatabaseRouteStateStore
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from tests.browser.chromium import Browser
 
 

@@ -10,7 +10,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from reliable_email.backends.failover import make_route
 from reliable_email.models import OutboxRecipient
-from reliable_email.store.route_state import database_store
+from reliable_email.store.memory.route_state import database_store
 from tests.browser.chromium import Browser
 from tests.views.letters import queue
 

@@ -21,8 +21,8 @@ from django.test import override_settings  # noqa: E402
 from reliable_email.backends.failover import routes_for  # noqa: E402
 from reliable_email.delivery.route_memory import MemoryRouteStateStore  # noqa: E402
 from reliable_email.outbox import faultpoints  # noqa: E402
-from reliable_email.outbox.enqueue import QueueOptions, enqueue  # noqa: E402
-from reliable_email.outbox.worker import Worker, WorkerOptions  # noqa: E402
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue  # noqa: E402
+from reliable_email.outbox.worker.process import Worker, WorkerOptions  # noqa: E402
 from tests.outbox.conftest import database_settings  # noqa: E402
 from tests.outbox.desk import submission  # noqa: E402
 

@@ -15,10 +15,10 @@ from django.db import connections
 
 from reliable_email import models
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.store.audit import audit
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
-from reliable_email.testing.script import Script
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.chaos import crew
 from tests.outbox.desk import let_leases_end, let_time_pass, queue

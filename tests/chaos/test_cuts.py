@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from reliable_email.smtp import habits, pool
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.transaction import Job, Transaction, Verdict, allow_all
-from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.proxy import CuttingProxy
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 GOOD, BAD = "good@example.net", "bad@example.net"
@@ -23,7 +23,7 @@ def fresh_process_state() -> Iterator[None]:
     """Nothing is left over."""
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def send_through(proxy: CuttingProxy, server: ScriptedServer) -> Transaction:

@@ -10,8 +10,8 @@ from reliable_email.classification import Cause, Scope, classify
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.classification.rulebook import loose_rulebook, rulebook
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply, parse_reply
 
 BEFORE_RCPT = [Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH, Stage.MAIL]
 ABOUT_MAILBOXES = {Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Cause.MAILBOX_FULL}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reliable_email.classification import classify
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.syntax.replies import parse_reply
 
 LINES = Path(__file__).with_name("corpus.tsv").read_text("utf-8").splitlines()
 

@@ -1,7 +1,7 @@
 """How much of a hostile text is read; what reading costs is measured by `make fuzz` (`tests.fuzz.hostile_text`)."""
 
 from reliable_email.classification import classify
-from reliable_email.smtp.replies import Reply
+from reliable_email.smtp.syntax.replies import Reply
 
 
 def test_a_reply_is_cut_before_it_is_read_and_kept() -> None:

@@ -10,8 +10,8 @@ from reliable_email.classification import Cause, Scope, classify, classify_excep
 from reliable_email.classification.rulebook import loose_rulebook, rulebook
 from reliable_email.delivery.policy import Step, decide
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply, parse_reply
 
 EARLY = [Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH]
 EXAMPLES = [text for rule in (*rulebook().rules, *loose_rulebook().rules) for text in rule.must_match]

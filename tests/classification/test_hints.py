@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reliable_email.classification import classify
 from reliable_email.classification.hints import retry_hint, window_hint
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.syntax.replies import parse_reply
 
 NOW = datetime(2025, 8, 25, 6, 0, 31, tzinfo=UTC)
 

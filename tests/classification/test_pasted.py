@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_email.classification.pasted import read_reply
-from reliable_email.smtp.replies import ReplyError
+from reliable_email.smtp.syntax.replies import ReplyError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from reliable_email.classification import Cause, classify
 from reliable_email.classification.rulebook import Rule, RuleBook, RuleError, loose_rulebook, rulebook
 from reliable_email.classification.words import embedded_status, words
 from reliable_email.providers import canonical_name
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.syntax.replies import parse_reply
 
 RULES = (*rulebook().rules, *loose_rulebook().rules)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_email.backends import routes
-from reliable_email.backends.doors import FailoverOptions, failover_options, outbox_options
+from reliable_email.backends.reading.doors import FailoverOptions, failover_options, outbox_options
 from reliable_email.backends.routes import Mailer, MailerKind, all_mailers, delivering_alias, routes_of
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.exceptions import InvalidMailer, MailerDoesNotExist

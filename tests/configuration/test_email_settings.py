@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.options import TLSMode
 

@@ -10,8 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from reliable_email import env
-from reliable_email.backends.options import SMTPOptions, smtp_options
-from reliable_email.backends.tokens import GRANT_ARGUMENTS, GRANTS
+from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
+from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
 
 SMTP = "reliable_email.backends.ReliableSMTPBackend"
 FAILOVER = "reliable_email.backends.FailoverBackend"

@@ -29,8 +29,8 @@ from reliable_email.exceptions import (
     TLSFailed,
     error_for,
 )
-from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply, parse_reply
 
 
 def failure(cause: Cause, stage: Stage, reply: str = "", detail: str = "", help_text: str = "Do this.") -> Failure:

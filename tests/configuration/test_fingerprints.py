@@ -10,7 +10,7 @@ from django.test import override_settings
 from reliable_email.backends.failover import make_route
 from reliable_email.backends.fingerprint import described
 from reliable_email.backends.smtp import ReliableSMTPBackend
-from reliable_email.smtp.oauth import RefreshTokenProvider
+from reliable_email.smtp.oauth.grants import RefreshTokenProvider
 
 SITES_OWN = "tests.configuration.test_fingerprints.SitesOwnBackend"
 

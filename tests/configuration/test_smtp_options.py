@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from reliable_email.backends.options import SMTP_OPTIONS, SMTPOptions, smtp_options
+from reliable_email.backends.reading.route_options import SMTP_OPTIONS, SMTPOptions, smtp_options
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.exceptions import InvalidMailer
-from reliable_email.smtp.oauth import RefreshTokenProvider
+from reliable_email.smtp.oauth.grants import RefreshTokenProvider
 from reliable_email.smtp.options import TLSMode
-from reliable_email.smtp.pins import show_pin
+from reliable_email.smtp.tls.pins import show_pin
 
 
 def route(**options: Any) -> SMTPOptions:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_email import values
-from reliable_email.backends.quotas import quotas
+from reliable_email.backends.reading.quotas import quotas
 from reliable_email.providers import Quota
 from reliable_email.values import ValueProblem
 

@@ -22,11 +22,11 @@ from django.utils.functional import lazystr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.foreign import message_for
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import Submission
-from reliable_email.outbox.foreign_fields import NotStorable, foreign_fields
-from reliable_email.outbox.rebuilding import rebuild_message
+from reliable_email.delivery.transports.foreign import message_for
+from reliable_email.outbox.intake.foreign_fields import NotStorable, foreign_fields
+from reliable_email.outbox.rows.rebuilding import rebuild_message
 from reliable_email.smtp.transaction import Job
 from tests.content.anymail_posts import PROVIDERS, posts_of
 

@@ -13,7 +13,7 @@ from django.utils.functional import lazystr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reliable_email.delivery.serializer import serialized
+from reliable_email.delivery.content.serializer import serialized
 
 MESSAGE_ID = "<fixed@example.org>"
 ADDRESSED = ("from", "to", "cc", "reply-to")

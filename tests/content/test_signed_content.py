@@ -14,9 +14,9 @@ import pytest
 from anymail.message import AnymailMessage
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
-from reliable_email.delivery.content import build_submission
-from reliable_email.smtp.content import BytesContent
-from reliable_email.smtp.mime import encoded
+from reliable_email.delivery.content.building import build_submission
+from reliable_email.smtp.protocol.wire_content import BytesContent
+from reliable_email.smtp.syntax.mime import encoded
 
 LONG = "a-word " * 20
 FORWARDED = (

@@ -13,7 +13,7 @@ import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.translation import gettext_lazy
 
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import DeliveryOptions
 
 CONTROL = ("\r", "\n", "\0", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028")

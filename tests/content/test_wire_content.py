@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.content import (
+from reliable_email.smtp.protocol.wire_content import (
     BytesContent,
     FileContent,
     InvalidContent,

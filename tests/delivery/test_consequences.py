@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from reliable_email.classification import Cause, Failure, Scope, classify
-from reliable_email.delivery.consequences import causes_table, package_does, typical
 from reliable_email.delivery.policy import Action, Step, action_of, decide
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.delivery.telling.consequences import causes_table, package_does, typical
+from reliable_email.smtp.syntax.replies import parse_reply
 
 
 def failure(cause: Cause, *, code: int = 550, scope: Scope | None = None) -> Failure:

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_email.classification import Cause, classify
-from reliable_email.delivery.filters import RestrictedTransport, is_allowed, restricted
-from reliable_email.smtp import pool
+from reliable_email.delivery.transports.filters import RestrictedTransport, is_allowed, restricted
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
 from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction, Verdict, Wait, allow_all, block
-from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.server import ScriptedServer
 from tests.delivery.model import NO_SUCH_USER, TAKEN, Answer, Asked, Clock, Server, submission
 

@@ -14,17 +14,17 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend as SMTPBackend
 
 from reliable_email.classification import Cause, classify
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.direct import Delivery
-from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore
+from reliable_email.delivery.transports.foreign import ForeignTransport
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction, Verdict
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.delivery.model import TAKEN, World
 

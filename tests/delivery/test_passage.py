@@ -12,10 +12,10 @@ from reliable_email.delivery.progress import QUEUED, Progress
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.words import Priority
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.transaction import Job, RecipientResult, Transaction, Verdict
 
 WHO = "a@example.com"

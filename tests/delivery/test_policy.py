@@ -4,8 +4,8 @@ import pytest
 
 from reliable_email.classification import Cause, classify
 from reliable_email.delivery.policy import Effect, Step, decide
-from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import parse_reply
 
 
 @pytest.mark.parametrize("words", ["421 Service not available", "421 4.3.2 closing transmission channel", "421 oops"])

@@ -15,11 +15,11 @@ from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect, decide
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent, apply_event
 from reliable_email.delivery.submission import Priority
-from reliable_email.outbox.standby import probe_standby
+from reliable_email.outbox.upkeep.standby import probe_standby
 from reliable_email.providers import Quota
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import parse_reply
 from tests.outbox.network import Network
 
 NOW = 1_800_000_000.0

@@ -15,11 +15,11 @@ from reliable_email.delivery.report import DeliveryReport
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.submission import Submission
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.transaction import Authorize, Grant, Job, RecipientResult, Transaction, Verdict
 
 _EPOCH = 1_700_000_000.0

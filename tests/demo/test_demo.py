@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from demo.faults import Misfortune, Plan
 from demo.management.commands.demo import Command
 from reliable_email.testing.actions import raw
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = {
@@ -145,7 +145,7 @@ def test_the_sites_own_routes_are_left_alone() -> None:
     """Neither its settings nor its knowledge of a route called gmail."""
     from django.conf import settings
 
-    from reliable_email.store.shared import RouteState
+    from reliable_email.store.tables.shared import RouteState
 
     before = getattr(settings, "MAILERS", None)
     told_in_process(count=10)

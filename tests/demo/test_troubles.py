@@ -12,7 +12,7 @@ from demo.live import stage, weather
 from demo.live.troubles import NEWS, POSSIBLE, SHOP, WORDS, Trouble
 from demo.live.weather import CIRCLE_SECONDS, Change, changes
 from reliable_email.exceptions import DeliveryError
-from reliable_email.smtp import pool
+from reliable_email.smtp.driver import pool
 from reliable_email.testing.reports import delivery_of
 
 

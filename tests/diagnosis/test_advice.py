@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from django.test.utils import override_settings
 
-from reliable_email.backends.options import smtp_options
+from reliable_email.backends.reading.route_options import smtp_options
 from reliable_email.diagnosis.examination import examine_configuration, hello_notes
 from reliable_email.diagnosis.explanation import Explanation, explain
 from reliable_email.diagnosis.ladder import Climb
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import TLSMode, TLSPolicy
-from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.tls_errors import explain as tls_failure
+from reliable_email.smtp.syntax.replies import parse_reply
+from reliable_email.smtp.tls.errors import explain as tls_failure
 from reliable_email.testing import certificates
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.diagnosis.cases import refused_connection
 from tests.diagnosis.runs import smtp, test_email

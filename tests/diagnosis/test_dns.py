@@ -13,13 +13,13 @@ from django.test import modify_settings, override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.diagnosis.dns_dkim import read_key
-from reliable_email.diagnosis.dns_dmarc import Policy, find_policy, organisation_of, read_policy
-from reliable_email.diagnosis.dns_examination import examine_domain
-from reliable_email.diagnosis.dns_lookup import Ask, Lookup
-from reliable_email.diagnosis.dns_routes import routes_mail
-from reliable_email.diagnosis.dns_spf import examine_spf
-from reliable_email.diagnosis.dns_spf_record import TermError, parse
+from reliable_email.diagnosis.dns.dkim import read_key
+from reliable_email.diagnosis.dns.dmarc import Policy, find_policy, organisation_of, read_policy
+from reliable_email.diagnosis.dns.examination import examine_domain
+from reliable_email.diagnosis.dns.lookup import Ask, Lookup
+from reliable_email.diagnosis.dns.routes import routes_mail
+from reliable_email.diagnosis.dns.spf import examine_spf
+from reliable_email.diagnosis.dns.spf_record import TermError, parse
 from reliable_email.diagnosis.examination import routes_to_examine
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.management.commands import test_email as command

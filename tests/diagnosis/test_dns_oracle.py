@@ -5,9 +5,9 @@ The two differ on purpose in one thing: ABNF, and so SPF, does not mind case; `t
 
 import pytest
 
-from reliable_email.diagnosis.dns_dmarc import Policy, find_policy
-from reliable_email.diagnosis.dns_lookup import Lookup
-from reliable_email.diagnosis.dns_spf import examine_spf
+from reliable_email.diagnosis.dns.dmarc import Policy, find_policy
+from reliable_email.diagnosis.dns.lookup import Lookup
+from reliable_email.diagnosis.dns.spf import examine_spf
 from tests.diagnosis.dns_cases import (
     DMARC,
     DOMAIN,

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from reliable_email.backends import FailoverBackend, OutboxBackend, ReliableSMTPBackend
 from reliable_email.diagnosis.configuration import check_configuration
 from reliable_email.exceptions import InvalidMailer
-from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.testing import delivery_of
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import SMTP, use_email_settings, use_mailers

@@ -13,10 +13,10 @@ import pytest
 from reliable_email.classification import Cause
 from reliable_email.delivery.report import Outcome
 from reliable_email.exceptions import DeliveryError
-from reliable_email.smtp import pool
+from reliable_email.smtp.driver import pool
 from reliable_email.smtp.stages import Stage
 from reliable_email.testing import certificates, delivery_of
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer, close, hang, inject, reset
 from tests.django.conftest import backend_for, message
 

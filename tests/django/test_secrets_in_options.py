@@ -10,13 +10,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test.utils import override_settings
 
 from reliable_email import backends, conf, env
-from reliable_email.backends.option_names import (
+from reliable_email.backends.reading.option_names import (
     ERROR_MAIL_OPTIONS,
     FAILOVER_OPTIONS,
     OUTBOX_OPTIONS,
     SMTP_OPTIONS,
 )
-from reliable_email.backends.tokens import GRANTS
+from reliable_email.backends.reading.tokens import GRANTS
 from reliable_email.checks import configuration_messages
 from reliable_email.outbox.keyring import configured_keyring
 from tests.django.test_secrets import page_about, told_by

@@ -9,16 +9,16 @@ from django.core.mail import EmailMessage
 from django.test import Client, modify_settings, override_settings
 from django.urls import include, path
 
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.integrations import anymail
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.suppressed import allow, suppressed
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.events import ProviderEvent
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.operations.suppressed import allow, suppressed
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.events import ProviderEvent
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.django.conftest import SMTP
 from tests.django.post import A, B
 from tests.django.signed_events import ANYMAIL, PROVIDERS, SIGNED, Post, changed, event, forged, provider_id

@@ -17,17 +17,17 @@ from django.core.management import call_command
 from django.test import Client, modify_settings, override_settings
 from django.urls import include, path
 
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.integrations import anymail
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.suppressed import suppress, suppressed
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import story
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Suppression
-from reliable_email.store.states import State
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.store.questions.queries import story
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Suppression
+from reliable_email.store.tables.states import State
 from tests.django.post import A, B
 
 # anymail serves SendGrid's webhook still, and says that it is not tested against SendGrid any more.

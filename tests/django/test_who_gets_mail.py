@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from reliable_email.classification import Cause
 from reliable_email.exceptions import DeliveryError
-from reliable_email.store.shared import Suppression
+from reliable_email.store.tables.shared import Suppression
 from reliable_email.testing import delivery_of
 from reliable_email.testing.server import ScriptedServer
 from tests.django.post import A, B, backend_for, message, received

@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.db.models import F
 from django.test.utils import override_settings
 
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
 from tests.docs.pages import DOCS, blocks
 
 _MAILERS = {

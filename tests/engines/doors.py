@@ -8,17 +8,17 @@ from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.words import OnUnknown
-from reliable_email.outbox.claim import Claim, Wanted
-from reliable_email.outbox.journal import Written, commit_together
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.line import Line, LineOptions
-from reliable_email.outbox.round import RoundOptions
-from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.standing import STANDS_SECONDS
-from reliable_email.outbox.steps import Write
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.outbox.rows.claim import Claim, Wanted
+from reliable_email.outbox.rows.journal import Written, commit_together
+from reliable_email.outbox.rows.settle import AttemptRow, Settlement
+from reliable_email.outbox.rows.standing import STANDS_SECONDS
+from reliable_email.outbox.worker.batch import RoundOptions
+from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.steps import Write
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.recipients import OutboxRecipient
 from tests.engines.routes import Asked, routes_of
 from tests.outbox.desk import let_time_pass, queue, submission
 from tests.outbox.driving import run_here

@@ -12,8 +12,8 @@ from reliable_email.delivery.route import Route
 from reliable_email.providers import Quota
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.transaction import (
     Ask,
     Authorize,

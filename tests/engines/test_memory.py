@@ -7,7 +7,7 @@ import pytest
 from reliable_email.classification import Cause
 from reliable_email.delivery import registry
 from reliable_email.delivery.breaker import Phase
-from reliable_email.store.states import State
+from reliable_email.store.tables.states import State
 from tests.engines.doors import Told, World, by_queue, directly, work
 from tests.outbox.desk import let_time_pass, rows
 

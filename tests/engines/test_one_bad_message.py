@@ -10,8 +10,8 @@ from django.db.models import F
 from reliable_email.delivery import registry
 from reliable_email.delivery.breaker import Phase
 from reliable_email.smtp.transaction import Job, Transaction, WireStep
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.engines.doors import World, work
 from tests.engines.routes import Scripted
 from tests.outbox.desk import queue, rows

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from reliable_email.delivery.consequences import causes_table
+from reliable_email.delivery.telling.consequences import causes_table
 from tests.failover.troubles import RECIPIENT, STAYS, TROUBLES, Story, Trouble, explained, send_through
 
 FILE = Path(__file__).parent.parent.parent / "docs" / "failover.md"

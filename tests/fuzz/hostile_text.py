@@ -19,37 +19,37 @@ if __name__ == "__main__":
     django.setup()
 
 from reliable_email import values
-from reliable_email.backends import option_values
-from reliable_email.backends.quotas import quotas
+from reliable_email.backends.reading import option_values
+from reliable_email.backends.reading.quotas import quotas
 from reliable_email.classification import classify, classify_exception
 from reliable_email.classification.hints import retry_hint, window_hint
 from reliable_email.classification.pasted import read_reply
 from reliable_email.classification.words import embedded_status, told_stage, with_marks, words
-from reliable_email.delivery.content import envelope_address
-from reliable_email.delivery.filters import is_allowed
-from reliable_email.delivery.floods import fingerprint
-from reliable_email.delivery.logged import words_of
+from reliable_email.delivery.content.building import envelope_address
+from reliable_email.delivery.content.stored_mime import stored_mime
 from reliable_email.delivery.report import address_key, bare_address
-from reliable_email.delivery.stored_mime import stored_mime
+from reliable_email.delivery.telling.floods import fingerprint
+from reliable_email.delivery.telling.log_records import words_of
+from reliable_email.delivery.transports.filters import is_allowed
 from reliable_email.diagnosis import addresses
-from reliable_email.diagnosis.dns_dkim import read_key
-from reliable_email.diagnosis.dns_dmarc import names_to_ask, read_policy
-from reliable_email.diagnosis.dns_routes import domain_of
-from reliable_email.diagnosis.dns_spf_record import TermError, merged, parse
+from reliable_email.diagnosis.dns.dkim import read_key
+from reliable_email.diagnosis.dns.dmarc import names_to_ask, read_policy
+from reliable_email.diagnosis.dns.routes import domain_of
+from reliable_email.diagnosis.dns.spf_record import TermError, merged, parse
 from reliable_email.emailurl import parse_urls
-from reliable_email.outbox.reading import letter
-from reliable_email.smtp import paths
-from reliable_email.smtp.charsets import decoded
-from reliable_email.smtp.content import BytesContent, has_long_line, header_section, normal
+from reliable_email.outbox.operations.letters import letter
+from reliable_email.smtp.driver.hello import is_full_name
 from reliable_email.smtp.dsn import original_recipient, xtext
-from reliable_email.smtp.hello import is_full_name
-from reliable_email.smtp.mime import encoded
-from reliable_email.smtp.pins import parse_pin
-from reliable_email.smtp.redaction import Redactor
-from reliable_email.smtp.replies import Reply, ReplyError, ReplyParser, parse_reply
-from reliable_email.store.texts import escaped
+from reliable_email.smtp.protocol.redaction import Redactor
+from reliable_email.smtp.protocol.wire_content import BytesContent, has_long_line, header_section, normal
+from reliable_email.smtp.syntax import paths
+from reliable_email.smtp.syntax.charsets import decoded
+from reliable_email.smtp.syntax.mime import encoded
+from reliable_email.smtp.syntax.replies import Reply, ReplyError, ReplyParser, parse_reply
+from reliable_email.smtp.tls.pins import parse_pin
+from reliable_email.store.sql.texts import escaped
 from reliable_email.templatetags.mail_words import said
-from reliable_email.views.preview import preview, warnings
+from reliable_email.views.pages.preview import preview, warnings
 
 HALF, WHOLE = 32 * 1024, 64 * 1024
 RUNS = 10

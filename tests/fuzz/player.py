@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reliable_email.smtp.content import BytesContent, stuffed
-from reliable_email.smtp.events import Broken, ContentWanted, Event, Finished, TokenWanted, UpgradeWanted
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.options import Credentials, TLSMode
-from reliable_email.smtp.session import Phase, Session
+from reliable_email.smtp.protocol.events import Broken, ContentWanted, Event, Finished, TokenWanted, UpgradeWanted
+from reliable_email.smtp.protocol.session import Phase, Session
+from reliable_email.smtp.protocol.wire_content import BytesContent, stuffed
 from reliable_email.smtp.transaction import Job, Transaction, Verdict
 
 _PRAISE = re.compile(rb"^2\d\d(?: [^\n]*)?\r?\n", re.MULTILINE)

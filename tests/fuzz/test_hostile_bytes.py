@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reliable_email.smtp.options import TLSMode
-from reliable_email.smtp.replies import MAX_REPLY_BYTES, ReplyError, ReplyParser
+from reliable_email.smtp.syntax.replies import MAX_REPLY_BYTES, ReplyError, ReplyParser
 from tests.fuzz.conftest import fuzz
 from tests.fuzz.player import PASSWORD, TOKEN, Player, job
 from tests.fuzz.test_splits import RECORDINGS

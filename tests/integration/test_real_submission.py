@@ -12,7 +12,7 @@ from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.classification import Cause
 from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.exceptions import AuthenticationFailed, DeliveryError
-from reliable_email.smtp import pool
+from reliable_email.smtp.driver import pool
 from reliable_email.smtp.stages import Stage
 from tests.servers.ground import wait_until
 from tests.servers.nodemailer import NodemailerSubmission

@@ -15,7 +15,7 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.report import Outcome
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.metrics import EmailCollector, exposition
-from reliable_email.store.states import State
+from reliable_email.store.tables.states import State
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "monitoring"
 _METRIC = re.compile(r"(reliable_email_\w+)(?:\{([^}]*)\})?")

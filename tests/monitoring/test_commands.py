@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
-from reliable_email.outbox import presence
+from reliable_email.outbox.upkeep import worker_row
 from tests.monitoring.conftest import outbox_mailers
 
 MakeSite = Callable[..., None]
@@ -48,7 +48,7 @@ def test_both_commands_give_the_same_verdict_and_remedy(site: str) -> None:
 def test_what_the_ladder_finds_is_not_made_better_by_health(site: str, make_site: MakeSite) -> None:
     """Nobody has sent anything yet, so nothing is remembered of a dead server."""
     make_site(outbox_mailers(site, 9))
-    presence.arrive(site, "worker", "", 1)
+    worker_row.arrive(site, "worker", "", 1)
     code, told_json, words = run("test_email", "--check-only", "--health-check", "--from", "site@example.org")
     assert (code, told_json["status"], told_json["health"]["status"]) == (1, "unhealthy", "healthy")
     assert "4. Site Health: ✓" in words

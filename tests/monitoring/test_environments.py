@@ -18,11 +18,11 @@ from reliable_email.delivery.submission import DeliveryOptions
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.health import examine_site
 from reliable_email.monitoring.metrics import exposition
-from reliable_email.outbox import presence
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.queue import queue
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.upkeep import worker_row
+from reliable_email.store.questions.queue import queue
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.monitoring.conftest import outbox_mailers
 
 OWN, OTHER = "production", "staging"
@@ -43,7 +43,7 @@ def shared(using: str, make_site: Callable[..., None], server: Any) -> str:
     for number in range(3):
         send(f"other{number}@example.com")
     OutboxRecipient.objects.using(using).update(due_at=DatabaseNow(-7200))
-    presence.arrive(using, "their-worker", OTHER, 1)
+    worker_row.arrive(using, "their-worker", OTHER, 1)
     make_site(mailers, ENVIRONMENT=OWN)
     send("own@example.com", idempotency_key="k", expires_in=timedelta(days=1))
     return using
@@ -59,7 +59,7 @@ def status(using: str, *words: str) -> dict[str, Any]:
 
 def test_anothers_overdue_mail_is_no_finding_here(shared: str) -> None:
     """Somebody works for it: its own health tells of it."""
-    presence.arrive(shared, "own-worker", OWN, 1)
+    worker_row.arrive(shared, "own-worker", OWN, 1)
     assert examine_site(shared).verdict is Health.HEALTHY
     with override_settings(RELIABLE_EMAIL={"ENVIRONMENT": OTHER}):
         found = examine_site(shared)
@@ -73,8 +73,8 @@ def test_anothers_worker_does_not_stand_in_for_ours(shared: str) -> None:
 
 def test_overdue_mail_of_an_environment_that_nobody_serves_is_told(shared: str) -> None:
     """A restored copy of another site's outbox: no worker here will ever take it."""
-    presence.arrive(shared, "own-worker", OWN, 1)
-    presence.forget(shared, "their-worker")
+    worker_row.arrive(shared, "own-worker", OWN, 1)
+    worker_row.forget(shared, "their-worker")
     found = examine_site(shared)
     assert found.verdict is Health.DEGRADED
     assert "'staging'" in found.reason

@@ -18,12 +18,12 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic
 from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.monitoring.route_health import site_routes
-from reliable_email.outbox import presence
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.shared import Worker
-from reliable_email.store.states import State
+from reliable_email.outbox.upkeep import worker_row
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Worker
+from reliable_email.store.tables.states import State
 from reliable_email.views.leading import leads_to
 from tests.monitoring.conftest import SMTP, outbox_mailers
 
@@ -42,7 +42,7 @@ def due_for(using: str, **age: float) -> None:
 
 def worker_seen(using: str, *, seconds_ago: float, state: str = "running") -> None:
     """A worker gave a sign of life."""
-    presence.arrive(using, f"worker-{seconds_ago}", "", 1)
+    worker_row.arrive(using, f"worker-{seconds_ago}", "", 1)
     Worker.objects.using(using).update(seen_at=DatabaseNow(-seconds_ago), state=state)
 
 

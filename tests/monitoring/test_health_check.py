@@ -9,8 +9,8 @@ from django.core import mail
 from django.test import RequestFactory
 from health_check.views import HealthCheckView
 
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 
 CHECK = "reliable_email.integrations.health_check.EmailCheck"
 

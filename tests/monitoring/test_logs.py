@@ -9,17 +9,17 @@ from django.core import mail
 from django.core.management import call_command
 
 from reliable_email.classification import Cause
-from reliable_email.delivery.logged import FIELDS
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.submission import OnUnknown
+from reliable_email.delivery.telling.log_records import FIELDS
 from reliable_email.exceptions import DeliveryError
-from reliable_email.outbox.reconnect import Outage, insist
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.states import State
+from reliable_email.outbox.upkeep.reconnect import Outage, insist
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import Script, ScriptedServer, accept_then, close
 from tests.monitoring.conftest import SMTP, outbox_mailers
 from tests.outbox.desk import let_time_pass, queue, worker

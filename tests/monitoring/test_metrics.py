@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from reliable_email.classification import Cause
 from reliable_email.delivery.policy import Effect
 from reliable_email.monitoring.metrics import EmailCollector, exposition
-from reliable_email.outbox import presence
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import LATENCY_BOUNDS, LatencyTotal, Worker
-from reliable_email.store.states import State
+from reliable_email.outbox.upkeep import worker_row
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import LATENCY_BOUNDS, LatencyTotal, Worker
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.monitoring.conftest import outbox_mailers
 from tests.monitoring.expositions import Labels, labelled, samples, value
@@ -52,7 +52,7 @@ def test_it_waits_by_state_and_priority_and_says_for_how_long(site: str) -> None
 def test_workers_that_fell_silent_are_missing_and_those_that_ended_are_not(site: str) -> None:
     """Three workers, one of each kind."""
     for name, seconds_ago, state in (("a", 5, "running"), ("b", 500, "running"), ("c", 500, "stopped")):
-        presence.arrive(site, name, "", 4)
+        worker_row.arrive(site, name, "", 4)
         Worker.objects.using(site).filter(name=name).update(seen_at=DatabaseNow(-seconds_ago), state=state)
     found = told()
     assert labelled(found, "workers") == {("running",): 1.0, ("missing",): 1.0}

@@ -10,9 +10,9 @@ from django.db import connections
 
 from reliable_email.classification import Cause
 from reliable_email.delivery.policy import Effect
-from reliable_email.outbox import presence
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.shared import Worker
+from reliable_email.outbox.upkeep import worker_row
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.shared import Worker
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import SMTP, use_mailers
 
@@ -59,7 +59,7 @@ def test_it_is_degraded_where_no_worker_runs(queue: ScriptedServer) -> None:
 
 def test_it_is_healthy_where_one_does(queue: ScriptedServer) -> None:
     """Seen lately."""
-    presence.arrive("default", "worker", "", 1)
+    worker_row.arrive("default", "worker", "", 1)
     assert run()[0] == 0
     Worker.objects.update(seen_at=DatabaseNow(-3600))
     code, said = run()

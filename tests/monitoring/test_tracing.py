@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from reliable_email.monitoring.tracing import instrument, uninstrument
-from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.testing.server import Script, ScriptedServer
 from tests.monitoring.conftest import SMTP
 
@@ -145,7 +145,7 @@ def test_a_database_that_fails_is_told_by_its_class_alone(
 ) -> None:
     """Its words may hold the row that it did not take."""
     OutboxMessage.objects.using(site).all().delete()
-    from reliable_email.delivery.tracing import tracing_enqueue
+    from reliable_email.delivery.telling.tracing import tracing_enqueue
 
     with pytest.raises(OperationalError), tracing_enqueue(mailer="routes", message_ids=["<1@example.org>"]):
         raise OperationalError("secret-of-the-row")
@@ -172,8 +172,8 @@ django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from django.core.mail import EmailMessage
-from reliable_email.delivery.content import build_submission
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.delivery.content.building import build_submission
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 submission = build_submission(EmailMessage("a", "b", "a@example.org", ["b@example.net"]))
 [row] = enqueue([submission], QueueOptions(mailer="m"))
 print(sorted({name.split(".")[0] for name in sys.modules if name.startswith("opentelemetry")}), repr(row.traceparent))

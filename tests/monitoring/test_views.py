@@ -10,8 +10,8 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from reliable_email import conf
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from reliable_email.views.health import health
 from tests.monitoring.conftest import outbox_mailers

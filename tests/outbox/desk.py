@@ -5,23 +5,23 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteStateStore
 from reliable_email.delivery.submission import DeliveryOptions, Submission
-from reliable_email.outbox.claim import Claimed, Wanted, claim
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.journal import Intent, Request
-from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
-from reliable_email.outbox.transitions import Event
-from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.rows.claim import Claimed, Wanted, claim
+from reliable_email.outbox.rows.journal import Intent, Request
+from reliable_email.outbox.rows.settle import AttemptRow, Evidence, Settlement
+from reliable_email.outbox.rows.transitions import Event
+from reliable_email.outbox.worker.process import Worker, WorkerOptions
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
-from reliable_email.smtp.replies import parse_reply
-from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.smtp.syntax.replies import parse_reply
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 
 

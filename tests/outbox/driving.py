@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from reliable_email.outbox.helper import make_here
-from reliable_email.outbox.steps import Steps, Write
+from reliable_email.outbox.worker.blocking import make_here
+from reliable_email.outbox.worker.steps import Steps, Write
 from reliable_email.smtp.transaction import Aside
 
 T = TypeVar("T")

@@ -43,11 +43,11 @@ from mailer.models import DontSendEntry, Message  # noqa: E402
 from post_office.lockfile import default_lockfile  # noqa: E402
 from post_office.models import Attachment, Email  # noqa: E402
 
-from reliable_email.outbox import importing  # noqa: E402
-from reliable_email.outbox.enqueue import QueueOptions  # noqa: E402
-from reliable_email.outbox.importing import Source, import_queue  # noqa: E402
-from reliable_email.store.messages import OutboxMessage  # noqa: E402
-from reliable_email.store.shared import Suppression  # noqa: E402
+from reliable_email.outbox.intake.enqueue import QueueOptions  # noqa: E402
+from reliable_email.outbox.operations import importing  # noqa: E402
+from reliable_email.outbox.operations.importing import Source, import_queue  # noqa: E402
+from reliable_email.store.tables.messages import OutboxMessage  # noqa: E402
+from reliable_email.store.tables.shared import Suppression  # noqa: E402
 
 common = {"from_email": "site@example.org", "to": ["ada@example.com"]}
 queued = Email.objects.create(

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from reliable_email.delivery.route import Route
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import Reply, parse_reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply, parse_reply
 from reliable_email.smtp.transaction import (
     Aside,
     Ask,

@@ -24,7 +24,7 @@ import django  # noqa: E402
 django.setup()
 
 from reliable_email.providers import Quota  # noqa: E402
-from reliable_email.store.route_state import DatabaseRouteStateStore  # noqa: E402
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore  # noqa: E402
 from tests.outbox.desk import worker  # noqa: E402
 from tests.outbox.network import Network  # noqa: E402
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reliable_email.outbox.provider_events import Report, note_report
-from reliable_email.outbox.suppressed import (
+from reliable_email.outbox.operations.provider_events import Report, note_report
+from reliable_email.outbox.operations.suppressed import (
     allow,
     prune_suppressions,
     suppress,
@@ -11,13 +11,13 @@ from reliable_email.outbox.suppressed import (
     unify_suppressions,
     unwanted_by_direct_sends,
 )
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.events import EventKind
-from reliable_email.store.queries import Filter, recipients
-from reliable_email.store.search import Search, search
-from reliable_email.store.shared import Suppression
-from reliable_email.store.states import State
-from reliable_email.store.suppressions import suppressions
+from reliable_email.store.questions.queries import Filter, recipients
+from reliable_email.store.questions.search import Search, search
+from reliable_email.store.questions.suppressions import suppressions
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.events import EventKind
+from reliable_email.store.tables.shared import Suppression
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, row, states, worker
 from tests.outbox.network import Network
 

@@ -18,13 +18,13 @@ from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent
-from reliable_email.store.audit import audit
-from reliable_email.store.clock import database_now
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.states import State
-from reliable_email.testing.conversation import Conversation
-from reliable_email.testing.script import Script
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.sql.clock import database_now
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
+from reliable_email.testing.scripted.conversation import Conversation
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.chaos.harness import vendor_of
 from tests.outbox.desk import queue, states

@@ -15,9 +15,9 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.backends.outbox import submit
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action
-from reliable_email.store.states import State
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Action
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import row, states
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from django.db import OperationalError, connections
 
-from reliable_email.outbox.claim import Claimed
-from reliable_email.outbox.journal import Request, Written
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.settle import plan_settlement
-from reliable_email.outbox.steps import Rest, Steps
-from reliable_email.outbox.tables import Tables
-from reliable_email.outbox.transitions import Event
-from reliable_email.store.states import State
+from reliable_email.outbox.rows.claim import Claimed
+from reliable_email.outbox.rows.journal import Request, Written
+from reliable_email.outbox.rows.settle import plan_settlement
+from reliable_email.outbox.rows.sql import Tables
+from reliable_email.outbox.rows.transitions import Event
+from reliable_email.outbox.worker.steps import Rest, Steps
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import asks, claimed, rows, settles, states
 from tests.outbox.test_loop import PATIENCE, Answers, commits, loop, permitted, writing
 

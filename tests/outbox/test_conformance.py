@@ -9,19 +9,19 @@ from itertools import product
 import pytest
 
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.outbox.claim import Claimed, Wanted, claim
-from reliable_email.outbox.journal import Intent, commit
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
-from reliable_email.outbox.provider_events import Noted, Report, note_report
-from reliable_email.outbox.rescue import RescuePolicy, rescue
-from reliable_email.outbox.settle import Evidence, Settlement
-from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, Guard, apply
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.events import EventKind
-from reliable_email.store.queries import Filter
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import PriorityRank, State
+from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operations.provider_events import Noted, Report, note_report
+from reliable_email.outbox.rows.claim import Claimed, Wanted, claim
+from reliable_email.outbox.rows.journal import Intent, commit
+from reliable_email.outbox.rows.rescue import RescuePolicy, rescue
+from reliable_email.outbox.rows.settle import Evidence, Settlement
+from reliable_email.outbox.rows.transitions import LATE, RULES, Delivery, Event, Guard, apply
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.events import EventKind
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import PriorityRank, State
 from tests.outbox.desk import queue, row
 
 MINE, OTHER = 7, 8

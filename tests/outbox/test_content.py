@@ -9,17 +9,17 @@ from cryptography.fernet import Fernet
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 
-from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.foreign import ForeignTransport
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.transports.foreign import ForeignTransport
 from reliable_email.mailers import mailers
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.foreign_fields import NotStorable
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.foreign_fields import NotStorable
 from reliable_email.outbox.keyring import KeyMissing, Keyring
-from reliable_email.outbox.stored import SLICE_BYTES, SLICE_MESSAGES, StoredMessage, slices
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.rows.loading import SLICE_BYTES, SLICE_MESSAGES, StoredMessage, slices
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.django.conftest import use_mailers
 from tests.outbox.desk import queue, row, submission, worker
 from tests.outbox.network import Network

@@ -13,13 +13,13 @@ from django.db.backends.signals import connection_created
 
 from reliable_email import signals
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.journal import commit
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.rows.journal import commit
 from reliable_email.smtp.transaction import Job
-from reliable_email.store.audit import audit
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.states import State
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import (
     asks,

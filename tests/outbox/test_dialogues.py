@@ -7,16 +7,16 @@ import pytest
 from cryptography.fernet import Fernet
 
 from reliable_email.delivery.route import Route
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operate import cancel
-from reliable_email.outbox.prune import prune
+from reliable_email.outbox.operations.operate import cancel
+from reliable_email.outbox.operations.prune import prune
 from reliable_email.smtp import habits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.said import MOST_LINES
-from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.queries import Filter
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.tables.attempts import Attempt
 from reliable_email.testing.server import Script, ScriptedServer, accept_then, close, reset
 from tests.outbox.desk import let_time_pass, queue, smtp_route, submission, worker
 

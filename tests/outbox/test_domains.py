@@ -5,12 +5,12 @@ from collections import Counter
 
 import pytest
 
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.domains import DomainCap
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.rows.domains import DomainCap
 from reliable_email.smtp.transaction import Job
-from reliable_email.store.audit import audit
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, rows, states, worker
 from tests.outbox.network import Network
 

@@ -16,15 +16,15 @@ from django.utils import timezone
 
 from reliable_email import signals
 from reliable_email.delivery.submission import OnUnknown, Priority
-from reliable_email.outbox.digests import idempotency_digest
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.digests import idempotency_digest
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import KeyMissing, Keyring
-from reliable_email.store.clock import age_sql, database_now
-from reliable_email.store.inserts import insert
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Tally
-from reliable_email.store.states import State
+from reliable_email.store.sql.clock import age_sql, database_now
+from reliable_email.store.sql.inserts import insert
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Tally
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import rows, submission, worker
 from tests.outbox.network import Network
 

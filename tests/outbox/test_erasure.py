@@ -17,26 +17,26 @@ from django.test import override_settings
 from reliable_email import models
 from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.erased import Marker
-from reliable_email.outbox.erasure import erase, finish, kept_marks, preview, replay
-from reliable_email.outbox.exporting import export
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import configured_keyring
-from reliable_email.outbox.operate import Resolution, hold, note, requeue, resolve
-from reliable_email.outbox.provider_events import Report, note_report
-from reliable_email.outbox.suppressed import allow, suppress, suppressed
-from reliable_email.outbox.tallies import Tallies
-from reliable_email.outbox.upkeep import Upkeep
-from reliable_email.store.audit import audit
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.events import EventKind, ProviderEvent
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.personal import IMPERSONAL, PLACES
-from reliable_email.store.queries import Filter
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action, Suppression
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.erased import Marker
+from reliable_email.outbox.operations.erasure import erase, finish, kept_marks, preview, replay
+from reliable_email.outbox.operations.exporting import export
+from reliable_email.outbox.operations.operate import Resolution, hold, note, requeue, resolve
+from reliable_email.outbox.operations.provider_events import Report, note_report
+from reliable_email.outbox.operations.suppressed import allow, suppress, suppressed
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.upkeep.counters import Tallies
+from reliable_email.outbox.upkeep.duties import Upkeep
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.personal import IMPERSONAL, PLACES
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.events import EventKind, ProviderEvent
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Action, Suppression
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, row, rows, states, submission, worker
 from tests.outbox.network import Network
 

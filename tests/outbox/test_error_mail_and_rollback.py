@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.log import AdminEmailHandler
 
 from reliable_email.backends import error_mail
-from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.tables.messages import OutboxMessage
 from tests.django.conftest import use_mailers
 
 ADMINS = ["admin@example.org"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.org")]

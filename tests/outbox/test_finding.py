@@ -22,10 +22,10 @@ from pytest_django import DjangoDbBlocker
 from reliable_email.backends import OutboxBackend
 from reliable_email.delivery.submission import Priority
 from reliable_email.exceptions import InvalidMailer
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, states, submission
 
 MAILERS = {

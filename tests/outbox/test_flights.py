@@ -8,12 +8,13 @@ from django.db import OperationalError
 
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.outbox import faultpoints, line
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.smtp import habits, pool
+from reliable_email.outbox import faultpoints
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.worker import claim_task
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
-from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.store.states import State
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import Script, ScriptedServer, accept_then, hang, reset
 from tests.outbox.desk import let_time_pass, rows, states, submission, worker
 
@@ -25,7 +26,7 @@ def fresh_process_state() -> Iterator[None]:
     """No connection and nothing learned is left from another test."""
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def route(server: ScriptedServer, *, on_unknown: OnUnknown | None = OnUnknown.RESEND) -> Route:
@@ -84,7 +85,7 @@ def test_a_flight_in_the_air_is_in_doubt_when_the_next_permission_cannot_be_writ
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is away for too long; what the server had taken by then is not queued as if nobody had it."""
-    monkeypatch.setattr(line, "_AUTHORIZE_SECONDS", 0.0)
+    monkeypatch.setattr(claim_task, "_AUTHORIZE_SECONDS", 0.0)
     queue_many(using, 2 * FLIGHT)
     begun: list[str] = []
 

@@ -9,18 +9,18 @@ from django.core.management import CommandError, call_command
 
 from reliable_email.monitoring.outbox_health import outbox_findings
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.incoming import hold_incoming, release_incoming, standing_holds
-from reliable_email.outbox.operate import hold, requeue
-from reliable_email.store.audit import audit
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.holds import IncomingHold
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import Filter
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action
-from reliable_email.store.sizes import size_words, table_bytes
-from reliable_email.store.states import PriorityRank, State
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming, standing_holds
+from reliable_email.outbox.operations.operate import hold, requeue
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.sizes import size_words, table_bytes
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.holds import IncomingHold
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Action
+from reliable_email.store.tables.states import PriorityRank, State
 from tests.outbox.desk import queue, row, rows, states, submission, worker
 from tests.outbox.network import Network
 

@@ -1,12 +1,12 @@
 """Lines of one worker are written together: for each row that is the same as if it were written alone."""
 
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.journal import commit_together
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.smtp.replies import parse_reply
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.rows.journal import commit_together
+from reliable_email.smtp.syntax.replies import parse_reply
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import asks, claimed, queue, rows, settles, states, worker
 from tests.outbox.network import Network
 

@@ -13,8 +13,8 @@ from django.db import IntegrityError, InternalError, connections
 
 from reliable_email.integrations import announcing
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.worker import WorkerFailed
-from reliable_email.store.states import State
+from reliable_email.outbox.worker.process import WorkerFailed
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import let_leases_end, let_time_pass, queue, smtp_route, states, worker
 from tests.outbox.network import Network

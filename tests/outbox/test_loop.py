@@ -16,14 +16,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from reliable_email.outbox import faultpoints, wake
-from reliable_email.outbox.journal import Request, Written
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.loop import Loop
-from reliable_email.outbox.settle import AttemptRow, Evidence
-from reliable_email.outbox.steps import Rest, Steps, Write
+from reliable_email.outbox.rows.journal import Request, Written
+from reliable_email.outbox.rows.settle import AttemptRow, Evidence
+from reliable_email.outbox.worker.loop import Loop
+from reliable_email.outbox.worker.steps import Rest, Steps, Write
+from reliable_email.smtp.driver.wire import Wire
 from reliable_email.smtp.transaction import Aside, Wait
-from reliable_email.smtp.wire import Wire
-from reliable_email.store.states import State
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import asks, claimed, settles, states
 from tests.outbox.test_database_faults import kill_connections
 

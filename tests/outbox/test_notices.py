@@ -6,14 +6,14 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.mail import EmailMessage
 
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import DeliveryOptions
 from reliable_email.mailers import mailers
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.stored import load_contents, load_messages, load_submission
-from reliable_email.smtp.content import BytesContent
-from reliable_email.store.messages import OutboxMessage
+from reliable_email.outbox.rows.loading import load_contents, load_messages, load_submission
+from reliable_email.smtp.protocol.wire_content import BytesContent
+from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.testing import deliver_outbox, outbox_over
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import smtp_route, submission, worker

@@ -5,16 +5,16 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
-from reliable_email.outbox.prune import prune
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.audit import audit
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import Filter, status, story
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operations.prune import prune
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.queries import Filter, status, story
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Action
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import let_time_pass, queue, row, rows, states, worker
 from tests.outbox.network import Network
 

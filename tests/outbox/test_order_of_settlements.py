@@ -1,11 +1,11 @@
 """Several settlements of one recipient in one commit keep their order, whatever stands beside them."""
 
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.journal import commit
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.settle import Evidence, Settlement
-from reliable_email.outbox.transitions import Event
-from reliable_email.store.states import State
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.rows.journal import commit
+from reliable_email.outbox.rows.settle import Evidence, Settlement
+from reliable_email.outbox.rows.transitions import Event
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, rows
 
 

@@ -11,11 +11,11 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.checks import configuration_messages
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.side_door import outside_of_transactions
-from reliable_email.outbox.worker import WorkerFailed
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.states import State
+from reliable_email.outbox.intake.autonomous import outside_of_transactions
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.worker.process import WorkerFailed
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import queue, smtp_route, states, submission, worker
 from tests.outbox.network import Network

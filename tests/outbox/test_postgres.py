@@ -10,10 +10,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reliable_email.outbox.journal import events
-from reliable_email.outbox.postgres import Batches, Reading, Step
-from reliable_email.outbox.reconnect import drop
-from reliable_email.outbox.tables import Tables
+from reliable_email.outbox.rows.journal import events
+from reliable_email.outbox.rows.pipeline import Batches, Reading, Step
+from reliable_email.outbox.rows.sql import Tables
+from reliable_email.outbox.upkeep.reconnect import drop
 
 FIRST = "SET LOCAL synchronous_commit = on"
 PLACE = "INSERT INTO sent (place) VALUES (%s)"

@@ -16,16 +16,16 @@ from django.db import connections
 from django.test import override_settings
 
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.outbox.provider_events import Noted, Report, note_report, settle_by_events
-from reliable_email.outbox.prune import prune
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.audit import audit
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.events import EventKind, ProviderEvent
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import story
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.provider_events import Noted, Report, note_report, settle_by_events
+from reliable_email.outbox.operations.prune import prune
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.queries import story
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.events import EventKind, ProviderEvent
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from reliable_email.testing.simulated import simulated
 from tests.outbox.desk import let_time_pass, queue, row, rows, states, worker
 from tests.outbox.network import Network

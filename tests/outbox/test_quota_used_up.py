@@ -21,16 +21,16 @@ from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.health import examine_site
 from reliable_email.monitoring.route_health import site_routes
-from reliable_email.outbox import presence
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.lanes import Lane, LaneBook, Turn
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.rows.lanes import Lane, LaneBook, Turn
+from reliable_email.outbox.upkeep import worker_row
 from reliable_email.providers import Quota
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.lanes import due_lanes, lane_of
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.routes import Opening
-from reliable_email.store.states import PriorityRank, State
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.questions.lanes import due_lanes, lane_of
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.routes import Opening
+from reliable_email.store.tables.states import PriorityRank, State
 from tests.outbox.desk import queue, rows, states, worker
 from tests.outbox.network import Network
 
@@ -240,7 +240,7 @@ def test_the_verdict_names_the_hour(using: str, settings: Any) -> None:
     store = DatabaseRouteStateStore(using)
     for _ in range(9):
         assert store.reserve(route, 1, priority=Priority.NORMAL)
-    presence.arrive(using, "w", "", 1)
+    worker_row.arrive(using, "w", "", 1)
     assert examine_site(using).verdict is Health.HEALTHY
     mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
     OutboxRecipient.objects.using(using).update(due_at=DatabaseNow(-7200.0))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.outbox.reading import letter
+from reliable_email.outbox.operations.letters import letter
 
 
 def test_encoded_headers_are_read_and_folded_ones_are_one_line() -> None:

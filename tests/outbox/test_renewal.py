@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.claim import Claimed, renew
+from reliable_email.outbox.rows.claim import Claimed, renew
 from tests.outbox.desk import claimed, let_leases_end, rows
 
 PATIENCE_SECONDS = 2  # after which whoever waits for a lock is told

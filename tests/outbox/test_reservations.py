@@ -12,17 +12,17 @@ from django.db import connections
 from reliable_email.delivery.quota import used
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, answering_from_memory
 from reliable_email.delivery.submission import Priority
-from reliable_email.outbox import reservations
-from reliable_email.outbox.claim import Claimed
-from reliable_email.outbox.journal import Intent, Request, commit_together
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.reservations import Reserve, give_back
+from reliable_email.outbox.rows import reservations
+from reliable_email.outbox.rows.claim import Claimed
+from reliable_email.outbox.rows.journal import Intent, Request, commit_together
+from reliable_email.outbox.rows.reservations import Reserve, give_back
 from reliable_email.providers import Quota
 from reliable_email.smtp.transaction import Job
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.shared import RouteState
-from reliable_email.store.states import State
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import RouteState
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import claimed, queue, rows, states, worker
 from tests.outbox.network import Network
 from tests.outbox.test_statements import statements

@@ -18,10 +18,10 @@ from django.db import connections
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.routes import Opening
-from reliable_email.store.shared import Action
-from reliable_email.store.states import State
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.routes import Opening
+from reliable_email.store.tables.shared import Action
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import states
 

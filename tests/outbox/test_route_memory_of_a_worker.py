@@ -5,12 +5,12 @@ import threading
 import pytest
 from django.db import connections, transaction
 
-from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.outbox.worker.process import Worker, WorkerOptions
 from reliable_email.providers import Quota
 from reliable_email.smtp.transaction import Job
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.shared import RouteState
-from reliable_email.store.states import State
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.tables.shared import RouteState
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, rows
 from tests.outbox.network import Network
 

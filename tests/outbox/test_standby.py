@@ -11,15 +11,15 @@ from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent, RouteStateStore
-from reliable_email.outbox.standby import probe_standby
-from reliable_email.outbox.worker import Worker
-from reliable_email.smtp import pool
+from reliable_email.outbox.upkeep.standby import probe_standby
+from reliable_email.outbox.worker.process import Worker
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import pool
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.states import State
-from reliable_email.testing.script import Script
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.tables.states import State
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import queue, row, states, worker
 from tests.outbox.network import Network

@@ -15,18 +15,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from reliable_email import models
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.outbox.claim import Claimed, Wanted, claim
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.journal import Intent, commit
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operate import Resolution, cancel, hold, requeue, resolve
-from reliable_email.outbox.rescue import RescuePolicy, rescue
-from reliable_email.outbox.settle import AttemptRow, Evidence, Settlement
-from reliable_email.outbox.transitions import Event
-from reliable_email.store.audit import audit
-from reliable_email.store.queries import Filter
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.rows.claim import Claimed, Wanted, claim
+from reliable_email.outbox.rows.journal import Intent, commit
+from reliable_email.outbox.rows.rescue import RescuePolicy, rescue
+from reliable_email.outbox.rows.settle import AttemptRow, Evidence, Settlement
+from reliable_email.outbox.rows.transitions import Event
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import let_leases_end, let_time_pass, submission
 
 WORKERS = st.sampled_from(["ada", "bob"])

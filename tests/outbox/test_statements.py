@@ -14,18 +14,18 @@ from django.db.backends.signals import connection_created
 from reliable_email.delivery.quota import used
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteStateStore
 from reliable_email.delivery.submission import Priority
-from reliable_email.outbox import reservations
-from reliable_email.outbox.claim import Claim, Wanted
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.journal import Written, commit_together
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.line import Line, LineOptions
-from reliable_email.outbox.round import RoundOptions
-from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.steps import Write
+from reliable_email.outbox.rows import reservations
+from reliable_email.outbox.rows.claim import Claim, Wanted
+from reliable_email.outbox.rows.journal import Written, commit_together
+from reliable_email.outbox.rows.settle import AttemptRow, Settlement
+from reliable_email.outbox.worker.batch import RoundOptions
+from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.steps import Write
 from reliable_email.providers import Quota
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.states import State
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import smtp_route, states, submission, worker
 from tests.outbox.driving import run_here

@@ -8,13 +8,13 @@ import pytest
 from django.db import connections
 
 from reliable_email.delivery.report import Outcome
-from reliable_email.outbox.prune import prune
-from reliable_email.outbox.settle import AttemptRow, Evidence
-from reliable_email.outbox.tallies import Tallies
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import UNBOUNDED_MILLISECONDS, LatencyTotal, OutcomeTotal, Tally
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.prune import prune
+from reliable_email.outbox.rows.settle import AttemptRow, Evidence
+from reliable_email.outbox.upkeep.counters import Tallies
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import UNBOUNDED_MILLISECONDS, LatencyTotal, OutcomeTotal, Tally
+from reliable_email.store.tables.states import State
 from tests.outbox.desk import queue, worker
 from tests.outbox.network import Network
 

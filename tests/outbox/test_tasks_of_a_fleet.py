@@ -15,11 +15,11 @@ from django.db.backends.signals import connection_created
 
 from reliable_email.integrations import announcing, delivering
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.registration import SweepRegistration
-from reliable_email.store.shared import Worker as WorkerRow
-from reliable_email.store.states import State
+from reliable_email.outbox.upkeep.registration import SweepRegistration
+from reliable_email.store.tables.shared import Worker as WorkerRow
+from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import hang
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import queue, states
 from tests.outbox.test_commands import server, site

@@ -11,29 +11,29 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.classification import Cause
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operate import hold, note
-from reliable_email.outbox.provider_events import Report, note_report
-from reliable_email.outbox.stored import load_contents, load_messages, load_submission
-from reliable_email.outbox.suppressed import suppress
-from reliable_email.smtp.content import BytesContent
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.events import EventKind, ProviderEvent
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import Filter
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.shared import Action, Suppression
-from reliable_email.store.states import State
-from reliable_email.store.texts import encodings, escaped
+from reliable_email.outbox.operations.operate import hold, note
+from reliable_email.outbox.operations.provider_events import Report, note_report
+from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.rows.loading import load_contents, load_messages, load_submission
+from reliable_email.smtp.protocol.wire_content import BytesContent
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.sql.texts import encodings, escaped
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.events import EventKind, ProviderEvent
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Action, Suppression
+from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import reply
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.conftest import created_database
 from tests.outbox.desk import queue, row, smtp_route, states, worker

@@ -12,8 +12,8 @@ from enum import Enum, auto
 
 import pytest
 
-from reliable_email.outbox.transitions import LATE, RULES, Delivery, Event, apply
-from reliable_email.store.states import State
+from reliable_email.outbox.rows.transitions import LATE, RULES, Delivery, Event, apply
+from reliable_email.store.tables.states import State
 
 SETTLED = {State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN, State.PARKED}
 

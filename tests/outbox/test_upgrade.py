@@ -12,14 +12,14 @@ from django.db import connections
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.suppressed import suppressed
-from reliable_email.store.audit import audit
-from reliable_email.store.clock import database_now
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Suppression, Tally
-from reliable_email.store.states import State
+from reliable_email.outbox.operations.suppressed import suppressed
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.sql.clock import database_now
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Suppression, Tally
+from reliable_email.store.tables.states import State
 from tests.outbox.conftest import VENDORS, created_database
 from tests.outbox.desk import queue, rows, states, worker
 from tests.outbox.network import Network

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from reliable_email.outbox import faultpoints
-from reliable_email.store.states import State
+from reliable_email.store.tables.states import State
 from tests.chaos.harness import vendor_of
 from tests.outbox.desk import queue, states, worker
 from tests.outbox.network import Network

@@ -14,21 +14,21 @@ from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.line import Line, LineOptions
-from reliable_email.outbox.loop import Loop
-from reliable_email.outbox.round import RoundOptions
-from reliable_email.outbox.steps import Steps
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.worker.batch import RoundOptions
+from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.loop import Loop
+from reliable_email.outbox.worker.steps import Steps
 from reliable_email.providers import Quota
 from reliable_email.smtp.transaction import Job
-from reliable_email.store.attempts import Attempt
-from reliable_email.store.clock import DatabaseNow, database_now
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Suppression, Tally
-from reliable_email.store.shared import Worker as WorkerRow
-from reliable_email.store.states import State
+from reliable_email.store.sql.clock import DatabaseNow, database_now
+from reliable_email.store.tables.attempts import Attempt
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Suppression, Tally
+from reliable_email.store.tables.shared import Worker as WorkerRow
+from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import let_leases_end, let_time_pass, queue, row, rows, smtp_route, states, submission, worker
 from tests.outbox.network import Network
@@ -227,7 +227,7 @@ def test_a_mailer_that_is_gone_parks_its_messages(using: str) -> None:
     queue(using, mailer="gone")
 
     from reliable_email.delivery.route_memory import MemoryRouteStateStore
-    from reliable_email.outbox.worker import Worker, WorkerOptions
+    from reliable_email.outbox.worker.process import Worker, WorkerOptions
 
     def routes_of(alias: str) -> list[object]:
         raise LookupError(f"there is no mailer {alias!r}")
@@ -260,7 +260,7 @@ def test_a_worker_that_slept_over_its_lease_sends_nothing(using: str) -> None:
     queue(using)
     taken = claim(using, Wanted(environment=""), worker="sleeper", limit=10, lease_seconds=30)
     let_leases_end(using)
-    from reliable_email.outbox.journal import Intent, commit
+    from reliable_email.outbox.rows.journal import Intent, commit
 
     written = commit(using, intents=[Intent(recipients=taken.rows, route="route")], keyring=Keyring())
     assert written.permitted == [False]
@@ -431,7 +431,7 @@ def test_a_lease_that_ends_while_a_permission_is_committed_sends_nothing(using: 
 @pytest.mark.parametrize("policy", list(OnUnknown))
 def test_a_dead_workers_rows_are_settled_by_its_journal(using: str, policy: OnUnknown) -> None:
     """Claimed goes back at once; permitted becomes unknown, and is due only where its policy sends again."""
-    from reliable_email.outbox.journal import Intent, commit
+    from reliable_email.outbox.rows.journal import Intent, commit
 
     network = Network()
     queue(using, "ok1@example.com", on_unknown=policy)
@@ -452,7 +452,7 @@ def test_what_kills_workers_is_parked_and_accuses_no_other(using: str) -> None:
     for name in ("ok1", "poison", "ok2"):
         queue(using, f"{name}@example.com")
 
-    from reliable_email.outbox.rescue import RescuePolicy, rescue
+    from reliable_email.outbox.rows.rescue import RescuePolicy, rescue
 
     # As if the process had died: the rows stay claimed, nobody settles anything.
     taken = claim(using, Wanted(environment=""), worker="w", limit=10, lease_seconds=30)

@@ -14,8 +14,8 @@ from django.db import connections
 from django.db.utils import InterfaceError, OperationalError, ProgrammingError
 
 from reliable_email.outbox import faultpoints
-from reliable_email.store.shared import OutcomeTotal, Worker
-from reliable_email.store.states import State
+from reliable_email.store.tables.shared import OutcomeTotal, Worker
+from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import hang
 from reliable_email.testing.server import Script, ScriptedServer
 from tests.outbox.desk import states

@@ -54,5 +54,5 @@ def test_every_module_is_imported_without_any_extra() -> None:
     """Extras are imported where they are used, not before."""
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
-    assert "reliable_email.smtp.session" in done.stdout.split()
+    assert "reliable_email.smtp.protocol.session" in done.stdout.split()
     assert "reliable_email.views.metrics" in done.stdout.split()

@@ -24,7 +24,7 @@ def main(vendor: str, name: str, port: str, connections_count: str, final_reply_
     from django.db import connections
 
     from reliable_email.backends.smtp import ReliableSMTPBackend
-    from reliable_email.store.route_state import DatabaseRouteStateStore
+    from reliable_email.store.memory.route_state import DatabaseRouteStateStore
     from tests.outbox.conftest import database_settings
     from tests.outbox.desk import worker
 

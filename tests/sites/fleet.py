@@ -67,7 +67,7 @@ def main(step: str, *arguments: str) -> None:
                 send_mail(f"message {n}", "body", "a@example.org", [f"user{n}@example.net"])
         case "announce-again":
             from reliable_email.integrations.celery import deliver
-            from reliable_email.store.messages import OutboxMessage
+            from reliable_email.store.tables.messages import OutboxMessage
 
             for pk in OutboxMessage.objects.values_list("pk", flat=True):
                 deliver.delay([pk])
@@ -76,7 +76,7 @@ def main(step: str, *arguments: str) -> None:
 
             sweep()
         case "states":
-            from reliable_email.store.recipients import OutboxRecipient
+            from reliable_email.store.tables.recipients import OutboxRecipient
 
             for address, state in OutboxRecipient.objects.order_by("pk").values_list("address", "state"):
                 sys.stdout.write(f"{address} {state}\n")

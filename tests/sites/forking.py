@@ -82,8 +82,8 @@ class Holder:
         self._is_over.set()
 
     def _hold(self) -> None:
-        from reliable_email.smtp.pool import pool
-        from reliable_email.store import route_state
+        from reliable_email.smtp.driver.pool import pool
+        from reliable_email.store.memory import route_state
 
         with pool._condition, route_state.database_store()._lock:
             self._is_held.set()

@@ -15,8 +15,8 @@ django.setup()
 from django.db import connections  # noqa: E402
 
 from reliable_email.backends.smtp import ReliableSMTPBackend  # noqa: E402
-from reliable_email.outbox.enqueue import QueueOptions, enqueue  # noqa: E402
-from reliable_email.store.route_state import DatabaseRouteStateStore  # noqa: E402
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue  # noqa: E402
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore  # noqa: E402
 from tests.outbox.conftest import database_settings  # noqa: E402
 from tests.outbox.desk import submission, worker  # noqa: E402
 

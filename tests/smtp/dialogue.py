@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from reliable_email.smtp.content import BytesContent, stuffed
-from reliable_email.smtp.events import Broken, ContentWanted, Event, Finished, NotAsked
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode
-from reliable_email.smtp.session import Session
+from reliable_email.smtp.protocol.events import Broken, ContentWanted, Event, Finished, NotAsked
+from reliable_email.smtp.protocol.session import Session
+from reliable_email.smtp.protocol.wire_content import BytesContent, stuffed
 from reliable_email.smtp.transaction import Job, RecipientResult, Transaction, Verdict
 
 MESSAGE = b"Subject: hello\r\n\r\nhello\r\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reliable_email.smtp import auth
 from reliable_email.smtp.options import Credentials
+from reliable_email.smtp.protocol import auth
 
 
 class Tokens:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reliable_email.smtp import habits, pool
-from reliable_email.smtp.content import BytesContent
-from reliable_email.smtp.conversation import is_about_conversation
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.protocol.conversation import is_about_conversation
+from reliable_email.smtp.protocol.wire_content import BytesContent
+from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict
-from reliable_email.smtp.transport import SMTPTransport
 from tests.smtp.dialogue import EHLO, Dialogue, in_segment, job
 from tests.smtp.plain_server import BEHIND, PlainServer
 
@@ -29,7 +29,7 @@ def fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("reliable_email.smtp.deadline.SILENCE_SECONDS", 0.2)
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def link(port: int, **options: object) -> ConnectionOptions:
@@ -99,8 +99,8 @@ def test_what_was_found_out_is_remembered(behind: str) -> None:
     """One chained envelope is lost; from then on nothing stands behind a terminator."""
     with PlainServer(behind) as server:
         send(server, jobs(4))
-        assert habits.of(HOST, server.port).mishandles_chaining
-        assert not habits.of(HOST, server.port).mishandles_pipelining
+        assert learned_limits.of(HOST, server.port).mishandles_chaining
+        assert not learned_limits.of(HOST, server.port).mishandles_pipelining
         before = sum(server.mails)
         send(server, jobs(6, first=4))
         assert sum(server.mails) - before == 6
@@ -133,7 +133,7 @@ def test_a_connection_lost_before_the_final_reply_counts_against_chaining_at_onc
     """The message is unknown, the one behind it is not, and no second one becomes so."""
     with PlainServer("closes instead", takes_quietly=takes_quietly) as server:
         transactions = send(server, jobs(8))
-        assert habits.of(HOST, server.port).mishandles_chaining
+        assert learned_limits.of(HOST, server.port).mishandles_chaining
     found = list(verdicts(transactions).values())
     assert found.count(UNKNOWN) == 1
     assert found.count(ACCEPTED) == 7
@@ -144,7 +144,7 @@ def test_a_bad_recipient_in_the_first_chained_envelope_is_asked_again_and_chaini
     """The second answer is the same, so it was no fault of chaining; the connection stays."""
     with PlainServer(refuses=unknown_user) as server:
         transactions = send(server, jobs(6, bad=[1, 3]))
-        assert not habits.of(HOST, server.port).mishandles_chaining
+        assert not learned_limits.of(HOST, server.port).mishandles_chaining
     found = verdicts(transactions)
     assert [address for address, verdict in found.items() if verdict is REFUSED] == [
         "bad1@example.net",
@@ -160,9 +160,9 @@ def test_nothing_is_chained_where_the_option_says_so() -> None:
     with PlainServer("discarded") as server:
         assert set(verdicts(send(server, jobs(5), chaining=False)).values()) == {ACCEPTED}
         assert server.connections == 1
-        assert not habits.of(HOST, server.port).mishandles_chaining
+        assert not learned_limits.of(HOST, server.port).mishandles_chaining
     with PlainServer("refused") as server:
-        habits.learn_chaining_is_mishandled(HOST, server.port)
+        learned_limits.learn_chaining_is_mishandled(HOST, server.port)
         assert set(verdicts(send(server, jobs(5, first=9), chaining=True)).values()) == {ACCEPTED}
         assert sum(server.mails) == 5 or server.connections > 1
 
@@ -191,7 +191,7 @@ def test_no_server_makes_a_rejection_of_chance_or_a_second_copy(
         stream = jobs(count, bad=sorted(bad))
         transactions = send(server, stream)
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
     assert [one.job for one in transactions] == stream
     found = verdicts(transactions)
     by_verdict = {verdict: {who for who, said in found.items() if said is verdict} for verdict in Verdict}

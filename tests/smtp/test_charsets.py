@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.charsets import decoded
-from reliable_email.smtp.replies import ReplyParser
+from reliable_email.smtp.syntax.charsets import decoded
+from reliable_email.smtp.syntax.replies import ReplyParser
 
 SAID = {
     "utf-8": ["請使用授權碼登入", "Пользователь не найден", "Boîte pleine", "메일 거부"],

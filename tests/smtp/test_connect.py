@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reliable_email.smtp import connect, resolve
+from reliable_email.smtp import resolve
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import connect
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.stages import Stage
 

@@ -6,16 +6,16 @@ from typing import NoReturn
 
 import pytest
 
-from reliable_email.smtp import habits, pool
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
-from reliable_email.smtp.session import Session
+from reliable_email.smtp.protocol.session import Session
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Content, Grant, Job, Transaction, Verdict, allow_all
-from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 GOOD = BytesContent.from_bytes(b"Subject: x\r\n\r\nx\r\n")
@@ -26,7 +26,7 @@ def fresh_process_state() -> Iterator[None]:
     """Nothing is left over."""
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def job(content: Content, *, may_resend: bool = False) -> Job:

@@ -7,7 +7,7 @@ from django.core.mail import EmailMessage
 
 from reliable_email import DeliveryOptions
 from reliable_email.backends import ReliableSMTPBackend
-from reliable_email.backends.options import smtp_options
+from reliable_email.backends.reading.route_options import smtp_options
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.dsn import DSN, Notify, Return, dsn_from, original_recipient, xtext
 from reliable_email.testing.reset import reset

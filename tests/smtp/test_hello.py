@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from reliable_email.smtp import hello
-from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import hello
+from reliable_email.smtp.driver.connection import Connection
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
 from reliable_email.testing.server import ScriptedServer
 

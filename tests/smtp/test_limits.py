@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from reliable_email.smtp import habits, pool
-from reliable_email.smtp.content import BytesContent
-from reliable_email.smtp.conversation import is_session_limit
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.protocol.conversation import is_session_limit
+from reliable_email.smtp.protocol.wire_content import BytesContent
+from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.transaction import Job, Transaction, Verdict, allow_all
-from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.server import ScriptedServer
 from tests.smtp.plain_server import PlainServer
 
@@ -25,7 +25,7 @@ def fresh_process_state() -> Iterator[None]:
     """Nothing is left over."""
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def job(*recipients: str) -> Job:
@@ -77,7 +77,7 @@ def test_a_limit_of_a_session_is_met_once_and_learned(said: str, verb: str, keyw
     with PlainServer(limit=(3, verb, said), keywords=keywords) as server:
         transactions = send(server.port, jobs(10))
         assert verdicts(transactions) == {Verdict.ACCEPTED}
-        assert habits.of(HOST, server.port).messages_per_connection == 3
+        assert learned_limits.of(HOST, server.port).messages_per_connection == 3
         assert set(server.taken.values()) == {1}
         pool.reset()
         before = server.connections
@@ -90,7 +90,7 @@ def test_a_limit_that_a_fresh_connection_has_too_is_reported_as_it_is() -> None:
     said = "452 4.5.3 Too many recipients"
     with PlainServer(refuses=lambda address: said if address.startswith("user2") else None) as server:
         transactions = send(server.port, jobs(4))
-        assert habits.of(HOST, server.port).messages_per_connection is None
+        assert learned_limits.of(HOST, server.port).messages_per_connection is None
         assert server.offered["user2@example.net"] <= 3
     assert [str(result.reply) for result in transactions[2].results.values()] == [said]
     assert verdicts([transactions[2]]) == {Verdict.REFUSED}

@@ -5,11 +5,11 @@ import base64
 import pytest
 
 from reliable_email.classification import Cause, classify
-from reliable_email.smtp import login_advice
-from reliable_email.smtp.auth import ways
-from reliable_email.smtp.events import Established, TokenWanted
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode
+from reliable_email.smtp.protocol import login_advice
+from reliable_email.smtp.protocol.auth import ways
+from reliable_email.smtp.protocol.events import Established, TokenWanted
 from reliable_email.smtp.stages import Stage
 from tests.smtp.dialogue import Dialogue
 

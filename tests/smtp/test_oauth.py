@@ -15,13 +15,14 @@ from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 
-from reliable_email.smtp import access_tokens, contexts
-from reliable_email.smtp.access_tokens import DEFAULT_LIFETIME_SECONDS, token_from
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
-from reliable_email.smtp.oauth import ClientCredentialsProvider, RefreshTokenProvider
-from reliable_email.smtp.oauth_assertions import CertificateProvider, ServiceAccountProvider
+from reliable_email.smtp.oauth import access_tokens
+from reliable_email.smtp.oauth.access_tokens import DEFAULT_LIFETIME_SECONDS, token_from
+from reliable_email.smtp.oauth.assertions import CertificateProvider, ServiceAccountProvider
+from reliable_email.smtp.oauth.grants import ClientCredentialsProvider, RefreshTokenProvider
+from reliable_email.smtp.oauth.token_request import _read
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.token_request import _read
+from reliable_email.smtp.tls import contexts
 from reliable_email.testing import certificates
 
 Form = dict[str, str]

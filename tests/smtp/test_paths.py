@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.paths import (
+from reliable_email.smtp.syntax.paths import (
     InvalidPath,
     deduplicate,
     domain_identity,
@@ -156,7 +156,7 @@ def test_sites_with_plain_addresses_never_load_the_tables_of_idna() -> None:
     """They cost a process some milliseconds and memory."""
     code = (
         "import sys\n"
-        "from reliable_email.smtp.paths import forward_path, identity, older_spellings\n"
+        "from reliable_email.smtp.syntax.paths import forward_path, identity, older_spellings\n"
         "forward_path('a@example.com'), identity('A@EXAMPLE.com'), older_spellings('\"a\"@x_y.com')\n"
         "assert 'idna' not in sys.modules\n"
     )

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.certificates import key_fingerprint, read_certificate, read_chain
-from reliable_email.smtp.der import DERError
-from reliable_email.smtp.pins import is_pinned, parse_pin, pin_of, show_pin
+from reliable_email.smtp.tls.certificates import key_fingerprint, read_certificate, read_chain
+from reliable_email.smtp.tls.der import DERError
+from reliable_email.smtp.tls.pins import is_pinned, parse_pin, pin_of, show_pin
 from reliable_email.testing import certificates
 
 DIGEST = hashlib.sha256(b"key 3").digest()  # its base64 has both a plus and a slash

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from reliable_email.smtp import pool as pool_module
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import pool as pool_module
+from reliable_email.smtp.driver.pool import MAX_IDLE, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
-from reliable_email.smtp.pool import MAX_IDLE, pool
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.transaction import Job, Verdict, allow_all
-from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.server import ScriptedServer
 from tests.servers.ground import wait_until
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.events import Established
 from reliable_email.smtp.options import Credentials, TLSMode
-from reliable_email.smtp.redaction import Redactor
-from reliable_email.smtp.replies import Reply
+from reliable_email.smtp.protocol.events import Established
+from reliable_email.smtp.protocol.redaction import Redactor
+from reliable_email.smtp.syntax.replies import Reply
 from tests.smtp.dialogue import Dialogue, job
 
 PASSWORD = 's3cret&Pass="wörd 1/2'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.smtp.replies import (
+from reliable_email.smtp.syntax.replies import (
     MAX_LINE_BYTES,
     MAX_REPLY_BYTES,
     MAX_REPLY_LINES,

@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
-from reliable_email.smtp.events import Established, TokenWanted, UpgradeWanted
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.options import Credentials, TLSMode
-from reliable_email.smtp.session import Phase
+from reliable_email.smtp.protocol.events import Established, TokenWanted, UpgradeWanted
+from reliable_email.smtp.protocol.session import Phase
 from reliable_email.smtp.stages import Stage
 from tests.smtp.dialogue import EHLO, Dialogue
 

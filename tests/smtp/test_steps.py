@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from reliable_email.smtp.content import BytesContent
+from reliable_email.smtp.driver.wire import Wire
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction, Wait, WireSteps, allow_all, run
-from reliable_email.smtp.wire import Wire
 
 
 def job() -> Job:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from reliable_email.smtp import habits, pool
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict, allow_all
-from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.testing.proxy import CuttingProxy
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer, accept_then, reset
 
 
@@ -20,7 +20,7 @@ def fresh_process_state() -> Iterator[None]:
     """Nothing is left over."""
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def jobs(count: int, *, may_resend: bool = False, size: int = 100) -> list[Job]:

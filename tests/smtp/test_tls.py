@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from reliable_email.smtp import tls
-from reliable_email.smtp.contexts import TLSConfigurationError, context_for
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import TLSMode, TLSPolicy
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.tls import handshake
+from reliable_email.smtp.tls.contexts import TLSConfigurationError, context_for
 from reliable_email.testing import certificates
 from reliable_email.testing.certificates import DEFECTS, Certificate
 from tests.smtp.tls_peer import Act, closes, is_silent, peer, resets, says
@@ -31,9 +31,9 @@ REAL_DEFECTS = [
 @pytest.fixture(autouse=True)
 def nothing_learned() -> Iterator[None]:
     """Every test begins and ends without contexts and without anything learned."""
-    tls.reset()
+    handshake.reset()
     yield
-    tls.reset()
+    handshake.reset()
 
 
 def policy_for(certificate: Certificate, **changes: object) -> TLSPolicy:
@@ -48,11 +48,13 @@ def shake(
     host: str = "localhost",
     strict: bool | None = None,
     seconds: float = 5.0,
-) -> tls.TLSInfo:
+) -> handshake.TLSInfo:
     """One handshake with the peer; the connection is closed again."""
     sock = socket.create_connection(address)
     sock.setblocking(False)
-    wrapped, info = tls.handshake(sock, policy, host=host, port=address[1], deadline=Deadline(seconds), strict=strict)
+    wrapped, info = handshake.handshake(
+        sock, policy, host=host, port=address[1], deadline=Deadline(seconds), strict=strict
+    )
     wrapped.close()
     return info
 
@@ -64,7 +66,7 @@ def failure_of(address: tuple[str, int], policy: TLSPolicy, **options: object) -
     number, inode = sock.fileno(), os.fstat(sock.fileno()).st_ino
     arguments = {"host": "localhost", "deadline": Deadline(5.0), **options}
     with pytest.raises(WireError) as raised:
-        tls.handshake(sock, policy, port=address[1], **arguments)
+        handshake.handshake(sock, policy, port=address[1], **arguments)
     with contextlib.suppress(OSError):  # closed, or taken by another thread meanwhile
         assert os.fstat(number).st_ino != inode
     failure = raised.value.failure
@@ -92,7 +94,7 @@ class TestFormRules:
             failure = failure_of(address, policy)
         assert (failure.kind, failure.verify_code) == (FailureKind.TLS_VERIFICATION, DEFECTS[name].verify_code)
         assert "ssl_strict" in failure.detail
-        assert not tls.may_relax(WireError(failure), policy)
+        assert not handshake.may_relax(WireError(failure), policy)
 
     @pytest.mark.parametrize("name", FORM_DEFECTS)
     def test_not_strict_accepts(self, name: str) -> None:
@@ -109,9 +111,9 @@ class TestFormRules:
         certificate = certificates.defective(name)
         policy = policy_for(certificate)
         with serving(certificate) as address, caplog.at_level(logging.WARNING, "reliable_email.smtp"):
-            assert tls.strictness(policy, "localhost", address[1], 0.0)
+            assert handshake.strictness(policy, "localhost", address[1], 0.0)
             failure = failure_of(address, policy)
-            assert tls.may_relax(WireError(failure), policy)
+            assert handshake.may_relax(WireError(failure), policy)
             first = shake(address, policy, strict=False)
             second = shake(address, policy)  # learned: no strict attempt any more
         assert first.relaxed_defect
@@ -131,23 +133,23 @@ class TestFormRules:
     def test_learned_relaxation_ends_after_an_hour_and_holds_for_one_port(self) -> None:
         """What was learned is asked anew after an hour, and says nothing about other ports."""
         policy = TLSPolicy()
-        tls.remember_relaxation("mail.test", 465, "defect", 1000.0)
-        assert not tls.strictness(policy, "mail.test", 465, 1000.0 + 3599)
-        assert tls.strictness(policy, "mail.test", 465, 1000.0 + 3600)
-        assert tls.strictness(policy, "mail.test", 587, 1000.0)
+        handshake.remember_relaxation("mail.test", 465, "defect", 1000.0)
+        assert not handshake.strictness(policy, "mail.test", 465, 1000.0 + 3599)
+        assert handshake.strictness(policy, "mail.test", 465, 1000.0 + 3600)
+        assert handshake.strictness(policy, "mail.test", 587, 1000.0)
 
     def test_learning_does_not_change_explicit_policies(self) -> None:
         """True and False mean what they say, whatever was learned."""
-        tls.remember_relaxation("mail.test", 465, "defect", 0.0)
-        assert tls.strictness(TLSPolicy(strict=True), "mail.test", 465, 1.0)
-        assert not tls.strictness(TLSPolicy(strict=False), "other.test", 465, 1.0)
+        handshake.remember_relaxation("mail.test", 465, "defect", 0.0)
+        assert handshake.strictness(TLSPolicy(strict=True), "mail.test", 465, 1.0)
+        assert not handshake.strictness(TLSPolicy(strict=False), "other.test", 465, 1.0)
 
     def test_warning_comes_once_even_after_the_hour(self, caplog: pytest.LogCaptureFixture) -> None:
         """A process that lives for weeks does not warn every hour."""
         with caplog.at_level(logging.WARNING, "reliable_email.smtp"):
-            tls.remember_relaxation("mail.test", 465, "defect", 0.0)
-            tls.remember_relaxation("mail.test", 465, "defect", 4000.0)
-            tls.remember_relaxation("mail.test", 587, "defect", 4000.0)
+            handshake.remember_relaxation("mail.test", 465, "defect", 0.0)
+            handshake.remember_relaxation("mail.test", 465, "defect", 4000.0)
+            handshake.remember_relaxation("mail.test", 587, "defect", 4000.0)
         assert len(caplog.records) == 2
 
 
@@ -163,12 +165,12 @@ class TestRealDefects:
         policy = policy_for(certificate, strict=strict)
         with serving(certificate) as address:
             failure = failure_of(address, policy, host=defect.connects_to)
-            if tls.may_relax(WireError(failure), policy):
+            if handshake.may_relax(WireError(failure), policy):
                 assert failure.verify_code in range(77, 94)
                 failure = failure_of(address, policy, host=defect.connects_to, strict=False)
         assert (failure.kind, failure.verify_code) == (FailureKind.TLS_VERIFICATION, defect.verify_code)
         assert "; " in failure.detail, "no advice"
-        assert tls.strictness(policy, "localhost", address[1], 0.0) is (strict is not False)
+        assert handshake.strictness(policy, "localhost", address[1], 0.0) is (strict is not False)
 
     def test_a_real_error_behind_a_rule_of_form_is_the_one_reported(self) -> None:
         """An unknown CA stays refused when the strict failure was about form: the relaxed error is the true one."""
@@ -271,7 +273,7 @@ class TestPeersThatFail:
         with serving(certificate, **options) as address:
             sock = socket.create_connection(address)
             sock.setblocking(False)
-            wrapped, info = tls.handshake(
+            wrapped, info = handshake.handshake(
                 sock, policy, host="localhost", port=address[1], deadline=Deadline(5), strict=True
             )
             wrapped.settimeout(5)
@@ -488,7 +490,7 @@ def test_sessions_are_never_resumed() -> None:
         for _ in range(2):
             sock = socket.create_connection(address)
             sock.setblocking(False)
-            wrapped, _ = tls.handshake(sock, policy, host="localhost", port=address[1], deadline=Deadline(5))
+            wrapped, _ = handshake.handshake(sock, policy, host="localhost", port=address[1], deadline=Deadline(5))
             wrapped.settimeout(5)
             wrapped.recv(100)
             assert wrapped.session_reused is False

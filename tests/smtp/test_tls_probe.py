@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from reliable_email.smtp import tls
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import TLSMode, TLSPolicy
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.tls_probe import TLSProbe, Verdict, probe_tls
+from reliable_email.smtp.tls import handshake
+from reliable_email.smtp.tls.probe import TLSProbe, Verdict, probe_tls
 from reliable_email.testing import certificates
 from reliable_email.testing.certificates import DEFECTS, Certificate
 from tests.smtp.tls_peer import peer, says
@@ -22,9 +22,9 @@ from tests.smtp.tls_peer import tls as speaks_tls
 @pytest.fixture(autouse=True)
 def nothing_learned() -> Iterator[None]:
     """Every test begins and ends without contexts and without anything learned."""
-    tls.reset()
+    handshake.reset()
     yield
-    tls.reset()
+    handshake.reset()
 
 
 def connector(address: tuple[str, int]) -> Callable[[], socket.socket]:
@@ -69,9 +69,9 @@ def test_diagnosis_learns_nothing(strict: bool | str) -> None:
     certificate = certificates.defective("ca_without_key_usage")
     policy = TLSPolicy(mode=TLSMode.IMPLICIT, cafile=str(certificate.ca_file), strict=strict)
     with peer(speaks_tls(certificates.server_context(certificate))) as address:
-        before = tls.strictness(policy, "localhost", address[1], 0.0)
+        before = handshake.strictness(policy, "localhost", address[1], 0.0)
         probe_tls(connector(address), policy, host="localhost", port=address[1], deadline=Deadline(5))
-        assert tls.strictness(policy, "localhost", address[1], 0.0) is before
+        assert handshake.strictness(policy, "localhost", address[1], 0.0) is before
 
 
 @pytest.mark.parametrize(

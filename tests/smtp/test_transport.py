@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from reliable_email.smtp import habits, pool
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver import learned_limits, pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Aside, Ask, Content, Grant, Job, Transaction, Verdict, WireSteps, allow_all
-from reliable_email.smtp.transport import SMTPTransport
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import (
     ScriptedServer,
     accept_then,
@@ -47,7 +47,7 @@ def fresh_process_state() -> Iterator[None]:
     """No connection and nothing learned is left from another test."""
     yield
     pool.reset()
-    habits.reset()
+    learned_limits.reset()
 
 
 def job(*recipients: str, content: Content | None = None, key: object = None) -> Job:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from reliable_email.smtp.wire import Wire
+from reliable_email.smtp.driver.wire import Wire
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="a wish that only Linux knows")

@@ -37,8 +37,8 @@ from reliable_email.delivery.policy import Effect  # noqa: E402
 from reliable_email.delivery.route_memory import RouteEvent  # noqa: E402
 from reliable_email.delivery.submission import Priority  # noqa: E402
 from reliable_email.providers import Quota  # noqa: E402
-from reliable_email.smtp import habits  # noqa: E402
-from reliable_email.store.route_state import DatabaseRouteStateStore  # noqa: E402
+from reliable_email.smtp.driver import learned_limits  # noqa: E402
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore  # noqa: E402
 from tests.outbox.network import Network  # noqa: E402
 
 LIMIT = 40
@@ -77,15 +77,15 @@ def succeed() -> None:
 
 def learn(port: int, count: int) -> None:
     """A server on this port ends a connection after so many messages, and mishandles chaining."""
-    habits.learn_messages_per_connection("mx.example", port, count)
-    habits.learn_chaining_is_mishandled("mx.example", port)
+    learned_limits.learn_messages_per_connection("mx.example", port, count)
+    learned_limits.learn_chaining_is_mishandled("mx.example", port)
 
 
 def learned(port: int) -> list[Any]:
     """What is known of a server, once the memory of routes was asked."""
     store.flush()
     store.read(route)
-    known = habits.of("mx.example", port)
+    known = learned_limits.of("mx.example", port)
     return [known.mishandles_chaining, known.messages_per_connection]
 
 

@@ -25,11 +25,14 @@ from reliable_email.delivery.submission import Priority
 from reliable_email.integrations import announcing, delivering
 from reliable_email.outbox import wake
 from reliable_email.providers import Quota
-from reliable_email.smtp import access_tokens, contexts, habits, strictness
-from reliable_email.smtp.pool import pool
-from reliable_email.store import route_state, traffic
-from reliable_email.store.learned_limits import shared_memory
-from reliable_email.store.route_state import DatabaseRouteStateStore
+from reliable_email.smtp.driver import learned_limits
+from reliable_email.smtp.driver.pool import pool
+from reliable_email.smtp.oauth import access_tokens
+from reliable_email.smtp.tls import contexts, strictness
+from reliable_email.store.memory import route_state
+from reliable_email.store.memory.learned_limits import shared_memory
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.questions import traffic
 from tests.outbox.network import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -40,20 +43,20 @@ NOT_IMPORTED = ("reliable_email.testing", "reliable_email.migrations", "reliable
 
 # What holds a lock, and what a child does that needs it.
 LOCKS: dict[str, tuple[Callable[[], Any], Callable[[], object]]] = {
-    "store.traffic": (lambda: traffic._lock, traffic.reset),
-    "store.route_state": (
+    "store.questions.traffic": (lambda: traffic._lock, traffic.reset),
+    "store.memory.route_state": (
         lambda: route_state.database_store()._lock,
         lambda: route_state.database_store()._lock.acquire(timeout=SECONDS / 2) or os._exit(3),
     ),
     "outbox.wake": (lambda: wake._lock, wake.nudge),
     "backends.error_mail": (lambda: error_mail._lock, error_mail.reset),
     "delivery.route_memory": (lambda: memory_store._lock, lambda: memory_store.pause(ROUTE, by="somebody")),
-    "smtp.contexts": (lambda: contexts._lock, contexts.reset),
-    "smtp.habits": (lambda: habits._lock, habits.reset),
-    "store.learned_limits": (lambda: shared_memory._lock, shared_memory.clear),
-    "smtp.strictness": (lambda: strictness._lock, strictness.reset),
-    "smtp.access_tokens": (lambda: access_tokens._lock, access_tokens.reset),
-    "smtp.pool": (lambda: pool._condition, pool.close_all),
+    "smtp.tls.contexts": (lambda: contexts._lock, contexts.reset),
+    "smtp.driver.learned_limits": (lambda: learned_limits._lock, learned_limits.reset),
+    "store.memory.learned_limits": (lambda: shared_memory._lock, shared_memory.clear),
+    "smtp.tls.strictness": (lambda: strictness._lock, strictness.reset),
+    "smtp.oauth.access_tokens": (lambda: access_tokens._lock, access_tokens.reset),
+    "smtp.driver.pool": (lambda: pool._condition, pool.close_all),
     "integrations.announcing": (lambda: announcing._process._changed, lambda: announcing._process.flush(0.0)),
     "integrations.delivering": (lambda: delivering._lock, lambda: delivering._lock.acquire(timeout=5) or os._exit(3)),
 }

@@ -6,12 +6,12 @@ import pytest
 from django.db import connections, transaction
 
 from reliable_email.delivery.route_memory import answering_from_memory
-from reliable_email.smtp import habits
-from reliable_email.smtp.habits import Fact, ProcessMemory
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.learned_limits import SharedMemory, shared_memory
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.routes import LearnedLimit
+from reliable_email.smtp.driver import learned_limits
+from reliable_email.smtp.driver.learned_limits import Fact, ProcessMemory
+from reliable_email.store.memory.learned_limits import SharedMemory, shared_memory
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.routes import LearnedLimit
 from tests.outbox.network import Network
 from tests.outbox.test_statements import statements
 from tests.store.test_shared_by_processes import Process, start
@@ -26,11 +26,11 @@ WEEK = 7 * 86400.0
 def nothing_known() -> Iterator[None]:
     """Nothing is known before, nor afterwards."""
     shared_memory.clear()
-    habits.reset()
+    learned_limits.reset()
     yield
     shared_memory.clear()
-    habits.keep_in(ProcessMemory())
-    habits.reset()
+    learned_limits.keep_in(ProcessMemory())
+    learned_limits.reset()
 
 
 def test_what_one_process_learned_another_knows_and_one_that_starts_later(start: Callable[[], Process]) -> None:
@@ -50,7 +50,7 @@ def test_what_one_process_learned_another_knows_and_one_that_starts_later(start:
 def test_chaining_is_believed_for_a_week_by_the_databases_clock(using: str) -> None:
     """Longer than any process lives; then it is tried again."""
     first = SharedMemory()
-    first.learn(SERVER, Fact.NO_CHAINING, 1, seconds=habits.KEPT_SECONDS[Fact.NO_CHAINING])
+    first.learn(SERVER, Fact.NO_CHAINING, 1, seconds=learned_limits.KEPT_SECONDS[Fact.NO_CHAINING])
     store = DatabaseRouteStateStore(using)
     first.exchange(using, now=store.now(), may_write=True)
     [row] = LearnedLimit.objects.using(using).all()
@@ -84,7 +84,7 @@ def test_nothing_is_read_or_written_inside_a_callers_transaction(using: str) -> 
     """A rollback would undo it; it is written by the next call outside of one."""
     store, route = DatabaseRouteStateStore(using), Network().route()
     with transaction.atomic(using):
-        habits.learn_chaining_is_mishandled(*SERVER)
+        learned_limits.learn_chaining_is_mishandled(*SERVER)
         with statements(using) as seen:
             store.read(route)
             store.flush()
@@ -99,10 +99,10 @@ def test_the_thread_that_drives_the_lines_only_notes_it(using: str) -> None:
     """Whatever the database is doing, the wire goes on."""
     store, route = DatabaseRouteStateStore(using), Network().route()
     with answering_from_memory(), statements(using) as seen:
-        habits.learn_messages_per_connection(*SERVER, 3)
+        learned_limits.learn_messages_per_connection(*SERVER, 3)
         store.read(route)
         store.flush()
-        assert habits.of(*SERVER).messages_per_connection == 3
+        assert learned_limits.of(*SERVER).messages_per_connection == 3
     assert seen == []
     store.flush()
     assert LearnedLimit.objects.using(using).get().value == 3
@@ -114,7 +114,7 @@ def test_what_could_not_be_written_is_written_later(using: str) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute(f"ALTER TABLE {name} RENAME TO away_for_now")
         try:
-            habits.learn_chaining_is_mishandled(*SERVER)
+            learned_limits.learn_chaining_is_mishandled(*SERVER)
             store.flush()
         finally:
             cursor.execute(f"ALTER TABLE away_for_now RENAME TO {name}")

@@ -18,12 +18,12 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from reliable_email import models
-from reliable_email.outbox import suppressed
-from reliable_email.outbox.operate import note
-from reliable_email.store.away import away_errors
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import outbox_database
-from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.outbox.operations import suppressed
+from reliable_email.outbox.operations.operate import note
+from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.sql.away import away_errors
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.testing.server import ScriptedServer
 from reliable_email.urls import urlpatterns
 

@@ -19,11 +19,11 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent, RouteStateStore
 from reliable_email.delivery.submission import Priority
 from reliable_email.providers import Quota
-from reliable_email.store.route_rows import breaker_from_json, breaker_to_json
-from reliable_email.store.route_state import (
+from reliable_email.store.memory.route_rows import breaker_from_json, breaker_to_json
+from reliable_email.store.memory.route_state import (
     DatabaseRouteStateStore,
 )
-from reliable_email.store.shared import RouteState
+from reliable_email.store.tables.shared import RouteState
 from tests.outbox.network import Network
 
 

@@ -16,8 +16,8 @@ from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.delivery.submission import Priority
-from reliable_email.store.route_state import DatabaseRouteStateStore
-from reliable_email.store.shared import RouteState
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.tables.shared import RouteState
 
 REFUSED = RouteEvent(failure=local_failure(Cause.AUTH_FAILED, "535 no"), effect=Effect.OPEN)
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.testing.content import DotDecoder
 from reliable_email.testing.records import Digest
+from reliable_email.testing.scripted.content import DotDecoder
 
 # Dense in what matters: dots and line ends, also bare ones.
 CONTENT = st.lists(st.sampled_from([b".", b"\r\n", b"\r", b"\n", b"a", b"..", b"\r\n."]), max_size=30).map(b"".join)

@@ -9,8 +9,8 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from reliable_email import submit
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.recipients import OutboxRecipient
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.testing import (
     assert_delivered,
     assert_outcome,
@@ -19,7 +19,7 @@ from reliable_email.testing import (
     outbox_over,
 )
 from reliable_email.testing.pytest_plugin import MailOutbox
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer, close
 from reliable_email.testing.simulated import simulated
 from tests.outbox.conftest import database, using  # noqa: F401 - fixtures

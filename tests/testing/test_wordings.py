@@ -3,8 +3,8 @@
 import pytest
 
 from reliable_email.classification import Cause, classify
-from reliable_email.smtp.replies import ReplyParser
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import ReplyParser
 from reliable_email.testing.actions import wire
 from reliable_email.testing.wordings import HABITS, Refusal
 

@@ -6,10 +6,10 @@ from email.mime.image import MIMEImage
 import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
-from reliable_email.delivery.content import build_submission
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.delivery.content.building import build_submission
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.tables.messages import OutboxMessage
 from tests.outbox.desk import worker
 from tests.outbox.network import Network
 

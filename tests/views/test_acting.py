@@ -8,7 +8,7 @@ import pytest
 from django.test import Client, override_settings
 
 from reliable_email.models import Action, OutboxRecipient
-from reliable_email.outbox.operate import Act
+from reliable_email.outbox.operations.operate import Act
 from tests.views.letters import deliver, queue
 
 ACT = "/mail/messages/act/"

@@ -11,8 +11,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 
 from reliable_email.models import Action, OutboxMessage, OutboxRecipient, RouteState, Suppression
-from reliable_email.outbox.suppressed import suppressed
-from reliable_email.store.clock import database_now
+from reliable_email.outbox.operations.suppressed import suppressed
+from reliable_email.store.sql.clock import database_now
 from tests.views.letters import RESET_LINK, USING, deliver, queue
 
 ADMIN = "/admin/reliable_email/"
@@ -144,8 +144,8 @@ from django.core.management import call_command
 from django.test import Client
 call_command("migrate", verbosity=0)
 call_command("check")
-from reliable_email.outbox.operate import cancel
-from reliable_email.store.queries import Filter
+from reliable_email.outbox.operations.operate import cancel
+from reliable_email.store.questions.queries import Filter
 assert cancel(Filter(), actor="ada", reason="why") == 0
 answer = Client().get("/mail/messages/")
 assert answer.status_code == 403 and b"AuthenticationMiddleware" in answer.content, answer.content

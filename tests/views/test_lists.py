@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from reliable_email.outbox.operate import note
-from reliable_email.outbox.suppressed import suppress, suppressed
-from reliable_email.store.clock import database_now
-from reliable_email.store.shared import Action, Suppression, Worker
+from reliable_email.outbox.operations.operate import note
+from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.store.sql.clock import database_now
+from reliable_email.store.tables.shared import Action, Suppression, Worker
 from tests.views.letters import USING, deliver, queue
 
 pytestmark = pytest.mark.django_db

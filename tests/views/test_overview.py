@@ -10,14 +10,14 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from reliable_email.store.bounded import BoundedCount, bounded_count
-from reliable_email.store.clock import database_now
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queue import queue as read_queue
-from reliable_email.store.shared import Tally
-from reliable_email.store.states import State
-from reliable_email.store.traffic import BUCKET, Bucket, Traffic, traffic
-from reliable_email.views.chart import HEIGHT, WIDTH, chart
+from reliable_email.store.questions.queue import queue as read_queue
+from reliable_email.store.questions.traffic import BUCKET, Bucket, Traffic, traffic
+from reliable_email.store.sql.bounded import BoundedCount, bounded_count
+from reliable_email.store.sql.clock import database_now
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.shared import Tally
+from reliable_email.store.tables.states import State
+from reliable_email.views.pages.chart import HEIGHT, WIDTH, chart
 from tests.views.letters import USING, deliver, queue
 
 PAGE = "/mail/"

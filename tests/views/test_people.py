@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.shared import Action, Suppression
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Action, Suppression
 from tests.outbox.desk import queue
 
 PAGE = "/mail/people/"

@@ -9,7 +9,7 @@ from django.core import mail
 from django.test import Client, override_settings
 from django.urls import URLPattern, reverse
 
-from reliable_email.outbox.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.urls import urlpatterns
 from tests.outbox.desk import submission
 

@@ -8,10 +8,10 @@ from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 
 from reliable_email.models import Action
-from reliable_email.outbox.reading import Attachment, Letter, letter
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.views import preview as previews
-from reliable_email.views.preview import preview, warnings
+from reliable_email.outbox.operations.letters import Attachment, Letter, letter
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.views.pages import preview as previews
+from reliable_email.views.pages.preview import preview, warnings
 from tests.views.letters import PIXEL, own_image, queue_message
 
 EVIL = "http://evil.example/x"

@@ -16,11 +16,11 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.delivery.submission import Priority
-from reliable_email.smtp.replies import parse_reply
 from reliable_email.smtp.stages import Stage
-from reliable_email.store import route_state
-from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
-from reliable_email.store.shared import Action, LatencyTotal
+from reliable_email.smtp.syntax.replies import parse_reply
+from reliable_email.store.memory import route_state
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore, database_store
+from reliable_email.store.tables.shared import Action, LatencyTotal
 from reliable_email.templatetags.mail_words import milliseconds
 from reliable_email.testing.server import ScriptedServer
 

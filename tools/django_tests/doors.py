@@ -74,12 +74,12 @@ def _default() -> Any:
 def _queue_and_work(messages: Sequence[EmailMessage]) -> int:
     """Queue, and let a worker empty the queue; an outcome that is not accepted is the failure of a direct send."""
     from reliable_email.backends.failover import routes_for
-    from reliable_email.outbox.worker import Worker
-    from reliable_email.outbox.worker_options import WorkerOptions
-    from reliable_email.store.messages import OutboxMessage
-    from reliable_email.store.recipients import OutboxRecipient
-    from reliable_email.store.route_state import DatabaseRouteStateStore
-    from reliable_email.store.states import State
+    from reliable_email.outbox.upkeep.worker_options import WorkerOptions
+    from reliable_email.outbox.worker.process import Worker
+    from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+    from reliable_email.store.tables.messages import OutboxMessage
+    from reliable_email.store.tables.recipients import OutboxRecipient
+    from reliable_email.store.tables.states import State
 
     _make_tables()
     try:

@@ -4,8 +4,8 @@ from typing import assert_never
 
 from reliable_email.classification import Cause
 from reliable_email.delivery import breaker, policy
-from reliable_email.delivery.consequences import causes_table, typical
 from reliable_email.delivery.policy import Decision, Effect, Step
+from reliable_email.delivery.telling.consequences import causes_table, typical
 from tools.reference.markdown import code, span, table
 
 _BEGINNING = """\

@@ -1,9 +1,9 @@
 """docs/reference/logins.md: which mechanism is taken, who offers it, and what each answer to it means."""
 
 from reliable_email import providers
-from reliable_email.smtp import auth, login_advice
 from reliable_email.smtp.options import Credentials
-from reliable_email.smtp.replies import parse_reply
+from reliable_email.smtp.protocol import auth, login_advice
+from reliable_email.smtp.syntax.replies import parse_reply
 from tools.reference.markdown import table
 
 _BEGINNING = """\

@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 import reliable_email
 from reliable_email import exceptions, signals
-from reliable_email.backends.tokens import GRANTS
+from reliable_email.backends.reading.tokens import GRANTS
 from reliable_email.delivery.report import Attempt
 from tools.reference.markdown import code, docstring, docstring_table, table
 
@@ -82,7 +82,7 @@ def _short(text: str) -> str:
         text = text.replace(f"reliable_email.{prefix}", "")
     for prefix in ("collections.abc.",):
         text = text.replace(prefix, "")
-    for prefix in ("reliable_email.classification.causes.", "reliable_email.smtp.replies.", "datetime."):
+    for prefix in ("reliable_email.classification.causes.", "reliable_email.smtp.syntax.replies.", "datetime."):
         text = text.replace(prefix, "")
     return text
 

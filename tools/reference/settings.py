@@ -8,8 +8,13 @@ from typing import Any
 
 import reliable_email
 from reliable_email import conf, emailurl, env
-from reliable_email.backends import doors, options, tokens
-from reliable_email.backends.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS, SMTP_OPTIONS
+from reliable_email.backends.reading import doors, route_options, tokens
+from reliable_email.backends.reading.option_names import (
+    ERROR_MAIL_OPTIONS,
+    FAILOVER_OPTIONS,
+    OUTBOX_OPTIONS,
+    SMTP_OPTIONS,
+)
 from tools.reference.markdown import code, docstring_table, table
 
 _BEGINNING = """\
@@ -43,7 +48,7 @@ _BY_PROVIDER = "the provider's, or none"
 # Where a default is not a value that the option itself has.
 _IN_WORDS = {
     "host": "the provider's; `localhost` with `EMAIL_*` settings",
-    "port": ", ".join(f"{port} ({mode.value})" for mode, port in options.DEFAULT_PORTS.items()),
+    "port": ", ".join(f"{port} ({mode.value})" for mode, port in route_options.DEFAULT_PORTS.items()),
     "username": "the provider's, or none",
     "use_tls": "the provider's, or false",
     "use_ssl": "the provider's, or false",
@@ -55,7 +60,7 @@ _IN_WORDS = {
     "on_unknown": '`"hold"`',
     "region": "the provider's default",
 }
-_WHERE: Mapping[str, Callable[[options.SMTPOptions], object]] = {
+_WHERE: Mapping[str, Callable[[route_options.SMTPOptions], object]] = {
     "ssl_verify": lambda one: one.connection.tls.verify,
     "ssl_cafile": lambda one: one.connection.tls.cafile,
     "ssl_strict": lambda one: one.connection.tls.strict,
@@ -104,7 +109,7 @@ def _effect(name: str) -> str:
 
 
 def _smtp() -> str:
-    reading = options.read_smtp_options({"host": "mail.example.com"}, alias="one")
+    reading = route_options.read_smtp_options({"host": "mail.example.com"}, alias="one")
     assert reading.options is not None
     rows = []
     for name, help_text in SMTP_OPTIONS.items():

@@ -2,8 +2,8 @@
 
 from typing import assert_never
 
-from reliable_email.outbox.transitions import RULES, Event, Guard, Rule
-from reliable_email.store.states import State
+from reliable_email.outbox.rows.transitions import RULES, Event, Guard, Rule
+from reliable_email.store.tables.states import State
 from tools.reference.markdown import code, table
 
 _BEGINNING = """\

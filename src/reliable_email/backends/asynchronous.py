@@ -13,7 +13,7 @@ from reliable_email.backends.outbox import submit
 from reliable_email.mailers import mailers
 
 if TYPE_CHECKING:
-    from reliable_email.store.messages import OutboxMessage
+    from reliable_email.store.tables.messages import OutboxMessage
 
 
 async def asend(message: EmailMessage, *, using: str | None = None) -> int:

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 from reliable_email import conf
 from reliable_email.backends.fingerprint import described, keyed
-from reliable_email.backends.options import SMTPReading, read_smtp_options
+from reliable_email.backends.reading.route_options import SMTPReading, read_smtp_options
 from reliable_email.backends.routes import Mailer, MailerKind, mailer, routes_of
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import error_text, note_built, unbuilt_route
-from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.transports.foreign import ForeignTransport
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
 

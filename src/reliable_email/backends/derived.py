@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from reliable_email.delivery.foreign_answers import for_all, not_ready
+from reliable_email.delivery.transports.foreign_answers import for_all, not_ready
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireError, WireFailure

@@ -19,11 +19,9 @@ from reliable_email.backends.misfits import Misfit, error_of_misfits, report_mis
 from reliable_email.backends.routes import DEFAULT_ALIAS
 from reliable_email.backends.unbuilt import none_can_be_built
 from reliable_email.classification import Cause
-from reliable_email.delivery import tracing
-from reliable_email.delivery.content import build_submission
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.direct import Delivery
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.logged import log_fields, log_report, nothing_raised
 from reliable_email.delivery.report import (
     Attempt,
     DeliveryReport,
@@ -38,6 +36,8 @@ from reliable_email.delivery.report import (
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import store_in_use
 from reliable_email.delivery.submission import OnUnknown, Submission
+from reliable_email.delivery.telling import tracing
+from reliable_email.delivery.telling.log_records import log_fields, log_report, nothing_raised
 from reliable_email.exceptions import InvalidMailer, error_for
 
 logger = logging.getLogger("reliable_email.delivery")

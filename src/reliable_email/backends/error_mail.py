@@ -20,11 +20,19 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 from reliable_email.backends.base import Door
-from reliable_email.backends.doors import ErrorMailOptions, error_mail_options
 from reliable_email.backends.failover import FailoverBackend
 from reliable_email.backends.outbox import OutboxBackend
+from reliable_email.backends.reading.doors import ErrorMailOptions, error_mail_options
 from reliable_email.backends.smtp import ReliableSMTPBackend
-from reliable_email.delivery.floods import MAX_FINGERPRINTS, Flood, Pause, after_failure, fingerprint, held_back, passes
+from reliable_email.delivery.telling.floods import (
+    MAX_FINGERPRINTS,
+    Flood,
+    Pause,
+    after_failure,
+    fingerprint,
+    held_back,
+    passes,
+)
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
 from reliable_email.process_state import remember
 from reliable_email.values import keeps_no_locals

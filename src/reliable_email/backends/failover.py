@@ -8,9 +8,9 @@ from django.core.mail import EmailMessage
 from reliable_email.backends.base import Door
 from reliable_email.backends.building import build_routes, built_routes_of, make_route, provider_of
 from reliable_email.backends.direct import send_directly
-from reliable_email.backends.doors import FailoverOptions, failover_options
 from reliable_email.backends.given import given_backend
-from reliable_email.backends.option_names import FAILOVER_OPTIONS
+from reliable_email.backends.reading.doors import FailoverOptions, failover_options
+from reliable_email.backends.reading.option_names import FAILOVER_OPTIONS
 from reliable_email.backends.routes import delivering_alias, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import none_can_be_built

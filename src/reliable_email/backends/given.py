@@ -9,7 +9,7 @@ from typing import Any
 
 from reliable_email import conf
 from reliable_email.backends.building import smtp_reading
-from reliable_email.backends.options import SERVER_OPTIONS, SMTPOptions
+from reliable_email.backends.reading.route_options import SERVER_OPTIONS, SMTPOptions
 from reliable_email.backends.routes import Mailer, MailerKind, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.exceptions import InvalidMailer

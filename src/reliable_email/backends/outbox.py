@@ -12,14 +12,14 @@ from django.core.mail import EmailMessage
 
 from reliable_email import conf
 from reliable_email.backends.base import Door
-from reliable_email.backends.doors import OutboxOptions, outbox_options
 from reliable_email.backends.misfits import Misfit, error_of_misfits, report_misfit
-from reliable_email.backends.option_names import OUTBOX_OPTIONS
+from reliable_email.backends.reading.doors import OutboxOptions, outbox_options
+from reliable_email.backends.reading.option_names import OUTBOX_OPTIONS
 from reliable_email.backends.routes import MailerKind, delivering_alias, routes_of
-from reliable_email.delivery.content import build_submission
-from reliable_email.delivery.logged import log_fields
+from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients, attach_report
 from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Submission
+from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
 from reliable_email.values import keeps_no_locals
@@ -27,8 +27,8 @@ from reliable_email.values import keeps_no_locals
 logger = logging.getLogger("reliable_email.outbox")
 
 if TYPE_CHECKING:
-    from reliable_email.outbox.enqueue import QueueOptions
-    from reliable_email.store.messages import OutboxMessage
+    from reliable_email.outbox.intake.enqueue import QueueOptions
+    from reliable_email.store.tables.messages import OutboxMessage
 
 # Routes that are handed MIME, as it is stored.
 _MIME_KINDS = frozenset(
@@ -157,14 +157,14 @@ class OutboxBackend(Door):
     def _enqueue(
         self, submissions: Sequence[Submission], options: "QueueOptions", *, gives_rows: bool
     ) -> "list[OutboxMessage]":
-        from reliable_email.outbox.enqueue import enqueue
+        from reliable_email.outbox.intake.enqueue import enqueue
 
         return enqueue(submissions, options, gives_rows=gives_rows)
 
     def _queue_options(self) -> "QueueOptions":
         from django.db import connections
 
-        from reliable_email.outbox.enqueue import QueueOptions
+        from reliable_email.outbox.intake.enqueue import QueueOptions
         from reliable_email.outbox.keyring import configured_keyring
 
         settings = conf.get()
@@ -194,7 +194,7 @@ class OutboxBackend(Door):
 
     def _check(self, submission: Submission) -> None:
         """What a worker could only find out when the caller is gone."""
-        from reliable_email.outbox.foreign_fields import template_attributes
+        from reliable_email.outbox.intake.foreign_fields import template_attributes
 
         templates = template_attributes(submission.message)
         if templates:
@@ -212,7 +212,7 @@ class OutboxBackend(Door):
 def _is_in_transaction(database: str | None) -> bool:
     from django.db import connections
 
-    from reliable_email.store.queries import outbox_database
+    from reliable_email.store.questions.queries import outbox_database
 
     return connections[outbox_database(database)].in_atomic_block
 
@@ -255,7 +255,7 @@ def submit(message: EmailMessage, using: str | None = None, **options: Any) -> "
         InvalidMailer: the mailer is not an outbox.
         SynchronousOnlyOperation: called in a coroutine; use `asubmit` there.
     """
-    from reliable_email.store.messages import OutboxMessage
+    from reliable_email.store.tables.messages import OutboxMessage
 
     backend = mailers[using or "default"]
     if isinstance(backend, OutboxBackend):

@@ -17,20 +17,20 @@ from reliable_email.backends.base import Door
 from reliable_email.backends.derived import OpenedTransport, refuse_replaced_send, replaces
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.fingerprint import described, keyed
-from reliable_email.backends.options import SMTPOptions, smtp_options
+from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
 from reliable_email.backends.unbuilt import unbuilt_route
 from reliable_email.classification import classify
-from reliable_email.delivery.filters import restricted
-from reliable_email.delivery.foreign import ForeignTransport
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.transports.filters import restricted
+from reliable_email.delivery.transports.foreign import ForeignTransport
 from reliable_email.exceptions import InvalidMailer, error_for
 from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver.pool import pool
+from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.failures import WireError
 from reliable_email.smtp.options import ConnectionOptions, TLSMode
-from reliable_email.smtp.pool import pool
-from reliable_email.smtp.transport import SMTPTransport
 from reliable_email.values import forget_locals, is_empty, seconds
 
 _ATTRIBUTES = ("host", "port", "username", "password", "use_tls", "use_ssl", "ssl_certfile", "ssl_keyfile")
@@ -48,7 +48,7 @@ _REPLACED = {
 class ReliableSMTPBackend(Door):
     """Sends by SMTP at once: several attempts within one time budget, and a report on each message.
 
-    Options are those of `reliable_email.backends.options`. Live connections are kept by the process, not by the
+    Options are those of `backends.reading.route_options`. Live connections are kept by the process, not by the
     instance, so that `open()` and `close()` only say that one is wanted.
 
     Classes that were derived from Django's backend may be derived from this one. What they set after

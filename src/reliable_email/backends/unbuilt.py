@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reliable_email import conf
-from reliable_email.delivery.logged import log_fields
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline

@@ -18,8 +18,8 @@ from reliable_email.classification.meanings import BEFORE_MAIL, MEANINGS, help_f
 from reliable_email.classification.rulebook import Rule, RuleBook, loose_rulebook, rulebook
 from reliable_email.classification.words import MAX_CHARACTERS, embedded_status, told_stage, with_marks, words
 from reliable_email.providers import canonical_name
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply
 
 _BEFORE_RCPT = BEFORE_MAIL | {Stage.MAIL}
 _ABOUT_RECIPIENT = frozenset({Cause.MAILBOX_UNKNOWN, Cause.MAILBOX_INACTIVE, Cause.MAILBOX_FULL, Cause.DNS_OR_ROUTING})

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply
 
 
 class Scope(StrEnum):

@@ -8,8 +8,8 @@ from reliable_email.classification.causes import Cause, Failure
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.classification.meanings import BEFORE_MAIL, help_for, is_permanent, scope_for
 from reliable_email.smtp.failures import FailureKind, WireFailure
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply
 
 _CAUSE_OF_KIND: dict[FailureKind, Cause] = {
     FailureKind.HOST_NOT_FOUND: Cause.HOST_NOT_FOUND,

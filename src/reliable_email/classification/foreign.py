@@ -15,9 +15,9 @@ from reliable_email.classification.answers import classify_reply
 from reliable_email.classification.causes import Cause, Failure, Scope
 from reliable_email.classification.hints import MAX_WAIT_SECONDS
 from reliable_email.classification.meanings import help_for, is_permanent, scope_for
-from reliable_email.smtp.charsets import decoded
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.charsets import decoded
+from reliable_email.smtp.syntax.replies import Reply
 
 _MAX_CHAIN = 12
 

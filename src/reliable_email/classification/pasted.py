@@ -3,8 +3,8 @@
 import ast
 import re
 
-from reliable_email.smtp.charsets import decoded
-from reliable_email.smtp.replies import Reply, ReplyError, parse_reply
+from reliable_email.smtp.syntax.charsets import decoded
+from reliable_email.smtp.syntax.replies import Reply, ReplyError, parse_reply
 
 _TUPLE = re.compile(r"\((?P<code>[2-5]\d\d), ?(?P<text>b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\")")
 _STATUS_ONLY = re.compile(r"\s*[#(]{0,2}(?P<enhanced>[45]\.\d{1,3}\.\d{1,3})\b\)?\s*(?P<text>.*)\Z", re.DOTALL)

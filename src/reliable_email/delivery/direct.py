@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery import registry
+from reliable_email.delivery.content.prefixed import with_header
 from reliable_email.delivery.failures import interrupted, local_failure, never_tried, raised
 from reliable_email.delivery.passage import Passage
 from reliable_email.delivery.policy import direct_delay
-from reliable_email.delivery.prefixed import with_header
 from reliable_email.delivery.progress import DIRECT, Fate, Progress, Send
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route

@@ -1,8 +1,9 @@
 """One message's way over its routes: who is asked next, and what each answer means for whom. Pure.
 
 This is the only place that chooses, splits, admits, follows and tells, for a direct send and for the queue alike. The
-doors drive it (`delivery.direct`, `outbox.round`): they ask `next_sends`, hand the jobs to the routes' transports, and
-give every transaction to `take`. When nothing is left to ask, `close` says what becomes of whoever is still open.
+doors drive it (`delivery.direct`, `outbox.worker.batch`): they ask `next_sends`, hand the jobs to the routes'
+transports, and give every transaction to `take`. When nothing is left to ask, `close` says what becomes of
+whoever is still open.
 
 Rules that no answer passes:
 

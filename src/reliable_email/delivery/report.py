@@ -24,9 +24,9 @@ from django.utils.functional import Promise
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.words import Outcome
-from reliable_email.smtp.paths import identity
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.paths import identity
+from reliable_email.smtp.syntax.replies import Reply
 
 __all__ = [
     "Attempt",

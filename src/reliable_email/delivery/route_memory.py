@@ -1,6 +1,6 @@
 """What is remembered of routes between sends: whether each is in use, and how much of its quotas is used.
 
-All processes share it where the app's tables are there (`store.route_state`), else each has its own. It is never
+All processes share it where the app's tables are there (`store.memory.route_state`), else each has its own. It is never
 written or read inside a caller's transaction (a rollback would undo it, a row lock would queue every request behind
 it), so an implementation answers from what the process knows and writes later; it never raises.
 
@@ -21,9 +21,9 @@ from reliable_email import conf, signals
 from reliable_email.classification import Failure
 from reliable_email.delivery import breaker, quota, registry
 from reliable_email.delivery.breaker import LONGEST_SECONDS, BreakerState, Permission, Phase
-from reliable_email.delivery.logged import log_breaker
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.telling.log_records import log_breaker
 from reliable_email.delivery.words import Priority
 from reliable_email.process_state import remember
 

@@ -6,7 +6,7 @@ from email.utils import getaddresses
 
 from django.conf import settings
 
-from reliable_email.delivery.content import envelope_address
+from reliable_email.delivery.content.building import envelope_address
 
 NOBODYS_SENDER = "webmaster@localhost"  # Django's default
 

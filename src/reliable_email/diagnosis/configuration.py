@@ -53,10 +53,15 @@ from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 
 
 from reliable_email import conf
 from reliable_email.backends.building import build_route, building_error, smtp_reading
-from reliable_email.backends.doors import error_mail_problems, failover_problems, outbox_problems
-from reliable_email.backends.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS, SMTP_OPTIONS
-from reliable_email.backends.options import SMTPOptions, is_loopback_name
-from reliable_email.backends.reader import Problem, ProblemKind
+from reliable_email.backends.reading.doors import error_mail_problems, failover_problems, outbox_problems
+from reliable_email.backends.reading.option_names import (
+    ERROR_MAIL_OPTIONS,
+    FAILOVER_OPTIONS,
+    OUTBOX_OPTIONS,
+    SMTP_OPTIONS,
+)
+from reliable_email.backends.reading.reader import Problem, ProblemKind
+from reliable_email.backends.reading.route_options import SMTPOptions, is_loopback_name
 from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers
 from reliable_email.diagnosis.addresses import address_problems
 from reliable_email.diagnosis.databases import database_messages

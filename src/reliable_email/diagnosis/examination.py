@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage
 
 from reliable_email import conf
 from reliable_email.backends.building import build_route, building_error, provider_of, smtp_reading
-from reliable_email.backends.options import SMTPOptions
+from reliable_email.backends.reading.route_options import SMTPOptions
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
 from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
@@ -22,7 +22,7 @@ from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.report import DeliveryReport
 from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, problem_of, written_addresses
 from reliable_email.diagnosis.configuration import configuration_messages
-from reliable_email.diagnosis.dns_examination import DomainExamination
+from reliable_email.diagnosis.dns.examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
 from reliable_email.diagnosis.ladder import Climb, climb
 from reliable_email.diagnosis.route_errors import stopping_errors

@@ -8,17 +8,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reliable_email.backends.options import SMTPOptions, is_loopback_name
+from reliable_email.backends.reading.route_options import SMTPOptions, is_loopback_name
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.providers import Provider
-from reliable_email.smtp.connection import Connection
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver.connection import Connection
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
-from reliable_email.smtp.login_advice import credentials_hint
 from reliable_email.smtp.options import TLSMode
+from reliable_email.smtp.protocol.login_advice import credentials_hint
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.tls_probe import TLSProbe, probe_tls
+from reliable_email.smtp.tls.probe import TLSProbe, probe_tls
 from reliable_email.values import printable
 
 # What a provider's help pages are about; they say nothing of ports, names and certificates.

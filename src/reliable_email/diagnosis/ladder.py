@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from reliable_email.smtp.auth import redact
-from reliable_email.smtp.capabilities import Capabilities
-from reliable_email.smtp.certificates import Certificate, read_chain
-from reliable_email.smtp.connection import Connection
-from reliable_email.smtp.content import BytesContent
 from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.driver.connection import Connection
+from reliable_email.smtp.driver.hello import is_loopback
 from reliable_email.smtp.failures import WireError, WireFailure
-from reliable_email.smtp.hello import is_loopback
 from reliable_email.smtp.options import ConnectionOptions, TLSMode
+from reliable_email.smtp.protocol.auth import redact
+from reliable_email.smtp.protocol.capabilities import Capabilities
+from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.tls import TLSInfo
+from reliable_email.smtp.tls.certificates import Certificate, read_chain
+from reliable_email.smtp.tls.handshake import TLSInfo
 from reliable_email.smtp.transaction import Job, Transaction
 
 _SET_UP = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS, Stage.AUTH)

@@ -99,7 +99,7 @@ def announce(ids: Iterable[int]) -> bool:
             for start in range(0, len(every), _IDS_A_TASK):
                 tell(every[start : start + _IDS_A_TASK])
     except Exception as error:  # noqa: BLE001 - a broker's own errors; the messages are committed
-        from reliable_email.delivery.logged import log_fields
+        from reliable_email.delivery.telling.log_records import log_fields
 
         words = "%d queued messages could not be announced; a sweep or a worker will find them: %s: %s"
         logger.warning(words, len(every), type(error).__name__, error, extra=log_fields(outbox_id=every[0]))

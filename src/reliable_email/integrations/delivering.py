@@ -17,14 +17,19 @@ from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import outbox_mailers
 from reliable_email.delivery.route_memory import store_in_use
 from reliable_email.outbox.keyring import configured_keyring
-from reliable_email.outbox.prune import Pruned, prune
-from reliable_email.outbox.registration import ProcessRegistration, Registration, SweepRegistration, SweepUnderWay
-from reliable_email.outbox.stopping import Stopping
-from reliable_email.outbox.tallies import Tallies
-from reliable_email.outbox.upkeep import Upkeep
-from reliable_email.outbox.worker import Worker, WorkerOptions
+from reliable_email.outbox.operations.prune import Pruned, prune
+from reliable_email.outbox.upkeep.counters import Tallies
+from reliable_email.outbox.upkeep.duties import Upkeep
+from reliable_email.outbox.upkeep.registration import (
+    ProcessRegistration,
+    Registration,
+    SweepRegistration,
+    SweepUnderWay,
+)
+from reliable_email.outbox.worker.process import Worker, WorkerOptions
+from reliable_email.outbox.worker.stopping import Stopping
 from reliable_email.process_state import remember
-from reliable_email.store.messages import OutboxMessage
+from reliable_email.store.tables.messages import OutboxMessage
 
 SWEEP_SECONDS = 30.0
 _LIMIT_SHARE = 0.5  # of somebody else's limit on time: the rest is for replies that are awaited

@@ -14,10 +14,10 @@ from reliable_email.delivery.report import bare_address
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import check_filter, check_priorities
-from reliable_email.store.filters import Filter
-from reliable_email.store.queries import message_ids, missing_messages
-from reliable_email.store.search import has_recipient
-from reliable_email.store.states import PriorityRank, State
+from reliable_email.store.questions.filters import Filter
+from reliable_email.store.questions.queries import message_ids, missing_messages
+from reliable_email.store.questions.search import has_recipient
+from reliable_email.store.tables.states import PriorityRank, State
 from reliable_email.values import printable
 
 _AGE = re.compile(r"(\d{1,9})\s*([smhd])\Z")

@@ -9,8 +9,8 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import refuse
-from reliable_email.store.outages import is_outage, sentence
-from reliable_email.store.queries import outbox_database
+from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.sql.outages import is_outage, sentence
 
 
 class DatabaseCommand(BaseCommand):

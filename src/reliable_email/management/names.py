@@ -9,8 +9,8 @@ from reliable_email.classification import Cause
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.monitoring.route_health import site_routes
-from reliable_email.store.filters import Filter, recipients
-from reliable_email.store.states import OWN_CAUSES, State
+from reliable_email.store.questions.filters import Filter, recipients
+from reliable_email.store.tables.states import OWN_CAUSES, State
 from reliable_email.values import closest, printable
 
 

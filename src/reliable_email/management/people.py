@@ -14,9 +14,9 @@ from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.finding import user
-from reliable_email.outbox.erasure import Erasure, erase, is_known, kept_marks, preview, read_mark, replay
-from reliable_email.outbox.exporting import export
 from reliable_email.outbox.keyring import KeyMissing
+from reliable_email.outbox.operations.erasure import Erasure, erase, is_known, kept_marks, preview, read_mark, replay
+from reliable_email.outbox.operations.exporting import export
 from reliable_email.values import printable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import AddField, AddIndex, RemoveIndex, RunPython
 from django.db.migrations.state import ProjectState
 
-from reliable_email.store.clock import from_utc, in_utc, stores_local_time
+from reliable_email.store.sql.clock import from_utc, in_utc, stores_local_time
 
 _BATCH = 2000
 

@@ -39,7 +39,7 @@ from reliable_email.monitoring.outbox_health import outbox_databases
 from reliable_email.monitoring.route_health import condition, site_routes
 
 if TYPE_CHECKING:
-    from reliable_email.store.metering import Measurement
+    from reliable_email.store.questions.metering import Measurement
 
 _WORKER_STATES = ("running", "stopping", "missing")
 
@@ -111,9 +111,9 @@ class EmailCollector(Collector):
         yield from families.all()
 
     def _add_outbox(self, families: _Families) -> None:
-        from reliable_email.store.away import away_errors
-        from reliable_email.store.metering import measure
-        from reliable_email.store.queries import outbox_database
+        from reliable_email.store.questions.metering import measure
+        from reliable_email.store.questions.queries import outbox_database
+        from reliable_email.store.sql.away import away_errors
 
         try:
             using = self._using or next(iter(outbox_databases()), outbox_database())

@@ -13,7 +13,7 @@ from reliable_email.monitoring.findings import Finding, Topic, aware, span
 
 def outbox_databases() -> tuple[str, ...]:
     """The aliases of the databases that the site's outboxes name, or that the router chooses for them."""
-    from reliable_email.store.queries import outbox_database
+    from reliable_email.store.questions.queries import outbox_database
 
     outboxes = [one for one in all_mailers().values() if one.kind is MailerKind.OUTBOX]
     return tuple(dict.fromkeys(outbox_database(str(one.options.get("database") or "") or None) for one in outboxes))
@@ -28,9 +28,9 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     if not apps.is_installed("reliable_email"):
         return  # a check says so where an outbox needs it
     from reliable_email.monitoring.waiting_health import held_findings, standing_findings, standing_lanes
-    from reliable_email.store.away import away_errors
-    from reliable_email.store.queries import outbox_database
-    from reliable_email.store.waiting import waiting
+    from reliable_email.store.questions.queries import outbox_database
+    from reliable_email.store.questions.waiting import waiting
+    from reliable_email.store.sql.away import away_errors
 
     named = (using,) if using is not None else outbox_databases()
     for alias in named or (outbox_database(),):
@@ -111,8 +111,8 @@ def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float)
 
 
 def _unreadable(alias: str, error: Exception) -> Finding:
-    from reliable_email.store.away import away_errors
-    from reliable_email.store.waiting import has_tables
+    from reliable_email.store.questions.waiting import has_tables
+    from reliable_email.store.sql.away import away_errors
 
     try:
         is_there = has_tables(alias)

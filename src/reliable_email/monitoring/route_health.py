@@ -93,7 +93,7 @@ def condition(route: Route, using: str | None = None) -> RouteCondition:
         using: the database in which it is; None for the one in which the outbox's workers keep it.
     """
     if apps.is_installed("reliable_email"):
-        from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
+        from reliable_email.store.memory.route_state import DatabaseRouteStateStore, database_store
 
         shared = database_store()
         alias = using or next(iter(outbox_databases()), shared.using)

@@ -27,7 +27,7 @@ except ImportError as error:
     ) from error
 
 from reliable_email.delivery.report import Outcome
-from reliable_email.delivery.tracing import AttemptTrace, register_tracer
+from reliable_email.delivery.telling.tracing import AttemptTrace, register_tracer
 
 _SYSTEM = "reliable_email"
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -45,7 +45,7 @@ def uninstrument() -> None:
 
 
 class _OpenTelemetry:
-    """See `delivery.tracing.Tracer`."""
+    """See `delivery.telling.tracing.Tracer`."""
 
     def __init__(self, tracer_provider: TracerProvider | None) -> None:
         self._tracer = trace.get_tracer("reliable_email", tracer_provider=tracer_provider)

@@ -12,9 +12,9 @@ from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
-from reliable_email.outbox.incoming import standing_holds
-from reliable_email.store.lanes import due_lanes, lane_names
-from reliable_email.store.states import PriorityRank
+from reliable_email.outbox.operations.incoming import standing_holds
+from reliable_email.store.questions.lanes import due_lanes, lane_names
+from reliable_email.store.tables.states import PriorityRank
 from reliable_email.values import printable
 
 

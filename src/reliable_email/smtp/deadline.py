@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from reliable_email.smtp.stages import Stage
 
 if TYPE_CHECKING:
-    from reliable_email.smtp.session import Session
+    from reliable_email.smtp.protocol.session import Session
 
 # A hang on the first attempt must leave time for a second, but a slow server must not be cut off early:
 # a stage gets the larger of half of what is left and this many seconds, never more than what is left.

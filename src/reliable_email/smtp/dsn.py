@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from reliable_email.smtp.paths import identity
+from reliable_email.smtp.syntax.paths import identity
 
 MAX_ENVID_CHARACTERS = 100  # RFC 3461 §4.4
 MAX_ORCPT_CHARACTERS = 500  # §4.2

@@ -7,8 +7,8 @@ whoever catches a `WireError` needs to know nothing of sockets.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply
 
 
 class FailureKind(StrEnum):

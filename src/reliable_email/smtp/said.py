@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reliable_email.smtp.replies import Reply
+from reliable_email.smtp.syntax.replies import Reply
 
 MOST_LINES = 60
 _FIRST_LINES = 20  # of a longer one; the rest is its end, where it failed

@@ -24,11 +24,11 @@ from reliable_email.records import record
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import WireFailure
-from reliable_email.smtp.replies import Reply
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply
 
 if TYPE_CHECKING:
-    from reliable_email.smtp.wire import Wire
+    from reliable_email.smtp.driver.wire import Wire
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ import argparse
 import signal
 import sys
 
-from reliable_email.testing.conversation import Conversation
 from reliable_email.testing.records import ReceivedMessage
+from reliable_email.testing.scripted.conversation import Conversation
 from reliable_email.testing.server import ScriptedServer
 from reliable_email.testing.submission import Submission
 

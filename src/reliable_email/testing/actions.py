@@ -13,7 +13,7 @@ from reliable_email.testing.link import ConversationOver
 from reliable_email.testing.records import Ending
 
 if TYPE_CHECKING:
-    from reliable_email.testing.conversation import Conversation
+    from reliable_email.testing.scripted.conversation import Conversation
 
 Action = Callable[["Conversation"], None]
 Act = str | Action | ssl.SSLContext | None  # what a script may name

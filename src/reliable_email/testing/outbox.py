@@ -27,21 +27,21 @@ from reliable_email.backends.failover import routes_for
 from reliable_email.classification import Cause
 from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.route_memory import store_in_use
-from reliable_email.outbox.claim import Claim, Wanted
-from reliable_email.outbox.journal import Written, commit_in_steps
 from reliable_email.outbox.keyring import Keyring, configured_keyring
-from reliable_email.outbox.line import Line, LineOptions
-from reliable_email.outbox.round import RoundOptions
-from reliable_email.outbox.settle import AttemptRow, Settlement
-from reliable_email.outbox.steps import Rest, Steps, Write
-from reliable_email.outbox.tables import Changed, Tables
-from reliable_email.outbox.telling import is_anybody_told, tell_settled
+from reliable_email.outbox.rows.claim import Claim, Wanted
+from reliable_email.outbox.rows.journal import Written, commit_in_steps
+from reliable_email.outbox.rows.settle import AttemptRow, Settlement
+from reliable_email.outbox.rows.sql import Changed, Tables
+from reliable_email.outbox.upkeep.signalling import is_anybody_told, tell_settled
+from reliable_email.outbox.worker.batch import RoundOptions
+from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.steps import Rest, Steps, Write
 from reliable_email.smtp.transaction import Aside, Wait, block
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.messages import OutboxMessage
-from reliable_email.store.queries import outbox_database
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import State
+from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
 from reliable_email.testing.reset import reset
 
 __all__ = ["assert_delivered", "assert_outcome", "assert_queued", "deliver_outbox", "outbox_over"]
@@ -182,36 +182,36 @@ class _Foreman:
         self.transactions = 0
 
     def may_claim(self) -> bool:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         return True
 
     def may_go_on(self) -> bool:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         return True
 
     def may_authorize(self) -> bool:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         return True
 
     def wanted(self) -> Wanted:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         return Wanted(environment=conf.get().environment)
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         return ()
 
     @property
     def is_heard(self) -> bool:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         return is_anybody_told()
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         tell_settled(self._using, _Foreman, settlements, attempts, written.settled)
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
-        """See `outbox.line.Foreman`."""
+        """See `outbox.worker.claim_task.Foreman`."""
         self.transactions += transactions
 
 

@@ -51,11 +51,11 @@ from reliable_email.testing.actions import (
     trickle,
     until_told,
 )
-from reliable_email.testing.conversation import Conversation
-from reliable_email.testing.ledger import Ledger
 from reliable_email.testing.link import Link
 from reliable_email.testing.records import ConnectionRecord, Ending, ReceivedMessage
-from reliable_email.testing.script import Script
+from reliable_email.testing.scripted.conversation import Conversation
+from reliable_email.testing.scripted.ledger import Ledger
+from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.submission import Submission
 
 __all__ = [

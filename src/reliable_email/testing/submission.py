@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reliable_email.testing.records import ReceivedMessage
 
 if TYPE_CHECKING:
-    from reliable_email.testing.conversation import Conversation
+    from reliable_email.testing.scripted.conversation import Conversation
 
 KEYWORDS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES")
 MECHANISMS = ("PLAIN", "LOGIN", "XOAUTH2")

@@ -13,11 +13,11 @@ from django.urls import reverse
 
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
-from reliable_email.outbox.incoming import can_be_held
-from reliable_email.outbox.operate import Act, affected, perform, undoing
-from reliable_email.store.bounded import MOST
-from reliable_email.store.queries import Filter, action
-from reliable_email.store.search import newest_recipient, understood
+from reliable_email.outbox.operations.incoming import can_be_held
+from reliable_email.outbox.operations.operate import Act, affected, perform, undoing
+from reliable_email.store.questions.queries import Filter, action
+from reliable_email.store.questions.search import newest_recipient, understood
+from reliable_email.store.sql.bounded import MOST
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link

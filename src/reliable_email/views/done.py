@@ -6,8 +6,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
-from reliable_email.outbox.operate import Act, undoing
-from reliable_email.store.queries import ActionStory, action
+from reliable_email.outbox.operations.operate import Act, undoing
+from reliable_email.store.questions.queries import ActionStory, action
 from reliable_email.views.access import ACT, actor_of, may
 from reliable_email.views.words import ACTS, verb_words
 

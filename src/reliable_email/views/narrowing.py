@@ -12,9 +12,9 @@ from django.utils import timezone
 from reliable_email.backends.routes import all_mailers
 from reliable_email.classification import Cause
 from reliable_email.delivery.words import Priority
-from reliable_email.store.queries import Filter
-from reliable_email.store.search import Field, Search
-from reliable_email.store.states import OWN_CAUSES, PriorityRank, State
+from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.search import Field, Search
+from reliable_email.store.tables.states import OWN_CAUSES, PriorityRank, State
 from reliable_email.values import printable
 
 AGES = (

@@ -11,8 +11,8 @@ from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.examination import RouteExamination, examine_route
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.outbox_health import outbox_databases
-from reliable_email.outbox.operate import note
-from reliable_email.store.route_state import DatabaseRouteStateStore, database_store
+from reliable_email.outbox.operations.operate import note
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore, database_store
 
 
 class Verb(StrEnum):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from reliable_email.outbox.operate import Act
+from reliable_email.outbox.operations.operate import Act
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

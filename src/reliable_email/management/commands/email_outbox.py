@@ -24,20 +24,20 @@ from reliable_email.management.screens.outbox_view import health_lines, lines, s
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
 from reliable_email.management.screens.watching import watch, watch_screen
 from reliable_email.monitoring.health import examine_site
-from reliable_email.outbox.enqueue import QueueOptions
-from reliable_email.outbox.importing import SenderRuns, Source, SourceMissing, import_queue
+from reliable_email.outbox.intake.enqueue import QueueOptions
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
-from reliable_email.outbox.operate import Act, Resolution, affected, perform
-from reliable_email.outbox.prune import prune
-from reliable_email.store.audit import audit
-from reliable_email.store.queries import (
+from reliable_email.outbox.operations.importing import SenderRuns, Source, SourceMissing, import_queue
+from reliable_email.outbox.operations.operate import Act, Resolution, affected, perform
+from reliable_email.outbox.operations.prune import prune
+from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.queries import (
     Filter,
     MessageStory,
     outbox_database,
     story,
 )
-from reliable_email.store.sizes import table_bytes
-from reliable_email.store.states import State
+from reliable_email.store.questions.sizes import table_bytes
+from reliable_email.store.tables.states import State
 from reliable_email.values import printable
 
 _MOST_COUNTED = 1_000_000

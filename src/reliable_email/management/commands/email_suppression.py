@@ -17,8 +17,8 @@ from django.utils import timezone
 from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
-from reliable_email.outbox.suppressed import allow, prune_suppressions, suppress, suppress_all
-from reliable_email.store.queries import SuppressedAddress, outbox_database, suppressions
+from reliable_email.outbox.operations.suppressed import allow, prune_suppressions, suppress, suppress_all
+from reliable_email.store.questions.queries import SuppressedAddress, outbox_database, suppressions
 from reliable_email.values import printable
 
 _DAYS = re.compile(r"(\d{1,5})d\Z")

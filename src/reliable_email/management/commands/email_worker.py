@@ -18,10 +18,10 @@ from reliable_email.exceptions import InvalidMailer
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.screens.terminal import add_plain_option, live_console
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
-from reliable_email.outbox.stopping import Stopping
-from reliable_email.outbox.worker import Worker, WorkerFailed, WorkerOptions
-from reliable_email.store.queries import outbox_database
-from reliable_email.store.route_state import DatabaseRouteStateStore
+from reliable_email.outbox.worker.process import Worker, WorkerFailed, WorkerOptions
+from reliable_email.outbox.worker.stopping import Stopping
+from reliable_email.store.memory.route_state import DatabaseRouteStateStore
+from reliable_email.store.questions.queries import outbox_database
 from reliable_email.values import closest
 
 if TYPE_CHECKING:

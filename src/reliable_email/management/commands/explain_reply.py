@@ -16,12 +16,12 @@ from reliable_email.classification import Failure, classify
 from reliable_email.classification.hints import MAX_WAIT_SECONDS
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.classification.pasted import read_reply
-from reliable_email.delivery.consequences import package_does
 from reliable_email.delivery.policy import action_of
+from reliable_email.delivery.telling.consequences import package_does
 from reliable_email.diagnosis.verdict import ExitCode
-from reliable_email.smtp.charsets import decoded
-from reliable_email.smtp.replies import Reply, ReplyError
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.charsets import decoded
+from reliable_email.smtp.syntax.replies import Reply, ReplyError
 from reliable_email.values import printable
 
 MAX_LINE_BYTES = 256 * 1024

@@ -11,12 +11,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias
 from reliable_email.delivery.report import Outcome
-from reliable_email.diagnosis import dns_words
 from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, people, problem_of, split_addresses
-from reliable_email.diagnosis.dns_examination import examine_domain
-from reliable_email.diagnosis.dns_lookup import QUERY_SECONDS, DNSMissing, Lookup
-from reliable_email.diagnosis.dns_routes import domain_of, routes_mail
-from reliable_email.diagnosis.dns_words import headline, lines
+from reliable_email.diagnosis.dns import words
+from reliable_email.diagnosis.dns.examination import examine_domain
+from reliable_email.diagnosis.dns.lookup import QUERY_SECONDS, DNSMissing, Lookup
+from reliable_email.diagnosis.dns.routes import domain_of, routes_mail
+from reliable_email.diagnosis.dns.words import headline, lines
 from reliable_email.diagnosis.examination import (
     Examination,
     MessageExamination,
@@ -391,7 +391,7 @@ def as_json(examination: Examination) -> dict[str, Any]:
         ],
         "routes": [_route_as_json(one) for one in examination.routes],
         "message": _message_as_json(examination.message),
-        "dns": dns_words.as_json(examination.domain),
+        "dns": words.as_json(examination.domain),
     }
 
 

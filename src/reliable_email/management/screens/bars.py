@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reliable_email.store.progress import UNTOLD, Progress
+from reliable_email.store.questions.progress import UNTOLD, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,9 +11,9 @@ from django.utils import timezone
 from reliable_email import conf
 from reliable_email.delivery.report import bare_address
 from reliable_email.outbox.keyring import Keyring, configured_keyring
-from reliable_email.outbox.reading import open_or_say, open_reply
-from reliable_email.store.filters import Filter
-from reliable_email.store.search import Field, Line, Search, search
+from reliable_email.outbox.operations.letters import open_or_say, open_reply
+from reliable_email.store.questions.filters import Filter
+from reliable_email.store.questions.search import Field, Line, Search, search
 from reliable_email.values import masked, printable
 
 _NEWEST = 20

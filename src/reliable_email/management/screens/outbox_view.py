@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from reliable_email.delivery.breaker import BreakerState, Phase
 from reliable_email.monitoring.findings import Finding, span
 from reliable_email.monitoring.health import SiteHealth
-from reliable_email.store.queries import Status
-from reliable_email.store.sizes import size_words, table_bytes
-from reliable_email.store.states import State
+from reliable_email.store.questions.queries import Status
+from reliable_email.store.questions.sizes import size_words, table_bytes
+from reliable_email.store.tables.states import State
 from reliable_email.values import printable
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.management.screens.outbox_view import OutboxView, summary
-from reliable_email.outbox.reconnect import AWAY, drop_connection
+from reliable_email.outbox.upkeep.reconnect import AWAY, drop_connection
 from reliable_email.values import printable
 
 if TYPE_CHECKING:

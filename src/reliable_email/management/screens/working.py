@@ -12,8 +12,8 @@ from reliable_email.management.screens.looking import Looker
 from reliable_email.management.screens.pace import Pace
 from reliable_email.management.screens.terminal import logs_above
 from reliable_email.management.screens.watching import away_words, watch_screen
-from reliable_email.outbox.reconnect import AWAY, drop_connection
-from reliable_email.outbox.worker import Worker
+from reliable_email.outbox.upkeep.reconnect import AWAY, drop_connection
+from reliable_email.outbox.worker.process import Worker
 
 if TYPE_CHECKING:
     from rich.console import Console

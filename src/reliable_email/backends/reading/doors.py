@@ -1,0 +1,208 @@
+"""The options of the doors that send through other mailers: failover, outbox and error mail."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+
+from reliable_email.backends.reading.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS
+from reliable_email.backends.reading.option_values import on_unknown
+from reliable_email.backends.reading.reader import OptionReader, Problem, ProblemKind
+from reliable_email.delivery.submission import OnUnknown, Priority
+from reliable_email.values import ValueProblem, boolean, choice, seconds, shown, strings, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverOptions:
+    """A failover.
+
+    Attributes:
+        using: the aliases of its routes, the preferred one first.
+        timeout: seconds for one message over all routes; None for the sum of theirs.
+        fail_silently: report failures on the message alone.
+    """
+
+    using: tuple[str, ...]
+    timeout: float | None = None
+    fail_silently: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorMailOptions:
+    """A door for error mail.
+
+    Attributes:
+        using: the alias of the mailer that sends; None for the default one.
+        window: seconds in which messages that are alike go out once.
+        timeout: seconds that one message may take at most.
+    """
+
+    using: str | None = None
+    window: float = 300.0
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxOptions:
+    """An outbox.
+
+    Attributes:
+        using: the alias of the mailer that the worker delivers by.
+        database: the alias of the database; None for the router's choice.
+        expires_in: give up after this long; None for `RELIABLE_EMAIL["EXPIRES_DAYS"]`.
+        priority: of messages that name none.
+        on_unknown: of messages that name none; None for the route's.
+        transactional: whether rows join the caller's transaction; False writes by a connection of its own.
+        fail_silently: report failures on the message alone.
+    """
+
+    using: str
+    database: str | None = None
+    expires_in: timedelta | None = None
+    priority: Priority = Priority.NORMAL
+    on_unknown: OnUnknown | None = None
+    transactional: bool = True
+    fail_silently: bool = False
+
+
+def failover_options(
+    values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
+) -> FailoverOptions:
+    """What a failover's OPTIONS say.
+
+    Raises:
+        InvalidMailer: naming every problem.
+    """
+    reader = _reader(values, FAILOVER_OPTIONS, alias, ignore_unknown)
+    options = _failover(reader)
+    reader.raise_problems(alias)
+    return options
+
+
+def outbox_options(
+    values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
+) -> OutboxOptions:
+    """What an outbox's OPTIONS say.
+
+    Raises:
+        InvalidMailer: naming every problem.
+    """
+    reader = _reader(values, OUTBOX_OPTIONS, alias, ignore_unknown)
+    options = _outbox(reader)
+    reader.raise_problems(alias)
+    return options
+
+
+def error_mail_options(
+    values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
+) -> ErrorMailOptions:
+    """What the OPTIONS of a door for error mail say; without MAILERS there need be none.
+
+    Raises:
+        InvalidMailer: naming every problem.
+    """
+    reader = _reader(values, ERROR_MAIL_OPTIONS, alias or "", ignore_unknown)
+    options = _error_mail(reader)
+    reader.raise_problems(alias)
+    return options
+
+
+def error_mail_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
+    """What is wrong with the OPTIONS of a door for error mail."""
+    reader = _reader(values, ERROR_MAIL_OPTIONS, alias, None)
+    _error_mail(reader)
+    return tuple(reader.problems)
+
+
+def failover_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
+    """What is wrong with a failover's OPTIONS by themselves; whether its routes exist is `routes`' question."""
+    reader = _reader(values, FAILOVER_OPTIONS, alias, None)
+    _failover(reader)
+    return tuple(reader.problems)
+
+
+def outbox_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
+    """What is wrong with an outbox's OPTIONS by themselves."""
+    reader = _reader(values, OUTBOX_OPTIONS, alias, None)
+    _outbox(reader)
+    return tuple(reader.problems)
+
+
+def _reader(
+    values: Mapping[str, object], known: Collection[str], alias: str | None, ignore_unknown: Collection[str] | None
+) -> OptionReader:
+    if alias is None:
+        raise ImproperlyConfigured(
+            "FailoverBackend and OutboxBackend send through other mailers, so they work as entries of MAILERS alone. "
+            'Define MAILERS, and on Django before 6.1 set EMAIL_BACKEND = "reliable_email.backends.DefaultMailer".'
+        )
+    # send_mail() of Django 5.2 and 6.0 passes the login of the caller, as None, to every backend.
+    ignored = {*(ignore_unknown or ()), *(name for name in ("username", "password") if values.get(name) is None)}
+    reader = OptionReader(
+        values={name: value for name, value in values.items() if name in known or name not in ignored}
+    )
+    reader.report_unknown(known)
+    return reader
+
+
+def _failover(reader: OptionReader) -> FailoverOptions:
+    using = reader.take("using", strings, ())
+    if not using:
+        _report_missing(reader, "a list of the aliases of its routes")
+    if len(set(using)) != len(using):
+        twice = next(alias for alias in using if using.count(alias) > 1)
+        reader.report(
+            ProblemKind.BAD_VALUE, "using", f"{reader.place('using')} names {twice!r} twice.", "Name it once."
+        )
+    return FailoverOptions(
+        using=using,
+        timeout=reader.take("timeout", seconds, None),
+        fail_silently=reader.take("fail_silently", boolean, False),
+    )
+
+
+def _error_mail(reader: OptionReader) -> ErrorMailOptions:
+    reader.take("fail_silently", boolean, True)  # Django's own handler passes it; it is always so
+    return ErrorMailOptions(
+        using=reader.take("using", _one_alias, "") or None,
+        window=reader.take("window", seconds, 300.0),
+        timeout=reader.take("timeout", seconds, 5.0),
+    )
+
+
+def _outbox(reader: OptionReader) -> OutboxOptions:
+    using = reader.take("using", _one_alias, "")
+    if not using:
+        _report_missing(reader, "the alias of the mailer that delivers")
+    return OutboxOptions(
+        using=using,
+        database=reader.take("database", text, None) or None,
+        expires_in=reader.take("expires_in", _duration, None),
+        priority=reader.take("priority", lambda value: Priority(choice(value, tuple(Priority))), Priority.NORMAL),
+        on_unknown=reader.take("on_unknown", on_unknown, None),
+        transactional=reader.take("transactional", boolean, True),
+        fail_silently=reader.take("fail_silently", boolean, False),
+    )
+
+
+def _report_missing(reader: OptionReader, what: str) -> None:
+    if not any(problem.option == "using" for problem in reader.problems):
+        reader.report(ProblemKind.MISSING, "using", f"{reader.place('using')} is missing.", f"Set it to {what}.")
+
+
+def _one_alias(value: object) -> str:
+    aliases = strings(value)
+    if len(aliases) > 1:
+        raise ValueProblem(
+            f"must be one alias, not {shown(value)}: put a FailoverBackend over several routes and name that"
+        )
+    return aliases[0] if aliases else ""
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        if value <= timedelta():
+            raise ValueProblem(f"must be longer than nothing, not {shown(value)}")
+        return value
+    return timedelta(seconds=seconds(value))

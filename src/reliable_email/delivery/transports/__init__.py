@@ -1,0 +1,1 @@
+"""Transports that are not our SMTP: other people's backends, and filters in front of any route."""

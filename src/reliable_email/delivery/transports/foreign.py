@@ -1,0 +1,249 @@
+"""A backend of somebody else's as a transport: django-anymail's, django-ses's, Django's own.
+
+It is made and opened, then permission is asked for, then it is handed a copy of the message for those recipients alone,
+and then its answer is read: django-anymail's status for each recipient, a count, or an exception. What raises before
+the permission was certainly not sent; what a later exception says about "did the provider take it?" is
+`classification.foreign`'s question.
+"""
+
+import copy
+import logging
+import smtplib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+
+from reliable_email.delivery.content.stored_mime import stored_mime
+from reliable_email.delivery.report import address_key
+from reliable_email.delivery.submission import Submission
+from reliable_email.delivery.transports.foreign_answers import (
+    CannotBeBuilt,
+    by_recipient,
+    by_status,
+    for_all,
+    not_ready,
+    raised_before,
+    refused_by_name,
+    sending_raised,
+    trouble,
+)
+from reliable_email.smtp.deadline import Deadline
+from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.syntax.paths import forward_path, with_ascii_domain
+from reliable_email.smtp.transaction import (
+    Aside,
+    Ask,
+    Authorize,
+    Grant,
+    Job,
+    RecipientResult,
+    Transaction,
+    Verdict,
+    WireSteps,
+    run,
+)
+
+logger = logging.getLogger("reliable_email.delivery")
+
+
+class ForeignTransport:
+    """See the module. Jobs carry their `Submission` as key.
+
+    Args:
+        make_backend: gives the backend; called once for a stream of jobs.
+        alias: for error texts.
+    """
+
+    def __init__(self, make_backend: Callable[[], BaseEmailBackend], *, alias: str) -> None:
+        self._make_backend = make_backend
+        self._alias = alias
+
+    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
+        """See `Transport.transact`."""
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
+
+    def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
+        """See `Transport.steps`."""
+        line = _Line(self._make_backend)
+        settled: list[Transaction] = []
+        for number, job in enumerate(jobs):
+            if number:
+                deadline.renew()
+            transaction = yield from self._one(job, line, settled)
+            settled.append(transaction)
+            yield transaction
+
+    def _one(
+        self, job: Job, line: "_Line", settled: list[Transaction]
+    ) -> Generator[Aside[Any] | Ask, None, Transaction]:
+        """Open, copy, ask, send: what raises before the question was certainly not sent."""
+        began_at = time.monotonic()
+        opening = Aside(line.open)
+        try:
+            yield opening
+        except GeneratorExit:
+            opening.abandon(lambda backend: line.close_aside())
+            raise
+        try:
+            backend = opening.result()
+        except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
+            return for_all(job, Verdict.NOT_SENT, not_ready(error, self._alias), began_at)
+        is_sending = False
+        try:
+            message = self._copy(job, backend)
+            ask = Ask([Grant(job=job, recipients=job.recipients)], list(settled))
+            settled.clear()
+            yield ask
+            if job not in ask.allowed:
+                failure = trouble(FailureKind.WITHHELD, "the permission to hand the message over was not given")
+                return for_all(job, Verdict.NOT_SENT, failure, began_at)
+            is_sending = True
+        except Exception as error:  # noqa: BLE001 - here, too
+            return for_all(job, Verdict.NOT_SENT, raised_before(error), began_at)
+        finally:
+            if not is_sending:
+                line.close_aside()
+        sending = Aside(partial(line.send, message))
+        yield sending
+        try:
+            count = sending.result()
+        except Exception as error:  # noqa: BLE001 - here, too
+            return sending_raised(job, message, error, line.refused, began_at)
+        return self._answered(job, message, count, line.refused, began_at)
+
+    def _copy(self, job: Job, backend: BaseEmailBackend) -> EmailMessage:
+        submission = job.key
+        if not isinstance(submission, Submission) or submission.message is None:
+            raise TypeError(f"{self._alias} needs the message itself, not only its bytes")
+        return message_for(submission, job, backend)
+
+    def _answered(
+        self, job: Job, message: EmailMessage, count: int | None, refused: Mapping[str, Any], began_at: float
+    ) -> Transaction:
+        status = getattr(message, "anymail_status", None)
+        if getattr(status, "recipients", None):
+            return by_status(job, status, began_at)
+        if count:
+            results = refused_by_name(job, refused) if refused else {}
+            taken = RecipientResult(verdict=Verdict.ACCEPTED)
+            message_id = getattr(status, "message_id", None)
+            results = {address: results.get(address, taken) for address in job.recipients}
+            return by_recipient(job, results, began_at, provider_id=message_id)
+        failure = trouble(FailureKind.PROTOCOL, f"{self._alias} took no message and did not say why")
+        return for_all(job, Verdict.NOT_SENT, failure, began_at)
+
+
+class _Line:
+    """One stream's backend: made once, and opened and closed for each message, as Django does it.
+
+    An open connection that waits for the next message may be gone by then, and nobody could tell that from one that
+    died over the message.
+    """
+
+    def __init__(self, make_backend: Callable[[], BaseEmailBackend]) -> None:
+        self._make_backend = make_backend
+        self._backend: BaseEmailBackend | None = None
+        self._build_error: Exception | None = None
+        self._is_open = False
+        self.refused: dict[str, Any] = {}
+
+    def open(self) -> BaseEmailBackend:
+        """The backend, ready to send. Raises whatever it raises; what cannot be made is not made again."""
+        self.refused = {}
+        if self._build_error is not None:
+            raise self._build_error
+        if self._backend is None:
+            try:
+                self._backend = self._make_backend()
+            except Exception as error:
+                if not isinstance(error, OSError):
+                    self._build_error = CannotBeBuilt(error)
+                    raise self._build_error from error
+                raise
+        self._is_open = True  # also where it raises: it may be half open
+        try:
+            self._backend.open()
+        except BaseException:
+            self.close()
+            raise
+        self._hear_refusals(self._backend)
+        return self._backend
+
+    def send(self, message: EmailMessage) -> int | None:
+        """Hand it over, and close."""
+        assert self._backend is not None, "it was opened"
+        try:
+            return self._backend.send_messages([message])
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close what was opened; what that raises is nobody's business any more."""
+        backend, is_open, self._is_open = self._backend, self._is_open, False
+        if backend is not None and is_open:
+            try:
+                backend.close()
+            except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
+                logger.debug("A backend could not be closed: %s", type(error).__name__)
+
+    def close_aside(self) -> None:
+        """Close without waiting: nobody is there who could wait."""
+        if self._is_open and getattr(type(self._backend), "close", None) is not BaseEmailBackend.close:
+            threading.Thread(target=self.close, name="reliable-email-close", daemon=True).start()
+
+    def _hear_refusals(self, backend: BaseEmailBackend) -> None:
+        """Django drops what `sendmail` returns: who was refused while others were taken."""
+        connection = getattr(backend, "connection", None)
+        if not isinstance(connection, smtplib.SMTP) or not hasattr(connection, "sendmail"):
+            return
+        sendmail = connection.sendmail
+
+        def heard(*args: Any, **options: Any) -> Any:
+            refused = sendmail(*args, **options)
+            if isinstance(refused, dict):
+                self.refused.update(refused)
+            return refused
+
+        connection.sendmail = heard  # type: ignore[method-assign]
+
+
+def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> EmailMessage:
+    """A copy of the message for the job's recipients alone.
+
+    django-anymail makes its own of the message's fields. Every other backend gets fields, too, and where it asks the
+    message for MIME, the content that was built once, with the envelope of this job.
+    """
+    original = submission.message
+    assert original is not None
+    message = copy.copy(original)
+    for name, value in vars(original).items():
+        if isinstance(value, (list, dict)):  # a backend that works on its message must not reach the caller's
+            setattr(message, name, copy.copy(value))
+    vars(message).pop("delivery", None)
+    vars(message).pop("anymail_status", None)
+    wanted = {address_key(address) for address in job.recipients}
+    is_partial = wanted != {address_key(address) for address in original.recipients()}
+    if is_partial:
+        message.to, message.cc, message.bcc = (
+            [address for address in addresses if address_key(address) in wanted]
+            for addresses in (original.to, original.cc, original.bcc)
+        )
+    if _is_anymail(backend):
+        return message
+    if not any(name.lower() == "message-id" for name in message.extra_headers):
+        message.extra_headers["Message-ID"] = submission.message_id
+    # Of the instance, so that whatever class the message is of, its copies and whoever asks it get these.
+    message.message = partial(stored_mime, b"".join(job.content.chunks()))  # type: ignore[method-assign]
+    message.recipients = partial(list, [forward_path(one)[0] for one in job.recipients])  # type: ignore[method-assign]
+    if not str(message.from_email).isascii():
+        message.from_email = with_ascii_domain(str(message.from_email), submission.sender)
+    return message
+
+
+def _is_anymail(backend: BaseEmailBackend) -> bool:
+    return any(base.__module__.partition(".")[0] == "anymail" for base in type(backend).__mro__)

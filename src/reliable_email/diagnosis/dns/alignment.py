@@ -1,0 +1,211 @@
+"""What DMARC asks for, and whether each route's mail will count as the domain's."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reliable_email.diagnosis.dns.dmarc import Policy
+from reliable_email.diagnosis.dns.findings import Finding, Level, Record, Topic, unasked
+from reliable_email.diagnosis.dns.lookup import Answer
+from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
+
+
+class Proof(StrEnum):
+    """Whether SPF or DKIM proves an aligned domain on a route."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """What is to be expected of one route's mail.
+
+    Attributes:
+        is_only_strictness: it would be aligned if the domain's policy were relaxed about it.
+    """
+
+    route: str
+    provider: str
+    spf: Proof
+    dkim: Proof
+    is_only_strictness: bool = False
+
+    @property
+    def is_aligned(self) -> Proof:
+        """One of the two is enough."""
+        if Proof.YES in (self.spf, self.dkim):
+            return Proof.YES
+        return Proof.UNKNOWN if Proof.UNKNOWN in (self.spf, self.dkim) else Proof.NO
+
+
+def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding]:
+    """What the domain asks receivers to do."""
+    if isinstance(policy, Answer):
+        return [unasked(Topic.DMARC, policy)]
+    wanted = Record(name=f"_dmarc.{domain}", type="TXT", value=f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}")
+    if policy is None:
+        text = f"{domain} has no DMARC record; Gmail, Yahoo and Microsoft want one from everybody who sends much"
+        advice = "Begin by watching, and ask for more when the reports are clean. Add:"
+        return [Finding(topic=Topic.DMARC, level=Level.WARNING, text=text, advice=advice, records=(wanted,))]
+    if policy.problem:
+        text = f"the DMARC record at _dmarc.{policy.domain} counts for none: {policy.problem}"
+        at = Record(name=f"_dmarc.{policy.domain}", type="TXT", value=wanted.value)
+        if policy.is_one_of_several:
+            at = Record(name=at.name, type="TXT", value=policy.record)
+        return [
+            Finding(
+                topic=Topic.DMARC,
+                level=Level.WARNING,
+                text=text,
+                advice="Let this be the only one:",
+                records=(at,),
+                replaces=True,
+            )
+        ]
+    where = "" if policy.domain == domain else f", by the record of {policy.domain}"
+    strict = [name for name, is_strict in (("DKIM", policy.is_dkim_strict), ("SPF", policy.is_spf_strict)) if is_strict]
+    how = f", strict about {' and '.join(strict)}" if strict else ""
+    if policy.mistake:
+        text = f"receivers read p=none out of the DMARC record{where}, since {policy.mistake}"
+        right = _without(policy.record, ("p", "sp", "np")).replace("v=DMARC1", "v=DMARC1; p=none", 1)
+        record = Record(name=f"_dmarc.{policy.domain}", type="TXT", value=right)
+        advice = "Say what you mean; with p=none receivers only watch:"
+        found = Finding(
+            topic=Topic.DMARC, level=Level.WARNING, text=text, advice=advice, records=(record,), replaces=True
+        )
+        return [found, *_notes(policy)]
+    text = f"DMARC asks for p={policy.policy}{where}{how}"
+    findings = [Finding(topic=Topic.DMARC, level=Level.GOOD, text=text)]
+    if free_owner(domain) is not None:
+        return findings  # not for us to change
+    if policy.is_test and policy.policy != "none":
+        text = f"{text}, as a test (t=y): receivers do what p={policy.applied} asks for"
+        advice = "When the reports are clean, take t=y out."
+        findings = [Finding(topic=Topic.DMARC, level=Level.NOTE, text=text, advice=advice)]
+    elif policy.policy == "none":
+        findings = [
+            Finding(
+                topic=Topic.DMARC,
+                level=Level.NOTE,
+                text=f"{text}: receivers only watch",
+                advice="When the reports are clean, ask for p=quarantine, later for p=reject.",
+            )
+        ]
+    return [*findings, *_notes(policy)]
+
+
+def _notes(policy: Policy) -> list[Finding]:
+    findings = [
+        Finding(topic=Topic.DMARC, level=Level.NOTE, text=f"in the DMARC record of {policy.domain}, {one}")
+        for one in policy.oddities
+    ]
+    if policy.removed:
+        names = " and ".join(f"{name}=" for name, _ in policy.removed)
+        # Who asked for a part of the mail alone was testing; t=y is how that is said now.
+        is_partial = any(name == "pct" and value != "100" for name, value in policy.removed)
+        right = _without(policy.record, [name for name, _ in policy.removed])
+        if is_partial and not policy.is_test:
+            right = f"{right.rstrip().rstrip(';')}; t=y"
+        findings.append(
+            Finding(
+                topic=Topic.DMARC,
+                level=Level.NOTE,
+                text=f"DMARC knows no {names} any more (RFC 9989): the policy counts for all of the mail",
+                advice="To go on testing, say t=y in its place:" if is_partial else "Take it out:",
+                records=(Record(name=f"_dmarc.{policy.domain}", type="TXT", value=right),),
+                replaces=True,
+            )
+        )
+    if not policy.reports_to:
+        text = "nobody gets DMARC's reports (rua), so that you would not learn who fails"
+        findings.append(Finding(topic=Topic.DMARC, level=Level.NOTE, text=text))
+    return findings
+
+
+def _without(record: str, tags: Collection[str]) -> str:
+    """A record without these tags."""
+    parts = [part for part in record.split(";") if part.partition("=")[0].strip().lower() not in tags]
+    return ";".join(parts)
+
+
+def reports_not_taken(policy: Policy, receiver: str) -> Finding:
+    """Another domain has to agree before it gets reports (RFC 9990)."""
+    record = Record(name=f"{policy.domain}._report._dmarc.{receiver}", type="TXT", value="v=DMARC1;")
+    return Finding(
+        topic=Topic.DMARC,
+        level=Level.NOTE,
+        text=f"{receiver} does not say that it takes reports about {policy.domain}, so that it gets none",
+        advice="Whoever runs it has to add:",
+        records=(record,),
+    )
+
+
+def alignment_findings(
+    domain: str, routes: Sequence[RouteMail], proofs: Sequence[Alignment], policy: Policy | None
+) -> list[Finding]:
+    """What becomes of each route's mail."""
+    findings = []
+    is_hopeless = bool(proofs) and all(one.is_aligned is Proof.NO for one in proofs)
+    for n, (route, proof) in enumerate(zip(routes, proofs, strict=True)):
+        match proof.is_aligned:
+            case Proof.YES:
+                by = " and ".join(name for name, one in (("SPF", proof.spf), ("DKIM", proof.dkim)) if one is Proof.YES)
+                text = f"mail by {route.title} counts as {domain}'s, by {by}"
+                findings.append(Finding(topic=Topic.ALIGNMENT, level=Level.GOOD, route=route.alias, text=text))
+            case Proof.UNKNOWN:
+                text = f"whether mail by {route.title} counts as {domain}'s cannot be told from here"
+                findings.append(
+                    Finding(
+                        topic=Topic.ALIGNMENT,
+                        level=Level.NOTE,
+                        route=route.alias,
+                        text=text,
+                        advice="Look into the headers of the test message: “dmarc=pass” is what you want to read.",
+                    )
+                )
+            case Proof.NO:
+                findings.append(_not_aligned(domain, route, proof, policy, is_fallback=n > 0, is_hopeless=is_hopeless))
+    return findings
+
+
+def _not_aligned(
+    domain: str, route: RouteMail, proof: Alignment, policy: Policy | None, *, is_fallback: bool, is_hopeless: bool
+) -> Finding:
+    enforced = policy is not None and policy.is_enforced
+    asked = policy.applied if policy is not None and enforced else ""
+    fate = {
+        "reject": "receivers refuse it, as your DMARC policy asks",
+        "quarantine": "it goes to spam, as your DMARC policy asks",
+    }.get(asked, "it is likelier to go to spam")
+    text = f"mail by {route.title} does not count as {domain}'s: {fate}"
+    if is_fallback:
+        text += "; you would find out on the day on which this fallback is needed"
+    records: tuple[Record, ...] = ()
+    owner = free_owner(domain)
+    if owner is not None:
+        advice = f"{domain} is {owner.title}'s: nobody else can sign for it. Send from a domain of your own."
+    elif not route.signs_for(domain):
+        advice = (
+            f"An account at {route.account_domain} cannot sign for {domain}. Send from an address of that account, or "
+            f"by a provider at which {domain} can be set up."
+        )
+    elif proof.is_only_strictness and policy is not None:
+        advice = (
+            "What it proves is near, and the policy wants the very domain (adkim=s, aspf=s). Relaxed is the usual way:"
+        )
+        relaxed = _without(policy.record, ("adkim", "aspf"))
+        records = (Record(name=f"_dmarc.{policy.domain}", type="TXT", value=relaxed),)
+    else:
+        which = "the DKIM records above are" if route.records("dkim", domain) else "a DKIM key below it is"
+        advice = f"Set {domain} up at {route.title}; {which} enough."
+    return Finding(
+        topic=Topic.ALIGNMENT,
+        level=Level.BAD if is_hopeless and asked == "reject" else Level.WARNING,
+        route=route.alias,
+        text=text,
+        advice=advice,
+        records=records,
+        replaces=bool(records),
+    )

@@ -1,0 +1,41 @@
+"""MX (RFC 5321 section 5.1, RFC 7505): does the domain exist, and can its mail be answered?"""
+
+from reliable_email.diagnosis.dns.findings import Finding, Level, Record, Topic, unasked
+from reliable_email.diagnosis.dns.lookup import AnswerKind, Ask
+
+
+def examine_mx(ask: Ask, domain: str) -> tuple[Finding, ...]:
+    """Who takes mail for a domain; a finding that is BAD says that there is no such domain."""
+    answer = ask(domain, "MX")
+    if answer.is_unasked:
+        return (unasked(Topic.MX, answer),)
+    if answer.kind is AnswerKind.MISSING:
+        text = f"there is no domain {domain}"
+        advice = "Receivers refuse mail from it. Is DEFAULT_FROM_EMAIL spelled right, and the domain paid for?"
+        return (Finding(topic=Topic.DOMAIN, level=Level.BAD, text=text, advice=advice),)
+    hosts = sorted((int(number), host.rstrip(".")) for number, host in (one.split() for one in answer.values))
+    if any(not host for _, host in hosts):
+        text = f"{domain} says that it takes no mail (null MX)"
+        advice = (
+            "Many receivers refuse a sender that cannot be answered, and bounces are lost. Replace the record with the "
+            "exchanger of whoever receives mail for the domain, or send from a domain that takes mail."
+        )
+        record = Record(name=domain, type="MX", value="10 <your mail exchanger>.")
+        return (
+            Finding(topic=Topic.MX, level=Level.WARNING, text=text, advice=advice, records=(record,), replaces=True),
+        )
+    if hosts:
+        names = ", ".join(host for _, host in hosts)
+        return (Finding(topic=Topic.MX, level=Level.GOOD, text=f"mail to {domain} goes to {names}"),)
+    addresses = ask(domain, "A")
+    addresses = ask(domain, "AAAA") if addresses.is_void else addresses
+    if addresses.is_unasked:
+        return (unasked(Topic.MX, addresses),)
+    record = Record(name=domain, type="MX", value="10 <your mail exchanger>.")
+    if addresses.values:
+        text = f"{domain} has no MX; mail to it goes to its own address, {addresses.values[0]}"
+        advice = "That works only where a mail server listens there. Say who receives mail for the domain:"
+        return (Finding(topic=Topic.MX, level=Level.NOTE, text=text, advice=advice, records=(record,)),)
+    text = f"{domain} has neither MX nor address: nobody can answer, and bounces are lost"
+    advice = "Many receivers refuse such a sender. Say who receives mail for the domain:"
+    return (Finding(topic=Topic.MX, level=Level.WARNING, text=text, advice=advice, records=(record,)),)

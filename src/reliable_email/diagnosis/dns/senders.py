@@ -1,0 +1,77 @@
+"""What big receivers demand of senders, with the day since when, held against a domain and its routes.
+
+A new rule begins with a few delayed messages and ends with refused ones; these findings come before either. The words
+with which the receivers refuse stand in `classification/rules/senders.toml`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reliable_email.diagnosis.dns.alignment import Alignment, Proof
+from reliable_email.diagnosis.dns.dmarc import Policy
+from reliable_email.diagnosis.dns.findings import Finding, Level, Topic
+from reliable_email.diagnosis.dns.lookup import Answer
+from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What one receiver wants of a sender of many messages.
+
+    Attributes:
+        since: the first day of enforcement.
+        messages: a day to this receiver, from which SPF, DKIM and an aligned DMARC record are demanded; of everybody
+            else SPF or DKIM is.
+        says: the enhanced status codes of a refusal.
+    """
+
+    receiver: str
+    since: str
+    messages: int
+    says: str
+
+
+DEMANDS = (
+    Demand(receiver="Gmail", since="2024-02-01", messages=5000, says="5.7.26, 5.7.27, 5.7.30"),
+    Demand(receiver="Yahoo", since="2024-02-01", messages=5000, says="5.7.9"),
+    Demand(receiver="Outlook.com", since="2025-05-05", messages=5000, says="5.7.515"),
+)
+
+
+def sender_findings(
+    domain: str, routes: Sequence[RouteMail], proofs: Sequence[Alignment], policy: Policy | Answer | None
+) -> list[Finding]:
+    """Return what the receivers' rules make of each route's mail."""
+    if free_owner(domain) is not None or isinstance(policy, Answer) or not routes:
+        return []
+    has_policy = policy is not None and not policy.problem
+    found = []
+    is_known = True
+    for route, proof in zip(routes, proofs, strict=True):
+        lacks = [] if has_policy else ["a DMARC record"]
+        if proof.dkim is Proof.NO:
+            lacks.append(f"a DKIM signature that counts as {domain}'s")
+        if proof.is_aligned is Proof.NO:
+            lacks.append("alignment")
+        is_known = is_known and Proof.UNKNOWN is not proof.dkim
+        if lacks:
+            found.append(_will_be_refused(route, lacks))
+    if found:
+        return found
+    if not is_known:
+        return []
+    who = ", ".join(f"{one.receiver} (since {one.since})" for one in DEMANDS)
+    text = f"SPF, DKIM and DMARC are what {who} demand of who sends them {DEMANDS[0].messages:,} messages a day"
+    return [Finding(topic=Topic.SENDERS, level=Level.GOOD, text=text)]
+
+
+def _will_be_refused(route: RouteMail, lacks: Sequence[str]) -> Finding:
+    what = " and ".join((", ".join(lacks[:-1]), lacks[-1])) if len(lacks) > 1 else lacks[0]
+    who = "; ".join(f"{one.receiver} since {one.since}, by {one.says}" for one in DEMANDS)
+    return Finding(
+        topic=Topic.SENDERS,
+        level=Level.WARNING,
+        route=route.alias,
+        text=f"mail by {route.title} lacks {what}: from {DEMANDS[0].messages:,} messages a day it is refused ({who})",
+        advice="Add what stands above before you send so many; newsletters need List-Unsubscribe (RFC 8058) as well.",
+    )

@@ -1,0 +1,296 @@
+# ruff: noqa: S608 - see tables
+"""Takes runnable recipients for a worker: SKIP LOCKED where there is one, a single UPDATE … RETURNING on SQLite.
+
+Each lane of each priority is asked for by itself, so that a claim is a range of the index (priority, lane, due_at, id)
+and never a sort, and so that high never waits behind bulk; see `lanes`. What had
+a worker die on it is left out: it is taken alone, so that what kills workers cannot take others with it.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from sys import intern
+from typing import Any, Protocol
+
+from django.db import transaction
+
+from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.rows.lanes import Lane, Turn
+from reliable_email.outbox.rows.sql import Tables, is_one_of, marks
+from reliable_email.outbox.rows.transitions import RULES, Delivery, Event
+from reliable_email.store.questions.lanes import due_lanes
+from reliable_email.store.sql.inserts import batched
+from reliable_email.store.tables.states import PriorityRank, State
+
+_RENEWED_AT_ONCE = 500
+_LANES_AT_ONCE = 8  # that one claim asks, where each has little
+_RENEWAL_LOOKS = 3  # at rows that are being written
+
+_COLUMNS = (
+    "id",
+    "message_id",
+    "position",
+    "address",
+    "mailer",
+    "priority",
+    "attempts",
+    "crashes",
+    "unknowns",
+    "pinned_route",
+    "refused_by",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Claimed:
+    """One recipient in hand. `delivery` follows what this worker writes.
+
+    Attributes:
+        is_over: its time to live had ended when it was claimed.
+    """
+
+    id: int
+    message_id: int
+    position: int
+    address: str
+    mailer: str
+    priority: PriorityRank
+    attempts: int
+    crashes: int
+    pinned_route: str
+    refused_by: list[str]
+    is_over: bool
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one claim took.
+
+    Attributes:
+        number: no other claim ever had it; every write under this claim names it.
+        is_full: whether it took as many as it might, so that there may be more.
+    """
+
+    number: int
+    rows: list[Claimed] = field(default_factory=list)
+    is_full: bool = False
+
+
+class Noting(Protocol):
+    """Who wants to know what a claim has found."""
+
+    def is_drained(self, lane: Lane) -> bool:
+        """Whether it need not be asked."""
+
+    def note(self, lane: Lane, *, is_drained: bool) -> None:
+        """A lane was asked; whether it had less than it might have given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rows a worker takes.
+
+    Attributes:
+        environment: rows of another are never touched.
+        turns: the lanes to claim from, in this order; None for all that have something due.
+        noting: is told what was found.
+        closed_mailers: mailers all of whose routes are closed now, for rows of no lane.
+        closed_routes: rows that only these may send again are passed over too, since they may have a copy.
+        closed_domains: recipients there are passed over.
+        only_mailers: these alone; None for all.
+        message_ids: these messages alone; None for all.
+        has_taken: called with the rows that were taken, before anybody else claims.
+    """
+
+    environment: str
+    turns: Sequence[Turn] | None = None
+    noting: Noting | None = None
+    closed_mailers: Collection[str] = ()
+    closed_routes: Collection[str] = ()
+    closed_domains: Collection[str] = ()
+    only_mailers: Collection[str] | None = None
+    message_ids: Collection[int] | None = None
+    has_taken: Callable[[Sequence[Claimed]], None] = lambda rows: None
+
+
+def claim(
+    using: str, wanted: Wanted, *, worker: str, limit: int, lease_seconds: float, suspects: bool = False
+) -> Claim:
+    """Take up to `limit` runnable recipients.
+
+    Args:
+        worker: its unique name.
+        suspects: take one that had a worker die on it, and nothing else.
+    """
+    tables = Tables(using)
+    number = secrets.randbits(62) + 1
+    rows: list[Claimed] = []
+    most = 1 if suspects else limit
+    turns = _all_turns(tables, wanted) if wanted.turns is None else wanted.turns
+    if wanted.noting is not None and not suspects:
+        turns = [turn for turn in turns if not wanted.noting.is_drained(turn.lane)]
+    for turn in turns[:_LANES_AT_ONCE]:
+        room = most - len(rows)
+        if turn.limit is not None:  # what one priority of a mailer takes is no more there for the others
+            room = min(room, turn.limit - sum(row.mailer == turn.lane.mailer for row in rows))
+            if room <= 0:
+                continue
+        found = _claim_lane(tables, turn.lane, wanted, number, worker, room, lease_seconds, suspects=suspects)
+        rows += found
+        if wanted.noting is not None and not suspects:
+            wanted.noting.note(turn.lane, is_drained=len(found) < room)
+        if len(rows) >= most:
+            break
+    if rows:
+        wanted.has_taken(rows)
+    point("claim:end")
+    rows.sort(key=lambda one: (one.priority, one.message_id, one.position))
+    return Claim(number=number, rows=rows, is_full=len(rows) >= most or len(turns) > _LANES_AT_ONCE)
+
+
+_ANY_LANE = -1
+
+
+def _all_turns(tables: Tables, wanted: Wanted) -> list[Turn]:
+    if wanted.message_ids is not None:
+        return [Turn(Lane(rank, _ANY_LANE)) for rank in PriorityRank]
+    found = sorted((rank, -age, key) for rank, key, age in due_lanes(tables.connection) if age >= 0)
+    return [Turn(Lane(rank, key)) for rank, _, key in found]
+
+
+def _conditions(wanted: Wanted, lane: Lane, *, suspects: bool) -> tuple[str, list[Any]]:
+    words = ["environment = %s", "crashes > 0" if suspects else "crashes = 0"]
+    parameters: list[Any] = [wanted.environment]
+    states = RULES[Event.CLAIM].states
+    words.append(f"state IN ({marks(states)})")
+    parameters += states
+    if lane.key != _ANY_LANE:
+        words.append("lane = %s")
+        parameters.append(lane.key)
+    if not lane.mailer and wanted.closed_mailers:
+        words.append(f"mailer NOT IN ({marks(wanted.closed_mailers)})")
+        parameters += wanted.closed_mailers
+    if wanted.closed_routes:
+        words.append(f"(unknowns = 0 OR pinned_route NOT IN ({marks(wanted.closed_routes)}))")
+        parameters += wanted.closed_routes
+    for domain in wanted.closed_domains:
+        words.append("address NOT LIKE %s ESCAPE '!'")
+        parameters.append("%@" + re.sub("([!%_])", r"!\1", domain))
+    if not lane.mailer and wanted.only_mailers is not None:
+        words.append(f"mailer IN ({marks(wanted.only_mailers)})" if wanted.only_mailers else "1 = 0")
+        parameters += wanted.only_mailers
+    if wanted.message_ids is not None:
+        words.append(f"message_id IN ({marks(wanted.message_ids)})" if wanted.message_ids else "1 = 0")
+        parameters += wanted.message_ids
+    return " AND ".join(words), parameters
+
+
+def _claim_lane(
+    tables: Tables,
+    lane: Lane,
+    wanted: Wanted,
+    number: int,
+    worker: str,
+    room: int,
+    lease_seconds: float,
+    *,
+    suspects: bool,
+) -> list[Claimed]:
+    name = tables.recipient
+    where, parameters = _conditions(wanted, lane, suspects=suspects)
+    due = f"FROM {name} WHERE priority = %s AND due_at <= {tables.now()} AND {where} ORDER BY due_at, id LIMIT %s"
+    due_parameters = [lane.rank.value, *parameters, room]
+    change = (
+        f"UPDATE {name} SET state = %s, claim = %s, claimed_by = %s, lease_until = {tables.now(lease_seconds)}, "
+        "due_at = NULL, settled_at = NULL, authorized_at = NULL, authorized_route = '', started_at = NULL"
+    )
+    change_parameters = [State.CLAIMED.value, number, worker]
+    # What the row was is only visible before the UPDATE; afterwards, doubt tells QUEUED and UNKNOWN apart.
+    columns = ", ".join(f"{name}.{column}" for column in _COLUMNS)
+    is_over = f"{name}.gives_up_at <= {tables.now()}"
+    match tables.vendor:
+        case "postgresql":
+            # The CTE is a fence: inside IN (…) the planner may run the subquery again and lock more than LIMIT.
+            sql = (
+                f"WITH due AS MATERIALIZED (SELECT id {due} FOR UPDATE SKIP LOCKED) {change} FROM due "
+                f"WHERE {name}.id = due.id RETURNING {columns}, {is_over}"
+            )
+            found = tables.rows("claim", sql, [*due_parameters, *change_parameters])
+        case "sqlite":
+            sql = f"{change} WHERE id IN (SELECT id {due}) RETURNING {columns}, {is_over}"
+            found = tables.rows("claim", sql, [*change_parameters, *due_parameters])
+        case _:
+            with transaction.atomic(tables.using):
+                sql = f"SELECT {columns}, {is_over} {due} FOR UPDATE SKIP LOCKED"
+                found = tables.rows("claim:select", sql, due_parameters)
+                ids = [row[0] for row in found]
+                if ids:
+                    tables.run("claim:update", f"{change} WHERE id IN ({marks(ids)})", [*change_parameters, *ids])
+    first = Delivery(state=State.CLAIMED, claim=number)
+    return [_claimed(row, first) for row in found]
+
+
+def _claimed(row: Sequence[Any], first: Delivery) -> Claimed:
+    """A row in hand; `first` is what is shared by those without a doubt, which are nearly all."""
+    identity, message_id, position, address, mailer, rank, attempts, crashes, unknowns, pinned, refused, is_over = row
+    return Claimed(
+        id=identity,
+        message_id=message_id,
+        position=position,
+        address=address,
+        mailer=intern(mailer),
+        priority=PriorityRank(rank),
+        attempts=attempts,
+        crashes=crashes,
+        pinned_route=pinned,
+        refused_by=json.loads(refused) if isinstance(refused, str | bytes) else refused,
+        is_over=bool(is_over),
+        delivery=replace(first, unknowns=unknowns) if unknowns else first,
+    )
+
+
+def renew(using: str, ids: Sequence[int], *, worker: str, lease_seconds: float) -> int:
+    """Hold on to these rows, as far as this worker still holds them; how many that are.
+
+    They are named by primary key, so that no lock on anybody else's row is waited for. Those that are being written
+    are passed over and tried again: a commit of several lines holds some rows and wants others, and so would
+    this. What is still locked after the last look keeps the lease that it has until the next renewal.
+    """
+    tables = Tables(using)
+    renewed = 0
+    for chunk in batched(ids, _RENEWED_AT_ONCE):
+        left = list(chunk)
+        for _ in range(_RENEWAL_LOOKS if tables.skips_locked else 1):
+            found = _renewed(tables, left, worker, lease_seconds)
+            renewed += len(found)
+            left = [one for one in left if one not in found]
+            if not left:
+                break
+    return renewed
+
+
+def _renewed(tables: Tables, ids: Sequence[int], worker: str, lease_seconds: float) -> Collection[int]:
+    name = tables.recipient
+    in_hand = is_one_of(tuple(state.value for state in State if state.is_in_hand))
+    held = f"id IN ({marks(ids)}) AND {in_hand} AND lease_until > {tables.now()} AND claimed_by = %s"
+    change = f"UPDATE {name} SET lease_until = {tables.now(lease_seconds)}"
+    match tables.vendor:
+        case "postgresql":
+            sql = (
+                f"WITH held AS MATERIALIZED (SELECT id FROM {name} WHERE {held} FOR UPDATE SKIP LOCKED) "
+                f"{change} FROM held WHERE {name}.id = held.id RETURNING {name}.id"
+            )
+            found = tables.rows("renew", sql, [*ids, worker])
+        case "sqlite":
+            found = tables.rows("renew", f"{change} WHERE {held} RETURNING id", [*ids, worker])
+        case _:
+            with transaction.atomic(tables.using):
+                sql = f"SELECT id FROM {name} WHERE {held} FOR UPDATE SKIP LOCKED"
+                found = tables.rows("renew", sql, [*ids, worker])
+                if found:
+                    free = [row[0] for row in found]
+                    tables.run("renew:update", f"{change} WHERE id IN ({marks(free)})", free)
+    return {row[0] for row in found}

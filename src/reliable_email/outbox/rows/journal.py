@@ -1,0 +1,266 @@
+# ruff: noqa: S608 - see tables
+"""The write-ahead note "about to send the terminator": one commit that settles what is finished and journals the next.
+
+The UPDATE names the claim and demands a live lease by the database's clock; it is committed, durably, before the
+permission is given. No database transaction is open while anything is on the wire.
+"""
+
+import selectors
+from collections import Counter
+from collections.abc import Generator, Sequence
+
+from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.rows.claim import Claimed
+from reliable_email.outbox.rows.pipeline import Reading, Step
+from reliable_email.outbox.rows.reservations import Reservations, Reserve, condition
+from reliable_email.outbox.rows.settle import (
+    AttemptRow,
+    Planned,
+    Settlement,
+    follow,
+    plan_attempts,
+    plan_late,
+    plan_settlement,
+    unwritten,
+    update,
+    update_many,
+)
+from reliable_email.outbox.rows.sql import Changed, Tables, is_one_of, marks
+from reliable_email.outbox.rows.transitions import RULES, Event, apply
+from reliable_email.records import record
+from reliable_email.store.tables.states import State
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A request to hand one job's terminator to a route, for these recipients; at least one.
+
+    Attributes:
+        reserve: what it takes from the route's quotas; None where that is nothing, or was taken before.
+    """
+
+    recipients: Sequence[Claimed]
+    route: str
+    reserve: Reserve | None = None
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a commit did.
+
+    Attributes:
+        permitted: for each intent, whether the terminator may be sent.
+        settled: for each settlement, whether the row was still this claim's.
+        reserved: for each intent, whether its `reserve` was taken; permitted is none that it was not taken for.
+    """
+
+    permitted: list[bool]
+    settled: list[bool]
+    reserved: Sequence[bool] = ()
+
+
+@record(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one line wants to be written.
+
+    Attributes:
+        is_repeat: the same was tried before, and may have been committed although the answer was lost.
+    """
+
+    settlements: Sequence[Settlement] = ()
+    attempts: Sequence[AttemptRow] = ()
+    intents: Sequence[Intent] = ()
+    is_repeat: bool = False
+
+
+def commit(
+    using: str,
+    *,
+    settlements: Sequence[Settlement] = (),
+    attempts: Sequence[AttemptRow] = (),
+    intents: Sequence[Intent] = (),
+    keyring: Keyring,
+    is_repeat: bool = False,
+) -> Written:
+    """Settle, append and permit, in one durable transaction; nothing of it where it raises."""
+    request = Request(settlements=settlements, attempts=attempts, intents=intents, is_repeat=is_repeat)
+    [written] = commit_together(using, [request], keyring=keyring)
+    return written
+
+
+def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring) -> list[Written]:
+    """The same for several lines, in one transaction."""
+    committing = commit_in_steps(Tables(using), requests, keyring=keyring)
+    while True:
+        try:
+            reading = next(committing)
+        except StopIteration as end:
+            written: list[Written] = end.value
+            return written
+        with selectors.DefaultSelector() as selector:
+            selector.register(reading.handle, events(reading))
+            selector.select()
+
+
+def events(reading: Reading) -> int:
+    """What it waits for, as `selectors` call it."""
+    return selectors.EVENT_READ | (selectors.EVENT_WRITE if reading.for_write else 0)
+
+
+def commit_in_steps(
+    tables: Tables, requests: Sequence[Request], *, keyring: Keyring
+) -> Generator[Reading, None, list[Written]]:
+    """The same, for whoever has something else to do while the database works."""
+    settlements = [one for request in requests for one in request.settlements]
+    intents = [one for request in requests for one in request.intents]
+    planned = [plan_settlement(tables, one, keyring) for one in settlements]
+    news: list[AttemptRow] = []
+    for request in requests:
+        news += unwritten(tables, request.attempts) if request.is_repeat else request.attempts
+    settling = _settling(tables, planned)
+    appending = plan_attempts(tables, news, keyring)
+    reserving = Reservations(tables, [intent.reserve for intent in intents])
+    going = [number for number in range(len(intents)) if number not in reserving.refused]
+    permitting = _permitting(tables, [intents[number] for number in going], [reserving.tokens.get(n) for n in going])
+    steps = [*(step for step, _ in settling), *appending, *reserving.steps, *permitting]
+    changed = yield from tables.run_together("journal", steps)
+    behind = len(changed) - len(permitting)
+    reserving.written(changed[behind - len(reserving.steps) : behind])
+    settled = _settled(tables, settlements, planned, _written(settling, planned, changed), keyring)
+    permitted = [False] * len(intents)
+    answers_to = _permitted(tables, [intents[number] for number in going], permitting, changed[behind:])
+    for number, is_permitted in zip(going, answers_to, strict=True):
+        permitted[number] = is_permitted
+    reserved = [reserving.is_taken(number) for number in range(len(intents))]
+    answers = []
+    for request in requests:
+        ours, settled = settled[: len(request.settlements)], settled[len(request.settlements) :]
+        may, permitted = permitted[: len(request.intents)], permitted[len(request.intents) :]
+        taken, reserved = reserved[: len(request.intents)], reserved[len(request.intents) :]
+        answers.append(Written(permitted=may, settled=ours, reserved=taken))
+    return answers
+
+
+def _settling(tables: Tables, planned: Sequence[Planned | None]) -> list[tuple[Step, list[int]]]:
+    """Statements, and which settlements each is for: those of one shape are one statement where that can be."""
+    plans = {number: plan.change for number, plan in enumerate(planned) if plan is not None}
+    times = Counter(change.id for change in plans.values())
+    by_shape: dict[object, list[int]] = {}
+    for number, change in plans.items():
+        # A row that changes twice does so in order, in statements of its own.
+        is_alone = not tables.takes_arrays or times[change.id] > 1
+        by_shape.setdefault(number if is_alone else change.shape, []).append(number)
+    steps = []
+    for numbers in by_shape.values():
+        changes = [plans[number] for number in numbers]
+        steps.append((update_many(tables, changes) if len(changes) > 1 else update(tables, changes[0]), numbers))
+    return steps
+
+
+def _written(
+    settling: Sequence[tuple[Step, list[int]]], planned: Sequence[Planned | None], changed: Sequence[Changed]
+) -> list[bool]:
+    written = [False] * len(planned)
+    for (step, numbers), one in zip(settling, changed, strict=False):
+        for number in numbers:
+            plan = planned[number]
+            assert plan is not None
+            written[number] = plan.change.id in one.ids if step.returns_ids else bool(one.count)
+    return written
+
+
+def _settled(
+    tables: Tables,
+    settlements: Sequence[Settlement],
+    planned: Sequence[Planned | None],
+    written: Sequence[bool],
+    keyring: Keyring,
+) -> list[bool]:
+    """For each, whether a row was changed; where none was, a late reply may still resolve what rescue declared."""
+    settled = []
+    for settlement, plan, is_written in zip(settlements, planned, written, strict=True):
+        if not is_written:
+            plan = plan_late(tables, settlement, keyring)
+            step = update(tables, plan.change) if plan is not None else None
+            is_written = step is not None and bool(tables.run("settle:late", step.sql, step.parameters))
+        if is_written and plan is not None:
+            follow(settlement, plan.after)
+        settled.append(is_written)
+    return settled
+
+
+def _permitting(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int | None]) -> list[Step]:
+    """One statement for all where that can be, else one for each.
+
+    Args:
+        tokens: of each intent: the version of its route's row that says that its quota was charged.
+    """
+    if len(intents) > 1 and tables.takes_arrays:
+        return [_permit_many(tables, intents, tokens)]
+    return [_permit(tables, intent, token) for intent, token in zip(intents, tokens, strict=True)]
+
+
+def _permit(tables: Tables, intent: Intent, token: int | None) -> Step:
+    ids = [one.id for one in intent.recipients]
+    number = intent.recipients[0].delivery.claim
+    return Step(
+        f"UPDATE {tables.recipient} SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
+        f"authorized_route = %s WHERE id IN ({marks(ids)}) AND claim = %s "
+        f"AND {is_one_of(RULES[Event.AUTHORIZE].states)} AND lease_until > {tables.now()}"
+        + ("" if token is None else f" AND {condition(tables, '%s', '%s')}"),
+        [intent.route, *ids, number, *([] if token is None else [intent.route, token])],
+    )
+
+
+def _permit_many(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int | None]) -> Step:
+    wanted = [
+        (one.id, one.delivery.claim, intent.route, token or 0)
+        for intent, token in zip(intents, tokens, strict=True)
+        for one in intent.recipients
+    ]
+    ids, claims, routes, versions = (list(column) for column in zip(*wanted, strict=True))
+    given, arrays, is_paid = "id_, claim_, route_", "%s::bigint[], %s::bigint[], %s::text[]", ""
+    if any(versions):
+        given, arrays = f"{given}, version_", f"{arrays}, %s::bigint[]"
+        is_paid = f"AND (version_ = 0 OR {condition(tables, 'route_', 'version_')}) "
+    return Step(
+        f"UPDATE {tables.recipient} AS held SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
+        f"authorized_route = route_ FROM UNNEST({arrays}) AS given({given}) "
+        f"WHERE held.id = id_ AND held.claim = claim_ AND {is_one_of(RULES[Event.AUTHORIZE].states, 'held.state')} "
+        f"AND held.lease_until > {tables.now()} {is_paid}RETURNING held.id",
+        [ids, claims, routes, *([versions] if any(versions) else [])],
+        returns_ids=True,
+    )
+
+
+def _permitted(
+    tables: Tables, intents: Sequence[Intent], steps: Sequence[Step], changed: Sequence[Changed]
+) -> list[bool]:
+    """For each intent, whether all of its recipients may get it; where only some might, none does."""
+    permitted = []
+    for number, intent in enumerate(intents):
+        if steps[0].returns_ids:
+            count = sum(one.id in changed[0].ids for one in intent.recipients)
+        else:
+            count = changed[number].count
+        permitted.append(count == len(intent.recipients))
+        if 0 < count < len(intent.recipients):
+            _withdraw(tables, intent)
+    for intent, is_permitted in zip(intents, permitted, strict=True):
+        if is_permitted:
+            for claimed in intent.recipients:
+                after = apply(claimed.delivery, Event.AUTHORIZE, claim=claimed.delivery.claim, is_lease_live=True)
+                assert after is not None, "the database permitted what the rules forbid"
+                claimed.delivery = after
+    return permitted
+
+
+def _withdraw(tables: Tables, intent: Intent) -> None:
+    """Some were cancelled or rescued: the server would deliver to all that it took at RCPT, so none may go."""
+    ids = [one.id for one in intent.recipients]
+    tables.run(
+        "journal:withdraw",
+        f"UPDATE {tables.recipient} SET state = %s, authorized_at = NULL, authorized_route = '' "
+        f"WHERE id IN ({marks(ids)}) AND claim = %s AND {is_one_of((State.AUTHORIZED.value,))}",
+        [State.CLAIMED.value, *ids, intent.recipients[0].delivery.claim],
+    )

@@ -1,0 +1,95 @@
+"""Outlives a database that restarts, that kills connections, or that is locked for a while."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import Error as DatabaseError
+from django.db.utils import InterfaceError, InternalError, NotSupportedError, OperationalError, ProgrammingError
+
+from reliable_email.delivery.telling.log_records import log_fields
+from reliable_email.store.sql.outages import is_outage, trouble
+
+logger = logging.getLogger("reliable_email.outbox")
+
+T = TypeVar("T")
+
+# The classes of what a database says when it is away, read-only, too busy, without tables or rights, or chose this
+# transaction as the victim of a deadlock. `is_outage` knows which of these errors are about a value instead.
+AWAY = (OperationalError, InterfaceError, InternalError, ProgrammingError, NotSupportedError)
+_FIRST_SECONDS = 0.05
+_LONGEST_SECONDS = 2.0
+
+
+def insist(using: str, work: Callable[[], T], *, seconds: float, sleep: Callable[[float], None] = time.sleep) -> T:
+    """Run `work` until the database takes it, on a new connection after each failure.
+
+    `work` must be safe to repeat after a commit of which only the answer was lost.
+
+    Raises:
+        django.db.Error: one of `AWAY`, where it was away for longer than `seconds`; at once, where it is no outage.
+    """
+    ends_at = time.monotonic() + seconds
+    pause = _FIRST_SECONDS
+    level = logging.WARNING  # once; the next tries are the same trouble
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            drop_connection(using)
+            if time.monotonic() + pause > ends_at:
+                raise
+            logger.log(level, "%s, trying again: %s", trouble(using, error), error, extra=log_fields())
+            level = logging.DEBUG
+        sleep(pause)
+        pause = min(pause * 2, _LONGEST_SECONDS)
+
+
+class Outage:
+    """Tells once that a worker's database cannot be used, whichever of its threads finds out, and once that it can."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._lock = threading.Lock()
+        self._is_told = False
+
+    def note(self, error: BaseException) -> None:
+        """It did not answer."""
+        with self._lock:
+            level = logging.DEBUG if self._is_told else logging.WARNING
+            self._is_told = True
+        words = "%s; the worker goes on when it answers: %s"
+        logger.log(level, words, trouble(self._using, error), error, extra=log_fields())
+
+    def end(self) -> None:
+        """It answers."""
+        with self._lock:
+            was_told, self._is_told = self._is_told, False
+        if was_told:
+            logger.info("The database %r answers again", self._using, extra=log_fields())
+
+
+def drop_connection(using: str) -> None:
+    """Close this thread's connection, whatever state it is in."""
+    drop(connections[using])
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection, whatever state it is in."""
+    try:
+        connection.close()
+    except DatabaseError:
+        connection.connection = None
+    # Left over where a transaction ended with its connection.
+    connection.in_atomic_block = False
+    connection.needs_rollback = False
+    connection.savepoint_ids = []
+    connection.atomic_blocks = []
+    connection.closed_in_transaction = False
+    connection.run_on_commit = []

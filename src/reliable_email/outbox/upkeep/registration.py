@@ -1,0 +1,155 @@
+"""The rows that say which workers there are: one a worker, one a process that delivers by tasks, one for all sweeps."""
+
+import os
+import secrets
+import socket
+import threading
+import time
+
+from reliable_email.outbox.keyring import KeyMissing
+from reliable_email.outbox.rows.loading import missing_keys
+from reliable_email.outbox.upkeep import worker_row
+from reliable_email.outbox.upkeep.counters import Tallies
+from reliable_email.outbox.upkeep.worker_options import WorkerOptions
+
+_NOTE_SECONDS = 30.0
+
+
+class SweepUnderWay(Exception):
+    """Another process sweeps this outbox now."""
+
+
+def unique_name() -> str:
+    """Unique, so that a name seen in a row is this process and no earlier one."""
+    return f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class Registration:
+    """One worker's row."""
+
+    def __init__(self, options: WorkerOptions, name: str) -> None:
+        self.options = options
+        self.name = name
+        self.tallies = Tallies()
+
+    def arrive(self) -> None:
+        """Write it.
+
+        Raises:
+            KeyMissing: a pending row was written with an encryption key that is not here.
+        """
+        check_keys(self.options)
+        worker_row.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
+
+    def note(self, settled: int) -> None:
+        """Say that it is still there."""
+        worker_row.note(self.options.using, self.name, settled)
+
+    def leave(self, settled: int) -> None:
+        """Say that it has ended in order, and write its counts."""
+        self.tallies.write(self.options.using)
+        worker_row.leave(self.options.using, self.name, settled)
+
+
+class ProcessRegistration:
+    """The row of a process whose tasks deliver, however many they are; of one database.
+
+    The row and the counts are written by the first task in a while; what a burst of them adds, by the next.
+    """
+
+    def __init__(self) -> None:
+        self.tallies = Tallies()
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._name = ""
+        self._settled = 0
+        self._noted_at = 0.0
+
+    def of(self, options: WorkerOptions) -> "TaskRegistration":
+        """For one task."""
+        return TaskRegistration(options, self)
+
+    def arrive(self, options: WorkerOptions) -> None:
+        """Write it, once."""
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            check_keys(options)
+            name = unique_name()
+            worker_row.arrive(options.using, name, options.environment, options.connections)
+            self._name, self._pid, self._settled, self._noted_at = name, os.getpid(), 0, -_NOTE_SECONDS
+
+    def add(self, options: WorkerOptions, settled: int) -> None:
+        """One task has ended."""
+        with self._lock:
+            self._settled += settled
+            if self._pid != os.getpid() or time.monotonic() - self._noted_at < _NOTE_SECONDS:
+                return
+            self._noted_at = time.monotonic()
+            name, total = self._name, self._settled
+        self.tallies.write(options.using)
+        worker_row.note(options.using, name, total)
+
+    def leave(self, using: str) -> None:
+        """Forget the row: the process ends."""
+        with self._lock:
+            name, pid = self._name, self._pid
+            self._pid = 0
+        if pid == os.getpid():
+            self.tallies.write(using)
+            worker_row.forget(using, name)
+
+
+class TaskRegistration(Registration):
+    """One task's part in the row of its process."""
+
+    def __init__(self, options: WorkerOptions, process: ProcessRegistration) -> None:
+        super().__init__(options, unique_name())
+        self._process = process
+        self.tallies = process.tallies
+
+    def arrive(self) -> None:
+        """See `ProcessRegistration`."""
+        self._process.arrive(self.options)
+
+    def note(self, settled: int) -> None:
+        """Nothing: the process's row says it when the task ends."""
+
+    def leave(self, settled: int) -> None:
+        """See `ProcessRegistration`."""
+        self._process.add(self.options, settled)
+
+
+class SweepRegistration(Registration):
+    """The row that all sweeps of an environment share: who holds it sweeps, and no other."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        super().__init__(options, f"sweep:{options.environment}")
+
+    def arrive(self) -> None:
+        """Take the row.
+
+        Raises:
+            SweepUnderWay: another one has it, and has said so within two leases.
+        """
+        check_keys(self.options)
+        options = self.options
+        taken = worker_row.take(
+            options.using, self.name, options.environment, options.connections, silent_seconds=2 * options.lease_seconds
+        )
+        if not taken:
+            raise SweepUnderWay(f"another process sweeps the database {options.using!r} now")
+
+
+def check_keys(options: WorkerOptions) -> None:
+    """Refuse to begin where a pending row cannot be read.
+
+    Raises:
+        KeyMissing: its key is not here.
+    """
+    missing = missing_keys(options.using, options.keyring, options.environment)
+    if missing:
+        raise KeyMissing(
+            f"Unfinished messages were written with encryption keys that are not in "
+            f"RELIABLE_EMAIL['ENCRYPTION_KEYS']: {', '.join(missing)}. Add them behind the current one."
+        )

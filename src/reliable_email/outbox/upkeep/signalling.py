@@ -1,0 +1,148 @@
+"""Sends the signals of what a commit has written. Where nobody listens, that costs nothing.
+
+A message is finished when none of its recipients will change by itself. Two workers that finish its last two recipients
+at the same moment may both say so.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.utils import Error as DatabaseError
+
+from reliable_email import signals
+from reliable_email.classification import Cause
+from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
+from reliable_email.delivery.telling.log_records import log_fields
+from reliable_email.outbox.rows.settle import AttemptRow, Settlement
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import Reply
+from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
+
+logger = logging.getLogger("reliable_email.outbox")
+
+_SIGNALS = (
+    signals.attempt_finished,
+    signals.recipient_rejected,
+    signals.message_delivered,
+    signals.message_failed,
+)
+_CAUSES = frozenset(Cause)
+
+
+def is_anybody_told() -> bool:
+    """Whether there are receivers."""
+    first, second, third, fourth = _SIGNALS  # asked with every commit
+    return bool(first.receivers or second.receivers or third.receivers or fourth.receivers)
+
+
+def tell_settled(
+    using: str, sender: type, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], settled: Sequence[bool]
+) -> None:
+    """Tell what was committed. Raises nothing: it is told, not done."""
+    if not is_anybody_told():
+        return
+    written = [one for one, is_written in zip(settlements, settled, strict=True) if is_written]
+    try:
+        messages = _read(using, {one.claimed.message_id for one in written} | {one.message_id for one in attempts})
+    except DatabaseError as error:
+        logger.warning("Nobody could be told what was settled: %s", error, extra=log_fields())
+        return
+    for attempt in attempts:
+        message, rows = messages[attempt.message_id]
+        _send(signals.attempt_finished, sender, message, attempt=_attempt(attempt, rows))
+    for one in written:
+        if one.claimed.delivery.state is State.REJECTED:
+            message, rows = messages[one.claimed.message_id]
+            row = rows[one.claimed.position]
+            _send(signals.recipient_rejected, sender, message, address=row.address, outcome=outcome_of(row))
+    _tell_finished(sender, messages, {one.claimed.message_id for one in written})
+
+
+def tell_rescued(using: str, sender: type, message_ids: Iterable[int]) -> None:
+    """Tell of messages that rescue may have finished."""
+    if not any(signal.receivers for signal in (signals.message_delivered, signals.message_failed)):
+        return
+    ids = set(message_ids)
+    try:
+        _tell_finished(sender, _read(using, ids), ids)
+    except DatabaseError as error:
+        logger.warning("Nobody could be told what was rescued: %s", error, extra=log_fields())
+
+
+_Messages = dict[int, tuple[OutboxMessage, dict[int, OutboxRecipient]]]
+
+
+def _read(using: str, ids: set[int]) -> _Messages:
+    rows: dict[int, dict[int, OutboxRecipient]] = {pk: {} for pk in ids}
+    for row in OutboxRecipient._base_manager.using(using).filter(message__in=ids):
+        rows[row.message_id][row.position] = row
+    messages = OutboxMessage._base_manager.using(using).filter(pk__in=ids).only("id", "message_id", "mailer")
+    return {one.pk: (one, rows[one.pk]) for one in messages}
+
+
+def _tell_finished(sender: type, messages: _Messages, ids: Iterable[int]) -> None:
+    for pk in sorted(ids):
+        if pk not in messages:
+            continue
+        message, rows = messages[pk]
+        if any(_is_open(row) for row in rows.values()):
+            continue
+        is_delivered = all(row.state == State.ACCEPTED for row in rows.values())
+        signal = signals.message_delivered if is_delivered else signals.message_failed
+        _send(signal, sender, message, report=report_of(message, rows.values()))
+
+
+def _is_open(row: OutboxRecipient) -> bool:
+    return State(row.state).is_open or row.state == State.PARKED or row.due_at is not None
+
+
+def report_of(message: OutboxMessage, rows: Iterable[OutboxRecipient]) -> DeliveryReport:
+    """What the rows say, as a direct send would report it."""
+    outcomes = {row.address: outcome_of(row) for row in rows}
+    return DeliveryReport(recipients=Recipients(outcomes), message_id=message.message_id)
+
+
+def outcome_of(row: OutboxRecipient) -> RecipientOutcome:
+    """One recipient's. Replies of encrypted messages stay sealed, and are left out."""
+    return RecipientOutcome(
+        outcome=State(row.state).outcome,
+        cause=Cause(row.cause) if row.cause in _CAUSES else None,
+        reply=_reply(row.reply_code, row.reply_enhanced, row.reply_text),
+        route=row.route or None,
+        attempts=row.attempts,
+    )
+
+
+def _reply(code: int | None, enhanced: str, text: str) -> Reply | None:
+    if code is None or text.startswith("gAAAA"):  # a Fernet token
+        return None
+    return Reply(code, (text,), enhanced)
+
+
+def _attempt(attempt: AttemptRow, rows: dict[int, OutboxRecipient]) -> Attempt:
+    evidence = attempt.evidence
+    outcomes: dict[str, Outcome] = {rows[position].address: outcome for position, outcome in attempt.outcomes.items()}
+    return Attempt(
+        route=evidence.route,
+        stage=Stage(evidence.stage),
+        started_at=datetime.now(UTC) - timedelta(seconds=attempt.seconds),
+        seconds=attempt.seconds,
+        outcomes=outcomes,
+        reply=evidence.reply,
+        peer=attempt.peer or None,
+    )
+
+
+def _send(signal: Any, sender: type, message: OutboxMessage, **told: Any) -> None:
+    answers = signal.send_robust(
+        sender=sender, message_id=message.message_id, mailer=message.mailer, outbox_id=message.pk, **told
+    )
+    for receiver, answer in answers:
+        if isinstance(answer, Exception):
+            # Django itself has told whoever wrote it, as an ERROR; this says for which message.
+            known = log_fields(message_id=message.message_id, outbox_id=message.pk)
+            logger.warning("A receiver of a signal failed: %r", receiver, extra=known)

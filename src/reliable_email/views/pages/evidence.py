@@ -1,0 +1,102 @@
+"""How evidence is put into words: a state's badge, a cause's meaning and remedy, an address as it may be shown."""
+
+from dataclasses import dataclass
+
+from reliable_email import conf
+from reliable_email.classification import Cause, classify
+from reliable_email.classification.meanings import MEANINGS
+from reliable_email.delivery.telling.consequences import package_does, typical
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import ReplyError, parse_reply
+from reliable_email.store.tables.states import State
+from reliable_email.values import masked, printable
+
+# For causes that no server gives: what the outbox and people write.
+_OWN = {
+    "cancelled": ("Somebody cancelled it.", "Requeue it if it should be sent after all."),
+    "held": ("Somebody held it.", "Requeue it when mail may go out again."),
+    "resolved": ("Somebody found out what became of it, and said so.", ""),
+    "misconfigured": ("Its mailer cannot be used as it is configured; the message waits.", "Mend the setting."),
+    "no_such_mailer": (
+        "The settings have no mailer of this name any more.",
+        "Bring the mailer back or queue the message again by another one, then requeue it.",
+    ),
+    "key_missing": (
+        "Its content is encrypted with a key that is not here.",
+        "Put the key back into RELIABLE_EMAIL['ENCRYPTION_KEYS'], then requeue it.",
+    ),
+    "content_gone": ("Its content was pruned before it was sent.", "Have the site write the message anew."),
+    "poison": ("Workers died while they had it in hand.", "Look at the workers' logs before you requeue it."),
+}
+_STAGES = frozenset(one.value for one in Stage)
+_BADGES = {
+    State.ACCEPTED.value: "good",
+    State.REJECTED.value: "bad",
+    State.EXPIRED.value: "bad",
+    State.UNKNOWN.value: "warn",
+    State.PARKED.value: "warn",
+}
+STATE_WORDS = {
+    State.QUEUED: "waits for its time or its turn",
+    State.CLAIMED: "a worker has it and has not sent it yet",
+    State.AUTHORIZED: "a worker is sending it",
+    State.UNKNOWN: "a server may have taken it; no reply was read",
+    State.PARKED: "waits for a person",
+    State.ACCEPTED: "a server has taken it",
+    State.REJECTED: "refused for good",
+    State.EXPIRED: "its time was over before a server took it",
+    State.CANCELLED: "cancelled by a person",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What a failure means and what to do about it; empty where there is nothing to say."""
+
+    meaning: str = ""
+    remedy: str = ""
+
+
+def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | None = None) -> Explained:
+    """The meaning of a stored cause; the rule that knows the server's words has the first say on the remedy.
+
+    Args:
+        provider: whose server said it; None where that is not known, and any provider's words count.
+    """
+    if not cause:
+        return Explained()
+    if cause in _OWN:
+        return Explained(meaning=_OWN[cause][0], remedy=_OWN[cause][1])
+    try:
+        known = Cause(cause)
+    except ValueError:  # a row of another version
+        return Explained()
+    meaning = MEANINGS[known]
+    remedy = _advice(known, stage, reply, provider) or meaning.person or package_does(typical(known))
+    if known is Cause.OUTCOME_UNKNOWN:
+        remedy = "Look whether it arrived, then resolve it."
+    return Explained(meaning=meaning.says, remedy=remedy)
+
+
+def _advice(cause: Cause, stage: str, reply: str, provider: str | None) -> str:
+    """What the rule for this reply advises, where it says more than the cause."""
+    try:
+        read = parse_reply(reply)
+    except ReplyError:
+        return ""
+    if not read.is_refusal:
+        return ""
+    found = classify(read, stage=Stage(stage) if stage in _STAGES else None, provider=provider)
+    general = f"{MEANINGS[cause].says} {MEANINGS[cause].person}".strip()
+    return found.help if found.cause is cause and found.help != general else ""
+
+
+def badge(state: str) -> str:
+    """The class of the badge of a state, or of an attempt's outcome: `good`, `warn`, `bad` or ""."""
+    return _BADGES.get(state, "")
+
+
+def shown_address(address: str) -> str:
+    """An address, masked where the site wants that, without characters that hide others."""
+    safe = printable(address)
+    return masked(safe) if conf.get().mask_addresses and safe else safe

@@ -1,0 +1,84 @@
+"""The page of the routes, and what a person does to one: pause, resume, probe now."""
+
+from django.db.utils import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST, require_safe
+
+from reliable_email.store.questions.queries import ActionStory, action
+from reliable_email.values import printable
+from reliable_email.views.access import ACT, VIEW, actor_of, requires
+from reliable_email.views.page import show
+from reliable_email.views.pages.route_lines import RouteLine, find_route, route_lines
+from reliable_email.views.route_acts import Verb, do
+
+_REASON_CHARACTERS = 500
+
+
+@require_safe
+@requires(VIEW)
+def routes(request: HttpRequest) -> HttpResponse:
+    """Each route with its evidence; and what the act before has done."""
+    return _page(request)
+
+
+@require_POST
+@requires(VIEW)  # a form that is refused shows the page again
+@requires(ACT)
+def act_on_route(request: HttpRequest) -> HttpResponse:
+    """Do it, write down who did it and why, and go back to the page."""
+    try:
+        route, verb = find_route(request.POST.get("route", "")), Verb(request.POST.get("verb", ""))
+    except ValueError:
+        return _page(request, trouble="That cannot be done to a route.")
+    if route is None:
+        return _page(request, trouble="There is no such route any more.")
+    reason = " ".join(request.POST.get("reason", "").split())[:_REASON_CHARACTERS]
+    if verb is Verb.PAUSE and not reason:
+        return _page(request, trouble=f"Say why {route.alias} is paused: whoever resumes it has to know.")
+    record = do(verb, route, actor=actor_of(request), reason=reason).action
+    place = "#probe" if verb is Verb.PROBE else ""
+    return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?{urlencode({'done': record})}{place}")
+
+
+def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
+    lines: list[RouteLine] = []
+    misfit = ""
+    try:
+        lines = route_lines()
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
+        misfit = f"A mailer cannot be built: {type(error).__name__}: {printable(str(error))}"
+    done = _done(request)
+    return show(
+        request,
+        "reliable_email/routes.html",
+        {
+            "routes": lines,
+            "trouble": trouble or misfit,
+            "notices": [_told(done)] if done is not None else [],
+            "probe": done.detail | {"route": done.target} if done is not None and done.verb == Verb.PROBE else None,
+            "now": timezone.now(),
+        },
+        section="routes",
+        status=400 if trouble else 200,
+    )
+
+
+def _done(request: HttpRequest) -> ActionStory | None:
+    name = request.GET.get("done", "")
+    found = action(int(name)) if name.isdecimal() and len(name) < 19 else None
+    return found if found is not None and found.verb in set(Verb) and found.actor == actor_of(request) else None
+
+
+def _told(done: ActionStory) -> str:
+    match Verb(done.verb):
+        case Verb.PAUSE:
+            return f"{done.target} is paused: nothing goes by it until somebody resumes it. It is in the record."
+        case Verb.RESUME:
+            return f"{done.target} was put back into use, with a clean record. It is in the record of acts."
+        case Verb.PROBE:
+            return f"{done.target} was tried up to its login; no message was sent."

@@ -80,7 +80,7 @@ def email_setting_name(option: str, prefix: str = PREFIX) -> str:
 
 
 def is_set(name: str) -> bool:
-    """Whether the project's own settings define a name; Django's defaults do not count."""
+    """Return whether the project's own settings define a name; Django's defaults do not count."""
     return bool(_lazy.is_overridden(name)) and hasattr(_lazy._wrapped, name)
 
 
@@ -113,13 +113,13 @@ _SHORTEST_STEM = 5
 
 
 def _is_stem(name: str, stem: str) -> bool:
-    """Whether a setting's first word is what a name begins with: POSTMARK of "postmarker"."""
+    """Return whether a setting's first word is what a name begins with: POSTMARK of "postmarker"."""
     first = name.partition("_")[0]
     return len(first) >= _SHORTEST_STEM and first != "DJANGO" and stem.startswith(first)
 
 
 def is_debug() -> bool:
-    """Whether this is a development site."""
+    """Return whether this is a development site."""
     return bool(settings.DEBUG)
 
 
@@ -157,7 +157,7 @@ def mailers() -> Mapping[str, Mapping[str, Any]] | None:
 
 
 def is_in_tests() -> bool:
-    """Whether Django's test environment is set up and the mailers are still the project's, not a test's override.
+    """Return whether Django's test environment replaces the project's mailers, which no test has overridden.
 
     Its own note of that decides. `mail.outbox` is there as soon as anybody has made a locmem backend, as a preview does
     in production.

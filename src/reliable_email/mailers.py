@@ -154,7 +154,7 @@ def _is_ours(backend_class: Any) -> bool:
 
 
 def _accepts(backend_class: Any, arguments: Mapping[str, Any]) -> bool:
-    """Whether a call with these keywords binds; asked beforehand, since catching its TypeError would hide real ones."""
+    """Return whether the class accepts these keywords, without calling it, which could hide a TypeError of its own."""
     try:
         inspect.signature(backend_class).bind_partial(**arguments)
     except TypeError:

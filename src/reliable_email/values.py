@@ -35,7 +35,7 @@ class Unusable(str):
 
 
 def is_empty(value: object) -> bool:
-    """Whether a value says nothing: None, or text of white space."""
+    """Return whether a value says nothing: None, or text of white space."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
@@ -144,7 +144,7 @@ def existing_file(value: object) -> str:
 
 
 def is_content(text: str) -> bool:
-    """Whether this stands where a file's path should, and is what such a file holds: PEM, or JSON."""
+    """Return whether this stands where a file's path should, and is what such a file holds: PEM, or JSON."""
     return "\n" in text or "-----BEGIN" in text or text.lstrip().startswith("{")
 
 

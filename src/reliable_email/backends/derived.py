@@ -17,7 +17,7 @@ from reliable_email.smtp.transaction import Aside, Authorize, Job, Transaction, 
 
 
 def replaces(cls: type, name: str, base: type) -> bool:
-    """Whether a class derived from `base` has its own method of this name."""
+    """Return whether a class derived from `base` has its own method of this name."""
     return getattr(cls, name, None) is not getattr(base, name)
 
 

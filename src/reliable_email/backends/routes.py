@@ -38,12 +38,12 @@ class MailerKind(StrEnum):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this package's options apply."""
+        """True if this package's options apply."""
         return self in (MailerKind.SMTP, MailerKind.FAILOVER, MailerKind.OUTBOX)
 
     @property
     def delivers_nothing(self) -> bool:
-        """Whether a message that it takes reaches nobody."""
+        """True if a message that it takes reaches nobody."""
         return self in (MailerKind.CONSOLE, MailerKind.FILE, MailerKind.MEMORY, MailerKind.DUMMY)
 
 

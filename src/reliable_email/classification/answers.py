@@ -127,7 +127,7 @@ def _route_cause(stage: Stage | None, code: int) -> Cause:
 
 
 def _is_about_conversation(reply: Reply, rule: Rule | None, cause: Cause, name: str, stage: Stage | None) -> bool:
-    """Whether a reply speaks of commands and their order; words about anything else decide first."""
+    """Return whether a reply speaks of commands and their order; words about anything else decide first."""
     if rule is not None and (rule.conversation or cause is Cause.SYNTAX_OR_UNSUPPORTED):
         return rule.conversation
     if cause not in _SAYS_LITTLE:

@@ -271,7 +271,7 @@ def scope_for(cause: Cause, stage: Stage | None = None) -> Scope:
 
 
 def is_permanent(cause: Cause, code: int | None = None) -> bool:
-    """Whether the same thing tried again on the same route fails again until a person acts."""
+    """Return whether the same thing tried again on the same route fails again until a person acts."""
     lasting = MEANINGS[cause].lasting
     if lasting is not None:
         return lasting

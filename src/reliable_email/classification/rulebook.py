@@ -99,11 +99,11 @@ class Rule:
 
     @property
     def is_textual(self) -> bool:
-        """Whether words decide it."""
+        """True if words decide it."""
         return bool(self.any_of or self.all_of)
 
     def fits(self, code: str, enhanced: str, stage: Stage | None, provider: str) -> bool:
-        """Whether everything but the text matches."""
+        """Return whether everything but the text matches."""
         if self.codes and not code.startswith(self.codes):
             return False
         if self.enhanced and not (enhanced in self.enhanced or f"x{enhanced[1:]}" in self.enhanced):
@@ -116,7 +116,7 @@ class Rule:
         return not (self.provider_only and self.provider != provider)
 
     def reads(self, text: str, vocabulary: frozenset[str]) -> bool:
-        """Whether the phrases match a text and its words, given that one phrase of `any_of` does."""
+        """Return whether the phrases match a text and its words, given that one phrase of `any_of` does."""
         return (
             self.none_words.isdisjoint(vocabulary)
             and (not self.and_any_of or _any_in(self.and_any_of, text))

@@ -1,4 +1,4 @@
-"""Whether one message may go by a route now, and what the route's memory is told of it afterwards. Pure."""
+"""The decision whether a message may use a route now, and the notes to the route's memory afterwards. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Admission:
         return min(self.memory.room(route, priority=self.priority) or count, count)
 
     def refuses_sender(self, route: Route) -> bool:
-        """Whether the route is closed for this sender, so that only a person can help with it."""
+        """Return whether the route is closed for this sender until an operator corrects the sender's setup."""
         return not self.is_lone and breaker.is_sender_closed(
             self.memory.read(route), self.from_domain, now=self.memory.now()
         )
@@ -137,7 +137,7 @@ class Admission:
             self.memory.settle(send.route, reserved=send.reserved, used=used, reserved_at=send.reserved_at)
 
     def _closed_because(self, route: Route) -> Failure | None:
-        """Why a route that its breaker has closed is not asked; None where it is asked all the same."""
+        """Return the failure that explains why a closed route is not asked; None if it is asked anyway."""
         state = self.memory.read(route)
         if self.is_lone and state.reason is not Cause.AUTH_FAILED and not state.paused_by:
             return None

@@ -1,4 +1,4 @@
-"""When a route is asked and when it is left alone: one frozen state, and functions from state to state. Pure.
+"""The circuit breaker of a route: one frozen state, and functions from state to state. Pure.
 
 closed --three failures in a row, or one that needs no second--> open --its time is over--> half-open (one probe)
 half-open --success--> closed        half-open --failure--> open, for longer         paused: by an operator, alone
@@ -49,7 +49,7 @@ class Phase(StrEnum):
 
     @property
     def word(self) -> str:
-        """What people and monitors are told, for whom a closed route is one by which nothing goes."""
+        """The phase as people and monitors read it: a closed route is one that nothing uses."""
         return _PHASE_WORDS[self]
 
 
@@ -114,7 +114,7 @@ class BreakerState:
 
 
 class Permission(StrEnum):
-    """Whether a message may go by a route now."""
+    """The answer to "may a message use the route now?"."""
 
     YES = "yes"
     PROBE = "probe"  # its time is over: one may try, after `begin_probe`
@@ -122,7 +122,7 @@ class Permission(StrEnum):
 
 
 def permission(state: BreakerState, *, now: float, sender_domain: str = "") -> Permission:
-    """Whether a message from this domain may go by the route."""
+    """Return whether a message from this domain may use the route."""
     if is_sender_closed(state, sender_domain, now=now):
         return Permission.NO
     match state.phase:
@@ -144,7 +144,7 @@ def sender_at(sender_domain: str, receiver: str) -> str:
 
 
 def is_sender_closed(state: BreakerState, sender_domain: str, *, now: float, receiver: str = "") -> bool:
-    """Whether the route refuses this sender's mail: all of it, or what goes to this receiver."""
+    """Return whether the route is closed for this sender's mail: for all of it, or for this receiver only."""
     key = sender_at(sender_domain, receiver) if receiver else sender_domain
     return _is_ahead(state.closed_senders.get(key, 0.0), now)
 
@@ -235,7 +235,7 @@ def after_failure(
     recipients: int = 0,
     message_bytes: int = 0,
 ) -> BreakerState:
-    """What a failure makes of it.
+    """Return the state after a failure.
 
     Args:
         effect: the policy's word on it.
@@ -277,7 +277,7 @@ def after_failure(
 
 
 def opens_at(state: BreakerState, *, now: float) -> float | None:
-    """When it may be asked again; None where that is for a person to say."""
+    """Return the time at which the route may be asked again; None if only an operator can reopen it."""
     match state.phase:
         case Phase.PAUSED:
             return None
@@ -421,10 +421,10 @@ def _lengthened(state: BreakerState, asked_for: float | None, now: float) -> Bre
 
 
 def _is_older(state: BreakerState, opening: int | None) -> bool:
-    """Whether a transaction began before the route's last opening."""
+    """Return whether a transaction began before the route's last opening."""
     return opening is not None and opening < state.number
 
 
 def _is_ahead(until: float, now: float, *, longest: float = LONGEST_SECONDS) -> bool:
-    """Whether an instant is still to come. One further away than any can be was written by a clock that was wrong."""
+    """Return whether an instant is in the future. One that is too far away was written by a wrong clock."""
     return now < until <= now + longest + _CLOCK_SECONDS

@@ -98,7 +98,7 @@ class Delivery:
 
     @property
     def reports(self) -> list[DeliveryReport]:
-        """What became of each submission, in order; as far as it is known, where `deliver` was interrupted."""
+        """The report of each submission, in order; as far as it is known, if `deliver` was interrupted."""
         return [message.report() for message in self._messages]
 
     def deliver(self, submissions: Iterable[Submission]) -> list[DeliveryReport]:
@@ -136,7 +136,7 @@ class Delivery:
         return _Message(submission, passage, self._timeout)
 
     def _suppress(self) -> None:
-        """Reject whom this site sends nothing to, before anybody is asked."""
+        """Reject recipients on the suppression list before any route is asked."""
         everybody = [one for message in self._messages for one in message.passage.recipients]
         lookup = registry.suppression_lookup
         if lookup is None or not everybody:
@@ -278,7 +278,7 @@ class _Turns(Deadline):
             self._waiting.append(message)
 
     def renew(self) -> None:
-        """See `Deadline.renew`."""
+        """Start the time budget of the next message in line; without one, renew as the base class does."""
         if self._waiting:
             self._begin(self._waiting.popleft())
         else:
@@ -307,7 +307,7 @@ def _job(message: _Message, send: Send) -> Job:
 
 
 def told(one: Progress) -> RecipientOutcome:
-    """Report what became of a recipient, as far as anybody knows."""
+    """Return the outcome of a recipient, as far as it is known."""
     outcome = _OUTCOMES.get(one.fate, Outcome.DEFERRED)
     failure = one.failure
     if outcome is Outcome.DEFERRED and failure is None:

@@ -1,4 +1,7 @@
-"""What a failure tells of the route itself: in whose words, for how long, and whether a login can see it gone. Pure."""
+"""The part of a failure that is about the route: the reply, its duration, and whether a probe can find it gone.
+
+Pure.
+"""
 
 import math
 from typing import Final

@@ -12,7 +12,7 @@ from reliable_email.smtp.transaction import Job, RecipientResult, Transaction, V
 
 
 def unknown_failure(result: RecipientResult) -> Failure:
-    """What an unknown outcome means, with the wire's words for how it came to be."""
+    """Return the failure of an unknown outcome, with the wire's description of how it came about."""
     meaning = MEANINGS[Cause.OUTCOME_UNKNOWN]
     return Failure(
         cause=Cause.OUTCOME_UNKNOWN,
@@ -80,13 +80,13 @@ def raised(job: Job, error: Exception, *, handed_over: Collection[str]) -> Trans
 
 
 def closed_there_failure(route: Route, *, sender_domain: str, receiver: str) -> Failure:
-    """Why a route is not asked for one receiver."""
+    """Return the failure that explains why a route is not asked for one receiver."""
     why = f"for mail of {sender_domain} to {receiver}, which has refused that sender by it"
     return local_failure(Cause.ROUTE_CLOSED, f"{route.alias} is left alone for now {why}")
 
 
 def closed_failure(route: Route, state: BreakerState, *, sender_domain: str, now: float) -> Failure:
-    """Why a route is not asked now."""
+    """Return the failure that explains why a route is not asked now."""
     if state.paused_by:
         return local_failure(Cause.ROUTE_CLOSED, f"{route.alias} was paused by {state.paused_by}")
     if is_sender_closed(state, sender_domain, now=now):

@@ -1,4 +1,4 @@
-"""Whether two fingerprints are of the same configuration of a route. Pure.
+"""The comparison of two fingerprints: do they belong to the same configuration of a route? Pure.
 
 A fingerprint has one name for each of SECRET_KEY and SECRET_KEY_FALLBACKS: `key:account:configuration`, three digests.
 So it is known again while keys are rotated, by those that have the old key, the new one or both; and names that are
@@ -13,14 +13,14 @@ _MOST_NAMES: Final = 16  # where each process has a key of its own, the newest
 
 
 class Part(IntEnum):
-    """What two configurations may have in common."""
+    """The part of a configuration that is compared: the account, or everything."""
 
     ACCOUNT = 1  # whoever logs in, by whatever credential: the provider's quota is of that
     WHOLE = 2
 
 
 class Likeness(Enum):
-    """What two fingerprints say of two configurations."""
+    """The result of a comparison of two fingerprints."""
 
     SAME = "same"
     ANOTHER = "another"
@@ -28,7 +28,7 @@ class Likeness(Enum):
 
 
 def likeness(stored: str, mine: str, part: Part) -> Likeness:
-    """Whether both are of the same configuration, or of the same account."""
+    """Compare two fingerprints: the same configuration (or account), another one, or not known."""
     theirs, ours = _names(stored), _names(mine)
     if "" in theirs or "" in ours:  # whatever its key was
         wholes = {names[Part.WHOLE] for names in theirs.values()} & {names[Part.WHOLE] for names in ours.values()}

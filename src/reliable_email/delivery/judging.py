@@ -1,4 +1,4 @@
-"""What a failure means for one recipient of one envelope: the policy's word in its context. Pure."""
+"""The meaning of a failure for one recipient of one envelope: the policy's decision in context. Pure."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -21,17 +21,17 @@ _NEEDS_PERSON = frozenset({Cause.SENDER_NOT_VERIFIED, Cause.SENDER_NOT_AUTHENTIC
 
 
 def calls_for_person(failure: Failure) -> bool:
-    """Whether only a person can help on this route."""
+    """Return whether an operator must correct something before this route can work."""
     return failure.cause in _NEEDS_PERSON and (failure.permanent or failure.cause is Cause.CODE_RAISED)
 
 
 def says_later(failure: Failure) -> bool:
-    """Whether the server left the door open to this message."""
+    """Return whether the server may accept this message later."""
     return failure.reply is not None and failure.reply.code < 500 and failure.stage in _ABOUT_THE_MESSAGE
 
 
 def failure_of(route: Route, result: RecipientResult, *, sender_domain: str, now: datetime) -> Failure:
-    """What went wrong for a recipient that was not accepted."""
+    """Return the failure of a recipient that was not accepted."""
     if result.verdict is Verdict.UNKNOWN:
         return unknown_failure(result)
     evidence = result.failure

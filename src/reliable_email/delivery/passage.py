@@ -1,4 +1,4 @@
-"""One message's way over its routes: who is asked next, and what each answer means for whom. Pure.
+"""One message's way over its routes: the next route to ask, and the meaning of each answer for each recipient. Pure.
 
 This is the only place that chooses, splits, admits, follows and tells, for a direct send and for the queue alike. The
 doors drive it (`delivery.direct`, `outbox.worker.batch`): they ask `next_sends`, hand the jobs to the routes'
@@ -48,7 +48,7 @@ from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdic
 
 
 class Passage:
-    """See the module.
+    """One message's way over its routes.
 
     Args:
         recipients: each once.
@@ -100,7 +100,7 @@ class Passage:
             one.asked = NOBODY
 
     def may_ask_again(self) -> bool:
-        """Whether another round could ask anybody."""
+        """Return whether another round could ask any route."""
         return any(
             route.alias not in one.left_out and self._is_candidate(route, one)
             for one in self.open
@@ -234,7 +234,7 @@ class Passage:
         self._admission.leave(send, used=0)
 
     def may_resend(self, route: Route) -> bool:
-        """Whether a second copy may follow an unknown outcome: the provider drops it, or the policy allows it."""
+        """Return whether a second copy may follow an unknown outcome: by the provider's or the message's policy."""
         wish = self._on_unknown or route.on_unknown
         return route.idempotency_header is not None or wish is OnUnknown.RESEND
 
@@ -299,7 +299,7 @@ class Passage:
         return taken
 
     def lose(self, send: Send, addresses: Collection[str], failure: Failure) -> None:
-        """Nobody will read the reply to what was handed over for these addresses."""
+        """Make the outcome unknown for addresses whose message was handed over and whose reply will not be read."""
         for one in send.recipients:
             if one.fate is Fate.OPEN and one.address in addresses:
                 one.is_doubted, one.route, one.failure = True, send.route.alias, failure
@@ -421,7 +421,7 @@ class Passage:
     # Ending.
 
     def ended_unasked(self) -> list[Progress]:
-        """Take those whose fate was found without asking anybody; each once."""
+        """Return, once, the recipients whose fate was decided without asking a route."""
         ended, self._ended = self._ended, []
         return ended
 

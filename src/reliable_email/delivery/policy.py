@@ -1,4 +1,4 @@
-"""What is done about a failure: with the recipient, and with the route. Pure, and the same for direct sends and queue.
+"""The policy: what each failure does to the recipient and to the route. Pure, for direct sends and the queue alike.
 
 The table is DESIGN in code, one row per cause. Three rules stand above it:
 
@@ -16,7 +16,7 @@ from reliable_email.smtp.stages import Stage
 
 
 class Step(StrEnum):
-    """What happens to a recipient next."""
+    """The next step for a recipient."""
 
     REJECT = "reject"
     SAME_ROUTE_LATER = "same_route_later"  # another route would start from zero, or cannot help
@@ -33,7 +33,7 @@ class Step(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a failure does to the route."""
+    """The effect of a failure on the route."""
 
     NONE = "none"
     COUNT = "count"  # the breaker counts
@@ -50,7 +50,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What follows from one failure.
+    """The consequences of one failure.
 
     Attributes:
         step: what happens to the recipient.
@@ -161,7 +161,7 @@ def decide(failure: Failure) -> Decision:
 
 
 def _decide(failure: Failure, decision: Decision, *, is_one_recipients: bool) -> Decision:
-    """What a failure of MAIL or behind it tells beyond its cause."""
+    """Return the decision for a failure at MAIL or later, refined by more than its cause."""
     match failure.cause:
         case Cause.MAILBOX_FULL | Cause.GREYLISTED:
             return decision
@@ -206,12 +206,12 @@ def _decide(failure: Failure, decision: Decision, *, is_one_recipients: bool) ->
 
 
 def _is_one_receivers(enhanced: str) -> bool:
-    """Whether a status is a rule that one receiver has for the senders of its mail: Gmail's, or Microsoft's."""
+    """Return whether an enhanced status is a rule of one receiver (Gmail, Microsoft) for senders."""
     return enhanced[1:] in _OF_ONE_RECEIVER
 
 
 class Action(StrEnum):
-    """What is done about a failure, in five groups: for whoever reads `explain_reply --json`."""
+    """The reaction to a failure, in five groups, as `explain_reply --json` prints it."""
 
     FAIL_RECIPIENT = "fail_recipient"
     FAIL_MESSAGE = "fail_message"
@@ -242,7 +242,7 @@ def action_of(failure: Failure) -> Action:
 
 
 def _before_mail(failure: Failure, decision: Decision) -> Decision:
-    """Nobody has spoken of a message yet: it is the route's matter, and costs no attempt (stage is a floor)."""
+    """Return the decision for a failure before MAIL: it is about the route and costs the message no attempt."""
     if decision.step in (Step.REJECT, Step.ONE_OTHER_ROUTE, Step.ROOMIER_ROUTE, Step.SPLIT, Step.SAME_ROUTE_LATER):
         if failure.permanent:
             return _ROUTE_REFUSES

@@ -1,4 +1,4 @@
-"""How far a message's recipients have come on their way over the routes: the notes that `passage` keeps."""
+"""The progress of a message's recipients over the routes: the notes that `passage` keeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ NOBODY: frozenset[str] = frozenset()
 
 
 class Fate(StrEnum):
-    """What becomes of a recipient."""
+    """The result for a recipient in a passage."""
 
     OPEN = "open"  # something may still be tried in this passage
     ACCEPTED = "accepted"
@@ -40,7 +40,7 @@ class Fate(StrEnum):
 
 @record(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a door goes about it.
+    """The differences between a direct send and the queue.
 
     Attributes:
         waits: whether another passage may follow, so that what is left over waits: a queue.
@@ -62,7 +62,7 @@ QUEUED = Manner(waits=True, asks_a_lone_route=False, reserves=False)
 
 @dataclass(slots=True, eq=False)
 class Progress:
-    """How far one recipient has come. There are hundreds at once, so that empty sets are shared.
+    """The progress of one recipient. There are hundreds at once, so empty sets are shared.
 
     Attributes:
         key: whatever the door wants to find again.
@@ -115,25 +115,25 @@ class Progress:
     tries: dict[str, int] = field(default_factory=dict)
 
     def has_refused(self, alias: str) -> bool:
-        """Whether this route refused the message for good."""
+        """Return whether this route permanently refused the message."""
         return alias in self.notes
 
     def is_lost_on(self, alias: str) -> bool:
-        """Whether this route refused the message, or cannot carry it."""
+        """Return whether this route refused the message or cannot carry it."""
         return alias in self.notes or UNABLE + alias in self.notes
 
     def limits_on(self, alias: str) -> int:
-        """How many refusals for a limit it has met in a row on this route."""
+        """Return the number of consecutive refusals for a limit on this route."""
         return self.notes.count(LIMITED + alias)
 
     def may_try(self, alias: str, *, most: int) -> bool:
-        """Whether this route may be asked in this passage, where it takes so many attempts at most."""
+        """Return whether this route may be asked in this passage, with at most `most` attempts."""
         if alias in self.excluded or self.is_lost_on(alias) or self.tries.get(alias, 0) >= most:
             return False
         return self.pin in ("", alias)
 
     def wants_fresh(self, alias: str) -> bool:
-        """Whether a connection of its own is wanted: what failed may be the fault of the last one.
+        """Return whether to use a new connection, because the failure may be the last connection's.
 
         An orderly refusal for a limit is not, and who opens more connections against one meets the next limit.
         """
@@ -143,11 +143,11 @@ class Progress:
         return not self.limits_on(alias) or reply is None or reply.code == 421
 
     def may_stand_by(self, alias: str) -> bool:
-        """Whether this route, which has refused the message, may be asked once more."""
+        """Return whether this route, which has refused the message, may be asked once more."""
         return alias not in self.asked and alias not in self.excluded and self.has_refused(alias)
 
     def is_pin_over(self, routes: Sequence[Route]) -> bool:
-        """Whether the route that it waits for cannot be asked now: whoever waits for a dead one waits for ever."""
+        """Return whether the route that the recipient waits for cannot be asked now, which ends the wait."""
         is_there = any(route.alias == self.pin for route in routes)
         cannot_be_asked = self.pin in self.left_out or self.pin in self.excluded
         return not is_there or cannot_be_asked or self.is_lost_on(self.pin)
@@ -200,12 +200,12 @@ class Send:
 
     @property
     def failure(self) -> Failure | None:
-        """What went wrong in this transaction, of all that did the first: an attempt's own evidence."""
+        """The first failure in this transaction, which is the attempt's own evidence."""
         return next(iter(self.failures.values()), None)
 
 
 def is_withheld(transaction: Transaction) -> bool:
-    """Whether our own journal refused it: no attempt, since the server was not asked to take anything."""
+    """Return whether the journal withheld the permission: then it is no attempt, since the server was not asked."""
     return bool(transaction.results) and all(
         result.failure is not None and result.failure.kind is FailureKind.WITHHELD
         for result in transaction.results.values()
@@ -213,7 +213,7 @@ def is_withheld(transaction: Transaction) -> bool:
 
 
 def told_by(transaction: Transaction, recipients: Sequence[Progress]) -> list[RecipientResult]:
-    """What the transport says of each; it may have de-duplicated the envelope by another spelling."""
+    """Return the transport's result for each recipient, although it may have merged spellings of one address."""
     results = transaction.results
     if all(one.address in results for one in recipients):
         return [results[one.address] for one in recipients]
@@ -222,13 +222,13 @@ def told_by(transaction: Transaction, recipients: Sequence[Progress]) -> list[Re
 
 
 def is_own(result: RecipientResult) -> bool:
-    """Whether it is about this recipient alone: its RCPT, or what was found without a server."""
+    """Return whether a result is about this recipient alone: from its RCPT, or found without a server."""
     failure = result.failure
     return failure is not None and failure.stage is Stage.RCPT
 
 
 def why_nobody_else(one: Progress, routes: Sequence[Route]) -> str:
-    """Which others could not be asked, where only the one that refused it could."""
+    """Describe the other routes that could not be asked, if only the refusing route could be."""
     aliases = one.routes_left(routes)
     return f"no other route could be asked meanwhile ({', '.join(aliases)})" if aliases else ""
 
@@ -246,7 +246,7 @@ def receivers_of(refused: Sequence[tuple[Progress, RecipientResult]]) -> frozens
 
 
 def note_not_asked(one: Progress, route: Route, failure: Failure) -> None:
-    """Keep why a route was not asked, unless somebody has said more already."""
+    """Record why a route was not asked, unless a more specific failure is known."""
     if one.failure is None or one.failure.cause in NOT_ASKED:
         one.failure, one.route = failure, one.route or route.alias
 
@@ -257,14 +257,14 @@ def noted(notes: tuple[str, ...], alias: str) -> tuple[str, ...]:
 
 
 def outcome_of(one: Progress, result: RecipientResult) -> Outcome:
-    """What this attempt came to for it, which is not what becomes of it in the end."""
+    """Return the outcome of this attempt for a recipient, which is not yet the final one."""
     if result.verdict is Verdict.UNKNOWN:
         return Outcome.UNKNOWN
     return Outcome.REJECTED if one.fate is Fate.REJECTED else Outcome.DEFERRED
 
 
 def standing_alone(failure: Failure, why: str) -> Failure:
-    """Say beside a refusal that stands why nobody else was asked."""
+    """Add to a standing refusal the reason why no other route was asked."""
     if not why:
         return failure
     return replace(failure, detail="; ".join(part for part in (failure.detail, why) if part))

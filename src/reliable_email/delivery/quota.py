@@ -1,4 +1,4 @@
-"""How much a provider takes in a rolling window: a ledger of counts in buckets, and functions over it. Pure.
+"""The quota of a route in a rolling window: a ledger of counts in buckets, and functions over it. Pure.
 
 A window is cut into twenty-four buckets, and the one that it has left in part still counts as a whole: so the ledger
 lets less through than the provider would, never more.
@@ -21,7 +21,7 @@ SHARES: Final[Mapping[Priority, float]] = {Priority.HIGH: 1.0, Priority.NORMAL: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """What was used.
+    """The part of the quotas that was used.
 
     Attributes:
         counts: (window seconds, bucket number) -> count.
@@ -53,13 +53,13 @@ def with_configuration(ledger: Ledger, fingerprint: str) -> Ledger:
 
 
 def used(ledger: Ledger, quota: Quota, *, now: float) -> int:
-    """What was used in the window that ends now."""
+    """Return the number used in the window that ends now."""
     oldest = _bucket(quota, now) - BUCKETS
     return _counted(ledger, quota, oldest)
 
 
 def shares(*, soft_limit: float, reserve: float) -> Mapping[Priority, float]:
-    """How much of a limit each priority may use, of the settings QUOTA_SOFT_LIMIT and QUOTA_RESERVE."""
+    """Return the share of a limit that each priority may use, by QUOTA_SOFT_LIMIT and QUOTA_RESERVE."""
     return {Priority.HIGH: 1.0, Priority.NORMAL: soft_limit, Priority.BULK: min(soft_limit, 1.0 - reserve)}
 
 
@@ -71,7 +71,7 @@ def left(
     priority: Priority = Priority.NORMAL,
     shares: Mapping[Priority, float] = SHARES,
 ) -> int:
-    """What may still be used now, never negative."""
+    """Return the number that may still be used now, never negative."""
     limit = quota.limit
     if ledger.limits_until.get(quota.window_seconds, 0.0) > now:
         limit = min(limit, ledger.limits.get(quota.window_seconds, limit))
@@ -88,7 +88,7 @@ def room(
     priority: Priority = Priority.NORMAL,
     shares: Mapping[Priority, float] = SHARES,
 ) -> int | None:
-    """How many recipients of one envelope still fit; None where no window limits that."""
+    """Return the number of recipients of one envelope that still fit; None if no window limits it."""
     rooms = []
     for quota in quotas:
         rest = left(ledger, quota, now=now, priority=priority, shares=shares)
@@ -105,7 +105,7 @@ def room_at(
     priority: Priority = Priority.NORMAL,
     shares: Mapping[Priority, float] = SHARES,
 ) -> float | None:
-    """When one more fits into every window, if nobody uses anything meanwhile; None for never."""
+    """Return the time at which one more fits into every window, if none is used meanwhile; None for never."""
     moments = {now, *(until for until in ledger.limits_until.values() if until > now)}
     for quota in quotas:
         for window, bucket in ledger.counts:
@@ -176,7 +176,7 @@ def without_learned_limits(ledger: Ledger) -> Ledger:
 
 
 def runs_out_at(ledger: Ledger, quota: Quota, *, now: float) -> float | None:
-    """When it will be used up at the pace of the last quarter of the window; None where it will not."""
+    """Return the time at which the quota is used up, at the pace of the window's last quarter; None if never."""
     rest = left(ledger, quota, now=now, priority=Priority.HIGH)
     recent = _counted(ledger, quota, _bucket(quota, now) - BUCKETS // 4 + 1)
     if not recent:
@@ -185,7 +185,7 @@ def runs_out_at(ledger: Ledger, quota: Quota, *, now: float) -> float | None:
 
 
 def _counted(ledger: Ledger, quota: Quota, since: int) -> int:
-    """What the buckets from this one on hold."""
+    """Return the sum of the buckets from `since` on."""
     counts = ledger.counts.items()
     return sum(count for (window, bucket), count in counts if window == quota.window_seconds and bucket >= since)
 
@@ -195,7 +195,7 @@ def _bucket(quota: Quota, now: float) -> int:
 
 
 def bucket_ends_at(quota: Quota, *, now: float) -> float:
-    """When the bucket ends in which it is counted now."""
+    """Return the time at which the current bucket ends."""
     return (_bucket(quota, now) + 1) * quota.window_seconds / BUCKETS
 
 

@@ -1,4 +1,4 @@
-"""What the installed app registers with deliveries: the shared memory of routes, and the suppression list.
+"""Registrations of the installed app: the shared memory of routes, and the lookup of the suppression list.
 
 It imports nothing, so that a web process which sends no mail does not load what sending needs.
 """

@@ -288,13 +288,13 @@ def _feed_letter(digest: Any, message: EmailMessage) -> None:
 
 
 def is_unset(value: object) -> bool:
-    """Whether this is django-anymail's word for an attribute that nobody set, which is no None and is true."""
+    """Return whether the value is django-anymail's UNSET, which is neither None nor false."""
     anymail = sys.modules.get("anymail.utils")
     return anymail is not None and value is anymail.UNSET
 
 
 def writes_by_itself(message: EmailMessage) -> bool:
-    """Whether the class has a way of its own to write a message, of which we know nothing but what it holds."""
+    """Return whether the class has its own way to write a message, which this package cannot inspect."""
     cls = type(message)
     return "message" in vars(message) or any(
         getattr(cls, name, None) not in (getattr(EmailMessage, name, None), getattr(EmailMultiAlternatives, name, None))
@@ -344,7 +344,7 @@ def _feed(digest: Any, value: Any) -> None:
 
 
 def _name_of(value: Any) -> str:
-    """What tells an object that is no data from others of its class, and is the same in every process."""
+    """Return a name for an object that is not data: it differs within its class and is the same in every process."""
     if hasattr(value, "pk") and hasattr(value, "_meta"):  # a row of a table
         return f"{value._meta.label} {value.pk}"
     cls: Any = type(value)

@@ -1,4 +1,4 @@
-"""What delivery knows of a route: how to hand jobs to it, and within which limits."""
+"""A route, as delivery sees it: the transport that takes jobs, and its limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is remembered of routes between sends: whether each is in use, and how much of its quotas is used.
+"""The memory of routes between sends: the state of each breaker and the use of each quota.
 
 All processes share it where the app's tables are there (`store.memory.route_state`), else each has its own. It is never
 written or read inside a caller's transaction (a rollback would undo it, a row lock would queue every request behind
@@ -30,7 +30,7 @@ from reliable_email.process_state import remember
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteEvent:
-    """What happened on a route: the input of the state machine, also after the fact.
+    """One event on a route: the input of the state machine, also afterwards.
 
     Attributes:
         failure: None for a success.
@@ -52,7 +52,7 @@ class RouteEvent:
 
 
 class RouteStateStore(Protocol):
-    """See the module. Every method is quick, thread-safe, and raises nothing."""
+    """A store of route state. Every method is quick, thread-safe, and raises nothing."""
 
     def now(self) -> float:
         """Seconds of the clock by which the states' instants are meant; the database's where it is shared."""
@@ -61,7 +61,7 @@ class RouteStateStore(Protocol):
         """The route's state, at most a second old."""
 
     def ask(self, route: Route, *, sender_domain: str) -> Permission:
-        """Whether a message may go; PROBE is given to one caller alone, who then holds the probe."""
+        """Return whether a message may use the route. PROBE is given to one caller, which then owns the probe."""
 
     def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
         """Take the turn to probe the route without a message; True for one caller alone, who then does and tells."""
@@ -76,10 +76,10 @@ class RouteStateStore(Protocol):
         """Take so many recipients from the route's quotas; False, and nothing is taken, where they do not fit."""
 
     def room(self, route: Route, *, priority: Priority) -> int | None:
-        """How many recipients still fit into the route's quotas, so that envelopes can be cut; None for no limit."""
+        """Return the number of recipients that still fit into the route's quotas; None for no limit."""
 
     def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
-        """When it may take a message again that it may not take now, by its clock; None where nobody knows."""
+        """Return the time, by its clock, from which the route may take a message again; None if not known."""
 
     def settle(self, route: Route, *, reserved: int, used: int, reserved_at: float) -> None:
         """Give back what was reserved at that moment of its clock, and not used."""
@@ -89,7 +89,7 @@ class RouteStateStore(Protocol):
 
 
 class _Restraint(threading.local):
-    """What this thread may ask the database for.
+    """The database access that this thread is allowed.
 
     Attributes:
         reads_nothing: it may ask for no route.
@@ -145,7 +145,7 @@ def quota_shares() -> Mapping[Priority, float]:
 def goes_on_at(
     state: BreakerState, ledger: quota.Ledger, route: Route, *, now: float, priority: Priority
 ) -> float | None:
-    """When breaker and quotas both let a message through; None where nobody knows."""
+    """Return the time from which breaker and quotas both let a message through; None if it is not known."""
     opens_at = breaker.opens_at(state, now=now)
     if opens_at is None or not route.quotas:
         return opens_at
@@ -217,18 +217,18 @@ class MemoryRouteStateStore:
         self._ledgers: dict[str, quota.Ledger] = {}
 
     def now(self) -> float:
-        """See `RouteStateStore`."""
+        """Return the time of the process's clock, in seconds."""
         return self._clock()
 
     def read(self, route: Route) -> BreakerState:
-        """See `RouteStateStore`."""
+        """Return the state of the route's breaker, reset if the route's configuration has changed."""
         state = self._states.get(route.alias)
         if state is None:
             state = self._states.setdefault(route.alias, BreakerState(fingerprint=route.fingerprint))
         return breaker.with_configuration(state, route.fingerprint)
 
     def ask(self, route: Route, *, sender_domain: str) -> Permission:
-        """See `RouteStateStore`."""
+        """Return whether a message may use the route; gives the probe to one caller."""
         with self._lock:
             state = self.read(route)
             now = self._clock()
@@ -238,7 +238,7 @@ class MemoryRouteStateStore:
             return answer
 
     def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
-        """See `RouteStateStore`."""
+        """Begin a standby probe if the last one is `every_seconds` old; return whether it began."""
         with self._lock:
             begun = breaker.begin_standby_probe(self.read(route), now=self._clock(), every_seconds=every_seconds)
             if begun is not None:
@@ -246,12 +246,12 @@ class MemoryRouteStateStore:
             return begun is not None
 
     def hurry(self, route: Route) -> None:
-        """See `RouteStateStore`."""
+        """Make the next probe of a closed route earlier, because mail waits for it."""
         with self._lock:
             self._states[route.alias] = breaker.hurried(self.read(route))
 
     def tell(self, route: Route, event: RouteEvent) -> None:
-        """See `RouteStateStore`."""
+        """Apply an event to the route's state, and send the signals of a change."""
         with self._lock:
             known = self.read(route)
             told = apply_event(known, event, now=self._clock())
@@ -264,7 +264,7 @@ class MemoryRouteStateStore:
         announce(route.alias, before, after, sender=type(self))
 
     def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
-        """See `RouteStateStore`."""
+        """Take from the route's quotas; return whether all of it fitted."""
         if not route.quotas:
             return True
         with self._lock:
@@ -278,17 +278,17 @@ class MemoryRouteStateStore:
             return True
 
     def room(self, route: Route, *, priority: Priority) -> int | None:
-        """See `RouteStateStore`."""
+        """Return the number of recipients that still fit into the quotas; None for no limit."""
         if not route.quotas:
             return None
         return quota.room(self.ledger(route), route.quotas, now=self._clock(), priority=priority, shares=quota_shares())
 
     def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
-        """See `RouteStateStore`."""
+        """Return the time from which the route may take a message again; None if it is not known."""
         return goes_on_at(self.read(route), self.ledger(route), route, now=self._clock(), priority=priority)
 
     def settle(self, route: Route, *, reserved: int, used: int, reserved_at: float) -> None:
-        """See `RouteStateStore`."""
+        """Give back the part of a reservation that was not used."""
         if not route.quotas or used >= reserved:
             return
         with self._lock:
@@ -298,10 +298,10 @@ class MemoryRouteStateStore:
             )
 
     def flush(self) -> None:
-        """See `RouteStateStore`: nothing is written anywhere."""
+        """Do nothing: this store writes nowhere."""
 
     def ledger(self, route: Route) -> quota.Ledger:
-        """What was used of its quotas, for surfaces."""
+        """Return the use of the route's quotas, to show it."""
         return quota.with_configuration(self._ledgers.get(route.alias, quota.Ledger()), route.fingerprint)
 
     def pause(self, route: Route, *, by: str) -> None:

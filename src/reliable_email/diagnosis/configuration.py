@@ -198,7 +198,7 @@ def _check_mailer(one: Mailer) -> Iterator[CheckMessage]:
 
 
 def _check_building(one: Mailer) -> Iterator[CheckMessage]:
-    """Whether a route's backend can be made; its constructor opens nothing, as Django wants it."""
+    """Return whether a route's backend can be made; its constructor opens nothing, as Django wants it."""
     if _is_replaced_by_tests() or one.is_legacy:
         return
     yield from building_messages(one, build_route(one).build_error)

@@ -198,7 +198,7 @@ _KNOWN_HOSTS_WORDS = ("client host rejected", "access denied", "relay", "authent
 
 
 def _wants_login(failure: WireFailure, cause: Cause) -> bool:
-    """Whether a refusal may be for want of a login: nobody who has none is on a block list for it."""
+    """Return whether a refusal may be for want of a login: nobody who has none is on a block list for it."""
     reply = failure.reply
     if reply is None or reply.code < 500 or failure.stage not in (Stage.MAIL, Stage.RCPT, Stage.DATA):
         return False

@@ -67,7 +67,7 @@ class Climb:
 
     @property
     def is_ok(self) -> bool:
-        """Whether the top was reached."""
+        """True if the top was reached."""
         return self.failure is None
 
 

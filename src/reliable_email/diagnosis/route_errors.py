@@ -35,7 +35,7 @@ def stopping_errors(messages: Iterable[CheckMessage]) -> tuple[CheckMessage, ...
 
 
 def _stops_a_mailer(route: str, unusable: set[str]) -> bool:
-    """Whether it is all that some mailer has; a mailer of its own is."""
+    """Return whether it is all that some mailer has; a mailer of its own is."""
     over = [found for alias in all_mailers() if alias != route and route in (found := _route_aliases(alias))]
     return not over or any(unusable.issuperset(found) for found in over)
 

@@ -144,7 +144,7 @@ def _import_queue(name: str) -> None:
 
 
 def _is_immediate(name: str) -> bool:
-    """Whether a task runs, or is only noted, where it is announced: in a test, which looks at it next."""
+    """Return whether a task runs, or is only noted, where it is announced: in a test, which looks at it next."""
     from django.core import mail
 
     if hasattr(mail, "outbox"):  # Django's own note that its test environment is set up

@@ -127,7 +127,7 @@ def provider_of_source(source: str) -> str:
 
 
 def _may_know(provider: str, route: str) -> bool:
-    """Whether a route leads, or may lead, to this provider: a server of one's own may hand on to anybody."""
+    """Return whether a route leads, or may lead, to this provider: a server of one's own may hand on to anybody."""
     try:
         found = mailer(route)
     except MailerDoesNotExist:  # it was renamed since, or is of the EMAIL_* settings

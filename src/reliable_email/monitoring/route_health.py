@@ -43,12 +43,12 @@ class RouteCondition:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing goes by it: it cannot be built, its breaker or a person says so, or a quota is used up."""
+        """True if nothing goes by it: it cannot be built, its breaker or a person says so, or a quota is used up."""
         return bool(self.route.build_error) or self.is_out_of_use or self.used_up is not None
 
     @property
     def is_out_of_use(self) -> bool:
-        """Whether its breaker keeps messages away, now or until a person has mended something."""
+        """True if its breaker keeps messages away, now or until a person has mended something."""
         state = self.breaker
         if state.phase is Phase.CLOSED:
             return False
@@ -56,11 +56,11 @@ class RouteCondition:
 
     @property
     def is_on_trial(self) -> bool:
-        """Whether the time for which it was closed is over, and nobody has tried it since."""
+        """True if the time for which it was closed is over, and nobody has tried it since."""
         return self.breaker.phase is not Phase.CLOSED and not self.is_out_of_use
 
     def has_room(self, priority: Priority) -> bool:
-        """Whether its quotas leave anything to messages of this priority."""
+        """Return whether its quotas leave anything to messages of this priority."""
         return quota.room(self.ledger, self.route.quotas, now=self.now, priority=priority, shares=quota_shares()) != 0
 
     def goes_on_at(self, priority: Priority) -> float | None:

@@ -24,7 +24,7 @@ def listen(listener: Callable[[str], None] | None) -> None:
 
 
 def reset() -> None:
-    """Nobody listens."""
+    """Remove the listener."""
     listen(None)
 
 

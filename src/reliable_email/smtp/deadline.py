@@ -1,4 +1,4 @@
-"""How long may be waited: a message's budget, and within it the clock of each stage of one connection.
+"""Deadlines: a message's time budget, and within it the clock of each stage of one connection.
 
 * A stage of commands may take what the `Deadline` gives a stage, however the bytes trickle in; each command that is
   waited for begins a clock of its own.
@@ -26,7 +26,7 @@ SILENCE_SECONDS = 1.0  # behind a final reply; what is chained there may be lost
 
 
 class Deadline:
-    """How much of a message's time is left.
+    """The time that is left to a message.
 
     The budget is per message: a transport calls `renew()` when the next message of a stream gets its turn. Time in
     which content makes progress and time spent waiting for the final reply are not counted against it; the driver
@@ -46,11 +46,11 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left."""
+        """Return whether no time is left."""
         return self.left() <= 0.0
 
     def stage_seconds(self) -> float:
-        """What one stage may take now."""
+        """Return the seconds that one stage may take now."""
         left = self.left()
         return min(left, max(left / 2, STAGE_FLOOR_SECONDS))
 
@@ -64,7 +64,7 @@ class Deadline:
 
 
 class StageClock:
-    """See the module. It watches one session.
+    """The clock of one session: it watches how long each stage waits.
 
     Attributes:
         ends_at: when the present wait is over, on the monotonic clock.

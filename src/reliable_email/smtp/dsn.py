@@ -16,7 +16,7 @@ MAX_ORCPT_CHARACTERS = 500  # §4.2
 
 
 class Notify(StrEnum):
-    """What a recipient's server tells of (RFC 3461 §4.1)."""
+    """The events of which a recipient's server sends a notice (RFC 3461 §4.1)."""
 
     NEVER = "never"
     SUCCESS = "success"
@@ -25,7 +25,7 @@ class Notify(StrEnum):
 
 
 class Return(StrEnum):
-    """How much of a message comes back with a notice of its failure (RFC 3461 §4.3)."""
+    """The part of a message that a notice of failure returns (RFC 3461 §4.3)."""
 
     FULL = "full"
     HEADERS = "hdrs"
@@ -70,12 +70,12 @@ class DSN:
                 raise ValueError(f"{original!r} is no original recipient's address")
 
     def mail_parameters(self) -> str:
-        """What is said behind MAIL, with a blank before each."""
+        """Return the parameters for MAIL, each with a space before it."""
         ret = f" RET={self.ret.value.upper()}" if self.ret is not None else ""
         return f"{ret} ENVID={xtext(self.envid)}" if self.envid else ret
 
     def recipient_parameters(self, recipient: str) -> str:
-        """What is said behind this recipient's RCPT."""
+        """Return the parameters for this recipient's RCPT."""
         notify = f" NOTIFY={','.join(one.value.upper() for one in self.notify)}" if self.notify else ""
         own = recipient if self.orcpt else ""
         original = self._by_identity.get(identity(recipient), own) if self._by_identity else own

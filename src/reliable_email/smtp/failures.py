@@ -1,4 +1,4 @@
-"""What can go wrong on the wire, as a value (`WireFailure`) and as the one exception that carries it.
+"""The failures of the wire: as a value (`WireFailure`), and as the one exception that carries it.
 
 Foreign errors (`OSError`, `ssl.SSLError`, `socket.gaierror`) are translated here and nowhere above:
 whoever catches a `WireError` needs to know nothing of sockets.

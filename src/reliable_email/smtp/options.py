@@ -1,4 +1,4 @@
-"""How to reach one submission server: immutable values, so that they can key pools and caches."""
+"""The options of a connection to one submission server: immutable values, which can key pools and caches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from reliable_email.smtp.dsn import DSN
 
 
 class TLSMode(StrEnum):
-    """When TLS starts."""
+    """The start of TLS: never, after STARTTLS, or with the first byte."""
 
     NONE = "none"
     STARTTLS = "starttls"  # RFC 3207, usually port 587
@@ -18,7 +18,7 @@ class TLSMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSPolicy:
-    """What is demanded of the peer's certificate.
+    """The requirements on the server's certificate.
 
     Attributes:
         mode: when TLS starts.
@@ -57,7 +57,7 @@ class TokenProvider(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Who logs in. The password, or where the access tokens come from.
+    """A login: a user name, with a password or a source of access tokens.
 
     Nothing of it is in its repr: some providers take one token as user name and as password.
     """

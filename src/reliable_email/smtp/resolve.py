@@ -38,7 +38,7 @@ def address_text(address: object) -> str:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether it is an IP address (perhaps with a zone), so that there is nothing to look up."""
+    """Return whether a host is an IP address (perhaps with a zone), which needs no look-up."""
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(bare_host(host))
         return True

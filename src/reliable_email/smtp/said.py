@@ -1,4 +1,4 @@
-"""What was said on the wire, for people: kept as it passes, written out only where something failed."""
+"""The conversation on the wire, for people: kept as it passes, written out only after a failure."""
 
 from collections.abc import Sequence
 

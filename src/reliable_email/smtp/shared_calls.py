@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class TooManyCalls(Exception):
-    """So many calls hang already that no other is begun."""
+    """The maximum number of hanging calls is reached, so no other call is begun."""
 
 
 class SharedCalls(Generic[Result]):
@@ -36,7 +36,7 @@ class SharedCalls(Generic[Result]):
         remember(f"{__name__}: {name}", after_fork=self._forget)
 
     def call(self, key: Hashable, function: Callable[[], Result], *, timeout: float) -> Result:
-        """What the function returns, or what a call for the same key that is under way returns.
+        """Return the result of the function, or of a running call with the same key.
 
         Raises:
             TimeoutError: it was not there in time.

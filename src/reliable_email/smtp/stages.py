@@ -1,4 +1,4 @@
-"""Where in an SMTP submission something happened: the key that every failure carries."""
+"""The stages of an SMTP submission: the key that every failure carries."""
 
 from enum import StrEnum
 

@@ -42,11 +42,11 @@ class Content(Protocol):
 
     @property
     def is_7bit(self) -> bool:
-        """Whether every byte is below 128; otherwise BODY=8BITMIME has to be declared (RFC 6152)."""
+        """True if every byte is below 128; otherwise BODY=8BITMIME must be declared (RFC 6152)."""
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether the header section holds raw UTF-8 (RFC 6531)."""
+        """True if the header section contains raw UTF-8 (RFC 6531)."""
 
     def chunks(self) -> Iterator[bytes]:
         """The content from its start, in pieces; may be called again for a later attempt."""
@@ -80,7 +80,7 @@ class Job:
 
 
 class Verdict(StrEnum):
-    """What the server said of one recipient in one transaction. "Did it take it?" has three answers."""
+    """The server's answer for one recipient in one transaction. "Did it take it?" has three answers."""
 
     ACCEPTED = "accepted"  # a final 2yz reply was read
     REFUSED = "refused"  # a well-formed 4yz or 5yz was read, for it or for all
@@ -186,7 +186,7 @@ class Wait:
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """See `Authorize`. The driver sets `allowed`."""
+    """A question to `Authorize`. The driver sets `allowed`."""
 
     grants: Sequence[Grant]
     settled: Sequence[Transaction]
@@ -221,7 +221,7 @@ class Aside(Generic[T]):
             late(result)
 
     def abandon(self, late: Callable[[T], object]) -> None:
-        """Nobody waits any more: what the call returns, or has returned, goes to `late`."""
+        """Stop waiting: the call's result, now or later, goes to `late`."""
         with self._lock:
             self._late = late
             is_made, error = self._is_made, self._error
@@ -230,11 +230,11 @@ class Aside(Generic[T]):
 
     @property
     def error(self) -> BaseException | None:
-        """What the call raised."""
+        """The exception that the call raised."""
         return self._error
 
     def result(self) -> T:
-        """What the call returned; raises what it raised."""
+        """Return what the call returned; raise what it raised."""
         if self._error is not None:
             raise self._error
         result: T = self._result
@@ -246,7 +246,7 @@ WireSteps = Generator[WireStep, None, None]
 
 
 class Transport(Protocol):
-    """Whoever can take a stream of jobs: an SMTP route, or the adapter of a foreign backend."""
+    """A receiver of a stream of jobs: an SMTP route, or the adapter of another backend."""
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
         """Submit each job; yield one transaction for each, in order. It is `run` over the steps.

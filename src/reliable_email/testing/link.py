@@ -88,7 +88,7 @@ class Link:
 
     @property
     def has_input(self) -> bool:
-        """Whether something was received and not read."""
+        """True if something was received and not read."""
         return bool(self._input)
 
     def _take(self, count: int) -> bytes:

@@ -126,7 +126,7 @@ class Digest:
 
     @property
     def has_bare_line_ends(self) -> bool:
-        """Whether a CR or an LF stood outside CRLF."""
+        """True if a CR or an LF stood outside CRLF."""
         return self._has_bare_line_ends or self._ends_in_cr
 
     @property

@@ -72,7 +72,7 @@ class Submission:
 
     @property
     def requires_login(self) -> bool:
-        """Whether MAIL is refused before AUTH."""
+        """True if MAIL is refused before AUTH."""
         return bool(self.login or self.tokens)
 
     def greeting(self, open_connection_count: int) -> str:

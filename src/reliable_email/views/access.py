@@ -45,7 +45,7 @@ _AWAY = (
 
 
 def may(request: HttpRequest, permission: str) -> bool:
-    """Whether whoever asks has the permission; False where the site knows nobody."""
+    """Return whether whoever asks has the permission; False where the site knows nobody."""
     user = getattr(request, "user", None)
     return user is not None and user.is_active and bool(user.has_perm(permission))
 

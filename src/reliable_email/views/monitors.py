@@ -34,7 +34,7 @@ def for_monitors(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 
 
 def has_token(request: HttpRequest) -> bool:
-    """Whether the request brings a token that the settings name; one of another kind is never looked at."""
+    """Return whether the request brings a token that the settings name; one of another kind is never looked at."""
     given = request.headers.get("Authorization", "")
     if not given.lower().startswith(_SCHEME) or conf.key_problems():
         return False

@@ -92,7 +92,7 @@ class OptionReader:
             return default
 
     def has(self, name: str) -> bool:
-        """Whether the option is given."""
+        """Return whether the option is given."""
         return not is_empty(self.values.get(name))
 
     def report(self, kind: ProblemKind, option: str, text: str, hint: str = "") -> None:

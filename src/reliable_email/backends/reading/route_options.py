@@ -172,7 +172,7 @@ def read_smtp_options(values: Mapping[str, object], *, alias: str | None) -> SMT
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether a host is loopback by its spelling; what it resolves to is judged by the connected peer."""
+    """Return whether a host is loopback by its spelling; what it resolves to is judged by the connected peer."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

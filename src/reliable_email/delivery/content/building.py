@@ -161,7 +161,7 @@ def _first_domain(address: object) -> str:
 
 
 def _check(message: EmailMessage) -> None:
-    """What Django's versions and Python's email package find late, in different words, or not at all."""
+    """Raise ValueError for values that Django or the email package reject late, differently, or not at all."""
     for name, value in (("Subject", message.subject), *message.extra_headers.items()):
         if not _FIELD_NAME.fullmatch(str(name)):
             raise ValueError(f"{str(name)!r} cannot be the name of a header")
@@ -287,7 +287,7 @@ def _written(built: Any, policy: Any) -> bytes:
 
 
 def _takes_policy(message: EmailMessage) -> bool:
-    """Whether `message()` has Django 6.0's argument; a subclass written for older versions has none."""
+    """Return whether `message()` accepts Django 6.0's argument `policy`, which older subclasses do not."""
     parameters = inspect.signature(message.message).parameters.values()
     return any(one.name == "policy" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
 
@@ -309,7 +309,7 @@ def _with_utf8_addresses(message: EmailMessage, data: bytes) -> bytes:
 
 
 def _without_blind_copies(data: bytes) -> bytes:
-    """A `message()` of the caller's own may have written what nobody is to see."""
+    """Remove Bcc headers, which a caller's own `message()` may have written."""
     end = _HEADER_END.search(data)
     size = len(data) if end is None else end.start() + 2
     head = data[:size]

@@ -9,7 +9,7 @@ import django
 
 
 class StoredMime(email.message.EmailMessage):
-    """A MIME message that is written as the bytes that it was read from, for as long as nobody has changed it."""
+    """A MIME message that is written as the bytes it was read from, as long as it is not changed."""
 
     _headers: list[tuple[str, Any]]
     _payload: Any

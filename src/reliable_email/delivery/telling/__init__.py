@@ -1,1 +1,1 @@
-"""What deliveries tell: log records, traces, and the sentences for people. Decides nothing."""
+"""The texts of deliveries: log records, traces, and sentences for people. Decides nothing."""

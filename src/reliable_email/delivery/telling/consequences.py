@@ -21,7 +21,7 @@ _BESIDES: dict[Cause, str] = {
 
 
 def package_does(failure: Failure) -> str:
-    """What the package does about a failure."""
+    """Describe what the package does after a failure, in a few sentences."""
     decision = decide(failure)
     sentences = [_step(decision, failure), _effect(decision.effect)]
     if decision.step is Step.OTHER_ROUTE:

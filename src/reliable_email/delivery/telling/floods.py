@@ -16,7 +16,7 @@ MAX_FINGERPRINTS: Final = 1000
 
 
 def fingerprint(subject: str) -> str:
-    """What alike messages have in common."""
+    """Return the part of a subject that repeated messages have in common."""
     return _VARYING.sub("#", subject)[:_KEPT_CHARACTERS]
 
 
@@ -42,7 +42,7 @@ class Pause:
 
 
 def passes(flood: Flood | None, *, now: float, window_seconds: float) -> bool:
-    """Whether a message of this fingerprint goes out now."""
+    """Return whether a message with this fingerprint is sent now."""
     return flood is None or now - flood.sent_at >= window_seconds
 
 

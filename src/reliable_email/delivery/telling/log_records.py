@@ -46,7 +46,7 @@ def log_fields(
 
 
 def words_of(text: str) -> str:
-    """What a server said, as it may stand in a log: in one line, and without anybody's address."""
+    """Return a server's reply for the log: on one line, with addresses masked."""
     return masked(printable(text))
 
 

@@ -1,4 +1,4 @@
-"""What happens to messages, told to whoever follows traces: the protocol, and who is told.
+"""Tracing of messages: the protocol that a tracer implements, and the tracer in use.
 
 Nobody is told unless somebody registers (`monitoring.tracing` does, for OpenTelemetry); then this costs a comparison.
 Addresses, subjects and the words of replies are not told.
@@ -34,7 +34,7 @@ class AttemptTrace:
 
 
 class Tracer(Protocol):
-    """See the module. Raises nothing."""
+    """A receiver of traces. Its methods raise nothing."""
 
     def enqueue(self, *, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[str]:
         """Messages are being queued; gives what their rows keep."""
@@ -59,10 +59,10 @@ def register_tracer(following: Tracer | None) -> None:
 
 
 def tracing_enqueue(*, mailer: str, message_ids: Sequence[str]) -> AbstractContextManager[str]:
-    """See `Tracer.enqueue`; gives "" where nobody is told."""
+    """Trace the queueing of messages; the context gives the value to store, "" without a tracer."""
     return tracer.enqueue(mailer=mailer, message_ids=message_ids) if tracer is not None else nullcontext("")
 
 
 def tracing_round(*, worker: str, traceparents: Sequence[str]) -> AbstractContextManager[None]:
-    """See `Tracer.round`."""
+    """Trace the work on one claim; does nothing without a tracer."""
     return tracer.round(worker=worker, traceparents=traceparents) if tracer is not None else nullcontext()

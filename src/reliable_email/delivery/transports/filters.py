@@ -1,4 +1,4 @@
-"""Who may get mail at all: the site's suppression list, and the allow-list that a route on a test system has.
+"""Filters in front of any route: the site's suppression list, and the allow-list of a route on a test system.
 
 Both decide before anything is on the wire. The allow-list stands in front of the route's transport, so that it holds
 for direct sends and for the outbox alike and nobody who owns the route can forget to ask it.
@@ -30,7 +30,7 @@ from reliable_email.smtp.transaction import (
 
 
 def is_allowed(address: str, only_to: Collection[str]) -> bool:
-    """Whether an allow-list of addresses and domains names the address; local parts are compared without case."""
+    """Return whether an allow-list of addresses and domains contains the address; local parts ignore case."""
     key = address_key(address)
     domain = key.rpartition("@")[2]
     return any(key == address_key(entry) if "@" in entry else domain == domain_identity(entry) for entry in only_to)
@@ -71,7 +71,7 @@ class _Book:
         return self._by_inner[id(inner)]
 
     def refused_before(self, inner: Job | None) -> Iterator[Transaction]:
-        """Transactions of the jobs in front of this one that nobody may get; of all that are left for None."""
+        """Yield the transactions of refused jobs in front of this one; of all remaining jobs for None."""
         while self._waiting:
             turn = self._waiting.popleft()
             if turn.inner is not None and turn.inner is inner:
@@ -92,11 +92,11 @@ class RestrictedTransport:
         self._redirect_to = redirect_to
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """See `Transport.transact`."""
+        """Send jobs and yield finished transactions, with refused recipients answered here."""
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `Transport.steps`."""
+        """Yield the steps of sending: waits, questions and finished transactions."""
         book = _Book()
         unsettled: list[Transaction] = []  # of jobs that never reached the transport
 

@@ -1,4 +1,4 @@
-"""A backend of somebody else's as a transport: django-anymail's, django-ses's, Django's own.
+"""Another package's email backend as a transport: django-anymail's, django-ses's, Django's own.
 
 It is made and opened, then permission is asked for, then it is handed a copy of the message for those recipients alone,
 and then its answer is read: django-anymail's status for each recipient, a count, or an exception. What raises before
@@ -52,7 +52,7 @@ logger = logging.getLogger("reliable_email.delivery")
 
 
 class ForeignTransport:
-    """See the module. Jobs carry their `Submission` as key.
+    """A transport over another package's backend. Jobs carry their `Submission` as key.
 
     Args:
         make_backend: gives the backend; called once for a stream of jobs.
@@ -64,11 +64,11 @@ class ForeignTransport:
         self._alias = alias
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """See `Transport.transact`."""
+        """Send jobs through the backend, and yield finished transactions."""
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `Transport.steps`."""
+        """Yield the steps of sending: work for another thread, questions and finished transactions."""
         line = _Line(self._make_backend)
         settled: list[Transaction] = []
         for number, job in enumerate(jobs):

@@ -1,4 +1,4 @@
-"""What a foreign backend's answer means: a status for each recipient, smtplib's refusals by name, an exception."""
+"""The meaning of another backend's answer: a status for each recipient, smtplib's refusals by address, an exception."""
 
 import smtplib
 import time
@@ -32,7 +32,7 @@ class CannotBeBuilt(Exception):
 
 
 def by_status(job: Job, status: Any, began_at: float) -> Transaction:
-    """What django-anymail's status says of each recipient."""
+    """Return the transaction that django-anymail's status describes."""
     by_key: Mapping[str, Any] = {address_key(address): one for address, one in status.recipients.items()}
     results = {}
     for address in job.recipients:
@@ -52,7 +52,7 @@ def by_status(job: Job, status: Any, began_at: float) -> Transaction:
 
 
 def not_ready(error: Exception, alias: str) -> WireFailure:
-    """What an exception of making or opening a backend means. Nothing was sent, whatever it would mean later."""
+    """Return the failure for an exception while a backend was built or opened. Nothing was sent."""
     if isinstance(error, CannotBeBuilt):
         return _cannot_be_built(error.why, alias)
     told = classify_exception(error)
@@ -138,7 +138,7 @@ def _on_the_wire(address: str) -> str:
 
 
 def _reply(entry: object) -> Reply | None:
-    """What smtplib keeps of a refusal: a code and the text behind it, lines joined by LF."""
+    """Return the reply in smtplib's entry for a refusal: a code, and a text with lines joined by LF."""
     if not isinstance(entry, tuple) or len(entry) != 2 or not isinstance(entry[0], int):
         return None
     code, text = entry

@@ -36,7 +36,7 @@ class Key:
 
     @property
     def is_usable(self) -> bool:
-        """Whether a signature by it can pass."""
+        """True if a signature by it can pass."""
         return not self.problem and not self.is_revoked
 
     @property

@@ -57,7 +57,7 @@ class Policy:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether receivers are asked to act."""
+        """True if receivers are asked to act."""
         return self.applied != "none" and not self.problem
 
 
@@ -137,7 +137,7 @@ def _records_at(ask: Ask, at: str) -> tuple[list[str], Answer | None]:
 
 
 def _exists(ask: Ask, domain: str) -> bool:
-    """Whether a domain has an MX or an address, or nobody can tell (section 3.2.14)."""
+    """Return whether a domain has an MX or an address, or nobody can tell (section 3.2.14)."""
     answers = (ask(domain, kind) for kind in ("MX", "A", "AAAA"))
     return any(one.kind in (AnswerKind.FOUND, AnswerKind.UNASKED) for one in answers)
 
@@ -210,7 +210,7 @@ def unwilling_receivers(ask: Ask, policy: Policy, domain: str) -> list[str]:
 
 
 def is_aligned(identifier: str, domain: str, organisation: str, *, is_strict: bool) -> bool:
-    """Whether a domain that SPF or DKIM has proven counts for the domain in From."""
+    """Return whether a domain that SPF or DKIM has proven counts for the domain in From."""
     identifier, domain = identifier.lower(), domain.lower()
     if is_strict:
         return identifier == domain

@@ -55,7 +55,7 @@ class Answer:
 
     @property
     def is_unasked(self) -> bool:
-        """Whether nothing is known."""
+        """True if nothing is known."""
         return self.kind is AnswerKind.UNASKED
 
 

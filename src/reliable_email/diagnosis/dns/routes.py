@@ -32,7 +32,7 @@ class RouteMail:
         return self.provider.title if self.provider is not None else "its server"
 
     def signs_for(self, domain: str) -> bool:
-        """Whether it can have a key for that domain.
+        """Return whether it can have a key for that domain.
 
         Free accounts sign for their provider's domain alone, and nobody else signs for that.
         """
@@ -41,7 +41,7 @@ class RouteMail:
         return self.provider is None or self.account_domain not in self.provider.free_domains
 
     def owns(self, domain: str) -> bool:
-        """Whether the domain is the provider's own, as gmail.com is Gmail's: there is nothing to add then."""
+        """Return whether the domain is the provider's own, as gmail.com is Gmail's: there is nothing to add then."""
         return self.provider is not None and domain in self.provider.free_domains
 
     def sending_domain(self, domain: str) -> str:
@@ -74,7 +74,7 @@ class RouteMail:
         return self.provider.spf_include or ""
 
     def is_included(self, includes: Iterable[str]) -> bool:
-        """Whether these includes let the provider send."""
+        """Return whether these includes let the provider send."""
         assert self.provider is not None
         patterns = (self.include, *self.provider.spf_alternatives)
         return any(fnmatchcase(one, pattern) for one in includes for pattern in patterns)

@@ -46,7 +46,7 @@ class SPF:
 
     @property
     def is_usable(self) -> bool:
-        """Whether receivers can evaluate it."""
+        """True if receivers can evaluate it."""
         return len(self.records) == 1 and not self.errors
 
 

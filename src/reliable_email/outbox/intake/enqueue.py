@@ -60,7 +60,7 @@ _HEADER_PREVIEW_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueOptions:
-    """How a mailer queues.
+    """The options of an outbox's mailer for queueing.
 
     Attributes:
         mailer: alias of the mailer that delivers.
@@ -265,7 +265,7 @@ def _message_row(
 
 
 def _stored_fields(connection: BaseDatabaseWrapper, draft: _Draft, keyring: Keyring) -> dict[str, Any] | None:
-    """What the content does not say: the letter for routes that take no MIME, and the notices that it asks for."""
+    """Return the fields that MIME cannot hold: the letter for API routes, and the DSN options."""
     fields, dsn = draft.fields, draft.submission.options.dsn
     if fields is not None and keyring.current:
         import json
@@ -305,7 +305,7 @@ def _refuse_what_would_change(connection: BaseDatabaseWrapper, address: str) -> 
 
 
 def _after(connection: BaseDatabaseWrapper, submission: Submission, delay: timedelta) -> Value:
-    """So long after the message may go."""
+    """Return the time `delay` after the message's earliest send time."""
     if submission.options.send_at is not None:
         return submission.options.send_at + delay
     return Raw(now_sql(connection, delay.total_seconds()))

@@ -1,4 +1,4 @@
-"""What MIME cannot say: a message's attributes as JSON, for routes that are APIs and take no MIME.
+"""A message's attributes that MIME cannot hold, as JSON, for routes that are APIs and take no MIME.
 
 A whole letter is kept where the message is made for such a route, or one of the queue's routes is one: fields as they
 were set, every attribute that django-anymail knows, and attachments. Nothing is pickled. What JSON or a database's kind
@@ -54,7 +54,7 @@ def foreign_fields(message: EmailMessage | None, *, keeps_all: bool = False) -> 
 
 
 def is_made_for_an_api(message: EmailMessage) -> bool:
-    """Whether it says something that a provider's API alone understands."""
+    """Return whether it says something that a provider's API alone understands."""
     return _is_anymail(message) or any(_is_set(message, name) for name in API_ATTRIBUTES)
 
 
@@ -97,7 +97,7 @@ def _letter(message: EmailMessage, *, may_refer: bool) -> dict[str, Any]:
 
 
 def _further(message: EmailMessage, known: set[str]) -> list[list[Any]]:
-    """What else hangs on the message, as some providers' packages want it; what is no data is no wish for them."""
+    """Return the further attributes of the message that are data, as some providers' packages need them."""
     found = []
     for name, value in vars(message).items():
         if name in known or name in _NO_PART_OF_IT or name in API_ATTRIBUTES or name.startswith("_"):

@@ -1,4 +1,4 @@
-"""What is kept of a person who was forgotten: a keyed hash of the address, by which nothing is sent to them any more.
+"""The trace of an erased person: a keyed hash of the address, which keeps all mail from it.
 
 A hash without a key would be undone by trying addresses. The key is the first of `ENCRYPTION_KEYS`, else SECRET_KEY;
 the older ones are tried too, so that keys can be rotated.

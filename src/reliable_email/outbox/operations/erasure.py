@@ -49,7 +49,7 @@ ERASED_DOMAIN = "erased.invalid"  # RFC 6761: nobody can ever have it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """What was done, or would be.
+    """The result of an erasure, or of a dry run.
 
     Attributes:
         messages: that were sent to the person, or are to be.
@@ -124,7 +124,7 @@ def erase(
 
 
 def is_known(address: str, using: str | None = None) -> bool:
-    """Whether anything names this address, or it was erased before."""
+    """Return whether anything names this address, or it was erased before."""
     alias = outbox_database(using)
     return bool(
         rows_to(alias, address)
@@ -205,7 +205,7 @@ def replay(
 
 
 def kept_marks(using: str | None = None) -> list[str]:
-    """What has to be kept beside the backups, for `replay`."""
+    """Return the marks to keep beside the backups, for `replay`."""
     rows = Suppression._base_manager.using(outbox_database(using)).exclude(digest_key="").order_by("pk")
     return [str(Mark(key=key, digest=digest)) for key, digest in rows.values_list("digest_key", "address")]
 
@@ -305,7 +305,7 @@ def _cancel(alias: str, own: Sequence[int], *, actor: str, reason: str) -> int:
 
 
 def _unsettled(alias: str, messages: Collection[int], *, but: str) -> set[int]:
-    """Those of the messages that somebody else may still get, or that are being sent."""
+    """Return the messages that another recipient may still get, or that are being sent."""
     rows = OutboxRecipient._base_manager.using(alias).filter(message__in=messages).exclude(_settled())
     wanted = identity(but)
     return {
@@ -321,7 +321,7 @@ def _settled() -> Q:
 
 
 def _finish(alias: str, message_id: int) -> bool:
-    """Erase one message, if nobody waits for it; whether that is done."""
+    """Erase one message unless a recipient still waits for it; return whether it was erased."""
     rows = OutboxRecipient._base_manager.using(alias).filter(message_id=message_id).order_by("position")
     own = _forgotten(alias, rows)
     back = [one.pk for one in own]
@@ -346,7 +346,7 @@ def _finish(alias: str, message_id: int) -> bool:
 
 
 def _forgotten(alias: str, rows: "QuerySet[OutboxRecipient]") -> list[OutboxRecipient]:
-    """Those of a message's recipients whom nobody may know any more."""
+    """Return those recipients of a message who are erased persons."""
     people = list(rows)
     known = erased_among(alias, {one.address for one in people})
     return [one for one in people if one.address in known]

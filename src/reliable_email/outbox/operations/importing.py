@@ -26,7 +26,7 @@ from reliable_email.store.questions.progress import UNTOLD, Progress
 
 
 class Source(StrEnum):
-    """Whose queue."""
+    """The app whose queue is imported."""
 
     POST_OFFICE = "post_office"
     MAILER = "mailer"
@@ -42,7 +42,7 @@ class SenderRuns(RuntimeError):
 
 @dataclass(slots=True, kw_only=True)
 class Imported:
-    """What was, or would be, taken over.
+    """The result of an import, or of a dry run.
 
     Attributes:
         queued: messages.

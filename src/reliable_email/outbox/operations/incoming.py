@@ -26,7 +26,7 @@ _WORDS_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """What is held; an empty value matches anything."""
+    """A hold on incoming messages; an empty value matches any message."""
 
     id: int
     mailer: str
@@ -39,7 +39,7 @@ class Hold:
 
     @property
     def words(self) -> str:
-        """What is held, for people."""
+        """A description of the hold, for people."""
         named = (("mailer", self.mailer), ("account", self.account), ("stream", self.stream))
         words = [f"{name} {value}" for name, value in named if value]
         if self.priority is not None:
@@ -48,11 +48,11 @@ class Hold:
 
     @property
     def values(self) -> tuple[str, str, str, int | None]:
-        """What makes two holds the same."""
+        """The values that two equal holds share."""
         return self.mailer, self.account, self.stream, self.priority
 
     def stops(self, claimed: Claimed, message: StoredMessage) -> bool:
-        """Whether this recipient is held."""
+        """Return whether this recipient is held."""
         return (
             (not self.mailer or self.mailer in (claimed.mailer, message.entry_mailer))
             and (not self.account or self.account == message.account)
@@ -61,7 +61,7 @@ class Hold:
         )
 
     def is_within(self, chosen: Filter) -> bool:
-        """Whether all that it holds is meant by a filter, so that releasing the filter ends it."""
+        """Return whether all that it holds is meant by a filter, so that releasing the filter ends it."""
         return (
             (not chosen.mailers or self.mailer in chosen.mailers)
             and (not chosen.accounts or self.account in chosen.accounts)
@@ -71,7 +71,7 @@ class Hold:
 
 
 def can_be_held(chosen: Filter) -> bool:
-    """Whether a filter speaks only of what is known of a message that has not come yet."""
+    """Return whether a filter speaks only of what is known of a message that has not come yet."""
     about = Filter(
         mailers=chosen.mailers, accounts=chosen.accounts, streams=chosen.streams, priorities=chosen.priorities
     )

@@ -1,4 +1,4 @@
-"""What a queued message says, for the eyes of a person who may read it; each reading leaves an `Action`.
+"""The content of a queued message, for a person with permission to read it. Each reading leaves an `Action`.
 
 Mail holds what opens accounts: links that reset passwords, codes, invoices. So nothing here is called for a list, and
 what cannot be read is said, not passed over: `ContentGone` where it was pruned, `KeyMissing` where its key is not here.

@@ -17,7 +17,7 @@ _BEFORE, _BEHIND = r"(?<![\w.%+-])", r"(?![\w-]|\.\w)"
 
 
 class Names:
-    """How texts may name some addresses."""
+    """The ways in which texts may name some addresses."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
         spelled = {one for address in addresses for one in (*stored_spellings(address), *older_spellings(address))}
@@ -26,7 +26,7 @@ class Names:
         self._pattern = re.compile(f"{_BEFORE}(?:{words}){_BEHIND}", re.IGNORECASE) if words else re.compile(r"(?!)")
 
     def are_in(self, text: str) -> bool:
-        """Whether it names one of them."""
+        """Return whether it names one of them."""
         return self._pattern.search(text) is not None
 
     def without(self, text: str, instead: str = ERASED_WORD) -> str:

@@ -1,4 +1,4 @@
-"""What a person may do to queued recipients: cancel, hold, requeue, resolve. Each leaves an `Action` that says who.
+"""Operators' acts on queued recipients: cancel, hold, requeue, resolve. Each leaves an `Action` with the actor's name.
 
 The states from which each is allowed are the table's; rows that have moved on meanwhile are left alone, and the count
 that comes back is of rows that changed. `reason` is why, in the words of whoever does it.
@@ -40,7 +40,7 @@ _MAKES_DUE = (Event.REQUEUE, Event.RESOLVE_RESEND)
 
 
 class Resolution(StrEnum):
-    """What a person found out about an unknown recipient."""
+    """An operator's finding about an unknown recipient."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
@@ -65,7 +65,7 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
-    """How many recipients changed, and the `Action` that says so."""
+    """The number of recipients that changed, and the `Action` that records it."""
 
     count: int
     action: int
@@ -112,7 +112,7 @@ def perform(
 
 
 def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = None) -> BoundedCount:
-    """How many recipients it would change now; no more than `most` are looked at."""
+    """Return the number of recipients that an act would change now; at most `most` are counted."""
     alias = outbox_database(using)
     event = Event(act.value)
     rows = recipients(chosen, alias).filter(state__in=RULES[event].states).order_by()
@@ -190,7 +190,7 @@ def note(
 
 
 def trace(actor: str, action: int) -> str:
-    """What a hold leaves in the rows that it parks."""
+    """Return the text that a hold leaves in the rows that it parks."""
     return f"held by {actor}, act {action}"
 
 

@@ -35,7 +35,7 @@ _REFUSED = tuple(kind.value for kind in EventKind if kind.says_refused)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a provider said.
+    """A provider's report about one recipient.
 
     Attributes:
         names: what may name the message: the provider's id, our Message-ID.
@@ -66,7 +66,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """What became of a report: whether it is about a message of ours, was new, and settled the recipient.
+    """The result of noting a report: is it about a message of this site, new, and did it settle the recipient?
 
     Attributes:
         is_strange: the message never went by a route of whoever reports; nothing is noted.
@@ -114,7 +114,7 @@ def note_report(report: Report, using: str) -> Noted:
 
 
 def _is_kept_for_the_copy_under_way(using: str, event: ProviderEvent, recipient: int) -> bool:
-    """Whether a second copy was permitted while this was written; whatever becomes of it, the recipient has one."""
+    """Return whether a second copy got permission meanwhile, so the recipient has one in any case."""
     under_way = OutboxRecipient._base_manager.using(using).filter(
         pk=recipient, state=State.AUTHORIZED.value, unknowns__gte=1
     )

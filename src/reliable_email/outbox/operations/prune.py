@@ -29,7 +29,7 @@ _FINAL = (State.ACCEPTED, State.REJECTED, State.EXPIRED, State.CANCELLED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How many messages lost their content, and how many are gone."""
+    """The number of messages whose content was deleted, and of those that were deleted themselves."""
 
     contents: int
     messages: int

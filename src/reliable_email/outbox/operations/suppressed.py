@@ -1,4 +1,4 @@
-"""Which addresses nothing is sent to."""
+"""The look-up of suppressed addresses."""
 
 import logging
 import time

@@ -67,7 +67,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What one claim took.
+    """The result of one claim.
 
     Attributes:
         number: no other claim ever had it; every write under this claim names it.
@@ -80,10 +80,10 @@ class Claim:
 
 
 class Noting(Protocol):
-    """Who wants to know what a claim has found."""
+    """A receiver of what a claim finds out about lanes."""
 
     def is_drained(self, lane: Lane) -> bool:
-        """Whether it need not be asked."""
+        """Return whether it need not be asked."""
 
     def note(self, lane: Lane, *, is_drained: bool) -> None:
         """A lane was asked; whether it had less than it might have given."""
@@ -91,7 +91,7 @@ class Noting(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which rows a worker takes.
+    """The conditions on the rows that a worker claims.
 
     Attributes:
         environment: rows of another are never touched.

@@ -46,7 +46,7 @@ class Intent:
 
 @record(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a commit did.
+    """The result of a commit.
 
     Attributes:
         permitted: for each intent, whether the terminator may be sent.
@@ -61,7 +61,7 @@ class Written:
 
 @record(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What one line wants to be written.
+    """The writes of one line for the next commit.
 
     Attributes:
         is_repeat: the same was tried before, and may have been committed although the answer was lost.
@@ -103,7 +103,7 @@ def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring
 
 
 def events(reading: Reading) -> int:
-    """What it waits for, as `selectors` call it."""
+    """Return the events that a reading waits for, as `selectors` names them."""
     return selectors.EVENT_READ | (selectors.EVENT_WRITE if reading.for_write else 0)
 
 

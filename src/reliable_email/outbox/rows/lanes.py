@@ -1,4 +1,4 @@
-"""Which lanes have something due, and whose turn it is: high mail of all lanes before normal, normal before bulk.
+"""Lanes with due messages, and their turns: high mail of all lanes before normal, normal before bulk.
 
 A lane is a delivering mailer and an account. What waits for it in one priority is a range of the index (priority, lane,
 due_at, id), so that a claim reads its rows and nothing else, and rows of lanes without a way are not read at all. Lanes
@@ -44,7 +44,7 @@ class Turn:
 
 
 class LaneBook:
-    """What a worker knows of lanes; asked and told by one thread at a time.
+    """A worker's knowledge of lanes; used by one thread at a time.
 
     Args:
         environment: whose rows are wanted.
@@ -100,7 +100,7 @@ class LaneBook:
         return sorted(due, key=lambda lane: (lane.rank, self._served.get(lane.key, 0), self._due_at[lane]))
 
     def is_drained(self, lane: Lane) -> bool:
-        """Whether a claim has found less than it might have taken, since the last look."""
+        """Return whether a claim has found less than it might have taken, since the last look."""
         return lane in self._drained
 
     def note(self, lane: Lane, *, is_drained: bool) -> None:
@@ -114,7 +114,7 @@ class LaneBook:
         return any(at <= now and lane not in self._drained for lane, at in self._due_at.items())
 
     def _learn_names(self, tables: Tables, unknown: Iterable[tuple[PriorityRank, int]]) -> None:
-        """Whose lanes these are, by any row of each; a key is of one mailer and one environment for ever."""
+        """Learn the mailers of unknown lanes from any row of each; a key always belongs to one mailer."""
         for key, (mailer, environment) in lane_names(tables.connection, unknown).items():
             is_mine = environment == self._environment
             is_wanted = self._only_mailers is None or mailer in self._only_mailers

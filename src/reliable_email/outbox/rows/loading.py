@@ -1,4 +1,4 @@
-"""What a worker reads of messages: few columns for a whole claim, contents only for the next few megabytes."""
+"""A worker's reading of messages: few columns for a whole claim, contents only for the next few megabytes."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence

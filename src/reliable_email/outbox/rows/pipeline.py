@@ -42,7 +42,7 @@ class Step:
 
 
 class Batches:
-    """See the module; for one connection.
+    """The batches of statements on one connection.
 
     Args:
         prepares: whether statements are prepared.
@@ -116,7 +116,7 @@ class Batches:
 
 @lru_cache(256)  # texts of single rows differ
 def _parts(sql: str) -> list[str]:
-    """What stands between the parameters."""
+    """Return the SQL between the parameters."""
     return [part.replace("\0", "%") for part in sql.replace("%%", "\0").split("%s")]  # SQL has no NUL
 
 

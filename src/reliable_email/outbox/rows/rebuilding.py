@@ -202,7 +202,7 @@ def _add_parts(message: EmailMultiAlternatives, part: Any, *, in_alternative: bo
 
 
 def _text(part: Any) -> str | None:
-    """What a text part says, its lines ended as Python has them; None where it is no text that can be read."""
+    """Return the text of a part, with Python's line ends; None if it cannot be decoded."""
     if part.get_content_maintype() != "text":
         return None
     with suppress(LookupError, ValueError):
@@ -222,7 +222,7 @@ def _full_type(part: Any) -> str:
 
 
 def _is_uncommon(part: Any) -> bool:
-    """Whether a name, a type and bytes do not say all of it."""
+    """Return whether a name, a type and bytes do not say all of it."""
     return (
         part.get_content_maintype() == "message"
         or part.get("Content-ID") is not None

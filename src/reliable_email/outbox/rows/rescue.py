@@ -24,7 +24,7 @@ _ROWS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescuePolicy:
-    """What the rescuer has to know.
+    """The limits that a rescue obeys.
 
     Attributes:
         environment: rows of another are never touched.
@@ -43,7 +43,7 @@ class RescuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescued:
-    """How many recipients went which way, whose they are, and what was written to the journal for the dead.
+    """The numbers of rescued recipients, their messages, and the attempts that were written for dead workers.
 
     Attributes:
         messages: of those whose outcome is unknown now.

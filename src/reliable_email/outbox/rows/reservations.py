@@ -34,7 +34,7 @@ _WINDOW_AHEAD = 3600  # of shorter windows nothing is kept: it would be used in 
 
 @record(frozen=True, slots=True, kw_only=True)
 class Reserve:
-    """What a permission takes from a route's quotas."""
+    """The quota that a permission takes from a route."""
 
     store: DatabaseRouteStateStore
     route: Route
@@ -43,7 +43,7 @@ class Reserve:
 
     @property
     def key(self) -> tuple[str, str, str, Priority]:
-        """Whose allowance it may be taken from."""
+        """The key of the reservations that can serve it."""
         return self.store.using, self.route.alias, self.route.fingerprint, self.priority
 
 
@@ -62,7 +62,7 @@ _lock = threading.Lock()
 
 
 class Reservations:
-    """What one commit takes, for the intents that it permits.
+    """The reservations of one commit, for the intents that it permits.
 
     Args:
         reserves: of each intent; None for those that need none.
@@ -122,7 +122,7 @@ class Reservations:
                 _keep_ahead(last, extra)
 
     def is_taken(self, number: int) -> bool:
-        """Whether the quota was charged for this intent."""
+        """Return whether the quota was charged for this intent."""
         return self._reserves[number] is not None and number not in self.refused
 
 
@@ -155,7 +155,7 @@ def _reserved(
 
 
 def _extra(ledger: quota.Ledger, reserve: Reserve, now: float) -> int:
-    """How many more are worth taking now."""
+    """Return the number of further reservations that are worth taking in advance."""
     quotas = reserve.route.quotas
     if reserve.priority is Priority.HIGH or min(one.window_seconds for one in quotas) < _WINDOW_AHEAD:
         return 0
@@ -165,7 +165,7 @@ def _extra(ledger: quota.Ledger, reserve: Reserve, now: float) -> int:
 
 
 def _step(tables: Tables, alias: str, ledger: quota.Ledger, before: int, version: int) -> Step:
-    """Change the row if it is the known one and nobody holds it: the commit of all lines waits for no single route."""
+    """Update the row if it is unchanged and not locked, so that the commit of all lines waits for no single route."""
     changes = [json.dumps(ledger_to_json(ledger)), version]
     is_known, known = "alias = %s AND account = '' AND version = %s", [alias, before]
     name = tables.route_state

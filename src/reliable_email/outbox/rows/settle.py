@@ -38,7 +38,7 @@ _ATTEMPT_COLUMNS = (
 
 @record(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Why: the last words that were said about a recipient."""
+    """The reason for a state: the last reply about a recipient, with its route, stage and cause."""
 
     route: str = ""
     stage: str = ""
@@ -51,7 +51,7 @@ class Evidence:
 
 @record(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What one recipient in hand becomes.
+    """The change of one claimed recipient.
 
     Attributes:
         event: see `transitions`.

@@ -68,7 +68,7 @@ class Tables:
 
     @property
     def skips_locked(self) -> bool:
-        """Whether rows that another worker holds can be passed over; SQLite has one writer and no need."""
+        """True if rows that another worker holds can be passed over; SQLite has one writer and no need."""
         return self.vendor != "sqlite"
 
     def now(self, offset_seconds: float = 0.0) -> str:
@@ -184,7 +184,7 @@ def _takes_arrays(connection: BaseDatabaseWrapper) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """How many rows a step has changed, and which ones where it says that."""
+    """The number of rows that a step changed, with their ids if the step returns them."""
 
     count: int
     ids: frozenset[int] = _NO_IDS

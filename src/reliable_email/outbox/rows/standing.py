@@ -1,4 +1,4 @@
-"""Which refusals have stood long enough: no other route could be asked within an hour (P7)."""
+"""Refusals that have stood long enough: no other route could be asked within an hour (P7)."""
 
 from collections.abc import Collection, Sequence
 

@@ -34,7 +34,7 @@ from reliable_email.store.tables.states import State
 
 
 class Event(StrEnum):
-    """What can happen to a recipient's row."""
+    """The events in the life of a recipient's row."""
 
     # By whoever claims.
     CLAIM = "claim"
@@ -71,7 +71,7 @@ class Event(StrEnum):
 
 
 class Guard(Enum):
-    """What has to be true besides the state."""
+    """The further condition of a transition, besides the state."""
 
     NOTHING = auto()
     HOLDS_CLAIM = auto()  # the row names the writer's claim
@@ -180,14 +180,14 @@ class Delivery:
 
     @property
     def is_claimable(self) -> bool:
-        """Whether a claim may take it, its time having come."""
+        """True if a claim may take it, its time having come."""
         return self.state is State.QUEUED or (self.state is State.UNKNOWN and self.is_resend_due)
 
 
 def apply(
     delivery: Delivery, event: Event, *, claim: int = 0, is_lease_live: bool = False, resend: bool = False
 ) -> Delivery | None:
-    """What the row becomes, or None where the write is void.
+    """Return the row after the event; None if the write is void.
 
     Args:
         claim: the number that the writer names; for CLAIM, the new one.

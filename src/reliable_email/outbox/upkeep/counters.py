@@ -28,7 +28,7 @@ _Addition = tuple[type[models.Model], Mapping[str, Any], Mapping[str, float]]
 
 
 class _Sum:
-    """How often, and how many seconds in all."""
+    """A number of events, and their seconds in total."""
 
     __slots__ = ("count", "seconds")
 
@@ -38,7 +38,7 @@ class _Sum:
 
 
 class _Counts:
-    """What is not written yet."""
+    """The counts that are not written yet."""
 
     def __init__(self) -> None:
         self.outcomes: dict[_Outcome, _Sum] = defaultdict(_Sum)
@@ -63,7 +63,7 @@ class _Counts:
         bucket.seconds += seconds
 
     def add_all(self, other: "_Counts") -> None:
-        """What could not be written."""
+        """Add the counts that could not be written."""
         _add_sums(self.outcomes, other.outcomes)
         _add_sums(self.latencies, other.latencies)
 

@@ -1,4 +1,4 @@
-"""What a worker says in the log of what it has written; see `delivery.telling.log_records` for fields and levels.
+"""A worker's log of what it has written; `delivery.telling.log_records` has the fields and levels.
 
 An attempt is one record. What ends badly without one, or needs a person, is told once for each commit, however many
 messages it is about.
@@ -143,7 +143,7 @@ def _log_end(level: int, words: str, messages: Sequence[StoredMessage], one: Set
 
 
 def log_rescued(rescued: Rescued) -> None:
-    """What dead workers left behind."""
+    """Log the attempts that dead workers left behind."""
     for attempt in rescued.attempts:
         evidence = attempt.evidence
         is_resent = attempt.message_id in rescued.resent
@@ -189,7 +189,7 @@ def _log_recipients(written: Iterable[Settlement]) -> None:
 
 
 def _said(evidence: Evidence) -> str:
-    """What was said, but for a message whose content is sealed."""
+    """Return the reply for the log; "" for a message whose content is encrypted."""
     if evidence.reply is None:
         return f": {words_of(evidence.detail)}" if evidence.detail else ""
     if evidence.reply.is_positive:

@@ -1,4 +1,4 @@
-"""What a worker looks after beside its own mail: what the dead held, what is old, and routes that carry nothing."""
+"""A worker's periodic duties: rescuing from dead workers, pruning, and probing routes that carry no mail."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Kept(Protocol):
 
 
 class Upkeep:
-    """See the module; of one worker.
+    """The periodic duties of one worker.
 
     Args:
         seen_mailers: the routes of mailers that this worker has delivered for; it may grow.

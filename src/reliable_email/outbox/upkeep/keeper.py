@@ -1,4 +1,4 @@
-"""What a worker does beside delivering: it renews its leases, takes back what the dead held, counts, prunes, probes.
+"""The threads of a worker besides its lines: they renew leases, rescue, write counters, prune and probe.
 
 Renewals have a thread of their own, which nothing else may delay: a lease that ends is a message sent twice where its
 policy allows that, and no permission where it does not. Whatever fails here is told and tried again after a pause.
@@ -90,13 +90,13 @@ def keep(
 
 
 def stands_still() -> bool:
-    """Whether the clock of this process does: something has frozen it, as tests do."""
+    """Return whether the clock of this process does: something has frozen it, as tests do."""
     began_at = time.monotonic()
     threading.Event().wait(0.01)
     return time.monotonic() <= began_at
 
 
 def is_patched_by_eventlet() -> bool:
-    """Whether sockets and threads of this process are eventlet's, which has no selector to wait with."""
+    """Return whether sockets and threads of this process are eventlet's, which has no selector to wait with."""
     patcher = sys.modules.get("eventlet.patcher")
     return patcher is not None and bool(patcher.is_monkey_patched("socket") or patcher.is_monkey_patched("thread"))

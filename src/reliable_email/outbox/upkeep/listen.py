@@ -19,7 +19,7 @@ _RETRY_SECONDS = 5.0
 
 
 def can_listen(using: str) -> bool:
-    """Whether there is anything to listen to: PostgreSQL, by psycopg 3."""
+    """Return whether there is anything to listen to: PostgreSQL, by psycopg 3."""
     if connections[using].vendor != "postgresql":
         return False
     from django.db.backends.postgresql.psycopg_any import is_psycopg3

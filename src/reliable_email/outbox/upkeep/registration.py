@@ -33,7 +33,7 @@ class Registration:
         self.tallies = Tallies()
 
     def arrive(self) -> None:
-        """Write it.
+        """Write the worker's row.
 
         Raises:
             KeyMissing: a pending row was written with an encryption key that is not here.
@@ -42,17 +42,17 @@ class Registration:
         worker_row.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
 
     def note(self, settled: int) -> None:
-        """Say that it is still there."""
+        """Update the worker's heartbeat."""
         worker_row.note(self.options.using, self.name, settled)
 
     def leave(self, settled: int) -> None:
-        """Say that it has ended in order, and write its counts."""
+        """Write the last counts, and mark the worker as stopped."""
         self.tallies.write(self.options.using)
         worker_row.leave(self.options.using, self.name, settled)
 
 
 class ProcessRegistration:
-    """The row of a process whose tasks deliver, however many they are; of one database.
+    """The row of a process that delivers by tasks, in one database.
 
     The row and the counts are written by the first task in a while; what a burst of them adds, by the next.
     """
@@ -70,7 +70,7 @@ class ProcessRegistration:
         return TaskRegistration(options, self)
 
     def arrive(self, options: WorkerOptions) -> None:
-        """Write it, once."""
+        """Write the process's row, once."""
         with self._lock:
             if self._pid == os.getpid():
                 return
@@ -91,7 +91,7 @@ class ProcessRegistration:
         worker_row.note(options.using, name, total)
 
     def leave(self, using: str) -> None:
-        """Forget the row: the process ends."""
+        """Delete the process's row, because the process ends."""
         with self._lock:
             name, pid = self._name, self._pid
             self._pid = 0
@@ -109,19 +109,19 @@ class TaskRegistration(Registration):
         self.tallies = process.tallies
 
     def arrive(self) -> None:
-        """See `ProcessRegistration`."""
+        """Write the process's row, if it is not there."""
         self._process.arrive(self.options)
 
     def note(self, settled: int) -> None:
-        """Nothing: the process's row says it when the task ends."""
+        """Do nothing: the process's row is updated when the task ends."""
 
     def leave(self, settled: int) -> None:
-        """See `ProcessRegistration`."""
+        """Add the task's count to the process's row."""
         self._process.add(self.options, settled)
 
 
 class SweepRegistration(Registration):
-    """The row that all sweeps of an environment share: who holds it sweeps, and no other."""
+    """The row that all sweeps of an environment share: one sweep holds it at a time."""
 
     def __init__(self, options: WorkerOptions) -> None:
         super().__init__(options, f"sweep:{options.environment}")

@@ -34,7 +34,7 @@ _CAUSES = frozenset(Cause)
 
 
 def is_anybody_told() -> bool:
-    """Whether there are receivers."""
+    """Return whether there are receivers."""
     first, second, third, fourth = _SIGNALS  # asked with every commit
     return bool(first.receivers or second.receivers or third.receivers or fourth.receivers)
 
@@ -101,7 +101,7 @@ def _is_open(row: OutboxRecipient) -> bool:
 
 
 def report_of(message: OutboxMessage, rows: Iterable[OutboxRecipient]) -> DeliveryReport:
-    """What the rows say, as a direct send would report it."""
+    """Return the rows' outcomes as the report of a direct send."""
     outcomes = {row.address: outcome_of(row) for row in rows}
     return DeliveryReport(recipients=Recipients(outcomes), message_id=message.message_id)
 

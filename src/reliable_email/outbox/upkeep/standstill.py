@@ -1,4 +1,4 @@
-"""Which lanes of a worker wait although something in them is due, until when, and why; said once, not at every look."""
+"""Lanes that wait although a message in them is due: which, until when, and why. Logged once, not at every look."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ logger = logging.getLogger("reliable_email.outbox")
 
 @dataclass(slots=True)
 class _Look:
-    """What one look at the lanes has found: of each mailer the priorities that wait, and those that go."""
+    """The result of one look at the lanes: for each mailer, the priorities that wait and those that continue."""
 
     waiting: dict[str, dict[PriorityRank, float | None]] = field(default_factory=dict)
     going: set[str] = field(default_factory=set)
@@ -50,7 +50,7 @@ class Standstill:
         self._look = _Look()
 
     def room_for(self, lane: Lane) -> int | None:
-        """How many recipients of a lane may go by its routes now; None for any number."""
+        """Return the number of recipients of a lane that its routes may take now; None for no limit."""
         try:
             routes = self._routes_of(lane.mailer) if lane.mailer else ()
         except Exception:  # noqa: BLE001 - whoever needs it for a message tells what is wrong

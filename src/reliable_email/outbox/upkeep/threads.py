@@ -62,18 +62,18 @@ class WorkerThread:
 
     @property
     def busy_seconds(self) -> float:
-        """How long it has been at one piece of work."""
+        """Return the seconds for which the thread has been at one piece of work."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     @property
     def hangs(self) -> bool:
-        """Whether one piece of work takes too long."""
+        """True if one piece of work takes too long."""
         return self.hangs_after is not None and self.busy_seconds > self.hangs_after
 
     @property
     def place(self) -> str:
-        """Where it is now, for the log."""
+        """Return the thread's stack, for the log."""
         frame = sys._current_frames().get(self.thread.ident or 0)
         if frame is None:
             return "nowhere"

@@ -1,4 +1,4 @@
-"""How a worker works."""
+"""The options of a worker."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from reliable_email.outbox.keyring import Keyring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """How a worker works; see `RELIABLE_EMAIL` for the settings of the same names.
+    """The options of a worker; `RELIABLE_EMAIL` has the settings of the same names.
 
     Attributes:
         content_days: prune content so long after a message is finished; None prunes nothing.

@@ -97,7 +97,7 @@ def abandon(using: str, name: str) -> None:
 
 
 def anything_in_hand(using: str, environment: str, message_ids: Collection[int] | None = None) -> bool:
-    """Whether any worker of this environment holds anything (of these messages)."""
+    """Return whether any worker of this environment holds anything (of these messages)."""
     tables = Tables(using)
     states = [state.value for state in State if state.is_in_hand]
     where = f"state IN ({marks(states)}) AND environment = %s"

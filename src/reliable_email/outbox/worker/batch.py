@@ -61,7 +61,7 @@ _PENDING = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundOptions:
-    """What a round is told.
+    """The options of a round.
 
     Attributes:
         using: alias of the database.
@@ -86,7 +86,7 @@ class _Turn:
 
 
 class Round:
-    """See the module.
+    """One claim's way over the routes, on one connection.
 
     Args:
         claim: what was claimed.
@@ -171,7 +171,7 @@ class Round:
                     self._settlements.append(self._settlement(one, None, stored_of(passage)))
 
     def _is_simple(self, passage: Passage) -> bool:
-        """Whether every route is in use, so that planning asks nobody."""
+        """Return whether every route is in use, so that planning asks nobody."""
         return all(self._store.read(route).phase is Phase.CLOSED for route in passage.routes)
 
     def _load(self) -> list[Passage]:
@@ -243,7 +243,7 @@ class Round:
     # Sending.
 
     def _plan(self, passages: Sequence[Passage]) -> list[tuple[Route, list[Send]]]:
-        """Who is asked next. What is to go alone has a stream of its own."""
+        """Return the next envelopes by route. An envelope that must go alone has a stream of its own."""
         plan: dict[str, tuple[Route, list[Send]]] = {}
         for passage in passages:
             for send in passage.next_sends():
@@ -431,7 +431,7 @@ class Round:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether some were handed over, or may have been, and nobody has said what became of them."""
+        """True if a recipient was handed over, or may have been, and its outcome is not known."""
         in_hand = [claimed_of(one) for one in self._recipients if one.fate is Fate.OPEN]
         return any(one.delivery.state is State.AUTHORIZED for one in in_hand)
 

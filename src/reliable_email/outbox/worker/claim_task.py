@@ -31,31 +31,31 @@ _MAX_REFUSALS = 3
 
 
 class Foreman(Protocol):
-    """What a line asks of its worker."""
+    """The questions and reports of a line to its worker."""
 
     name: str
 
     def may_claim(self) -> bool:
-        """Whether more is to be claimed."""
+        """Return whether more is to be claimed."""
 
     def may_go_on(self) -> bool:
-        """Whether a further message of the claim may be begun."""
+        """Return whether a further message of the claim may be begun."""
 
     def may_authorize(self) -> bool:
-        """Whether the lease is surely still live, and nobody said stop at once."""
+        """Return whether the lease is certainly live and the worker was not told to stop at once."""
 
     def wanted(self) -> Wanted:
-        """Which rows to claim."""
+        """Return the conditions on the rows to claim."""
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
-        """Renew its lease from now on; the ids of rows that are to be given back at once."""
+        """Note a claim and renew its lease from now on; return the ids of rows to give back at once."""
 
     @property
     def is_heard(self) -> bool:
-        """Whether `has_written` calls other people's code."""
+        """True if `has_written` calls other people's code."""
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
-        """Tell and count what was committed."""
+        """Count, log and signal what was committed."""
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
         """Count, and renew it no more."""
@@ -63,7 +63,7 @@ class Foreman(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineOptions:
-    """How a line claims.
+    """The options with which a line claims.
 
     Attributes:
         first_batch: what it takes at first; as much as afterwards where that is None.
@@ -78,7 +78,7 @@ class LineOptions:
 
 
 class Line:
-    """See the module.
+    """One connection of a worker: it claims, sends what it claimed, and claims again.
 
     Args:
         suspects: held while a recipient is in hand that had a worker die on it: one at a time in the process, so that

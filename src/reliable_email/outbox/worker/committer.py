@@ -53,7 +53,7 @@ class Writer:
 
 
 class Committer:
-    """See the module; of one loop, in its thread.
+    """The group commit of one loop, in its thread.
 
     Args:
         selector: where to be woken; its data is the `Writer` that can go on.
@@ -73,7 +73,7 @@ class Committer:
 
     @property
     def waiting_count(self) -> int:
-        """How many wait for the next commit."""
+        """The number of writes that wait for the next commit."""
         return len(self._waiting)
 
     def enter(self, write: Write) -> None:
@@ -82,7 +82,7 @@ class Committer:
         self._waiting.append(write)
 
     def may_begin(self) -> bool:
-        """Whether somebody waits, and can be written for now."""
+        """Return whether a write is waiting and a connection is free for it."""
         return bool(self._waiting) and time.monotonic() >= self._retry_at and self._idle_writer() is not None
 
     def begin(self) -> None:
@@ -122,7 +122,7 @@ class Committer:
             self._selector.register(writer.reading.handle, events(writer.reading), writer)
 
     def looks_at(self) -> float | None:
-        """When there may be something to do by itself, on the monotonic clock; None where there will not."""
+        """Return the monotonic time at which the committer needs another look; None if it does not."""
         looks = [writer.asked_at + _SILENT_SECONDS for writer in self._writers if writer.reading is not None]
         if self._waiting:
             if self._idle_writer() is not None:

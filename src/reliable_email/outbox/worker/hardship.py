@@ -1,4 +1,4 @@
-"""What the lines of a worker do while nothing works, or nothing is to be done: one of them looks, the others wait.
+"""The lines of a worker while nothing works or nothing is to be done: one line tries, the others wait.
 
 Eight lines that each try for themselves would open connections to the provider without an end, and be told nothing
 new.
@@ -19,7 +19,7 @@ _OTHERS_SECONDS = 60.0  # they are woken
 
 
 class Hardship:
-    """See the module; of the lines of one worker, in their thread."""
+    """The pauses of one worker's lines, in their thread, while nothing works."""
 
     def __init__(self) -> None:
         self._began_at: float | None = None
@@ -29,7 +29,7 @@ class Hardship:
 
     @property
     def seconds(self) -> float:
-        """How long nothing has worked; 0.0 where something does."""
+        """Return the seconds for which nothing has worked; 0.0 if something does."""
         return 0.0 if self._began_at is None else time.monotonic() - self._began_at
 
     def meet(self, line: int, longest_seconds: float) -> Steps[None]:
@@ -45,7 +45,7 @@ class Hardship:
             yield from self.wait(line)
 
     def wait(self, line: int) -> Steps[None]:
-        """Where another line tries, wait for it."""
+        """Wait while another line tries."""
         while self._trier is not None and self._trier != line and not self.is_over_for_all:
             yield Rest(_OTHERS_SECONDS, is_over=lambda: self._trier is None or self.is_over_for_all)
 

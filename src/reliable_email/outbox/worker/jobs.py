@@ -40,7 +40,7 @@ class Missing:
 
 
 class Contents:
-    """See the module.
+    """The contents of one claim's messages, read a few megabytes at a time.
 
     Args:
         using: alias of the database.
@@ -53,7 +53,7 @@ class Contents:
         self._stored = stored
 
     def are_here(self, route: Route, messages: Sequence[StoredMessage]) -> bool:
-        """Whether `load` need not ask the database."""
+        """Return whether `load` need not ask the database."""
         return not route.is_foreign and all(message.id in self._stored for message in messages)
 
     def load(self, route: Route, messages: Sequence[StoredMessage]) -> tuple[dict[int, Loaded], list[Missing]]:

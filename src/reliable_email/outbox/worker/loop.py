@@ -56,7 +56,7 @@ class _Task:
 
 
 class Loop:
-    """See the module.
+    """The thread that drives all lines of a worker.
 
     Args:
         using: alias of the database.
@@ -135,7 +135,7 @@ class Loop:
                 self._wind_up()
 
     def _wind_up(self) -> None:
-        """Nobody is left waiting, whatever ended the loop."""
+        """Close all lines and release everything that waits, whatever ended the loop."""
         with self._rope_lock:
             self._rope = None
         for task in self._tasks:
@@ -187,7 +187,7 @@ class Loop:
         self._tasks.remove(task)
 
     def _begin(self, task: _Task, step: Step) -> None:
-        """See to what the line needs next."""
+        """Start what the line needs next."""
         if isinstance(step, Wait):
             for_write = step.wire.waits_for_write(writing=step.for_write)
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if for_write else 0)
@@ -223,7 +223,7 @@ class Loop:
     # Waiting.
 
     def _look(self, seconds: float | None) -> None:
-        """See who can go on, after so many seconds at most; None for however long it takes."""
+        """Wait for lines that can continue, for at most `seconds`; None for no limit."""
         found = self._selector.select(seconds)
         with self._busy:
             self._see(found)
@@ -261,7 +261,7 @@ class Loop:
             self._ready.append(self._inbox.popleft())
 
     def _seconds_left(self) -> float | None:
-        """Until somebody has waited long enough; None where all wait for other threads."""
+        """Return the seconds until a line has waited long enough; None if all wait for other threads."""
         # Others may have ended a rest since it began, and the bell may have been heard before.
         if any(task.rest is not None and task.rest.is_over() for task in self._tasks):
             return 0.0

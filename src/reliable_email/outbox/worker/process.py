@@ -60,7 +60,7 @@ _RENEWAL_TRIES = 10
 
 
 class Worker:
-    """See the module.
+    """A worker process: its lines, its keeper, and the state that they share.
 
     Args:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
@@ -118,15 +118,15 @@ class Worker:
     # What lines ask.
 
     def may_claim(self) -> bool:
-        """See `Foreman`: not without a lease that could be trusted, for nothing would be permitted."""
+        """Return whether a line may claim: not while stopping, and not without a valid lease."""
         return self._goes_on() and self._has_lease()
 
     def may_go_on(self) -> bool:
-        """See `Foreman`: not without a lease, either, for each message would open a connection and be refused."""
+        """Return whether a line may go on with its claim: not without a valid lease, which would permit nothing."""
         return not self._is_stopping.is_set() and self._has_lease() and time.monotonic() < self._claims_until
 
     def may_authorize(self) -> bool:
-        """See `Foreman`."""
+        """Return whether a line may ask for permissions."""
         return not self._is_stopping_now.is_set() and self._has_lease()
 
     def _goes_on(self) -> bool:
@@ -139,11 +139,11 @@ class Worker:
         return time.monotonic() < self._lease_ends_at
 
     def wanted(self) -> Wanted:
-        """See `Foreman`."""
+        """Return the conditions on the rows to claim."""
         return self._wants.wanted()
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
-        """See `Foreman`."""
+        """Note a claim; return the ids of rows to give back, because of a domain's limit."""
         self._idleness.is_more = taken.is_full
         with self._lock:
             self._in_hand[taken.number] = [row.id for row in taken.rows]
@@ -151,11 +151,11 @@ class Worker:
 
     @property
     def is_heard(self) -> bool:
-        """See `Foreman`."""
+        """Return whether a receiver of signals is connected."""
         return is_anybody_told()
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
-        """See `Foreman`."""
+        """Note a commit: count and log it, and send its signals."""
         if attempts and any(written.settled):
             self._hardship.end()  # the others need not wait until the whole claim is done
         with self._lock:
@@ -164,7 +164,7 @@ class Worker:
         tell_settled(self.options.using, Worker, settlements, attempts, written.settled)
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
-        """See `Foreman`."""
+        """Note the end of a claim."""
         with self._lock:
             self._in_hand.pop(taken.number, None)
         if self._wants.leave(taken):
@@ -181,7 +181,7 @@ class Worker:
         return found
 
     def _wants_rebuilding(self, mailer: str, routes: Sequence[Route]) -> bool:
-        """Whether one of them could not be built a while ago: its package, key or file may be there by now."""
+        """Return whether one of them could not be built a while ago: its package, key or file may be there by now."""
         is_due = time.monotonic() >= self._built_at.get(mailer, 0.0) + _REBUILD_SECONDS
         return is_due and any(route.build_error for route in routes)
 
@@ -376,7 +376,7 @@ class Worker:
                 yield from self._idleness.rest(seconds)
 
     def _nothing_is_left(self) -> Steps[bool]:
-        """Whether nothing is claimed: what another line has in hand may come back, what the dead had is rescued."""
+        """Return whether nothing is due or claimed, neither by another line nor by a dead worker."""
         options = self.options
         looking = Read(
             lambda: worker_row.anything_in_hand(options.using, options.environment, options.only_messages),
@@ -391,7 +391,7 @@ class Worker:
         return one
 
     def _keep(self, thread: WorkerThread, duties: Sequence[Duty], period: float) -> None:
-        """See `keep`; the period is the same for all but the probes."""
+        """Run duties in a thread until the worker ends, `period` seconds apart."""
         keep(
             thread,
             duties,

@@ -1,4 +1,4 @@
-"""What a worker's lines stop for, beside what their connections wait for; see `smtp.transaction`.
+"""The steps of a worker's lines: the things that they wait for, besides their connections (`smtp.transaction`).
 
 A line is a generator. It hands out what it needs next, and goes on when the `Loop`, which drives all lines of a worker,
 has seen to that.
@@ -33,7 +33,7 @@ class Write:
 
     @property
     def is_done(self) -> bool:
-        """Whether it was answered."""
+        """True if it was answered."""
         return self.written is not None or self.error is not None
 
     def done(self, written: Written | None, error: BaseException | None = None) -> None:
@@ -43,7 +43,7 @@ class Write:
             self.on_done()
 
     def result(self) -> Written:
-        """What was written; raises what the database said instead."""
+        """Return what was written; raise the database's error."""
         if self.error is not None:
             raise self.error
         assert self.written is not None, "it was written, or it has failed"

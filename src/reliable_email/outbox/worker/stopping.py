@@ -35,7 +35,7 @@ class Stopping:
 
     @property
     def was_told(self) -> bool:
-        """Whether a signal came."""
+        """True if a signal came."""
         return bool(self.signal_name)
 
     def __enter__(self) -> "Stopping":

@@ -1,4 +1,4 @@
-"""What a worker wants to claim next, by what it has in hand and what its routes may take."""
+"""The rows that a worker wants to claim next, by what it has in hand and what its routes may take."""
 
 import threading
 from collections import Counter
@@ -16,7 +16,7 @@ from reliable_email.outbox.upkeep.worker_options import WorkerOptions
 
 
 class Wants:
-    """See the module. `wanted` asks the database, in whatever thread it is called.
+    """The conditions of the next claim. `wanted` asks the database, in the thread that calls it.
 
     Args:
         worker: its unique name.
@@ -46,7 +46,7 @@ class Wants:
 
     @property
     def stands_still(self) -> bool:
-        """Whether something is due, and none of it has a way now."""
+        """True if something is due, and none of it has a way now."""
         return self._standstill.is_complete
 
     def wanted(self) -> Wanted:
@@ -80,7 +80,7 @@ class Wants:
         return self._domains.enter(taken)
 
     def leave(self, taken: Claim) -> bool:
-        """A claim is done; whether something may be claimed now that was passed over meanwhile."""
+        """Note the end of a claim; return whether rows that were passed over meanwhile may be claimed now."""
         with self._lock:
             self._in_hand.subtract(row.mailer for row in taken.rows)
         return self._domains.leave(taken)
@@ -97,6 +97,6 @@ class Wants:
 
 
 def _has_room(routes: Sequence[Route], closed: Collection[str]) -> bool:
-    """Whether the first of them that is open has a connection left; its overflow does not go to the others."""
+    """Return whether the first of them that is open has a connection left; its overflow does not go to the others."""
     first = next((route for route in routes if route.alias not in closed), None)
     return first is not None and not first.is_full()

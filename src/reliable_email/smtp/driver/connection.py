@@ -41,7 +41,7 @@ logger = logging.getLogger("reliable_email.smtp")
 
 
 class Connection:
-    """See the module. One thread at a time; `open()` makes them, `close()` ends them."""
+    """One connection to a submission server. Used by one thread at a time; `open()` creates, `close()` ends it."""
 
     def __init__(self, wire: Wire, session: Session, options: ConnectionOptions, *, peer: str) -> None:
         self.options = options
@@ -187,12 +187,12 @@ class Connection:
 
     @property
     def is_usable(self) -> bool:
-        """Whether another message may be begun on it."""
+        """True if another message can be started on the connection."""
         return self._broken is None and self._session.is_idle and self._pid == os.getpid()
 
     @property
     def room(self) -> int:
-        """How many more messages the limit per connection, as configured, learned or announced, allows."""
+        """The number of further messages that the limit per connection allows, as configured, learned or announced."""
         learned = learned_limits.of(self.options.host, self.options.port).messages_per_connection
         announced = self._session.capabilities.mail_max
         if self._is_retired:
@@ -204,7 +204,7 @@ class Connection:
 
     @property
     def has_room(self) -> bool:
-        """Whether another message may be begun."""
+        """True if the limit per connection allows another message."""
         return self.room > 0
 
     def retire(self) -> None:
@@ -212,14 +212,14 @@ class Connection:
         self._is_retired = True
 
     def is_stale(self) -> bool:
-        """Whether the server said something, or left, while the connection was idle."""
+        """Return whether the server sent something, or closed the connection, while it was idle."""
         if self.is_usable:
             self._read()
         return not self.is_usable
 
     @property
     def is_broken(self) -> bool:
-        """Whether it ended."""
+        """True if the connection has ended."""
         return self._broken is not None
 
     @property
@@ -228,11 +228,11 @@ class Connection:
         return self._wanted
 
     def has_finished(self, job: Job) -> bool:
-        """Whether the job's transaction waits to be taken, or it turned out that it was not asked."""
+        """Return whether the job's transaction is ready to be taken, or the job turned out not to be asked."""
         return id(job) in self._finished or id(job) in self._not_asked
 
     def take_not_asked(self, job: Job) -> NotAsked | None:
-        """Why the chained job counts as not begun; None where it is finished."""
+        """Return why a chained job counts as not begun; None if it is finished."""
         return self._not_asked.pop(id(job), None)
 
     def take(self, job: Job) -> Transaction:

@@ -33,7 +33,7 @@ class _Trial:
 
 
 class FirstLogins:
-    """See the module. Make it once, at module level."""
+    """A gate for logins that are new to the process. Create one, at module level."""
 
     def __init__(self) -> None:
         self._forget()
@@ -47,7 +47,7 @@ class FirstLogins:
         deadline: Deadline,
         takes_old_answers: bool = True,
     ) -> Opened:
-        """What `call` opens, once it may.
+        """Return what `call` opens, after a first login with the same credentials that is under way has ended.
 
         Args:
             options: whose login it is; without one nothing is waited for.
@@ -126,7 +126,7 @@ class FirstLogins:
 
 
 def is_login_refused(error: WireError) -> bool:
-    """Whether the server has judged the login, and not for now."""
+    """Return whether the server permanently refused the login."""
     failure = error.failure
     is_final = failure.reply is not None and failure.reply.code >= 500
     return failure.stage is Stage.AUTH and failure.kind is FailureKind.REFUSED and is_final

@@ -1,4 +1,4 @@
-"""What EHLO says: the client's full name, or its address as a literal where it has none (RFC 5321 §4.1.1.1, §4.1.3).
+"""The client's name in EHLO: its full name, or its address as a literal (RFC 5321 §4.1.1.1, §4.1.3).
 
 The address is the connection's own, as the server sees it unless something translates it in between. Containers have
 names without a dot; a loopback address from one of them is what junk mail says, and is refused or block-listed for it.
@@ -35,7 +35,7 @@ def machine_name() -> str:
 
 
 def is_full_name(name: str) -> bool:
-    """Whether a host name is one that a server could look up."""
+    """Return whether a host name is one that a server can look up."""
     labels = name.rstrip(".").split(".")
     if len(labels) < 2 or len(name) > _MAX_NAME_CHARACTERS or name.lower() in _NOBODY:
         return False
@@ -64,7 +64,7 @@ def is_loopback_peer(sock: socket.socket) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Return whether an address belongs to this machine."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What was learned of a server while talking to it, by host and port; and whether envelopes may be chained there.
+"""Limits that were learned from a server, by host and port; and whether envelopes may be chained there.
 
 Facts live in this process unless `keep_in` names another place for them; each is believed for a time of its own.
 
@@ -52,7 +52,7 @@ _NOTHING: Mapping[Fact, int] = {}
 
 
 class Memory(Protocol):
-    """Where facts are kept. Both calls stand between two bytes on the wire: they must not block, nor raise."""
+    """A store of learned facts. Both calls happen between two bytes on the wire: they must not block or raise."""
 
     def read(self, server: Server) -> Mapping[Fact, int]:
         """The facts about this server that are still to be believed."""
@@ -71,7 +71,7 @@ class ProcessMemory:
         self._facts: dict[Server, dict[Fact, tuple[int, float]]] = {}
 
     def read(self, server: Server) -> Mapping[Fact, int]:
-        """See `Memory`."""
+        """Return the facts about this server that have not expired."""
         facts = self._facts.get(server)
         if not facts:
             return _NOTHING
@@ -79,13 +79,13 @@ class ProcessMemory:
         return {fact: value for fact, (value, until) in list(facts.items()) if now < until}
 
     def learn(self, server: Server, fact: Fact, value: int, *, seconds: float) -> None:
-        """See `Memory`."""
+        """Remember a fact about this server for some seconds."""
         known = dict(self._facts.get(server, ()))
         known[fact] = (value, time.monotonic() + seconds)
         self._facts[server] = known
 
     def clear(self) -> None:
-        """See `Memory`."""
+        """Forget all facts."""
         self._facts.clear()
 
 
@@ -120,7 +120,7 @@ def keep_in(memory: Memory) -> None:
 
 
 def of(host: str, port: int) -> Habits:
-    """What is known of this server now."""
+    """Return everything that is known about this server now."""
     facts = _memory.read((host, port))
     if not facts:
         return _NONE
@@ -162,7 +162,7 @@ def _learn(server: Server, fact: Fact, value: int) -> None:
 
 
 def may_chain(host: str, port: int, asker: object) -> bool:
-    """Whether this asker may send an envelope behind a terminator now.
+    """Return whether this asker may send an envelope behind a terminator now.
 
     The first one that may is finding out until it says `chaining_passed` or `withdraw`.
     """
@@ -223,7 +223,7 @@ class Trial:
         self._questions: dict[int, _Question] = {}  # by the id of the job, which is kept alive here
 
     def may_chain(self) -> bool:
-        """Whether an envelope may go out behind the terminator that is being sent."""
+        """Return whether an envelope may be sent behind the terminator that is being sent."""
         if self._options.chaining is not True:
             if self._options.chaining is False or not may_chain(*self._server, self):
                 return False
@@ -231,11 +231,11 @@ class Trial:
         return True
 
     def goes_alone(self, job: "Job") -> bool:
-        """Whether the job must not be chained: it was, and was not asked; or a fresh connection is wanted for it."""
+        """Return whether the job must not be chained: it was, and was not asked; or it wants a new connection."""
         return job.is_repeat or id(job) in self._questions
 
     def flights_are_lost(self) -> bool:
-        """Whether the server hung up on messages in flight."""
+        """Return whether the server closed the connection on messages in flight."""
         return of(*self._server).loses_flights
 
     def flight_was_lost(self) -> None:

@@ -32,7 +32,7 @@ FORGET_LIMIT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Learned:
-    """How many connections a server let us have when it refused one more."""
+    """The number of connections at which a server refused one more."""
 
     limit: int
     at: float
@@ -50,7 +50,7 @@ class _Reaper:
 
 
 class Pool:
-    """See the module. `acquire`, use, `release`."""
+    """A pool of connections: `acquire` one, use it, `release` it."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -102,13 +102,13 @@ class Pool:
                 raise
 
     def is_full(self, options: ConnectionOptions) -> bool:
-        """Whether `acquire` would have to wait now."""
+        """Return whether `acquire` would have to wait now."""
         with self._condition:
             limit = self._limit(options)
             return limit is not None and self._lent[options] >= limit
 
     def is_in_use(self, options: ConnectionOptions) -> bool:
-        """Whether a connection with these options is lent."""
+        """Return whether a connection with these options is lent."""
         with self._condition:
             return self._lent[options] > 0
 
@@ -135,7 +135,7 @@ class Pool:
             connection.close()
 
     def close_all(self) -> None:
-        """Close what is idle, without waiting for anybody."""
+        """Close all idle connections, without waiting."""
         with self._condition:
             connections = [connection for idle in self._idle.values() for connection in idle]
             self._idle.clear()
@@ -160,7 +160,7 @@ class Pool:
                 connection.forget()
 
     def idle_count(self) -> int:
-        """How many connections wait for work."""
+        """Return the number of idle connections."""
         with self._condition:
             return sum(len(idle) for idle in self._idle.values())
 
@@ -177,7 +177,7 @@ class Pool:
             self._lent[options] += 1
 
     def _limit(self, options: ConnectionOptions) -> int | None:
-        """How many may be lent at once, as configured or as learned; None for no limit."""
+        """Return the number of connections that may be lent at once, configured or learned; None for no limit."""
         learned = self._learned.get(options)
         if learned is None:
             return options.connections
@@ -220,7 +220,7 @@ class Pool:
     # What nobody uses.
 
     def _over_the_cap(self) -> list[Connection]:
-        """What is taken out because too much is idle. The lock is held."""
+        """Take out the idle connections above the maximum, and return them. Call it with the lock held."""
         if sum(map(len, self._idle.values())) <= MAX_IDLE:
             return []
         return [self._take_out(min((idle[0] for idle in self._idle.values()), key=lambda one: one.idle_since))]
@@ -233,7 +233,7 @@ class Pool:
         return connection
 
     def _begin_to_reap(self, connection: Connection) -> None:
-        """See that somebody closes it when its time comes. The lock is held."""
+        """Make sure that a thread closes the connection when its time comes. Call it with the lock held."""
         if self._reaper is None:
             self._reaper = _Reaper()
             threading.Thread(target=self._reap, args=(self._reaper,), name="reliable-email-idle", daemon=True).start()
@@ -272,13 +272,13 @@ class Pool:
 
 
 def _ends_at(connection: Connection) -> float:
-    """When an idle connection has been idle, or open, for long enough."""
+    """Return the time at which an idle connection must be closed."""
     idle_seconds = connection.options.idle_seconds or IDLE_SECONDS
     return min(connection.idle_since + idle_seconds, connection.opened_at + AGE_SECONDS)
 
 
 def _is_refused_for_now(error: WireError) -> bool:
-    """Whether the server said 4yz before the login was done: with others at work it is about their number."""
+    """Return whether the server replied 4yz before the login: with others at work, that is about their number."""
     reply = error.failure.reply
     return reply is not None and 400 <= reply.code < 500 and error.failure.kind is FailureKind.REFUSED
 

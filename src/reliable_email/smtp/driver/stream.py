@@ -1,4 +1,4 @@
-"""How a stream of jobs goes over one connection: chained, or in flights.
+"""The order of a stream of jobs on one connection: one after the other, chained, or in flights.
 
 Chained, which is the rule: permission is asked for before each terminator, and the next job's envelope goes out behind
 the terminator. At most one job's outcome is open at a time. What is chained and gets no answer that counts goes back,
@@ -37,7 +37,7 @@ _FEW_REFUSED = 3  # a server of another name is taken for an Exim only from then
 
 
 class Stream:
-    """See the module.
+    """The jobs of one connection, sent one after the other.
 
     Args:
         connection: established and idle.
@@ -102,7 +102,7 @@ class Stream:
 
     @property
     def left_over_why(self) -> NotAsked | None:
-        """Why the job that is left over was not asked, where it was begun."""
+        """The reason why the job that is left over was not asked, if it was begun."""
         return self._why if self._set_aside is not None and self._set_aside is self._not_asked else None
 
     # Pulling.
@@ -115,7 +115,7 @@ class Stream:
         return job if job is not None else next(self._source, None)
 
     def _follows(self, job: Job) -> bool:
-        """Whether the job may go over this connection, behind others; it is set aside where not."""
+        """Return whether the job may use this connection after others; if not, it is set aside."""
         if not self._connection.session.fits(job):
             self._connection.retire()  # it must not be the next one, too
         elif not job.is_repeat or not self._has_begun or job is self._not_asked:
@@ -294,7 +294,7 @@ class Stream:
         return True
 
     def _resets_left(self) -> int:
-        """How many more may fly, if each of them, and of those in the air, should turn out to be refused."""
+        """Return how many more messages may fly, if each of them should be refused."""
         session, refused = self._connection.session, self._connection.refused_flights
         greeting = session.greeting.text.lower() if session.greeting is not None else ""
         if refused < _FEW_REFUSED and "exim" not in greeting:
@@ -310,7 +310,7 @@ def _is_small(job: Job) -> bool:
 
 
 def _is_odd(transaction: Transaction) -> bool:
-    """Whether the final reply complains about what stood behind the terminator."""
+    """Return whether the final reply is about the commands that followed the terminator."""
     return transaction.reply is not None and is_about_conversation(transaction.reply)
 
 

@@ -28,17 +28,17 @@ _BEFORE_CONTENT = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
 class SMTPTransport:
-    """See the module and `Transport`."""
+    """The SMTP transport of one route."""
 
     def __init__(self, options: ConnectionOptions) -> None:
         self.options = options
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """See `Transport.transact`."""
+        """Send jobs, and yield one finished transaction for each."""
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `Transport.steps`."""
+        """Yield the steps of sending: waits for the wire, questions, and finished transactions."""
         source, trial = _Source(jobs), Trial(self.options)
         settled: list[Transaction] = []
         replaced: set[int] = set()
@@ -106,7 +106,7 @@ class SMTPTransport:
             trial.close()
 
     def _learn_limit(self, transaction: Transaction, suspected: dict[int, int]) -> None:
-        """What was refused behind so many messages, and is not on a fresh connection, met a limit of the session."""
+        """Learn a session's number of messages, if a job that was refused behind them passes on a new connection."""
         completed = suspected.pop(id(transaction.job), 0)
         is_answered = any(result.reply is not None for result in transaction.results.values())
         if completed > 0 and is_answered and not _is_session_limit(transaction):
@@ -127,7 +127,7 @@ class SMTPTransport:
         return None
 
     def is_full(self) -> bool:
-        """Whether all connections that may be open at once are at work."""
+        """Return whether all allowed connections are in use."""
         return pool.is_full(self.options)
 
 
@@ -142,12 +142,12 @@ class _Source(Iterator[Job]):
 
     @property
     def is_new_turn(self) -> bool:
-        """Whether the next job is another message than the first, and so has a budget of its own."""
+        """True if the next job is another message than the first, and so has its own time budget."""
         return self._taken > 0 and not self.is_repeat
 
     @property
     def wants_fresh(self) -> bool:
-        """Whether the next job should not go over a connection that was used before."""
+        """True if the next job should use a new connection."""
         return self.is_repeat or any(job.is_repeat for job in self._ahead[:1])
 
     def put_back(self, job: Job, *, is_repeat: bool = True) -> None:
@@ -184,7 +184,7 @@ def _is_replaceable(transaction: Transaction) -> bool:
 
 
 def _is_session_limit(transaction: Transaction) -> bool:
-    """Whether nothing but a limit of what a session may carry stood against it, as far as words tell."""
+    """Return whether only a limit of the session stood against the message, as far as the words tell."""
     if transaction.content_bytes or any(one.verdict is Verdict.ACCEPTED for one in transaction.results.values()):
         return False
     at_mail = transaction.stage is Stage.MAIL

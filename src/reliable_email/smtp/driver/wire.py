@@ -27,7 +27,7 @@ class WireLost(Exception):
 
 
 class Wire:
-    """See the module. Owns the socket, which must be non-blocking."""
+    """A non-blocking socket, plain or TLS. The wire owns the socket."""
 
     __slots__ = ("_read_wants_write", "_socket", "_write_wants_read")
 
@@ -48,11 +48,11 @@ class Wire:
 
     @property
     def reads_ahead(self) -> bool:
-        """Whether received bytes may be where `wait` does not see them: TLS opens a record as a whole."""
+        """True if received bytes may be buffered where `wait` does not see them: TLS decrypts whole records."""
         return isinstance(self._socket, ssl.SSLSocket)
 
     def read(self) -> bytes | None:
-        """What is there: None where nothing is yet.
+        """Return the received bytes; None if there are none yet.
 
         Raises:
             WireLost: end of stream, reset, or a TLS alert.
@@ -89,7 +89,7 @@ class Wire:
             raise _lost(error) from error
 
     def waits_for_write(self, *, writing: bool) -> bool:
-        """Whether room for writing is what gets on, beside something to read; `writing` where there is more to say."""
+        """Return whether to wait for room to write, besides bytes to read; `writing` if more is to be sent."""
         return (writing and not self._write_wants_read) or self._read_wants_write
 
     def wait(self, *, writing: bool, until: float) -> bool:

@@ -102,7 +102,7 @@ def account(issuer: str, client: str, user: str, scope: str, secret: str) -> Acc
 
 @keeps_no_locals
 def access_token(credentials: Credentials, *, renew: bool, timeout: float) -> str:
-    """A token of the credentials' provider, which may be anybody's code.
+    """Return a token of the credentials' provider, whose code may raise anything.
 
     Raises:
         WireError: at AUTH; it gave none.

@@ -29,7 +29,7 @@ class ServiceAccountProvider:
         _refuse_content(self.key_file)
 
     def access_token(self, *, renew: bool, timeout: float) -> str:
-        """See `TokenProvider`."""
+        """Return an access token for the mailbox; `renew` asks for a new one."""
         try:
             from google.auth import exceptions
             from google.auth.transport.requests import Request
@@ -85,7 +85,7 @@ class CertificateProvider:
         _refuse_content(self.key_file)
 
     def access_token(self, *, renew: bool, timeout: float) -> str:
-        """See `TokenProvider`."""
+        """Return an access token for the application; `renew` asks for a new one."""
         try:
             import msal
         except ImportError as error:

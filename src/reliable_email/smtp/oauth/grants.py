@@ -15,7 +15,7 @@ logger = logging.getLogger("reliable_email.smtp")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Where a mail service gives out tokens, and what for.
+    """The token endpoint of a mail service, and its scopes.
 
     Attributes:
         token_url: may contain "{tenant}".
@@ -69,7 +69,7 @@ class RefreshTokenProvider:
         _check_service(self.service, self.token_url)
 
     def access_token(self, *, renew: bool, timeout: float) -> str:
-        """See `TokenProvider`."""
+        """Return an access token for the mailbox; `renew` asks for a new one."""
         url = _token_url(self.service, self.token_url, self.tenant)
         scope = self.scope or (SERVICES[self.service].scope if self.service else "")
         account = tokens.account(url, self.client_id, self.username, scope, self.refresh_token)
@@ -136,7 +136,7 @@ class ClientCredentialsProvider:
             raise ValueError("client credentials need the tenant: the directory's id or domain")
 
     def access_token(self, *, renew: bool, timeout: float) -> str:
-        """See `TokenProvider`."""
+        """Return an access token for the application; `renew` asks for a new one."""
         url = _token_url(self.service, self.token_url, self.tenant)
         scope = self.scope or (SERVICES[self.service].application_scope if self.service else "")
         form = {

@@ -1,4 +1,4 @@
-"""Which way to log in, and what to say (RFC 4954).
+"""Logins: the choice of a mechanism, and its exchange (RFC 4954).
 
 PLAIN is RFC 4616, LOGIN Microsoft's, CRAM-MD5 RFC 2195, OAUTHBEARER RFC 7628, XOAUTH2 Google's and Microsoft's own.
 
@@ -66,10 +66,10 @@ class Mechanism(Protocol):
 
     @property
     def server_error(self) -> str:
-        """What the server said about the refusal inside a challenge (XOAUTH2), "" where it said nothing."""
+        """The server's explanation of the refusal inside a challenge (XOAUTH2); "" if there is none."""
 
     def initial_response(self) -> bytes | None:
-        """What follows the name on the AUTH line, in base64; None where the server is to ask first."""
+        """Return the base64 text for the AUTH line; None if the server speaks first."""
 
     def respond(self, challenge: bytes) -> bytes:
         """The answer to the text of a 334 reply, in base64 and without a line end.
@@ -97,11 +97,11 @@ class _Answers:
         return f"<{self.name}>"
 
     def initial_response(self) -> bytes | None:
-        """See `Mechanism`."""
+        """Return the first answer, for the AUTH line."""
         return self._initial
 
     def respond(self, challenge: bytes) -> bytes:
-        """See `Mechanism`."""
+        """Return the next answer, whatever the challenge says."""
         answer = next(self._answers, None)
         if answer is None:
             raise TooManyChallenges(f"the server goes on asking after {self.name} has said everything")
@@ -123,11 +123,11 @@ class _CramMD5:
         return f"<{self.name}>"
 
     def initial_response(self) -> bytes | None:
-        """See `Mechanism`: the server speaks first."""
+        """Return None, because the server speaks first."""
         return None
 
     def respond(self, challenge: bytes) -> bytes:
-        """See `Mechanism`."""
+        """Return the user name and the digest of the challenge (RFC 2195)."""
         if self._is_said:
             raise TooManyChallenges("the server goes on asking after CRAM-MD5 has said everything")
         stamp = challenge.strip()
@@ -158,11 +158,11 @@ class _Bearer:
         return f"<{self.name}>"
 
     def initial_response(self) -> bytes | None:
-        """See `Mechanism`. Longer than RFC 4954 allows: the providers take it, and document it so."""
+        """Return the token. It may be longer than RFC 4954 allows, as the providers document it."""
         return self._response
 
     def respond(self, challenge: bytes) -> bytes:
-        """See `Mechanism`."""
+        """Return the token if the server asks for it; otherwise keep its error and send an empty answer."""
         error = _decoded(challenge)
         if not error and not self._was_asked and not self._was_refused:
             # This server did not look at the initial response.
@@ -237,12 +237,12 @@ def make(name: str, credentials: Credentials, token: str = "") -> Mechanism | No
 
 
 def is_verdict(reply: Reply) -> bool:
-    """Whether a refusal of AUTH judges the credentials: 534, 535, and 530 without words about TLS (RFC 4954 §6)."""
+    """Return whether a refusal of AUTH judges the credentials: 534, 535, and 530 unless about TLS (RFC 4954 §6)."""
     return reply.code in (534, 535) or (reply.code == 530 and not asks_for_tls(reply))
 
 
 def judges_credentials(reply: Reply) -> bool:
-    """Whether a verdict leaves no doubt that it was reached by looking at the credentials.
+    """Return whether the reply's words leave no doubt that the credentials were checked.
 
     A bare "535 Auth failure" is also what some servers say to a mechanism that they announce and cannot do.
     """
@@ -250,12 +250,12 @@ def judges_credentials(reply: Reply) -> bool:
 
 
 def asks_for_tls(reply: Reply) -> bool:
-    """Whether a refusal is about the encryption of the connection."""
+    """Return whether a refusal is about the encryption of the connection."""
     return reply.code in (530, 538) and (_TLS_WORDS.search(reply.text) is not None or reply.enhanced == "5.7.11")
 
 
 def speaks_of_mechanism(reply: Reply) -> bool:
-    """Whether a refusal of AUTH is no verdict on the credentials, so that another mechanism may be taken."""
+    """Return whether a refusal of AUTH does not judge the credentials, so another mechanism may be tried."""
     if reply.code >= 500:
         return not is_verdict(reply) and not (reply.code == 530 and asks_for_tls(reply))
     return _UNSUPPORTED_WORDS.search(reply.text) is not None
@@ -274,7 +274,7 @@ def _encode(response: bytes) -> bytes:
 
 
 def _decoded(challenge: bytes) -> bytes:
-    """What a challenge says; one that is not base64 says itself."""
+    """Decode a challenge; return it unchanged if it is not base64."""
     try:
         return base64.b64decode(challenge.strip(), validate=True)
     except binascii.Error:

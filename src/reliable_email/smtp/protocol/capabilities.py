@@ -1,4 +1,4 @@
-"""What a server announced in its reply to EHLO (RFC 5321 §4.1.1.1)."""
+"""The extensions that a server announced in its reply to EHLO (RFC 5321 §4.1.1.1)."""
 
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ def parse_capabilities(reply: Reply) -> Capabilities:
 
 
 def _limits(words: list[str]) -> dict[str, int]:
-    """What LIMITS says: each name once, the first time."""
+    """Parse the values of LIMITS; the first one of each name counts."""
     limits: dict[str, int] = {}
     for word in words:
         name, _, value = word.partition("=")

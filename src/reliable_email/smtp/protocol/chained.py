@@ -1,4 +1,4 @@
-"""What is said to an envelope behind a terminator, and whether it counts as an answer (rule 4 of the session)."""
+"""Replies to an envelope that was sent behind a terminator: which of them count (rule 4 of the session)."""
 
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.protocol.conversation import is_about_conversation

@@ -37,7 +37,7 @@ class Expectation:
 
 
 class Channel:
-    """See the module.
+    """The two byte streams of a session, with the replies that are expected.
 
     Attributes:
         expected: outstanding replies, the next one first.
@@ -78,7 +78,7 @@ class Channel:
 
     @property
     def has_output(self) -> bool:
-        """Whether something is to be written."""
+        """True if bytes are waiting to be written."""
         return bool(self._out)
 
     def sent(self, count: int) -> None:
@@ -121,12 +121,12 @@ class Channel:
 
     @property
     def is_silent(self) -> bool:
-        """Whether no byte of the server's is waiting."""
+        """True if no unread byte of the server is waiting."""
         return self._parser.is_empty
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is outstanding either."""
+        """True if no byte is waiting and no reply is outstanding."""
         return not self.expected and self._parser.is_empty
 
     def feed(self, data: bytes) -> None:
@@ -150,7 +150,7 @@ class Channel:
             self._transcript("S", shown if shown is not None else str(reply))
 
     def take(self) -> Expectation:
-        """What the reply in hand answers."""
+        """Remove and return the expectation that the current reply answers."""
         expectation = self.expected.popleft()
         self.turn += 1
         self.stage = STAGE_OF[expectation.command.verb]
@@ -175,7 +175,7 @@ class Channel:
 
     @property
     def has_group_out(self) -> bool:
-        """See `Session.has_group_out`."""
+        """True if only the first reply to a pipelined envelope has come, so the server may have lost the rest."""
         if len(self.expected) < 2:
             return False
         first = self.expected[0]
@@ -183,7 +183,7 @@ class Channel:
 
     @property
     def is_on_trial(self) -> bool:
-        """See `Session.is_on_trial`."""
+        """True if the next reply is the first one to a chained envelope, or belongs to one that does not count."""
         first = self.expected[0] if self.expected else None
         if first is None or first.owner is None or not first.owner.is_chained:
             return False

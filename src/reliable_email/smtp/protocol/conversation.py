@@ -39,7 +39,7 @@ _FOR_NOW = frozenset({421, 450, 451, 452, 454})
 
 
 def is_session_limit(reply: Reply, *, at_mail: bool) -> bool:
-    """Whether a refusal may mean that this session has carried enough, so that a new one would be let on.
+    """Return whether a refusal may mean that this session has carried enough, and a new one may continue.
 
     Limits by time, of connections at once, or of a sender or mailbox are others: a new connection is no help.
     """
@@ -58,7 +58,7 @@ def is_session_limit(reply: Reply, *, at_mail: bool) -> bool:
 
 
 def is_about_conversation(reply: Reply) -> bool:
-    """Whether a refusal may be about how or when the command came, whatever it was about."""
+    """Return whether a refusal may be about the form or order of commands rather than their subject."""
     if not reply.is_refusal:
         return False
     return reply.code in _CODES or _STATUS.match(reply.enhanced) is not None or _WORDS.search(reply.text) is not None

@@ -1,4 +1,4 @@
-"""What a session tells its driver."""
+"""The events that a session gives to its driver."""
 
 from dataclasses import dataclass
 

@@ -26,7 +26,7 @@ from reliable_email.smtp.transaction import Content, Job, RecipientResult, Trans
 
 
 class Verb(Enum):
-    """What an outstanding reply will answer."""
+    """The command that an outstanding reply answers."""
 
     GREETING = auto()
     EHLO = auto()
@@ -68,7 +68,7 @@ class Command:
 
 
 class Exchange:
-    """See the module. Mutable, and never seen outside the session."""
+    """One job on its way over the wire. Mutable, and never seen outside of the session."""
 
     __slots__ = (
         "accepted",
@@ -274,18 +274,18 @@ class Exchange:
 
     @property
     def has_odd_refusal(self) -> bool:
-        """Whether a refusal may be about the conversation instead of what was asked."""
+        """True if a refusal may be about the conversation instead of its subject."""
         return any(one.reply is not None and is_about_conversation(one.reply) for one in self.results.values())
 
     def first_failure(self) -> WireFailure:
-        """What was said first of what went wrong."""
+        """The first failure of the exchange."""
         failures = (self.failure, *(one.failure for one in self.results.values()))
         return next(failure for failure in failures if failure is not None)
 
     # How it ends.
 
     def is_terminator_sent(self, sent: int) -> bool:
-        """Whether the kernel has the whole terminator, when it has `sent` bytes of the stream."""
+        """Return whether the kernel has the whole terminator, if it has `sent` bytes of the stream."""
         return self.terminator_end is not None and sent >= self.terminator_end
 
     def cut_off(self, failure: WireFailure, sent: int) -> None:
@@ -335,7 +335,7 @@ def raised(stage: Stage, error: Exception) -> WireFailure:
 
 
 def _beyond_limits(capabilities: Capabilities, asked: int, domains: set[str], recipient: str) -> WireFailure | None:
-    """Why one recipient more may not be asked for (RFC 9422); its domain is noted where it may."""
+    """Return the failure if one more recipient exceeds the server's limits (RFC 9422); otherwise note its domain."""
     kind = FailureKind.TOO_MANY_RECIPIENTS
     limit = capabilities.rcpt_max
     if limit is not None and asked >= limit:

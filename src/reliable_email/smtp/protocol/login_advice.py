@@ -1,4 +1,4 @@
-"""What to do where a login did not work, from what was offered, what is known here and how it was configured.
+"""Advice after a failed login, from the offered mechanisms, the supported ones and the configuration.
 
 Nothing here shows a password, or where in it something stands.
 """
@@ -22,7 +22,7 @@ _KNOWN = (
 def where_nothing_fits(
     offered: Collection[str], credentials: Credentials, wanted: str, *, is_secure: bool, offers_starttls: bool
 ) -> str:
-    """What to do where the server offers no mechanism that can be used.
+    """Return advice for a server that offers no usable mechanism.
 
     Args:
         offered: what it offers.
@@ -70,7 +70,7 @@ def _nothing_offered(*, is_secure: bool, offers_starttls: bool) -> str:
 def after_refusal(
     offered: Collection[str], credentials: Credentials, wanted: str, tried: Collection[str], *, is_judged: bool
 ) -> str:
-    """What to do after a refused AUTH.
+    """Return advice after a refused AUTH.
 
     Args:
         offered: what the server offers.
@@ -92,7 +92,7 @@ def after_refusal(
 
 
 def credentials_hint(credentials: Credentials) -> str:
-    """What looks wrong in a user name or a password, without showing it; "" where nothing does."""
+    """Describe oddities of the user name or the password without showing them; "" if there are none."""
     found = [
         f"The {name} {' and '.join(oddities)}"
         for name, value in (("password", credentials.password), ("user name", credentials.username))

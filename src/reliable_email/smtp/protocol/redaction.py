@@ -203,7 +203,7 @@ def _plain_forms(secret: str) -> list[str]:
 
 
 def _base64_forms(user: bytes, secret: bytes) -> list[str]:
-    """What the login commands say, without padding."""
+    """Return the base64 forms of the secrets in login commands, without padding."""
     said = (
         secret,
         b"\0" + user + b"\0" + secret,

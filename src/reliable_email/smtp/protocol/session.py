@@ -48,7 +48,7 @@ TERMINATOR = b".\r\n"
 
 
 class Phase(Enum):
-    """Where the connection is. `SET_UP -> [HANDSHAKE -> SET_UP] -> READY`, and `CLOSED` from anywhere."""
+    """The phase of the connection: `SET_UP -> [HANDSHAKE -> SET_UP] -> READY`, and `CLOSED` from any."""
 
     SET_UP = auto()
     HANDSHAKE = auto()
@@ -57,7 +57,7 @@ class Phase(Enum):
 
 
 class Session:
-    """See the module.
+    """One SMTP client session, without I/O.
 
     Args:
         tls: when TLS is to start. With IMPLICIT the session begins after the handshake.
@@ -105,7 +105,7 @@ class Session:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server announced last."""
+        """The capabilities that the server announced last."""
         return self._set_up.capabilities
 
     @property
@@ -115,32 +115,32 @@ class Session:
 
     @property
     def stage(self) -> Stage:
-        """What the session is waiting for."""
+        """The stage that the session is waiting in."""
         return Stage.CONTENT if self._wanted is not None else self.channel.awaited_stage
 
     @property
     def is_pipelining(self) -> bool:
-        """Whether commands go in groups."""
+        """True if commands are sent in groups."""
         return self._use_pipelining and self.capabilities.pipelining
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection could be kept for a later message."""
+        """True if the connection can be kept for a later message."""
         return self.phase is Phase.READY and not self._exchanges and self.channel.is_quiet
 
     @property
     def has_group_out(self) -> bool:
-        """Whether a pipelined envelope is out of which only the first reply came: a server may have lost the rest."""
+        """True if only the first reply to a pipelined envelope has come, so the server may have lost the rest."""
         return self.channel.has_group_out
 
     @property
     def is_on_trial(self) -> bool:
-        """Whether what comes next is the first word to a chained envelope, or the rest of what does not count."""
+        """True if the next reply is the first one to a chained envelope, or belongs to one that does not count."""
         return self.channel.is_on_trial
 
     @property
     def awaits_more(self) -> bool:
-        """Whether replies are outstanding while there is nothing to write."""
+        """True if replies are outstanding and nothing is to be written."""
         return bool(self.channel.expected) and not self.channel.has_output
 
     @property
@@ -149,7 +149,7 @@ class Session:
         return len(self._exchanges)
 
     def fits(self, job: Job) -> bool:
-        """Whether the server's limit of recipients' domains in one session lets the job follow those before it."""
+        """Return whether the server's limit of recipient domains in one session allows the job after the others."""
         limit = self.capabilities.rcpt_domain_max if self._domains else None
         return limit is None or len(self._domains.union(map(domain_of, job.recipients))) <= limit
 
@@ -396,7 +396,7 @@ class Session:
             return
 
     def _is_settled(self, exchange: Exchange) -> bool:
-        """Whether nothing more need be asked: MAIL or every recipient was refused, or only an envelope was wanted."""
+        """Return whether nothing more must be asked: MAIL or all recipients were refused, or an envelope was enough."""
         if exchange.failure is not None and exchange.pending:
             return True
         is_over = not exchange.pending or (exchange.pending[0].verb is Verb.DATA and not exchange.accepted)

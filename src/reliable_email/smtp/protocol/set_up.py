@@ -19,7 +19,7 @@ from reliable_email.smtp.syntax.replies import Reply
 
 
 class SetUp:
-    """See the module. `on_reply` takes each reply; it raises `Trouble` where the session cannot go on."""
+    """The set-up of a session. `on_reply` takes each reply, and raises `Trouble` if the session cannot continue."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class SetUp:
         self._begin_auth()
 
     def earlier_refusal(self) -> WireFailure | None:
-        """What the server said before the connection ended, where that is the better evidence of why.
+        """Return the refusal before the connection ended, if it is the better explanation of the end.
 
         A server that refuses EHLO, or a mechanism, and then leaves has given its reason first.
         """

@@ -61,21 +61,21 @@ class BytesContent:
 
     @property
     def size(self) -> int:
-        """See `Content`."""
+        """The number of bytes."""
         return len(self.data)
 
     @cached_property
     def is_7bit(self) -> bool:
-        """See `Content`."""
+        """True if every byte is below 128."""
         return self.data.isascii()
 
     @cached_property
     def needs_smtputf8(self) -> bool:
-        """See `Content`."""
+        """True if the header section contains raw UTF-8."""
         return not self.is_7bit and not header_section(self.data).isascii()
 
     def chunks(self) -> Iterator[bytes]:
-        """See `Content`."""
+        """Yield the bytes in pieces."""
         if len(self.data) <= PIECE_BYTES:
             yield self.data
             return
@@ -83,7 +83,7 @@ class BytesContent:
             yield self.data[start : start + PIECE_BYTES]
 
     def downgraded(self) -> "BytesContent | None":
-        """See `Content`."""
+        """Return the content as 7-bit text; None if that is not possible."""
         if self.needs_smtputf8:
             return None
         data = _encoded(self.data, opens_messages=True)
@@ -124,12 +124,12 @@ class FileContent:
         self.needs_smtputf8 = not header_section(head).isascii()
 
     def chunks(self) -> Iterator[bytes]:
-        """See `Content`."""
+        """Yield the normalized bytes of the file in pieces."""
         with self._path.open("rb") as file:
             yield from normalised(iter(lambda: file.read(PIECE_BYTES), b""))
 
     def downgraded(self) -> None:
-        """See `Content`: that would need the whole in memory."""
+        """Return None, because a downgrade would need the whole file in memory."""
 
 
 def normal(data: bytes) -> bytes:
@@ -232,7 +232,7 @@ def _check_header(data: bytes) -> None:
 
 
 def has_long_line(data: bytes) -> bool:
-    """Whether a line of normal content has more than 998 bytes."""
+    """Return whether a line of normalized content has more than 998 bytes."""
     limit = MAX_LINE_BYTES + 2
     start = 0
     while len(data) - start > limit:

@@ -22,7 +22,7 @@ class _AsRead(email.policy.EmailPolicy):
     """Headers that were read are written as they were; those that a program has set are folded."""
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        """See `EmailPolicy`."""
+        """Return a header as it was read, without folding it again."""
         if hasattr(value, "name"):
             return super().fold_binary(name, value)
         if isinstance(value, Header):
@@ -39,7 +39,7 @@ class _OnlyTooLong(email.policy.EmailPolicy):
     """As above, but what no line may be is folded."""
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        """See `EmailPolicy`, whose folding costs the square of a header's length."""
+        """Fold a header; huge ones in linear time, since the email package takes the square of their length."""
         if isinstance(value, str) and not hasattr(value, "name") and len(value) > _HUGE_HEADER and value.isascii():
             return _folded(f"{name}: {value}", self.linesep).encode("ascii")
         return super().fold_binary(name, value)
@@ -97,7 +97,7 @@ def written(message: Message, policy: Any) -> bytes:
 
 
 def is_signed(part: Message) -> bool:
-    """Whether a change to what is in this part would break a signature, or an encryption."""
+    """Return whether a change inside this part would break a signature or an encryption."""
     return part.get_content_type() in ("multipart/signed", "multipart/encrypted") or any(
         name in part for name in _SIGNATURES
     )

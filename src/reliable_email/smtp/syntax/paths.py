@@ -65,7 +65,7 @@ def reverse_path(address: str) -> tuple[str, bool]:
 
 @lru_cache(maxsize=4096)
 def identity(address: str) -> str:
-    """What is the same for every spelling of an addr-spec; of what is no address, its text in lower case.
+    """Return the identity of an addr-spec, equal for all its spellings; of other text, the text in lower case.
 
     It never goes on the wire itself: local parts keep their case there.
     """
@@ -106,7 +106,7 @@ def with_ascii_domain(text: str, addr_spec: str) -> str:
 
 
 def older_spellings(address: str) -> frozenset[str]:
-    """How lists may hold an address that were written before addresses had one identity, and its identity."""
+    """Return an address's identity and the spellings in which lists stored it before there were identities."""
     key = identity(address)
     local, at, domain = _parts(key)
     found = {key, address.strip().lower()}

@@ -84,12 +84,12 @@ class ReplyParser:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is waiting: neither a line begun nor a reply of which the last line is missing."""
+        """True if no incomplete line and no incomplete reply is waiting."""
         return not self._buffer and not self._lines
 
     @property
     def buffered(self) -> bytes:
-        """What was received and not yet taken as a reply, for error texts (the peer may speak HTTP)."""
+        """Return the bytes that are not yet part of a reply, for error texts (the peer may speak HTTP)."""
         return b"\n".join(self._lines) + bytes(self._buffer[:512])
 
     def feed(self, data: bytes) -> None:

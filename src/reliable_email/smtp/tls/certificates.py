@@ -1,4 +1,4 @@
-"""What a certificate says (RFC 5280 §4), read for people and for pins, whether or not it was trusted.
+"""The fields of a certificate (RFC 5280 §4), read for people and for pins, whether or not it is trusted.
 
 OpenSSL gives the fields of a certificate only after it has accepted it; a refused one is the one worth reading.
 """

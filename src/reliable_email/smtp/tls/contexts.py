@@ -23,7 +23,7 @@ class TLSConfigurationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What a context depends on. Files come with their state on disk, so that renewed ones are read again."""
+    """The inputs of a context. Files count with their state on disk, so that renewed ones are read again."""
 
     verify: bool
     strict: bool

@@ -1,4 +1,4 @@
-"""What a failed handshake means, and what to do: OpenSSL's errors as `WireFailure` values with sentences."""
+"""The meaning of a failed handshake, and the remedy: OpenSSL's errors as `WireFailure` values with sentences."""
 
 import ssl
 

@@ -1,4 +1,4 @@
-"""Which certificate of a chain breaks a rule of form, so that the right one can be reissued (RFC 5280 §4.2)."""
+"""The search for the certificate of a chain that breaks a rule of form, to reissue the right one (RFC 5280 §4.2)."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ FORM_CODES = frozenset(range(77, 94))
 
 
 def breaks_rule(certificate: Certificate, code: int) -> bool:
-    """Whether this certificate is one that OpenSSL's error number is about; False for rules that are not read here."""
+    """Return whether OpenSSL's error number is about this certificate; False for rules that are not read here."""
     match code:
         case 79:
             return certificate.signs_certificates and not certificate.has_basic_constraints

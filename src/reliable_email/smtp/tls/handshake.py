@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSInfo:
-    """What a finished handshake agreed on.
+    """The result of a finished handshake.
 
     Attributes:
         version: as OpenSSL names it, "TLSv1.3".

@@ -57,7 +57,7 @@ def pin_of(certificate: bytes) -> str:
 
 
 def is_pinned(certificate: bytes, pins: Iterable[str]) -> bool:
-    """Whether the certificate's key is one of the pinned ones.
+    """Return whether the certificate's key is one of the pinned keys.
 
     Raises:
         ValueError: a pin is malformed, or the certificate is.

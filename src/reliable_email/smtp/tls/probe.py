@@ -1,4 +1,4 @@
-"""Why a certificate is refused, found out by up to three handshakes in which no SMTP is spoken.
+"""The search for the reason of a refused certificate, by up to three handshakes in which no SMTP is spoken.
 
 The first is the real one, with the rules of form. Where a certificate is refused, the second leaves those out: if it
 passes, only they are broken; if it fails, its error is the true one, since a rule of form can hide it. The third
@@ -25,7 +25,7 @@ from reliable_email.smtp.tls.pins import pin_of
 
 
 class Verdict(StrEnum):
-    """What the handshakes showed."""
+    """The result of the handshakes."""
 
     TRUSTED = "trusted"  # everything that the policy demands, and the rules of form where it does not exclude them
     UNVERIFIED = "unverified"  # the policy demands nothing, and the certificate would be refused if it did

@@ -1,4 +1,4 @@
-"""Whether RFC 5280's rules of form are demanded of a certificate, and what was learned about that.
+"""The decision whether RFC 5280's rules of form are demanded of a certificate, and what was learned about that.
 
 Python 3.13 made them the default, and many private CAs break one ("Basic Constraints of CA cert not marked critical").
 Under "auto" they are demanded first. Where only they fail, the handshake is repeated without them: chain, dates, host
@@ -27,14 +27,14 @@ _warned: set[_Target] = set()
 
 
 def strictness(policy: TLSPolicy, host: str, port: int, now: float) -> bool:
-    """Whether the next handshake demands the rules of form. `now` is a monotonic instant."""
+    """Return whether the next handshake demands the rules of form. `now` is a monotonic instant."""
     if policy.strict != "auto":
         return policy.strict
     return learned_defect(host, port, now) is None
 
 
 def may_relax(error: WireError, policy: TLSPolicy) -> bool:
-    """Whether another handshake without the rules of form is allowed after this failure and may pass."""
+    """Return whether another handshake without the rules of form is allowed after this failure, and may succeed."""
     failure = error.failure
     return (
         policy.strict == "auto"
@@ -57,7 +57,7 @@ def suspect(host: str, port: int, code: int, words: str) -> None:
 
 
 def suspected_defect(host: str, port: int) -> tuple[int, str]:
-    """What the last strict handshake found, (0, "") where there was none."""
+    """Return the defect that the last strict handshake found; (0, "") if none."""
     return _suspected.get((host, port), (0, ""))
 
 

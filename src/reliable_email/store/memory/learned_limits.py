@@ -70,7 +70,7 @@ class SharedMemory:
 
     @property
     def is_behind(self) -> bool:
-        """Whether something is still to be written."""
+        """True if something is still to be written."""
         return bool(self._pending)
 
     def exchange(self, using: str, *, now: float, may_write: bool) -> None:

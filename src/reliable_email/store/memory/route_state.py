@@ -248,7 +248,7 @@ class DatabaseRouteStateStore:
 
     @property
     def is_behind(self) -> bool:
-        """Whether something is still to be written."""
+        """True if something is still to be written."""
         return bool(self._pending)
 
     def flush(self) -> None:

@@ -49,7 +49,7 @@ class Audit:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not self.findings
 
 

@@ -61,7 +61,7 @@ class Filter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it means everything."""
+        """True if it means everything."""
         return self == Filter()
 
 

@@ -171,7 +171,7 @@ def newest_recipient(using: str | None = None) -> int:
 
 
 def has_recipient(address: str, part: str, using: str | None = None) -> bool:
-    """Whether the outbox knows this address, or any with these characters."""
+    """Return whether the outbox knows this address, or any with these characters."""
     alias = outbox_database(using)
     if address and not address.startswith("@"):  # in most capitals the index has it
         exact = OutboxRecipient._base_manager.using(alias).filter(address__in=stored_spellings(address))
@@ -238,7 +238,7 @@ def _form(text: str, alias: str) -> Field:
 
 
 def _is_part_of_an_address(text: str, alias: str) -> bool:
-    """Whether one of the newest addresses has these characters; a whole table would take too long to ask."""
+    """Return whether one of the newest addresses has these characters; a whole table would take too long to ask."""
     newest = newest_recipient(alias)
     rows = OutboxRecipient._base_manager.using(alias).filter(pk__gt=newest - WINDOW_ROWS, address__icontains=text)
     return rows.exists()

@@ -75,7 +75,7 @@ def _first_due(using: str, lanes: Iterable[tuple[PriorityRank, int, float]]) -> 
 
 
 def has_tables(using: str) -> bool:
-    """Whether the app's tables are in this database, which has to answer."""
+    """Return whether the app's tables are in this database, which has to answer."""
     with connections[using].cursor() as cursor:
         names = connections[using].introspection.table_names(cursor)
     return OutboxRecipient._meta.db_table in names

@@ -28,5 +28,5 @@ def away_errors() -> tuple[type[Exception], ...]:
 
 
 def is_away_for_all(error: BaseException) -> bool:
-    """Whether other threads need not ask either for a while; a coroutine's send says nothing of them."""
+    """Return whether other threads need not ask either for a while; a coroutine's send says nothing of them."""
     return not isinstance(error, SynchronousOnlyOperation)

@@ -36,7 +36,7 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # none at r
 
 
 def stores_local_time(connection: BaseDatabaseWrapper) -> bool:
-    """Whether Django stores local time in this database, without saying so."""
+    """Return whether Django stores local time in this database, without saying so."""
     return _stored_zone(connection) is not None
 
 

@@ -12,7 +12,7 @@ ENOUGH = 20  # rows from which on its three statements are quicker than one INSE
 
 
 def can_copy(connection: BaseDatabaseWrapper) -> bool:
-    """Whether this connection's driver has it in the form that is used here."""
+    """Return whether this connection's driver has it in the form that is used here."""
     if connection.vendor != "postgresql":
         return False
     from django.db.backends.postgresql.psycopg_any import is_psycopg3

@@ -89,12 +89,12 @@ def trouble_of(error: BaseException) -> Trouble | None:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the database cannot be used now, so that the same may succeed later, on a new connection."""
+    """Return whether the database cannot be used now, so that the same may succeed later, on a new connection."""
     return trouble_of(error) is not None
 
 
 def is_deadlock(error: BaseException) -> bool:
-    """Whether the database has undone a transaction for the sake of another: the same again may succeed at once."""
+    """Return whether the database rolled back a transaction to resolve a deadlock, so a retry may succeed at once."""
     return _state(error) in ("40001", "40P01") or _number(error) in (1020, 1213)
 
 

@@ -43,7 +43,7 @@ def storable_json(connection: BaseDatabaseWrapper, value: Any) -> Any:
 
 
 def holds(connection: BaseDatabaseWrapper, text: str) -> bool:
-    """Whether this database holds the text as it is."""
+    """Return whether this database holds the text as it is."""
     return storable(connection, text) == text
 
 

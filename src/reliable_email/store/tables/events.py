@@ -23,12 +23,12 @@ class EventKind(StrEnum):
 
     @property
     def says_taken(self) -> bool:
-        """Whether it proves that the provider took the message, which is what `accepted` means."""
+        """True if it proves that the provider took the message, which is what `accepted` means."""
         return not self.says_refused
 
     @property
     def says_refused(self) -> bool:
-        """Whether it says that the message did not and will not arrive."""
+        """True if it says that the message did not and will not arrive."""
         return self in (EventKind.BOUNCED, EventKind.REJECTED, EventKind.FAILED)
 
 

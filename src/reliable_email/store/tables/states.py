@@ -32,12 +32,12 @@ class State(StrEnum):
 
     @property
     def is_in_hand(self) -> bool:
-        """Whether a worker holds it."""
+        """True if a worker holds it."""
         return self is State.CLAIMED or self is State.AUTHORIZED
 
     @property
     def is_open(self) -> bool:
-        """Whether it can still change without a person."""
+        """True if it can still change without a person."""
         return self is State.QUEUED or self.is_in_hand
 
 

@@ -86,7 +86,7 @@ def _recipient(one: RecipientStory, found: MessageStory, keyring: Keyring) -> di
 
 
 def _fits(act: Act, one: RecipientStory, found: MessageStory) -> bool:
-    """Whether the act is worth a button: it changes the row, and does so for a reason."""
+    """Return whether the act is worth a button: it changes the row, and does so for a reason."""
     if one.state not in act.states:
         return False
     if act in (Act.CANCEL, Act.HOLD) and one.state == State.UNKNOWN:
@@ -95,7 +95,7 @@ def _fits(act: Act, one: RecipientStory, found: MessageStory) -> bool:
 
 
 def _fits_several(act: Act, found: MessageStory) -> bool:
-    """Whether a button for all of them is worth more than the one of the only recipient."""
+    """Return whether a button for all of them is worth more than the one of the only recipient."""
     return len(found.recipients) > 1 and any(_fits(act, one, found) for one in found.recipients)
 
 

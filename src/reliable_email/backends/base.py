@@ -1,4 +1,4 @@
-"""What all doors have in common: they are ordinary Django backends that know the alias they were made for."""
+"""The base of all doors: ordinary Django backends that know the alias they were created for."""
 
 from typing import TYPE_CHECKING
 

@@ -73,7 +73,7 @@ def make_route(alias: str, *, final_reply_timeout: float | None = None) -> Route
 
 
 def building_error(one: Mailer) -> str:
-    """Why a mailer's backend cannot be made; "" where it can. Its constructor opens nothing, as Django wants it."""
+    """Return why a mailer's backend cannot be built; "" if it can. Its constructor opens nothing."""
     try:
         _ = mailers[one.alias]
     except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
@@ -82,7 +82,7 @@ def building_error(one: Mailer) -> str:
 
 
 def smtp_reading(one: Mailer) -> SMTPReading:
-    """What a mailer of ours says of its server.
+    """Return the server's options of one of this package's mailers.
 
     A class that is derived from ours may have options of its own, and take its server from anywhere: it is made, and
     what it has then counts. Where it cannot be made there is nothing to read, and building tells why.

@@ -32,7 +32,7 @@ def refuse_replaced_send(cls: type, base: type, alias: str | None) -> None:
 
 
 def replaced_send(cls: type) -> str:
-    """Why a class cannot stand behind another mailer, and what to do."""
+    """Return why a class cannot be used behind another mailer, and the remedy."""
     return (
         f"{cls.__module__}.{cls.__qualname__} defines send_messages(), which is called where this mailer is the one "
         "that the application uses, but not by a failover or a worker that has it as a route. Move what it does into "
@@ -64,11 +64,11 @@ class OpenedTransport:
         self._transport = transport
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """See `Transport.transact`."""
+        """Send jobs, and yield one finished transaction for each."""
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `Transport.steps`."""
+        """Yield the steps of sending, after the class's `open()` and before its `close()`."""
         began_at = time.monotonic()
         opening = Aside(self._opened)
         try:
@@ -96,7 +96,7 @@ class OpenedTransport:
         return self._transport()
 
     def _failure(self, error: Exception) -> WireFailure:
-        """What our own `open()` met, or whatever the class's raised."""
+        """Return the failure of the package's `open()`, or of the derived class's."""
         met = error.__cause__
         return met.failure if isinstance(met, WireError) else not_ready(error, self._alias)
 

@@ -51,7 +51,7 @@ _pauses: dict[str | None, Pause] = {}
 
 
 class ErrorMailBackend(Door):
-    """See the module. OPTIONS: `using`, `window` (300 s), `timeout` (5 s)."""
+    """A backend for error mail that never raises. OPTIONS: `using`, `window` (300 s), `timeout` (5 s)."""
 
     @keeps_no_locals
     def __init__(
@@ -141,7 +141,7 @@ def reset() -> None:
 
 
 def _after_fork() -> None:
-    """What was held back is told by the process that has held it back."""
+    """Forget suppressed messages in a child process; the parent reports them."""
     global _lock
     _lock = threading.Lock()
     _floods.clear()

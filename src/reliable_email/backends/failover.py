@@ -23,7 +23,7 @@ __all__ = ["FailoverBackend", "make_route", "provider_of", "routes_for"]
 
 
 class FailoverBackend(Door):
-    """See the module. OPTIONS: `using` (aliases, the preferred route first), `timeout`, `fail_silently`."""
+    """A backend that sends by the first healthy route. OPTIONS: `using` (in order), `timeout`, `fail_silently`."""
 
     @keeps_no_locals
     def __init__(

@@ -56,7 +56,7 @@ def given_backend(
 
 
 def _replaced_by(wanted: Mapping[str, Any]) -> set[str]:
-    """What of a route's OPTIONS means nothing any more."""
+    """Return the names of a route's OPTIONS that the given arguments replace."""
     names = {"quota", "fail_silently"}
     if not wanted.keys().isdisjoint(_LOGIN):
         names |= {*_LOGIN, "token_provider", "auth"}
@@ -75,7 +75,7 @@ def _settings() -> dict[str, Any]:
 
 
 def _server_of(route: Mailer) -> dict[str, Any]:
-    """Which server a route speaks to, and as whom."""
+    """Return the options that name a route's server and login."""
     if route.kind is MailerKind.DJANGO_SMTP:
         has_tls, has_ssl = bool(route.options.get("use_tls")), bool(route.options.get("use_ssl"))
         return {"port": 465 if has_ssl else 587 if has_tls else 25, "use_tls": has_tls, "use_ssl": has_ssl} | {

@@ -98,7 +98,7 @@ def report_misfit(message: EmailMessage, error: Exception) -> None:
 
 
 def _known_of(message: EmailMessage) -> DeliveryReport | None:
-    """What is known of an earlier send of this letter."""
+    """Return the report of an earlier send of this letter, as far as it can be read."""
     try:
         known = report_of(message)
     except Exception:  # noqa: BLE001 - an attribute of anybody's class

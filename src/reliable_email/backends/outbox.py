@@ -37,7 +37,7 @@ _MIME_KINDS = frozenset(
 
 
 class OutboxBackend(Door):
-    """See the module. OPTIONS: `using`, `database`, `expires_in`, `priority`, `on_unknown`, `transactional`."""
+    """A backend that queues. OPTIONS: `using`, `database`, `expires_in`, `priority`, `on_unknown`, `transactional`."""
 
     @keeps_no_locals
     def __init__(
@@ -193,7 +193,7 @@ class OutboxBackend(Door):
             return True
 
     def _check(self, submission: Submission) -> None:
-        """What a worker could only find out when the caller is gone."""
+        """Raise for a message that no route could send, since a worker could not tell the caller."""
         from reliable_email.outbox.intake.foreign_fields import template_attributes
 
         templates = template_attributes(submission.message)

@@ -1,4 +1,4 @@
-"""Where each mailer leads, read from settings alone: no mailer is built, nothing is opened.
+"""The routes that each mailer leads to, read from settings only: no mailer is built, nothing is opened.
 
 A route is a mailer that hands messages to somebody else than another mailer: an SMTP server, an HTTP API, the console.
 """
@@ -21,7 +21,7 @@ _LOOP = "'using' leads back to itself"
 
 
 class MailerKind(StrEnum):
-    """What a mailer's backend is, judged by its class and the classes it derives from."""
+    """The kind of a mailer's backend, by its class and the classes it derives from."""
 
     SMTP = "smtp"  # ours
     FAILOVER = "failover"
@@ -43,7 +43,7 @@ class MailerKind(StrEnum):
 
     @property
     def delivers_nothing(self) -> bool:
-        """True if a message that it takes reaches nobody."""
+        """True if a message that it takes reaches no recipient."""
         return self in (MailerKind.CONSOLE, MailerKind.FILE, MailerKind.MEMORY, MailerKind.DUMMY)
 
 
@@ -88,7 +88,7 @@ class Mailer:
 
     @property
     def kind(self) -> MailerKind:
-        """See `MailerKind`. Imports the backend's module where its path is not a known one."""
+        """The kind of the mailer. Imports the backend's module if its path is not a known one."""
         if self.problem:
             return MailerKind.MISSING
         known = _KINDS.get(self.backend)

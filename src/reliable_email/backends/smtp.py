@@ -264,7 +264,7 @@ class ReliableSMTPBackend(Door):
         return self.final_reply_timeout >= self.options.connection.final_reply_timeout
 
     def _bounded(self, options: SMTPOptions) -> SMTPOptions:
-        """With this instance's own patience for the final reply, where somebody has shortened it."""
+        """Return the options with this instance's own limit for the final reply, if it was shortened."""
         if self.final_reply_timeout >= options.connection.final_reply_timeout:
             return options
         return replace(options, connection=replace(options.connection, final_reply_timeout=self.final_reply_timeout))
@@ -282,7 +282,7 @@ class _Arguments(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class _Configured:
-    """What was made of arguments; `given` is what `_snapshot` says of them."""
+    """The result of reading arguments; `given` is their snapshot."""
 
     given: tuple[object, ...] | None
     options: SMTPOptions
@@ -317,7 +317,7 @@ def _made(
 
 
 def _snapshot(arguments: Mapping[str, Any]) -> tuple[object, ...] | None:
-    """What arguments are compared by; None where what they mean is not in their values alone, as with files."""
+    """Return a value to compare arguments by; None if their values alone don't decide, as with files."""
     found: list[object] = []
     for name, value in arguments.items():
         kind = type(value)
@@ -356,7 +356,7 @@ class _Secret(str):
 
 
 class OpenConnection:
-    """What `connection` holds while a backend is open: that it is. The process's connections are nobody's own."""
+    """The value of `connection` while a backend is open. The connections belong to the process."""
 
     def __init__(self, summary: str) -> None:
         self._summary = summary

@@ -33,13 +33,13 @@ def unbuilt_route(alias: str, text: str, *, provider: str | None = None) -> Rout
 
 
 def none_can_be_built(routes: Iterable[Route]) -> str:
-    """Why nothing can be sent: a text that names each route; "" where one of them can be built."""
+    """Return why no route can be built, naming each; "" if one can."""
     errors = [route.build_error for route in routes]
     return " ".join(["No route can be built.", *errors]) if all(errors) else ""
 
 
 def error_text(alias: str, error: Exception, options: Mapping[str, Any] | None = None) -> str:
-    """Why a mailer cannot be built: the setting, what was said, and what to do; without secrets."""
+    """Return why a mailer cannot be built: the setting, the error, and the remedy; without secrets."""
     place = "EMAIL_BACKEND" if conf.mailers() is None else f"MAILERS[{alias!r}]"
     said = " ".join(str(error).split())
     if not isinstance(error, InvalidMailer):
@@ -81,11 +81,11 @@ class _Nothing:
         self._text = text
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """See `Transport.transact`."""
+        """Yield a transaction for each job that says that nothing was sent."""
         return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """See `Transport.steps`: nothing is ever sent."""
+        """Yield a transaction for each job that says that nothing was sent."""
         for job in jobs:
             failure = WireFailure(stage=Stage.CONNECT, kind=FailureKind.CANNOT_BE_BUILT, detail=self._text)
             result = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)

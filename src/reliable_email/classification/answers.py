@@ -59,7 +59,7 @@ def classify_reply(
     sender_domain: str | None = None,
     now: datetime | None = None,
 ) -> Failure:
-    """What a 4yz or 5yz reply means; the arguments are those of `classify`."""
+    """Return the meaning of a 4yz or 5yz reply; the arguments are those of `classify`."""
     reply = _cut(reply)
     text = reply.text
     known_provider = (canonical_name(provider) or "") if provider else ""
@@ -112,7 +112,7 @@ def _cut(reply: Reply) -> Reply:
 
 
 def _route_cause(stage: Stage | None, code: int) -> Cause:
-    """What a refusal before MAIL means that no rule explains as the route's own trouble."""
+    """Return the cause of a refusal before MAIL that no rule explains."""
     if code < 500:
         return Cause.SYSTEM_TEMPORARY
     match stage:

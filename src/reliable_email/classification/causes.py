@@ -9,7 +9,7 @@ from reliable_email.smtp.syntax.replies import Reply
 
 
 class Scope(StrEnum):
-    """What a failure is about, and so what it may close or spend."""
+    """The subject of a failure, and so what it may close or spend."""
 
     RECIPIENT = "recipient"
     MESSAGE = "message"
@@ -19,7 +19,7 @@ class Scope(StrEnum):
 
 
 class Cause(StrEnum):
-    """What a failure means."""
+    """The meaning of a failure."""
 
     MAILBOX_UNKNOWN = "mailbox_unknown"
     MAILBOX_INACTIVE = "mailbox_inactive"
@@ -63,7 +63,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What one failure means.
+    """One failure with its meaning.
 
     Attributes:
         cause: see `Cause`.

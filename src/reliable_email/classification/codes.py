@@ -1,4 +1,4 @@
-"""What the numbers alone say, when no words are known: (code, enhanced), code, class digit (RFC 5321 §4.2.3, RFC 3463).
+"""The meaning of the numbers alone: (code, enhanced), code, class digit (RFC 5321 §4.2.3, RFC 3463).
 
 Numbers are trusted little: only pairs that real servers use for one thing decide with certainty.
 """
@@ -88,7 +88,7 @@ _MAY_BE_RECIPIENT = frozenset({Stage.RCPT, Stage.DATA, Stage.CONTENT, Stage.FINA
 
 
 def cause_of_status(code: int, enhanced: str, stage: Stage | None) -> Cause | None:
-    """What the enhanced status says, None where it says nothing by itself (5.7.1, x.0.0)."""
+    """Return the cause of the enhanced status; None if it says nothing by itself (5.7.1, x.0.0)."""
     cause = _OF_STATUS.get(enhanced.partition(".")[2])
     if enhanced.endswith(".7.9") and code // 10 != 53:
         return None  # "mechanism too weak" in answer to AUTH; Yahoo says it of the sender's policy

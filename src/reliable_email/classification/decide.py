@@ -75,7 +75,7 @@ def classify(
     sender_domain: str | None = None,
     now: datetime | None = None,
 ) -> Failure:
-    """What a failure means.
+    """Return the meaning of a failure.
 
     Args:
         evidence: a 4yz or 5yz reply, or what went wrong on the wire.

@@ -1,4 +1,4 @@
-"""What the exceptions of foreign backends mean: smtplib, django-anymail, requests, urllib3, httpx, botocore, sockets.
+"""The meaning of other backends' exceptions: smtplib, django-anymail, requests, urllib3, httpx, botocore, sockets.
 
 Recognised by the names of their classes, so that none of these libraries has to be installed. The question that
 matters most is whether the provider can have taken the message: a connection that was never made took nothing,
@@ -153,7 +153,7 @@ _SECRETS = re.compile(
 def classify_exception(
     error: BaseException, *, provider: str | None = None, sender_domain: str | None = None, now: datetime | None = None
 ) -> Failure:
-    """What an exception of a foreign backend means.
+    """Return the meaning of an exception of another package's backend.
 
     `Cause.OUTCOME_UNKNOWN` is the answer where the provider may have taken the message: never try it by another
     route. Everything that is not recognised is unknown as well, since nothing is known of how far it came.

@@ -1,4 +1,4 @@
-"""When to come back, in the server's own words: "in 300 seconds", "after Mon, 25 Aug 2025 07:00:31 UTC", "per hour".
+"""The time to come back, in the server's words: "in 300 seconds", "after Mon, 25 Aug 2025 07:00:31 UTC", "per hour".
 
 Only numbers that the sentence ties to trying again count; a server that mentions 24 hours of history asks for nothing.
 """

@@ -255,7 +255,7 @@ BEFORE_MAIL = frozenset(
 
 
 def scope_for(cause: Cause, stage: Stage | None = None) -> Scope:
-    """What a cause is about; an unclassified refusal is about whatever was being asked at that stage."""
+    """Return the scope of a cause; an unclassified refusal is about the subject of that stage."""
     if cause is Cause.UNCLASSIFIED:
         if stage is Stage.RCPT:
             return Scope.RECIPIENT

@@ -197,7 +197,7 @@ def rulebook() -> RuleBook:
 
 @cache
 def loose_rulebook() -> RuleBook:
-    """The rules for wordings that nobody has written down: words that go together, anywhere in a text."""
+    """Return the rules for unknown wordings: words that occur together, anywhere in a text."""
     return _read(("words",))
 
 

@@ -69,7 +69,7 @@ class OutboxOptions:
 def failover_options(
     values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
 ) -> FailoverOptions:
-    """What a failover's OPTIONS say.
+    """Return a failover's options.
 
     Raises:
         InvalidMailer: naming every problem.
@@ -83,7 +83,7 @@ def failover_options(
 def outbox_options(
     values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
 ) -> OutboxOptions:
-    """What an outbox's OPTIONS say.
+    """Return an outbox's options.
 
     Raises:
         InvalidMailer: naming every problem.
@@ -97,7 +97,7 @@ def outbox_options(
 def error_mail_options(
     values: Mapping[str, object], *, alias: str | None, ignore_unknown: Collection[str] | None = None
 ) -> ErrorMailOptions:
-    """What the OPTIONS of a door for error mail say; without MAILERS there need be none.
+    """Return the options of a door for error mail; without MAILERS there are none.
 
     Raises:
         InvalidMailer: naming every problem.
@@ -109,21 +109,21 @@ def error_mail_options(
 
 
 def error_mail_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
-    """What is wrong with the OPTIONS of a door for error mail."""
+    """Return the problems in the OPTIONS of a door for error mail."""
     reader = _reader(values, ERROR_MAIL_OPTIONS, alias, None)
     _error_mail(reader)
     return tuple(reader.problems)
 
 
 def failover_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
-    """What is wrong with a failover's OPTIONS by themselves; whether its routes exist is `routes`' question."""
+    """Return the problems in a failover's OPTIONS; `routes` checks whether its routes exist."""
     reader = _reader(values, FAILOVER_OPTIONS, alias, None)
     _failover(reader)
     return tuple(reader.problems)
 
 
 def outbox_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
-    """What is wrong with an outbox's OPTIONS by themselves."""
+    """Return the problems in an outbox's OPTIONS."""
     reader = _reader(values, OUTBOX_OPTIONS, alias, None)
     _outbox(reader)
     return tuple(reader.problems)

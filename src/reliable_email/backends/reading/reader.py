@@ -13,7 +13,7 @@ U = TypeVar("U")
 
 
 class ProblemKind(StrEnum):
-    """What is wrong with a mailer; the system checks give each an id."""
+    """The kinds of problems of a mailer; the system checks give each an id."""
 
     UNKNOWN_OPTION = "unknown_option"
     UNKNOWN_PROVIDER = "unknown_provider"
@@ -45,7 +45,7 @@ class Problem:
 
 
 def option_place(name: str) -> str:
-    """Where a mailer's option is written; the alias is put before it by `InvalidMailer`."""
+    """Return the place of a mailer's option for messages; `InvalidMailer` adds the alias."""
     return f"OPTIONS {name!r}"
 
 

@@ -1,4 +1,4 @@
-"""What one SMTP route is, decided from a mailer's OPTIONS or from the `EMAIL_*` settings.
+"""The options of one SMTP route, read from a mailer's OPTIONS or from the `EMAIL_*` settings.
 
 Explicit options win over the provider's habits, those over the defaults. Everything that cannot work is found here,
 before any connection, and named with its place and its remedy. Nothing here resolves a name or opens a socket.
@@ -133,7 +133,7 @@ class SMTPOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SMTPReading:
-    """What was made of options: the route, unless `problems` has a reason why there is none."""
+    """The result of reading options: the route's, or the problems that prevent it."""
 
     options: SMTPOptions | None
     problems: tuple[Problem, ...]
@@ -202,7 +202,7 @@ def _read(
 
 
 def _given(values: Mapping[str, object]) -> dict[str, object]:
-    """What was given; an empty user name or password is Django's way to ask for no login."""
+    """Return the options that were given; an empty user name or password is Django's way to ask for no login."""
     return {
         name: value
         for name, value in values.items()

@@ -48,7 +48,7 @@ class TokenFunction:
     function: Callable[[], str]
 
     def access_token(self, *, renew: bool, timeout: float) -> str:
-        """What the function returns."""
+        """Return the function's token."""
         return self.function()
 
 

@@ -47,11 +47,11 @@ def passes(flood: Flood | None, *, now: float, window_seconds: float) -> bool:
 
 
 def held_back(flood: Flood) -> Flood:
-    """One more that did not."""
+    """Count one more suppressed message."""
     return replace(flood, held_back=flood.held_back + 1)
 
 
 def after_failure(pause: Pause, *, now: float) -> Pause:
-    """Longer than the last one."""
+    """Return a pause twice as long as the last one, up to a maximum."""
     seconds = min(FIRST_PAUSE_SECONDS * 2.0**pause.failures, MAX_PAUSE_SECONDS)
     return Pause(until=now + seconds, failures=pause.failures + 1)

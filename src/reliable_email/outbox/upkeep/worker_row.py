@@ -35,12 +35,12 @@ def arrive(using: str, name: str, environment: str, connections: int) -> None:
 
 
 def note(using: str, name: str, settled: int, *, state: str = "running") -> None:
-    """It is still there."""
+    """Update the worker's heartbeat."""
     WorkerRow._base_manager.using(using).filter(name=name).update(seen_at=DatabaseNow(), settled=settled, state=state)
 
 
 def leave(using: str, name: str, settled: int) -> None:
-    """It ended in order."""
+    """Mark the worker as stopped."""
     note(using, name, settled, state="stopped")
 
 

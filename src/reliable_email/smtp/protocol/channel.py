@@ -197,13 +197,13 @@ class Channel:
         self._out.clear()
 
     def refused(self, reply: Reply) -> Trouble:
-        """The server said no, and the session ends by it. Anything but a 4yz or 5yz is no no."""
+        """Return the trouble of a refusal that ends the session. Only 4yz and 5yz replies are refusals."""
         if not reply.is_refusal:
             return self.desync(reply)
         return Trouble(refusal(self.stage, reply))
 
     def desync(self, reply: Reply | None = None) -> Trouble:
-        """The server said what answers nothing."""
+        """Return the trouble of a reply that answers no command."""
         what = f"“{reply}”" if reply is not None else repr(self._parser.buffered[:80])
         detail = f"the server said {what} where that answers nothing; its replies cannot be matched any more"
         return Trouble(WireFailure(stage=self.stage, kind=FailureKind.PROTOCOL, detail=detail))

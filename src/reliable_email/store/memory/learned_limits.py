@@ -1,4 +1,4 @@
-"""What was learned of servers, shared by all processes: one row for each host, port and kind of limit.
+"""Learned limits of servers, shared by all processes: one row for each host, port and kind of limit.
 
 Whoever drives a wire reads and notes in memory alone. `exchange` writes what was noted and reads what others have
 learned; `store.memory.route_state` calls it where it may use the database, and so never inside a caller's transaction.
@@ -37,7 +37,7 @@ _FACTS = {name: fact for fact, name in _NAMES.items()}
 
 
 class SharedMemory:
-    """See the module, and `habits.Memory`. The facts are the process's, whichever database they came from."""
+    """A memory of learned limits that is shared through the database. It answers from the process's own copy."""
 
     def __init__(self) -> None:
         self._facts = ProcessMemory()
@@ -46,18 +46,18 @@ class SharedMemory:
         self._read_at: dict[str, float] = {}  # by database
 
     def read(self, server: Server) -> Mapping[Fact, int]:
-        """See `habits.Memory`."""
+        """Return the facts about this server that have not expired."""
         return self._facts.read(server)
 
     def learn(self, server: Server, fact: Fact, value: int, *, seconds: float) -> None:
-        """See `habits.Memory`."""
+        """Remember a fact about this server for some seconds, and write it to the database later."""
         self._facts.learn(server, fact, value, seconds=seconds)
         with self._lock:
             if len(self._pending) < _MOST_PENDING:
                 self._pending[server, fact] = value, time.monotonic() + seconds
 
     def clear(self) -> None:
-        """See `habits.Memory`."""
+        """Forget all facts in this process."""
         self._facts.clear()
         with self._lock:
             self._pending.clear()

@@ -1,4 +1,4 @@
-"""What a row of route state holds: as a process knows it, and as JSON."""
+"""The contents of a row of route state: as a process knows them, and as JSON."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ logger = logging.getLogger("reliable_email.store")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRoute:
-    """What the process knows of a route. `version` None: it has no row yet."""
+    """The process's knowledge of a route. `version` is None if there is no row yet."""
 
     breaker: BreakerState = field(default_factory=BreakerState)
     ledger: quota.Ledger = field(default_factory=quota.Ledger)
@@ -34,7 +34,7 @@ _told: set[str] = set()  # of which routes it was said that their names are not 
 
 
 def for_configuration(known: KnownRoute, route: Route) -> KnownRoute:
-    """What is known of the route, without what was learned of another configuration."""
+    """Return the knowledge of the route, without what was learned about another configuration."""
     stored, mine = known.breaker.fingerprint or known.ledger.fingerprint, route.fingerprint
     if (
         route.alias not in _told

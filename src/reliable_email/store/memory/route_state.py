@@ -68,7 +68,7 @@ _stores: "WeakSet[DatabaseRouteStateStore]" = WeakSet()
 
 
 class DatabaseRouteStateStore:
-    """See the module, and `RouteStateStore`.
+    """A store of route state in the database, shared by all processes.
 
     Args:
         using: alias of the database; None for the router's choice.
@@ -102,15 +102,15 @@ class DatabaseRouteStateStore:
     # The protocol.
 
     def now(self) -> float:
-        """See `RouteStateStore`."""
+        """Return the database's time, in seconds."""
         return self._now()
 
     def read(self, route: Route) -> BreakerState:
-        """See `RouteStateStore`."""
+        """Return the state of the route's breaker, at most a moment old."""
         return self._look(route, max_age_seconds=_FRESH_SECONDS).breaker
 
     def ask(self, route: Route, *, sender_domain: str) -> Permission:
-        """See `RouteStateStore`."""
+        """Return whether a message may use the route; gives the probe to one caller of all processes."""
         answer = breaker.permission(self.read(route), now=self._now(), sender_domain=sender_domain)
         if answer is not Permission.PROBE:
             return answer
@@ -125,7 +125,7 @@ class DatabaseRouteStateStore:
         return Permission.PROBE if is_mine else Permission.NO
 
     def begin_standby_probe(self, route: Route, *, every_seconds: float) -> bool:
-        """See `RouteStateStore`."""
+        """Begin a standby probe if the last one is `every_seconds` old; return whether this process began it."""
 
         def begin(state: BreakerState, now: float) -> BreakerState | None:
             return breaker.begin_standby_probe(state, now=now, every_seconds=every_seconds)
@@ -144,7 +144,7 @@ class DatabaseRouteStateStore:
         return is_mine
 
     def hurry(self, route: Route) -> None:
-        """See `RouteStateStore`."""
+        """Make the next probe of a closed route earlier, because mail waits for it."""
 
         def bring_forward(known: KnownRoute, now: float) -> KnownRoute | None:
             state = breaker.hurried(known.breaker)
@@ -155,7 +155,7 @@ class DatabaseRouteStateStore:
             self._change(route, bring_forward)
 
     def tell(self, route: Route, event: RouteEvent) -> None:
-        """See `RouteStateStore`."""
+        """Apply an event to the route's state, and send the signals of a change."""
 
         def note(known: KnownRoute, now: float) -> KnownRoute | None:
             state = apply_event(known.breaker, event, now=now)
@@ -175,7 +175,7 @@ class DatabaseRouteStateStore:
         self._change(route, note)
 
     def reserve(self, route: Route, count: int, *, priority: Priority) -> bool:
-        """See `RouteStateStore`."""
+        """Take from the route's quotas; return whether all of it fitted."""
         if not route.quotas:
             return True
         fits = False
@@ -194,18 +194,18 @@ class DatabaseRouteStateStore:
         return self._change(route, take, later=note) and fits
 
     def room(self, route: Route, *, priority: Priority) -> int | None:
-        """See `RouteStateStore`."""
+        """Return the number of recipients that still fit into the quotas; None for no limit."""
         if not route.quotas:
             return None
         return quota.room(self.ledger(route), route.quotas, now=self._now(), priority=priority, shares=quota_shares())
 
     def goes_on_at(self, route: Route, *, priority: Priority) -> float | None:
-        """See `RouteStateStore`."""
+        """Return the time from which the route may take a message again; None if it is not known."""
         known = self._look(route, max_age_seconds=_FRESH_SECONDS)
         return goes_on_at(known.breaker, known.ledger, route, now=self._now(), priority=priority)
 
     def settle(self, route: Route, *, reserved: int, used: int, reserved_at: float) -> None:
-        """See `RouteStateStore`."""
+        """Give back the part of a reservation that was not used."""
         if route.quotas and used < reserved:
             rest = reserved - used
 
@@ -215,7 +215,7 @@ class DatabaseRouteStateStore:
             self._change(route, give_back)
 
     def known_ledger(self, route: Route) -> tuple[quota.Ledger, int | None]:
-        """What is known of its ledger, and the version of the row that says so; None where that must be read first."""
+        """Return the known ledger and the version of its row; None as the version if the row must be read first."""
         with self._lock:
             known = for_configuration(self._known.get(route.alias, NOTHING), route)
             # What is noted is in the ledger that is known, and would be done once more to a row that had it already.
@@ -223,7 +223,7 @@ class DatabaseRouteStateStore:
         return known.ledger, None if is_behind else known.version
 
     def note_ledger(self, route: Route, ledger: quota.Ledger, *, before: int, version: int) -> None:
-        """Somebody has written the ledger to the row that had the version `before`, in a commit of their own."""
+        """Note that another commit wrote the ledger to the row that had the version `before`."""
         with self._lock:
             known = self._known.get(route.alias)
             if known is not None and known.version == before:
@@ -243,7 +243,7 @@ class DatabaseRouteStateStore:
         self._change(route, put_back)
 
     def ledger(self, route: Route) -> quota.Ledger:
-        """What was used of its quotas, for surfaces."""
+        """Return the use of the route's quotas, to show it."""
         return self._look(route, max_age_seconds=_FRESH_SECONDS).ledger
 
     @property
@@ -382,7 +382,7 @@ class DatabaseRouteStateStore:
         return False
 
     def _try(self, route: Route, change: _Change) -> tuple[KnownRoute, KnownRoute | None, bool]:
-        """What was known, what it is to be, and whether that was written."""
+        """Try a change once; return what was known, what it is changed to, and whether that was written."""
         known = self._load(route.alias)
         changed = self._changed(route, known, change)
         return known, changed, changed is not None and self._write(route.alias, known, changed)

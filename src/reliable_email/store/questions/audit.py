@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What was looked at, and what was found.
+    """The numbers of an audit, and its findings.
 
     Attributes:
         copies: recipients that more than one accepted attempt names.

@@ -1,4 +1,4 @@
-"""Which recipients are meant: the conditions that lists and acts have in common."""
+"""Filters: the conditions on recipients that lists and acts have in common."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def outbox_database(using: str | None = None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which recipients are meant; every condition that is given has to hold.
+    """The conditions on recipients; all that are given must hold.
 
     Attributes:
         ids: messages.
@@ -66,7 +66,7 @@ class Filter:
 
 
 def stored_spellings(address: str) -> set[str]:
-    """How rows may hold this address: its path, in these capitals and in small letters, and as it was stored once."""
+    """Return the spellings of an address that rows may hold: its path, in lower case, and as stored earlier."""
     bare = bare_address(address)
     try:
         path, _ = forward_path(bare)

@@ -82,7 +82,7 @@ def lane_names(
 def lanes_by_environment(
     connection: BaseDatabaseWrapper, lanes: Iterable[tuple[PriorityRank, int, float]]
 ) -> dict[str, list[tuple[PriorityRank, int, float]]]:
-    """What `due_lanes` has found, by the environment that queued it. Rows of a version without lanes stand for all."""
+    """Group the result of `due_lanes` by environment. Rows of a version without lanes count for all."""
     found = list(lanes)
     names = lane_names(connection, {(rank, key) for rank, key, _ in found})
     sorted_out: dict[str, list[tuple[PriorityRank, int, float]]] = {}
@@ -105,7 +105,7 @@ def first_due(using: str, rank: PriorityRank, key: int) -> tuple[datetime, str, 
 def count_waiting(
     using: str, lanes: Iterable[tuple[PriorityRank, int]], *, is_due: bool
 ) -> dict[PriorityRank, BoundedCount]:
-    """How many wait in these lanes at each priority, due or for later; each count stops where it says enough."""
+    """Count the recipients that wait in these lanes at each priority, due or for later; each count is bounded."""
     connection = connections[using]
     name = connection.ops.quote_name(OutboxRecipient._meta.db_table)
     when = f"due_at {'<=' if is_due else '>'} {now_sql(connection)}"

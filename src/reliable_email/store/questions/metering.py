@@ -1,4 +1,4 @@
-"""What monitors ask of the tables, as plain values. Every process gets the same answers.
+"""The questions of monitors, answered as plain values. Every process gets the same answers.
 
 The work grows with what waits and with the number of routes, never with what was delivered.
 """

@@ -1,4 +1,4 @@
-"""What is kept of each closing of a route, for whoever asks how often and why."""
+"""The history of a route's openings, for the question how often and why it was closed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ from reliable_email.store.tables.shared import (
 
 
 class Role(StrEnum):
-    """What a column is to a person."""
+    """The relation of a column to a person."""
 
     ADDRESS = "address"  # says whom the row is about
     OWN = "own"  # about that person alone
@@ -127,7 +127,7 @@ def columns(model: type[Model], *roles: Role) -> tuple[str, ...]:
 
 
 def emptied(model: type[Model], *roles: Role) -> dict[str, Any]:
-    """What an UPDATE writes into the columns of these roles."""
+    """Return the values that an UPDATE writes into the columns of these roles."""
     return {one.column: one.empty for one in PLACES if one.model is model and one.role in roles}
 
 

@@ -1,4 +1,4 @@
-"""How far long work has come, for whoever shows it."""
+"""The progress of long work, for the commands and pages that show it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -15,13 +15,13 @@ class Progress(Protocol):
 
 
 class _Untold:
-    """Nobody wants to know."""
+    """A receiver of progress that does nothing."""
 
     def begin(self, what: str, total: Callable[[], int]) -> None:
         """Nothing is counted."""
 
     def advance(self, count: int) -> None:
-        """Nothing is shown."""
+        """Ignore the progress."""
 
 
 UNTOLD: Progress = _Untold()

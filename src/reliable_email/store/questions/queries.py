@@ -158,7 +158,7 @@ class AttemptStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStory:
-    """What the provider reported afterwards: when it happened, as it says, and when it was noted here."""
+    """A provider's later report: the time of the event as it says, and the time at which it was noted."""
 
     at: datetime
     noted_at: datetime

@@ -1,4 +1,4 @@
-"""What is in the queue, by priority and by state. However long it is, each answer is a bounded range of an index."""
+"""The contents of the queue, by priority and by state. Each answer reads a bounded range of an index."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ STANDING = (State.QUEUED, State.CLAIMED, State.AUTHORIZED, State.UNKNOWN, State.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityLine:
-    """What waits at one priority: queued, or unknown and to be sent again.
+    """The recipients that wait at one priority: queued, or unknown and to be resent.
 
     Attributes:
         due: could be sent now.

@@ -1,4 +1,4 @@
-"""What the latest attempts say: bounded samples by the index of `finished_at`, whatever the size of the journal."""
+"""The latest attempts: bounded samples by the index of `finished_at`, whatever the size of the journal."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,7 @@ class RecentAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How long transactions took that ended at one stage: half of them, and all but a twentieth, were not longer."""
+    """The duration of transactions that ended at one stage: the median and the 95th percentile."""
 
     stage: str
     count: int
@@ -59,7 +59,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteActivity:
-    """What the latest attempts on one route say."""
+    """The latest attempts on one route."""
 
     latencies: tuple[Latency, ...] = ()
     replies: tuple[RecentAttempt, ...] = ()
@@ -163,7 +163,7 @@ def _story(row: Attempt, recipients: dict[str, OutboxRecipient], encryption_key:
 
 
 def _refusal(row: Attempt, recipients: dict[str, OutboxRecipient]) -> Attempt | OutboxRecipient:
-    """Whose words explain the failure: where the message was taken for others, those of a recipient's own row."""
+    """Return the row whose reply explains the failure: a recipient's own row if the message was taken for others."""
     if not row.cause or row.reply_code is None or row.reply_code >= 400:
         return row
     refused = (recipients.get(position) for position in _failed(row))

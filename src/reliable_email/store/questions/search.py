@@ -36,7 +36,7 @@ _NAMED = re.compile(r"[^<>]+<[^<>\s]+@[^<>\s]+>")
 
 
 class Field(StrEnum):
-    """What a search text is compared with."""
+    """The field that a search text is compared with."""
 
     ANYTHING = "anything"  # judged by its form
     RECIPIENT = "recipient"
@@ -46,7 +46,7 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What to look for.
+    """The conditions of a search.
 
     Attributes:
         text: an address, a domain with its @, a Message-ID, a message's number, or words of a subject.
@@ -188,7 +188,7 @@ _COLUMNS = (
 
 
 def _understood(wanted: Search, alias: str) -> tuple[Field, Filter, str]:
-    """What the text means: the field, the filter with it, and the words to find in subjects."""
+    """Return the meaning of the text: the field, the filter with it, and the words to find in subjects."""
     text, field, chosen = wanted.text.strip(), wanted.field, wanted.chosen
     if not text:
         return field, chosen, ""
@@ -222,7 +222,7 @@ def _to(text: str, chosen: Filter, alias: str) -> Filter:
 
 
 def _form(text: str, alias: str) -> Field:
-    """What a text looks like: `<…@…>` is a Message-ID, `Name <…@…>` an address; a word may be a part of one."""
+    """Return the field that a text looks like: `<…@…>` is a Message-ID, `Name <…@…>` or a word is an address."""
     if text.startswith("<") and text.endswith(">"):
         return Field.MESSAGE_ID
     if _NAMED.fullmatch(text):

@@ -1,4 +1,4 @@
-"""How much room the tables take, by what the database keeps of that itself: nothing is counted."""
+"""The size of the tables, from the database's own statistics: nothing is counted."""
 
 from django.apps import apps
 from django.db import connections
@@ -40,7 +40,7 @@ def table_bytes(using: str | None = None) -> dict[str, int]:
 
 
 def size_words(size: float) -> str:
-    """So many bytes, for people."""
+    """Return a number of bytes for people, such as "12 KB"."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"

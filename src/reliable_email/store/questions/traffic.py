@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - names of our own tables and columns
-"""What came in and what went out during a day, in buckets of a quarter of an hour.
+"""The traffic of a day, in and out, in buckets of a quarter of an hour.
 
 What went out is in the tallies of the workers. What came in is counted by the index of `created_at`, bucket by bucket;
 a bucket that is over does not change any more, so the process remembers it and later pages count the last two.
@@ -71,7 +71,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseCount:
-    """How many recipients one cause on one route kept from their message, for good or for now."""
+    """The number of recipients that one cause on one route kept from their message, permanently or for now."""
 
     cause: str
     route: str

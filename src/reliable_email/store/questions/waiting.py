@@ -1,4 +1,4 @@
-"""What waits in the outbox and for how long: a handful of values that indexes answer, however many rows there are."""
+"""Waiting recipients and their ages: a handful of values that indexes answer, however many rows there are."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
@@ -37,7 +37,7 @@ class Waiting:
 
 
 def waiting(using: str, *, environment: str, leaving_out: Collection[tuple[PriorityRank, int]] = ()) -> Waiting:
-    """What waits in the outbox of this database.
+    """Return the numbers and ages of the waiting recipients of a database's outbox.
 
     Args:
         environment: whose messages and workers are meant.

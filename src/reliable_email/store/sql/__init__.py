@@ -1,1 +1,1 @@
-"""What the SQL of this package is made of: the database's clock, bulk INSERTs, text that fits, errors."""
+"""The parts of this package's SQL: the database's clock, bulk INSERTs, text that fits, errors."""

@@ -1,4 +1,4 @@
-"""What is raised where the database cannot be asked now, whatever the reason; a send goes on without it."""
+"""The exceptions that mean that the database cannot be asked now; a send goes on without it."""
 
 import sys
 

@@ -10,7 +10,7 @@ MOST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundedCount:
-    """So many, or more."""
+    """A count that stops at a maximum: this number, or more."""
 
     count: int
     is_more: bool = False
@@ -23,6 +23,6 @@ class BoundedCount:
 
 
 def bounded_count(rows: "QuerySet[Any, Any] | QuerySet[Model]", *, most: int = MOST) -> BoundedCount:
-    """How many rows, up to `most`. They have to be in an index's order: it is what keeps the planner on it."""
+    """Count rows, up to `most`. They must be in an index's order, which keeps the planner on that index."""
     found = rows[: most + 1].count()
     return BoundedCount(count=min(found, most), is_more=found > most)

@@ -25,13 +25,13 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # none at r
         return name, "django.db.models.DateTimeField", arguments, keywords
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
-        """See `Field`."""
+        """Return the value for the database, in UTC."""
         if not prepared:
             value = self.get_prep_value(value)
         return connection.ops.adapt_datetimefield_value(in_utc(connection, value))
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        """See `Field`."""
+        """Return the database's value as an aware time, or a naive one without USE_TZ."""
         return from_utc(connection, value) if isinstance(value, datetime) else value
 
 
@@ -56,7 +56,7 @@ def in_utc(connection: BaseDatabaseWrapper, value: Any) -> Any:
 
 
 def from_utc(connection: BaseDatabaseWrapper, value: datetime) -> datetime:
-    """What was stored by `in_utc`, which Django has read as local time."""
+    """Return the time that `in_utc` stored and Django has read as local time."""
     zone = _stored_zone(connection)
     if zone is None:
         return value

@@ -21,7 +21,7 @@ def can_copy(connection: BaseDatabaseWrapper) -> bool:
 
 
 def reserve_ids(using: str, model: type[models.Model], count: int) -> list[int]:
-    """So many new primary keys, which nobody else will get."""
+    """Return `count` new primary keys from the table's sequence."""
     connection = connections[using]
     sequence = f"pg_get_serial_sequence('{connection.ops.quote_name(model._meta.db_table)}', 'id')"
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What a database's error says: that the database cannot be used now, or that one row of ours is to blame."""
+"""The meaning of a database's error: the database cannot be used now, or one row is to blame."""
 
 from enum import Enum
 
@@ -7,7 +7,7 @@ from django.db.utils import Error as DatabaseError
 
 
 class Trouble(Enum):
-    """Why a database cannot be used now; the value says so to a person."""
+    """The reason why a database cannot be used now; the value is a sentence for people."""
 
     AWAY = "The database {using!r} is away"
     READ_ONLY = "The database {using!r} is read-only"
@@ -62,7 +62,7 @@ _BY_WORDS = (
 
 
 def trouble_of(error: BaseException) -> Trouble | None:
-    """Why the database cannot be used now; None where that is not what the error says.
+    """Return the reason why the database cannot be used now; None if the error means something else.
 
     A value that does not fit, or a row that breaks a rule, fails alone: the same write would fail again later.
     """
@@ -99,7 +99,7 @@ def is_deadlock(error: BaseException) -> bool:
 
 
 def trouble(using: str, error: BaseException) -> str:
-    """What is wrong with the database, in a few words."""
+    """Describe what is wrong with the database in a few words."""
     return (trouble_of(error) or Trouble.BROKEN).value.format(using=using)
 
 

@@ -48,7 +48,7 @@ def holds(connection: BaseDatabaseWrapper, text: str) -> bool:
 
 
 def escaped(text: str, names: tuple[str, ...] = (_UTF8,)) -> str:
-    """What one of these encodings does not have is escaped; NUL and half characters always are."""
+    """Return the text with characters escaped that one of these encodings lacks; NUL and surrogates always are."""
     if "\0" not in text and all(_takes(name, text) for name in names):
         return text
     return "".join(

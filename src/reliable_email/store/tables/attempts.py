@@ -7,7 +7,7 @@ from reliable_email.store.tables.messages import OutboxMessage
 
 
 class Attempt(models.Model):
-    """What happened in one SMTP transaction or API call."""
+    """One SMTP transaction or API call."""
 
     message = models.ForeignKey(OutboxMessage, on_delete=models.CASCADE, related_name="attempts", db_index=False)
     claim = models.BigIntegerField()

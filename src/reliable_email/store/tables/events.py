@@ -1,4 +1,4 @@
-"""What a provider reported about a message after it had it: a line of the journal, written once and never changed."""
+"""Providers' later reports about a message: lines of the journal, written once and never changed."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from reliable_email.store.tables.messages import OutboxMessage
 
 
 class EventKind(StrEnum):
-    """What may be reported; opened and clicked are not kept, since they say nothing about the delivery."""
+    """The kinds of reports. Opened and clicked are not kept, since they say nothing about the delivery."""
 
     QUEUED = "queued"  # the provider has it
     SENT = "sent"

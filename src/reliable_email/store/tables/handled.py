@@ -1,4 +1,4 @@
-"""What is to be told to the site's own functions, once each."""
+"""Events for the site's own functions, each to be handled once."""
 
 from django.db import models
 

@@ -1,4 +1,4 @@
-"""What an operator keeps from going out before it has come."""
+"""Operators' holds on incoming messages."""
 
 from django.db import models
 

@@ -28,7 +28,7 @@ class Part(models.Model):
 
 
 class PartReference(models.Model):
-    """Where in a message's content a part belongs."""
+    """The place of a shared part in a message's content."""
 
     # Written with the message and deleted with it; a constraint would only be checked for every message.
     message = models.ForeignKey(

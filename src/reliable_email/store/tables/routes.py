@@ -1,4 +1,4 @@
-"""What happened to routes and to the servers behind them, beside the one row that says how each is now."""
+"""The history of routes and the limits of servers, besides the one row with each route's present state."""
 
 from django.db import models
 
@@ -26,7 +26,7 @@ class Opening(models.Model):
 
 
 class LearnedLimit(models.Model):
-    """What one server does not take, whichever route leads to it: chaining, more messages of one connection …"""
+    """A limit of one server, whichever route leads to it: no chaining, messages of one connection …"""
 
     host = models.CharField(max_length=255)
     port = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""What all processes share besides messages: route state, suppressions, workers, actions, tallies and totals."""
+"""State that all processes share besides messages: route state, suppressions, workers, actions, tallies and totals."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from reliable_email.store.sql.clock import InstantField
 
 
 class RouteState(models.Model):
-    """What is known of one route: breaker, learned limits, quotas. Changed by conditional UPDATE on `version`."""
+    """The state of one route: breaker, learned limits, quotas. Changed by conditional UPDATE on `version`."""
 
     alias = models.CharField(max_length=100)
     account = models.CharField(max_length=100, blank=True, default="", db_default="")
@@ -70,7 +70,7 @@ class Worker(models.Model):
 
 
 class Action(models.Model):
-    """What a person or a command did; append-only. The actor is text, so that no user model is needed."""
+    """An act of a person or a command; append-only. The actor is text, so that no user model is needed."""
 
     at = InstantField()
     actor = models.CharField(max_length=150)

@@ -11,7 +11,7 @@ OWN_CAUSES = (
 
 
 class State(StrEnum):
-    """See `outbox.rows.transitions` for what leads from one to the other."""
+    """The state of a recipient; `outbox.rows.transitions` has the events that change it."""
 
     QUEUED = "queued"  # waits for its time or its turn
     CLAIMED = "claimed"  # a worker has it in hand and has promised nothing to a server yet
@@ -25,7 +25,7 @@ class State(StrEnum):
 
     @property
     def outcome(self) -> Outcome:
-        """What callers see: they know nothing of claims."""
+        """The outcome that callers see, who know nothing of claims."""
         if self is State.CLAIMED or self is State.AUTHORIZED:
             return Outcome.QUEUED
         return Outcome(self.value)

@@ -42,11 +42,11 @@ _SUBJECT_CHARACTERS = 60
 
 
 class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than the pages that anybody turns by hand."""
+    """A paginator that counts no further than people turn pages."""
 
     @cached_property
     def count(self) -> int:
-        """How many rows, at most `_COUNTED`."""
+        """The number of rows, at most `_COUNTED`."""
         rows: Any = self.object_list
         return int(rows.order_by()[:_COUNTED].count())
 
@@ -272,7 +272,7 @@ class OutboxMessageAdmin(_ReadOnly):
 
 @admin.register(RouteState)
 class RouteStateAdmin(_ReadOnly):
-    """What all processes share about each route."""
+    """The shared state of each route."""
 
     list_display = ("alias", "updated_at")
     fields = ("alias", "breaker", "ledger", "updated_at")
@@ -289,7 +289,7 @@ class WorkerAdmin(_ReadOnly):
 
 @admin.register(Action)
 class ActionAdmin(_ReadOnly):
-    """Who did what, and why."""
+    """The record of acts, with actors and reasons."""
 
     list_display = ("at", "actor", "verb", "target", "count", "reason")
     ordering = ("-id",)

@@ -13,14 +13,14 @@ TAG = getattr(Tags, "mail", "mail")  # Django has the tag from 6.1 on
 
 
 def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """See `diagnosis.configuration`."""
+    """Run the checks of the configuration."""
     from reliable_email.diagnosis import configuration
 
     return configuration.check_configuration(app_configs, **kwargs)
 
 
 def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """See `diagnosis.configuration`."""
+    """Run the checks of a site in production."""
     from reliable_email.diagnosis import configuration
 
     return configuration.check_deployment(app_configs, **kwargs)
@@ -29,14 +29,14 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
 def check_durability(
     app_configs: Sequence[AppConfig] | None = None, databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """See `diagnosis.durability`."""
+    """Run the checks of the outbox's databases."""
     from reliable_email.diagnosis import durability
 
     return durability.check_durability(databases=databases)
 
 
 def configuration_messages() -> list[CheckMessage]:
-    """See `diagnosis.configuration`."""
+    """Run all checks of the configuration, the worst messages first."""
     from reliable_email.diagnosis import configuration
 
     return configuration.configuration_messages()

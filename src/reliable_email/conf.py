@@ -1,4 +1,4 @@
-"""What Django's settings say: the dict `RELIABLE_EMAIL`, `MAILERS`, and the `EMAIL_*` names where there is no MAILERS.
+"""Django's settings of this package: the dict `RELIABLE_EMAIL`, `MAILERS`, and the `EMAIL_*` names without MAILERS.
 
 Only this module and `env` read settings or the environment; everything else is given values.
 """
@@ -94,7 +94,7 @@ def setting(name: str, default: Any = None) -> Any:
 
 
 def settings_of(backend: str) -> dict[str, Any]:
-    """The project's settings from which somebody else's backend may read its credentials, by their names.
+    """Return the project's settings from which another package's backend may read its credentials, by name.
 
     Those are named after the package or the service: ANYMAIL and MAILGUN_API_KEY for "anymail.backends.mailgun.…".
     """
@@ -368,7 +368,7 @@ def get() -> Settings:
 
 
 def key_problems() -> list[KeyProblem]:
-    """What is wrong with `RELIABLE_EMAIL`, unknown keys included."""
+    """Return the problems in `RELIABLE_EMAIL`, unknown keys included."""
     return _read_settings()[1]
 
 

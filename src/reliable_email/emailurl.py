@@ -38,12 +38,12 @@ _GROUP = re.compile(r"([a-z]+)\s*\((.*)\)\Z", re.DOTALL | re.IGNORECASE)
 
 
 class URLProblem(ValueError):
-    """Why the text is not usable, as the end of a sentence that begins with the variable's name. Quotes no secret."""
+    """The reason why a URL cannot be used, as the end of a sentence after the variable's name. Quotes no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedURL:
-    """What one URL says.
+    """The options that one URL contains.
 
     Attributes:
         options: for `ReliableSMTPBackend`, or for `backend`; values are text.

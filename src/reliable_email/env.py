@@ -338,7 +338,7 @@ def _content_of(path: str) -> tuple[str | None, str]:
 
 
 def _unusable(error: ImproperlyConfigured) -> _Route:
-    """What stands for a route behind the first that cannot be used."""
+    """Return a stand-in for a further route that cannot be used."""
     return _Route(backend=SMTP_BACKEND, options={"host": Unusable(str(error))})
 
 

@@ -104,7 +104,7 @@ class MailersHandler:
 
 
 def _django_smtp_options(options: dict[str, Any], alias: str) -> dict[str, Any]:
-    """What Django 6.1's SMTP backend makes of OPTIONS; below 6.1 it would take them from `EMAIL_*` settings."""
+    """Return OPTIONS as Django 6.1's SMTP backend reads them; earlier versions read `EMAIL_*` settings."""
     if not options.get("host"):
         raise InvalidMailer("OPTIONS must define 'host'.", alias=alias)
     # Below 6.1 Django's backend takes any keyword and ignores it: a misspelt option would do so, too.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What one module keeps.
+    """The state that one module keeps in the process.
 
     Attributes:
         name: of the module, for people and tests.

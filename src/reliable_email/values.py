@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"""("[^"@\r\n]*+"|(?<![^\s<>()\[\]"',;:@])[^\s<>()\[\]"',
 
 
 class ValueProblem(ValueError):
-    """Why a value cannot be used, as the end of a sentence that begins with its name: "must be a whole number …"."""
+    """The reason why a value cannot be used, as the end of a sentence: "must be a whole number …"."""
 
 
 class Unusable(str):
@@ -169,7 +169,7 @@ def shown(value: object) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """What was probably meant by an unknown name."""
+    """Return the known name that is closest to an unknown one."""
     candidates = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(name[:_LONGEST_NAME].lower(), list(candidates), n=1, cutoff=0.6)
     return candidates[matches[0]] if matches else None

@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 SOURCE = ROOT / "src" / "reliable_email"
 
 # Lower it when you have rewritten some; never raise it.
-CEILING = 331
+CEILING = 3
 
 _RELATIVE = re.compile(
     r"(?:What|Whether|Who|Whoever|Whom|Whose|Where|Wherever|Which|How|That|If|When|Why|See|So)\b|"

@@ -299,7 +299,7 @@ def _check_verification(one: Mailer, options: SMTPOptions) -> Iterator[CheckMess
 
 
 def _check_using(one: Mailer) -> Iterator[CheckMessage]:
-    """What can only be seen over several mailers."""
+    """Check the relations between mailers."""
     entries = all_mailers()
     for below in one.using:
         found = entries.get(below)
@@ -363,7 +363,7 @@ def _check_outbox(one: Mailer) -> Iterator[CheckMessage]:
 
 
 def _check_notes() -> Iterator[CheckMessage]:
-    """What `env.mailers()` decided, and nobody would otherwise see."""
+    """Report the decisions of `env.mailers()`, which are not visible otherwise."""
     for note in getattr(conf.mailers(), "notes", ()):
         if note.is_missing_fallback:
             yield _no_second_provider()
@@ -395,7 +395,7 @@ def _problem_messages(one: Mailer, problems: Iterable[Problem]) -> Iterator[Chec
 
 
 def _help(one: Mailer, option: str) -> str:
-    """What the option is for, in the words of its door."""
+    """Return the help text of an option."""
     table = {
         MailerKind.FAILOVER: FAILOVER_OPTIONS,
         MailerKind.OUTBOX: OUTBOX_OPTIONS,

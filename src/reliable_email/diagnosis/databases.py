@@ -1,4 +1,4 @@
-"""What DATABASES says of the outbox's databases, without asking them."""
+"""Checks of the outbox's entries in DATABASES, without asking the databases."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _THREADS = 10  # of a worker, and its connections for commits: the most there ar
 
 
 def database_messages() -> Iterator[CheckMessage]:
-    """Whoever commits by hand, and who has a pool of connections."""
+    """Yield a message for each outbox's database without autocommit, and for each one with a pool."""
     for alias in sorted(outbox_databases()):
         settings = connections.settings[alias]
         if not settings["AUTOCOMMIT"]:

@@ -1,4 +1,4 @@
-"""Whether what the outbox's database has committed survives a crash of its machine: the promises stand on that.
+"""Checks whether the outbox's database keeps committed data after a crash, on which the promises depend.
 
 Asked of the database itself, so it runs where Django runs checks of databases: `migrate`, and `check --database`.
 """
@@ -23,7 +23,7 @@ def check_durability(*, databases: Collection[str] | None = None, **kwargs: Any)
 
 
 def outbox_databases() -> set[str]:
-    """Where the outboxes of MAILERS keep their rows; those that are configured wrongly are another check's."""
+    """Return the databases of the outboxes in MAILERS; wrongly configured ones are another check's."""
     found = set()
     for one in all_mailers().values():
         if one.kind is MailerKind.OUTBOX:

@@ -36,7 +36,7 @@ MESSAGE_BODY = "This message was sent by “manage.py test_email”. If you can 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What the system checks say; warnings do not stop anything."""
+    """The messages of the system checks; warnings do not stop anything."""
 
     messages: tuple[CheckMessage, ...] = ()
 
@@ -107,7 +107,7 @@ class Examination:
 
     @property
     def reason(self) -> str:
-        """Why it is not HEALTHY; where both are equally ill, the way comes first."""
+        """The reason why the verdict is not HEALTHY; between two equal ones, the routes' comes first."""
         verdict, reason = self._verdict_and_reason()
         if self.domain is None or (reason and verdict is self.verdict):
             return reason
@@ -222,7 +222,7 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
 
 
 def hello_notes(result: Climb, options: SMTPOptions) -> list[str]:
-    """What to set where EHLO says an address to another machine, and a name would serve better."""
+    """Return advice if EHLO sends an address to another machine and a name would serve better."""
     if not result.hello.startswith("[") or result.is_loopback:
         return []
     note = (
@@ -320,7 +320,7 @@ def send_message(
 
 
 def _options_of_routes(alias: str) -> dict[str, SMTPOptions]:
-    """How each route of ours is configured, by its name in reports."""
+    """Return the options of each of this package's routes, by its name in reports."""
     found: dict[str, SMTPOptions] = {}
     for route in routes_of(alias):
         if route.kind is not MailerKind.SMTP:

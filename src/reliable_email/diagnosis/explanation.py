@@ -45,7 +45,7 @@ _PATIENCE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """See the module.
+    """A failure explained for people.
 
     Attributes:
         said: the server's words, or the system's.
@@ -148,7 +148,7 @@ def _certificate_remedies(probe: TLSProbe) -> list[str]:
 
 
 def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions, offered: Sequence[str] = ()) -> list[str]:
-    """What follows from where it happened and how the route is configured, rather than from the reply alone."""
+    """Return the remedies that follow from the stage and the route's options rather than from the reply."""
     link = options.connection
     mode = link.tls.mode
     if failure.stage is Stage.GREETING and failure.kind is FailureKind.TIMEOUT and mode is not TLSMode.IMPLICIT:

@@ -42,7 +42,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Climb:
-    """How far it came.
+    """The result of one probe of a server, stage by stage.
 
     Attributes:
         rungs: in the order of the stages; the last one failed where `failure` is set.

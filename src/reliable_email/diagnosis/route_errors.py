@@ -45,7 +45,7 @@ def _route_aliases(alias: str) -> list[str]:
 
 
 def named(one: Mailer) -> str:
-    """Where the mailer is written in the settings."""
+    """Return the place of the mailer in the settings."""
     return "EMAIL_BACKEND" if one.is_legacy else f"MAILERS[{one.alias!r}]"
 
 

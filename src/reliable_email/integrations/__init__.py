@@ -1,1 +1,1 @@
-"""Where other packages meet this one: task queues, webhooks, health checks. Each module needs its package."""
+"""Integrations with other packages: task queues, webhooks, health checks. Each module needs its package."""

@@ -35,7 +35,7 @@ def connect() -> None:
 
 
 class Announcer:
-    """See the module; of one process."""
+    """The announcements of one process, sent to a task queue from a thread of its own."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())

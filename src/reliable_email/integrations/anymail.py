@@ -1,4 +1,4 @@
-"""What providers report later by django-anymail's webhooks settles what is unknown, and feeds the suppression list.
+"""Providers' later events, from django-anymail's webhooks: they resolve unknown outcomes and suppress addresses.
 
 A single SMTP reply never suppresses an address: it may be about the route, and a dead route taken for a dead mailbox
 costs mail.
@@ -140,13 +140,13 @@ def _may_know(provider: str, route: str) -> bool:
 
 
 def _databases() -> list[str]:
-    """Where messages may be queued: each outbox may have a database of its own."""
+    """Return the databases in which messages may be queued; each outbox may have its own."""
     named = [str(one.options.get("database") or "") for one in all_mailers().values() if one.kind is MailerKind.OUTBOX]
     return list(dict.fromkeys([*filter(None, named), outbox_database()]))
 
 
 def _names(event: Any) -> Iterator[str]:
-    """What may name the message: the provider's id, and the Message-ID that we gave it, wherever it is quoted."""
+    """Yield the names by which the event may mean a message: the provider's id, and our Message-ID."""
     raw = _raw(event)
     if event.message_id:
         yield str(event.message_id)

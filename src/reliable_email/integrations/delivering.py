@@ -1,4 +1,4 @@
-"""What the tasks of a fleet do: deliver these messages, deliver whatever is due, look after the rest.
+"""The work of delivering tasks: deliver some messages, deliver whatever is due, look after the rest.
 
 A task is not a worker. `deliver_messages` takes what can be claimed at once and ends, without a keeper, and all tasks
 of a process share one row among the workers. A sweep is a worker for some seconds, and there is one at a time: whoever
@@ -44,7 +44,7 @@ def deliver_messages(
     limit_seconds: float | None = None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Deliver these messages, as far as they are due and nobody else has them; how many transactions that were.
+    """Deliver these messages, if they are due and not claimed; return the number of transactions.
 
     Args:
         limit_seconds: after so long the caller will be interrupted; None for never.

@@ -27,7 +27,7 @@ from reliable_email.monitoring.health import examine_site
 
 @dataclasses.dataclass
 class EmailCheck(HealthCheck):  # type: ignore[misc]
-    """See the module.
+    """A check for django-health-check that reports the site's verdict.
 
     Attributes:
         database: alias of the outbox's database; None for those that the mailers name.

@@ -26,7 +26,7 @@ _MOST_DIGITS = 18  # of a primary key
 
 
 def add_filters(parser: ArgumentParser) -> None:
-    """What narrows a list or an act; every condition that is given has to hold."""
+    """Add the arguments that filter recipients; all conditions that are given must hold."""
     states = ", ".join(one.value for one in State)
     parser.add_argument("--recipient", default="", help="an address in any spelling, @domain, or a part of an address")
     parser.add_argument("--state", action="append", default=[], help=f"one of {states}; may be given several times")
@@ -103,7 +103,7 @@ def named_messages(name: str, using: str) -> list[int]:
 
 
 def narrowed(chosen: Filter, only: Filter) -> Filter:
-    """What both mean; states, causes and delivering mailers of `only` are the most that there can be."""
+    """Return the intersection of two filters; `only` limits states, causes and delivering mailers."""
 
     def both(wanted: Sequence[str], most: Sequence[str]) -> Sequence[str]:
         if not most:

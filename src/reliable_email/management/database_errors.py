@@ -1,4 +1,4 @@
-"""What a command says where the database cannot be used: one line, and exit code 1."""
+"""The message of a command that cannot use the database: one line, and exit code 1."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class DatabaseCommand(BaseCommand):
     """A command that reads or writes the outbox's tables."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """See `BaseCommand`; an outage is a `CommandError`, whose traceback `--traceback` shows."""
+        """Run the command, and turn an outage into a `CommandError`; `--traceback` shows the original one."""
         if (named := options.get("database")) and named not in connections:
             raise refuse("database", named, connections)
         try:

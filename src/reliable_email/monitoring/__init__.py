@@ -1,1 +1,1 @@
-"""What is told to machines about the site's mail: its health, its metrics, its traces."""
+"""Monitoring of the site's mail: its health, its metrics, its traces."""

@@ -10,7 +10,7 @@ from reliable_email.diagnosis.verdict import Health
 
 
 class Topic(StrEnum):
-    """What a finding is about, so that each surface can lead there; "" where there is nothing to look at."""
+    """The subject of a finding, so that each surface can link to it; "" if there is none."""
 
     NONE = ""
     ROUTE = "route"
@@ -42,7 +42,7 @@ _RUNBOOKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """See the module.
+    """One finding about the site's mail.
 
     Attributes:
         verdict: what it makes of the whole; never HEALTHY.

@@ -1,4 +1,4 @@
-"""Whether the site's mail works, judged by what is known already: settings, route state and the outbox.
+"""The verdict on the site's mail, from what is known already: settings, route state and the outbox.
 
 Nothing is sent and no server is asked, so a probe may ask every few seconds. Neither tables nor an outbox are needed.
 The dashboard, the health view, `email_outbox status` and `test_email --health-check` all show this verdict.
@@ -29,7 +29,7 @@ _DEGRADING = frozenset({"reliable_email.W001", "reliable_email.W003"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteHealth:
-    """What was found, the worst first; HEALTHY where nothing was.
+    """The findings about a site, the worst first; HEALTHY if there are none.
 
     Attributes:
         at: aware, by this machine's clock.
@@ -46,7 +46,7 @@ class SiteHealth:
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """The remedy of the worst finding."""
         return self.findings[0].remedy if self.findings else ""
 
     @property

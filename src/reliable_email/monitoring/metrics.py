@@ -85,7 +85,7 @@ class _Families:
 
 
 class EmailCollector(Collector):
-    """See the module.
+    """A collector for Prometheus that reads all values from the database.
 
     Args:
         using: the outbox's database; None for the one that the mailers name.

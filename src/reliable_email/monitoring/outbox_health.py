@@ -1,4 +1,4 @@
-"""What an outbox says about the site's mail."""
+"""Findings about an outbox."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ def outbox_databases() -> tuple[str, ...]:
 
 
 def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -> Iterator[Finding]:
-    """What is wrong with the outbox in one database, or in those that the mailers name.
+    """Yield the problems of the outbox in one database, or in those that the mailers name.
 
     Args:
         misses_workers: whether a worker is missed also while nothing is due.

@@ -1,4 +1,4 @@
-"""What is remembered of the routes says about the site's mail: nobody is asked anew."""
+"""Findings about routes, from the remembered state: no server is asked."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class RouteCondition:
 
     @property
     def is_on_trial(self) -> bool:
-        """True if the time for which it was closed is over, and nobody has tried it since."""
+        """True if the time for which the route was closed is over, and it has not been tried since."""
         return self.breaker.phase is not Phase.CLOSED and not self.is_out_of_use
 
     def has_room(self, priority: Priority) -> bool:
@@ -64,7 +64,7 @@ class RouteCondition:
         return quota.room(self.ledger, self.route.quotas, now=self.now, priority=priority, shares=quota_shares()) != 0
 
     def goes_on_at(self, priority: Priority) -> float | None:
-        """When a message of this priority may go by it; None where nobody knows."""
+        """Return the time from which a message of this priority may use the route; None if it is not known."""
         return goes_on_at(self.breaker, self.ledger, self.route, now=self.now, priority=priority)
 
     @property
@@ -87,7 +87,7 @@ def site_routes() -> dict[str, tuple[Route, ...]]:
 
 
 def condition(route: Route, using: str | None = None) -> RouteCondition:
-    """What is remembered of a route; of this process alone where there are no tables.
+    """Return the remembered state of a route; only this process's if there are no tables.
 
     Args:
         using: the database in which it is; None for the one in which the outbox's workers keep it.
@@ -105,7 +105,7 @@ def condition(route: Route, using: str | None = None) -> RouteCondition:
 
 
 def route_findings(using: str | None = None) -> Iterator[Finding]:
-    """Which routes are closed, and which mailers have no other."""
+    """Yield a finding for each closed route, and for each mailer that has no other."""
     groups = site_routes()
     told: set[str] = set()
     for alias, routes in sorted(groups.items(), key=lambda item: item[0] != DEFAULT_ALIAS):
@@ -184,7 +184,7 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
 
 
 def routes_behind(alias: str) -> Iterator[Route]:
-    """The routes by which a mailer's messages reach somebody."""
+    """Yield the routes of a mailer that deliver."""
     for one in named_routes(alias):
         for route in _routes_behind(one):
             if route.delivers:

@@ -45,7 +45,7 @@ def uninstrument() -> None:
 
 
 class _OpenTelemetry:
-    """See `delivery.telling.tracing.Tracer`."""
+    """A tracer that creates OpenTelemetry spans."""
 
     def __init__(self, tracer_provider: TracerProvider | None) -> None:
         self._tracer = trace.get_tracer("reliable_email", tracer_provider=tracer_provider)

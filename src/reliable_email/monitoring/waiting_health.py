@@ -1,4 +1,4 @@
-"""Which messages wait, though they are due, since no route of theirs has quota left for them, and until when."""
+"""Due messages that wait because no route of theirs has quota left, and the time until which they wait."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from reliable_email.values import printable
 
 @dataclass(slots=True)
 class Standing:
-    """What waits for one mailer.
+    """The waiting messages of one mailer.
 
     Attributes:
         priorities: that have no way now.
@@ -36,7 +36,7 @@ class Standing:
 
 
 def standing_lanes(using: str, environment: str) -> tuple[dict[str, Standing], set[tuple[PriorityRank, int]]]:
-    """What stands still for want of quota in this database, by mailer; and the lanes in which it does.
+    """Return the messages that wait for quota in this database, by mailer, and their lanes.
 
     Others' messages are none of this environment's: their quota may be another one.
 

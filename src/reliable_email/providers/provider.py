@@ -1,4 +1,4 @@
-"""What is known of one provider."""
+"""The data about one provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

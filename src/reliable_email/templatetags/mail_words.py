@@ -1,4 +1,4 @@
-"""How the pages say durations, instants and what strangers wrote."""
+"""Words on the pages for durations, instants and other people's text."""
 
 from datetime import datetime, timedelta
 
@@ -56,7 +56,7 @@ def clock(moment: datetime) -> str:
 
 @register.filter
 def said(text: object) -> str:
-    """What a stranger wrote: no control characters, and addresses as the site wants them shown."""
+    """Return another person's text without control characters, with addresses masked if the site wants that."""
     words = printable(str(text or ""))
     return masked(words) if conf.get().mask_addresses else words
 

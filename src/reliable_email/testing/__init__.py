@@ -1,4 +1,4 @@
-"""What tests of a site's e-mail need: servers that misbehave on purpose, certificates, simulated providers.
+"""Help for tests of a site's email: servers that misbehave on purpose, certificates, simulated providers.
 
 * `server`: `ScriptedServer`, correct unless told otherwise;
 * `simulated`: servers with the limits and the wording of the known providers;

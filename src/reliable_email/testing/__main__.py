@@ -17,7 +17,7 @@ class Postbox(Submission):
     """Takes every message and prints one line for it."""
 
     def rcpt(self, conversation: Conversation, recipient: str) -> str:
-        """All recipients are known but nobody."""
+        """Accept every recipient, but refuse the local part "nobody"."""
         if recipient.lower().startswith("nobody@"):
             _say(f"refused {recipient}")
             return "550 5.1.1 No such user here"

@@ -1,4 +1,4 @@
-"""What a scripted server can do at a stage: short words that read well in a test.
+"""Actions of a scripted server at a stage: short names that read well in a test.
 
 Every action is a value that is called with the `Conversation`. `reply` and its kin say something and go on;
 `close`, `reset` and `hang` end the conversation. `both` does one after the other.

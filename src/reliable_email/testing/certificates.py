@@ -80,7 +80,7 @@ DEFECTS: dict[str, Defect] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What a server presents, and what its clients have to trust.
+    """A server's certificate, and the authority that its clients must trust.
 
     Attributes:
         pem: the leaf.

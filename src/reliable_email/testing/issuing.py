@@ -20,7 +20,7 @@ _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What one certificate says of itself."""
+    """The fields of one certificate."""
 
     common_name: str | None
     hosts: Sequence[str] = ()

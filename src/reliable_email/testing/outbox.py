@@ -88,7 +88,7 @@ def outbox_over(*servers: Any, database: str | None = None, **options: Any) -> I
 
 
 def deliver_outbox(*, using: str | None = None, let_time_pass: bool = False) -> int:
-    """Deliver what is due; how many transactions that were.
+    """Deliver the due messages; return the number of transactions.
 
     Args:
         using: the outbox's database; None for the router's choice.
@@ -182,36 +182,36 @@ class _Foreman:
         self.transactions = 0
 
     def may_claim(self) -> bool:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Return True: a test's delivery may always claim."""
         return True
 
     def may_go_on(self) -> bool:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Return True: a test's delivery goes on to the end."""
         return True
 
     def may_authorize(self) -> bool:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Return True: a test's delivery always asks for permissions."""
         return True
 
     def wanted(self) -> Wanted:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Return the conditions on the rows to claim: those of this environment."""
         return Wanted(environment=conf.get().environment)
 
     def has_claimed(self, taken: Claim) -> Collection[int]:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Return no ids, so that the whole claim is delivered."""
         return ()
 
     @property
     def is_heard(self) -> bool:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Return whether a receiver of signals is connected."""
         return is_anybody_told()
 
     def has_written(self, settlements: Sequence[Settlement], attempts: Sequence[AttemptRow], written: Written) -> None:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Send the signals of what was written."""
         tell_settled(self._using, _Foreman, settlements, attempts, written.settled)
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
-        """See `outbox.worker.claim_task.Foreman`."""
+        """Count the transactions of a claim."""
         self.transactions += transactions
 
 

@@ -24,7 +24,7 @@ Cut = Literal["close", "reset"]
 
 @dataclass(slots=True, kw_only=True)
 class Flow:
-    """What went through one connection.
+    """The traffic of one connection.
 
     Attributes:
         number: from 1, in the order in which they were accepted.
@@ -197,12 +197,12 @@ class _Pipe:
         return self.limit is not None and self.sent_count >= self.limit
 
     def room(self) -> int:
-        """How many bytes may still be read."""
+        """Return the number of bytes that may still be read."""
         return _RECEIVE_BYTES if self.limit is None else min(_RECEIVE_BYTES, self.limit - self.read_count)
 
 
 class _Relay:
-    """Forwards both directions until they have ended, a limit is reached, or somebody resets."""
+    """A relay in both directions, until both have ended, a limit is reached, or one side resets."""
 
     def __init__(
         self,

@@ -66,25 +66,25 @@ class MailOutbox:
         self.server = server
 
     def deliver(self, *, let_time_pass: bool = False) -> int:
-        """See `deliver_outbox`."""
+        """Deliver the due messages; return the number of transactions."""
         from reliable_email.testing.outbox import deliver_outbox
 
         return deliver_outbox(let_time_pass=let_time_pass)
 
     def assert_queued(self, **wanted: Any) -> Any:
-        """See `reliable_email.testing.outbox.assert_queued`."""
+        """Assert that one message is queued, and return its row; the arguments are those of the function."""
         from reliable_email.testing.outbox import assert_queued
 
         return assert_queued(**wanted)
 
     def assert_delivered(self, *addresses: str) -> None:
-        """See `reliable_email.testing.outbox.assert_delivered`."""
+        """Assert that these addresses were delivered to."""
         from reliable_email.testing.outbox import assert_delivered
 
         assert_delivered(*addresses)
 
     def assert_outcome(self, address: str, outcome: str, **wanted: Any) -> Any:
-        """See `reliable_email.testing.outbox.assert_outcome`."""
+        """Assert the outcome of a recipient, and return its row; the arguments are those of the function."""
         from reliable_email.testing.outbox import assert_outcome
 
         return assert_outcome(address, outcome, **wanted)

@@ -1,4 +1,4 @@
-"""What a `ScriptedServer` remembers: every message that it took, and the story of every connection."""
+"""The records of a `ScriptedServer`: every message that it took, and the story of every connection."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Ending(StrEnum):
-    """How a connection ended."""
+    """The end of a connection."""
 
     QUIT = "quit"  # the client said QUIT and was answered
     CLIENT_CLOSED = "client_closed"
@@ -131,7 +131,7 @@ class Digest:
 
     @property
     def content(self) -> bytes:
-        """What was kept."""
+        """The part of the content that was kept."""
         return bytes(self._kept or b"")
 
     @property

@@ -113,7 +113,7 @@ class _Talk:
             done.set()
 
     def dismiss(self) -> None:
-        """Let nobody wait for an order any more."""
+        """Release everything that waits for an order."""
         while self.orders:
             self.orders.popleft()[1].set()
 
@@ -298,7 +298,7 @@ class ScriptedServer:
         return self.connections[number - 1]
 
     def story(self) -> str:
-        """What happened, for a person."""
+        """Return a description of all connections, for people."""
         return self._ledger.story()
 
     # -- what it can be told while it runs

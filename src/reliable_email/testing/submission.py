@@ -1,4 +1,4 @@
-"""What a correct submission server answers (RFC 6409), where no script says otherwise.
+"""The answers of a correct submission server (RFC 6409), which a script can replace.
 
 Subclasses change single answers; `simulated` makes the known providers of it. The order of commands (RFC 5321
 §4.1.4) is watched over by the `Conversation`, not here.

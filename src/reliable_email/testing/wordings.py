@@ -1,4 +1,4 @@
-"""How each provider speaks and what it allows, for `simulated`: capabilities, limits, refusals and their stages.
+"""The habits of each provider, for `simulated`: capabilities, limits, refusals and their stages.
 
 Words are the providers' own where they are known from public transcripts or their documentation; `is_guess` marks
 those of which only the sense is known. Ids, host names and dates that real replies carry are left out.
@@ -13,7 +13,7 @@ RefusalStage = Literal["greeting", "auth", "mail", "rcpt", "data", "final_reply"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is said, and in answer to what.
+    """A refusal, and the command that it answers.
 
     Attributes:
         stage: the command it answers.

@@ -1,4 +1,4 @@
-"""Who may see the pages, who may act, and who may read what is in the messages: permissions that are kept apart.
+"""The permissions of the pages: seeing, acting and reading content are separate.
 
 Content holds links that reset passwords, so that seeing that a message exists does not include reading it.
 """
@@ -51,7 +51,7 @@ def may(request: HttpRequest, permission: str) -> bool:
 
 
 def actor_of(request: HttpRequest) -> str:
-    """Who asks, for the record."""
+    """Return the user's name, for the record."""
     user = getattr(request, "user", None)
     return str(user.get_username()) if user is not None else ""
 

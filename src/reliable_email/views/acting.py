@@ -33,7 +33,7 @@ _ACTS = {act.value: act for act in Act}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """Whom an act is for.
+    """The recipients of an act.
 
     Attributes:
         words: for the heading.
@@ -115,7 +115,7 @@ def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trou
 
 
 def _most_counted(act: Act) -> int:
-    """What is sent again needs its content, which is asked for message by message."""
+    """Return the maximum to count: resending needs the content, which is looked up message by message."""
     return MOST if act in (Act.REQUEUE, Act.RESOLVE_RESEND) else _MOST_COUNTED
 
 

@@ -1,4 +1,4 @@
-"""What an act has done, told on the page that comes after it: the link names its record, so no session is needed."""
+"""The notice about an act on the page that follows it: the link names its record, so no session is needed."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _PARAMETER = "done"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What was done.
+    """A notice about an act.
 
     Attributes:
         undo: the act that takes it back, and `action` the record of what it takes back; "" where there is none.

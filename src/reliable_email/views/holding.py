@@ -62,7 +62,7 @@ def release_hold(request: HttpRequest) -> HttpResponse:
 
 
 def _kept_by(hold: Hold) -> Filter:
-    """What was held and fits the hold."""
+    """Return the filter for the recipients that a hold parked."""
     return Filter(
         states=(State.PARKED.value,),
         causes=("held",),

@@ -1,4 +1,4 @@
-"""Where a finding leads: the list or the route that it speaks of, and the word for the act that ends it there."""
+"""The links of findings: the list or the route that a finding is about, and the name of the act that resolves it."""
 
 from urllib.parse import quote
 

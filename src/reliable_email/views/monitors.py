@@ -1,4 +1,4 @@
-"""Who may read what is told to monitors: staff who are logged in, and whoever has one of the HEALTH_TOKENS."""
+"""Access for monitors: staff who are logged in, and requests with one of the HEALTH_TOKENS."""
 
 from collections.abc import Callable
 from functools import wraps

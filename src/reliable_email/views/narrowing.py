@@ -65,7 +65,7 @@ class Narrowing:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What each field shows."""
+        """The value of each field."""
         return {name: self._first(name) for name in (*_ONE, *_MANY)}
 
     def _first(self, name: str) -> str:
@@ -73,7 +73,7 @@ class Narrowing:
 
 
 def read(query: QueryDict) -> Narrowing:
-    """What a query says; what is not understood is left out."""
+    """Parse a query; values that are not understood are left out."""
     pairs = []
     for name in (*_ONE, *_MANY):
         values = query.getlist(name) if name in _MANY else [query.get(name, "")]
@@ -125,14 +125,14 @@ WRITTEN = (
 
 
 def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
-    """What the form asks for, in its own words."""
+    """Return the conditions of the form in words."""
     labels = {"q": "Search", **dict(LABELS), **dict(WRITTEN)}
     words = {"age": dict(AGES), "in": dict(FIELDS)}
     return tuple((labels[name], printable(words.get(name, {}).get(value, value))) for name, value in narrowing.pairs)
 
 
 def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, str]]]:
-    """What each list of the form offers; what was chosen is always among it."""
+    """Return the choices of each list of the form; the chosen one is always among them."""
     shown = narrowing.values
     mailers = all_mailers()
     return {

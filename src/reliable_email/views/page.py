@@ -1,4 +1,4 @@
-"""What all pages share: the frame around them, who looks at them, and the headers that keep what they show private."""
+"""The frame that all pages share: navigation, access, and the headers that keep them private."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -55,7 +55,7 @@ def show(
 
 
 def keep_private(response: HttpResponseBase) -> None:
-    """Let nobody store the answer, frame it, or run in it what is not the site's own."""
+    """Set headers that forbid storing and framing the answer, and running other sites' code in it."""
     # Static files may live on a host of their own.
     found = urlsplit(static("reliable_email/dashboard.css"))
     own = f"'self' {found.scheme or 'https'}://{found.netloc}" if found.netloc else "'self'"
@@ -90,7 +90,7 @@ def _navigation(section: str) -> Iterator[dict[str, Any]]:
 
 
 def _url(name: str) -> str:
-    """Where a page is; "" where there is no such page."""
+    """Return the URL of a page; "" if there is no such page."""
     try:
         return reverse(f"reliable_email:{name}")
     except NoReverseMatch:

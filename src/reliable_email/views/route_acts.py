@@ -1,4 +1,4 @@
-"""What a person does to a route, by a page or in a terminal: pause, resume, probe now. Each leaves an `Action`."""
+"""Operators' acts on a route, on a page or in a terminal: pause, resume, probe now. Each leaves an `Action`."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,7 +16,7 @@ from reliable_email.store.memory.route_state import DatabaseRouteStateStore, dat
 
 
 class Verb(StrEnum):
-    """What can be done to a route, as the record calls it."""
+    """The acts on a route, as the record names them."""
 
     PAUSE = "pause_route"
     RESUME = "resume_route"
@@ -25,7 +25,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteAct:
-    """What was done.
+    """The result of an act.
 
     Attributes:
         action: the id of the record.
@@ -62,7 +62,7 @@ def do(verb: Verb, route: Route, *, actor: str, reason: str, using: str | None =
 
 
 def state_store(using: str | None = None) -> DatabaseRouteStateStore:
-    """Where the workers look."""
+    """Return the store of route state that the workers use."""
     shared = database_store()
     alias = using or next(iter(outbox_databases()), shared.using)
     return shared if alias == shared.using else DatabaseRouteStateStore(alias)

@@ -1,4 +1,4 @@
-"""What each act does and what it means, for those who are about to do it."""
+"""The words for each act and its effect, for those who are about to do it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +24,7 @@ class ActWords:
 
 
 def verb_words(verb: str) -> str:
-    """What was done that is no act on recipients, in words."""
+    """Return the words for an act that is not on recipients."""
     return verb.replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""What DMARC asks for, and whether each route's mail will count as the domain's."""
+"""DMARC's policy, and whether each route's mail will be aligned with the domain."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
 
 
 class Proof(StrEnum):
-    """Whether SPF or DKIM proves an aligned domain on a route."""
+    """The answer whether SPF or DKIM proves an aligned domain on a route."""
 
     YES = "yes"
     NO = "no"
@@ -20,7 +20,7 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """What is to be expected of one route's mail.
+    """The expected alignment of one route's mail.
 
     Attributes:
         is_only_strictness: it would be aligned if the domain's policy were relaxed about it.
@@ -41,7 +41,7 @@ class Alignment:
 
 
 def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding]:
-    """What the domain asks receivers to do."""
+    """Return the findings about the domain's DMARC policy."""
     if isinstance(policy, Answer):
         return [unasked(Topic.DMARC, policy)]
     wanted = Record(name=f"_dmarc.{domain}", type="TXT", value=f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}")
@@ -145,7 +145,7 @@ def reports_not_taken(policy: Policy, receiver: str) -> Finding:
 def alignment_findings(
     domain: str, routes: Sequence[RouteMail], proofs: Sequence[Alignment], policy: Policy | None
 ) -> list[Finding]:
-    """What becomes of each route's mail."""
+    """Return the findings about each route's alignment."""
     findings = []
     is_hopeless = bool(proofs) and all(one.is_aligned is Proof.NO for one in proofs)
     for n, (route, proof) in enumerate(zip(routes, proofs, strict=True)):

@@ -16,7 +16,7 @@ _ED25519_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What stands at one selector.
+    """The DKIM key at one selector.
 
     Attributes:
         kind: "rsa" or "ed25519".

@@ -18,7 +18,7 @@ _REMOVED = ("pct", "rf", "ri")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a domain asks receivers to do with mail that is not aligned.
+    """A domain's DMARC policy: its wishes for mail that is not aligned.
 
     Attributes:
         domain: where the record stands.
@@ -52,7 +52,7 @@ class Policy:
 
     @property
     def applied(self) -> str:
-        """What receivers do: the policy, or with t=y the next weaker one."""
+        """The policy that receivers apply; with t=y, the next weaker one."""
         return _WEAKER[self.policy] if self.is_test else self.policy
 
     @property
@@ -137,7 +137,7 @@ def _records_at(ask: Ask, at: str) -> tuple[list[str], Answer | None]:
 
 
 def _exists(ask: Ask, domain: str) -> bool:
-    """Return whether a domain has an MX or an address, or nobody can tell (section 3.2.14)."""
+    """Return whether a domain has an MX or an address; True if that cannot be looked up (section 3.2.14)."""
     answers = (ask(domain, kind) for kind in ("MX", "A", "AAAA"))
     return any(one.kind in (AnswerKind.FOUND, AnswerKind.UNASKED) for one in answers)
 

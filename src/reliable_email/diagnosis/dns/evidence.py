@@ -1,4 +1,4 @@
-"""What SPF and DKIM prove of each route's mail, and what is missing for it."""
+"""The domains that SPF and DKIM prove for each route's mail, and the records that are missing for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

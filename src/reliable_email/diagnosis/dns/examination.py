@@ -39,7 +39,7 @@ class DomainExamination:
 
     @property
     def reason(self) -> str:
-        """Why it is not HEALTHY, "" where it is."""
+        """The reason why the verdict is not HEALTHY; "" if it is."""
         verdict = self.verdict
         if verdict is Health.HEALTHY:
             return ""

@@ -1,4 +1,4 @@
-"""What was found out about a domain, each with what to do and the records to add."""
+"""Findings about a domain, each with the remedy and the records to add."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from reliable_email.diagnosis.verdict import Health
 
 
 class Topic(StrEnum):
-    """What a finding is about."""
+    """The subject of a finding."""
 
     DOMAIN = "domain"
     MX = "mx"
@@ -20,7 +20,7 @@ class Topic(StrEnum):
 
 
 class Level(StrEnum):
-    """How a finding counts."""
+    """The weight of a finding."""
 
     GOOD = "good"
     NOTE = "note"  # to know, and nothing to hurry about
@@ -30,7 +30,7 @@ class Level(StrEnum):
 
     @property
     def health(self) -> Health:
-        """What it makes of the verdict."""
+        """The effect of the level on the verdict."""
         match self:
             case Level.BAD:
                 return Health.UNHEALTHY
@@ -73,7 +73,7 @@ class Finding:
 
 
 def unasked(topic: Topic, answer: Answer, *, route: str = "") -> Finding:
-    """The finding that nobody knows."""
+    """Return the finding that a record could not be looked up."""
     text = f"could not be asked: {answer.type} of {answer.name}, since {answer.reason}"
     advice = "Try again later, or ask another resolver with --resolver ADDRESS:PORT."
     return Finding(topic=topic, level=Level.UNASKED, text=text, route=route, advice=advice)

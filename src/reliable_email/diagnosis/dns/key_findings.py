@@ -1,4 +1,4 @@
-"""What is to be said of a route's DKIM keys."""
+"""Findings about a route's DKIM keys."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from reliable_email.diagnosis.dns.routes import RouteMail
 
 
 def key_findings(route: RouteMail, key: Key, domain: str) -> list[Finding]:
-    """What is to be said of a key that was found."""
+    """Return the findings about a key."""
     name = f"{key.selector}._domainkey.{key.domain}"
     records = tuple(one for one in route.records("dkim", domain) if one.name == name)
 
@@ -41,7 +41,7 @@ def key_findings(route: RouteMail, key: Key, domain: str) -> list[Finding]:
 
 
 def no_key(route: RouteMail, selectors: Sequence[str], at: str) -> Finding:
-    """That none was found, or that none could be looked for."""
+    """Return the finding that no key was found, or that none could be looked up."""
     records = route.records("dkim", at)
     if not selectors:
         return Finding(

@@ -23,7 +23,7 @@ class DNSMissing(ImportError):
 
 
 class AnswerKind(StrEnum):
-    """What came back."""
+    """The kind of an answer."""
 
     FOUND = "found"
     EMPTY = "empty"  # the name exists, and has no record of this type
@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def is_void(self) -> bool:
-        """What RFC 7208 section 4.6.4 calls a void lookup."""
+        """True for a void lookup (RFC 7208 section 4.6.4)."""
         return self.kind in (AnswerKind.EMPTY, AnswerKind.MISSING)
 
     @property

@@ -5,7 +5,7 @@ from reliable_email.diagnosis.dns.lookup import AnswerKind, Ask
 
 
 def examine_mx(ask: Ask, domain: str) -> tuple[Finding, ...]:
-    """Who takes mail for a domain; a finding that is BAD says that there is no such domain."""
+    """Return the findings about the servers that receive mail for a domain; BAD if the domain does not exist."""
     answer = ask(domain, "MX")
     if answer.is_unasked:
         return (unasked(Topic.MX, answer),)

@@ -1,4 +1,4 @@
-"""What each route makes of a message's domains: who signs it, and whose MAIL FROM the recipient's server sees."""
+"""The domains in each route's mail: the one that signs it, and the one in the MAIL FROM that receivers see."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class RouteMail:
         return domain
 
     def return_path_domain(self, domain: str) -> str:
-        """Whose SPF record receivers look at; "" where it is not known here."""
+        """Return the domain whose SPF record receivers check; "" if it is not known here."""
         provider = self.provider
         if provider is None:
             return domain
@@ -68,7 +68,7 @@ class RouteMail:
 
     @property
     def include(self) -> str:
-        """What the SPF record of `return_path_domain` has to include; "" for nothing that is known."""
+        """The name to include in the SPF record of `return_path_domain`; "" if none is known."""
         if self.provider is None or self.provider.return_path == "provider":
             return ""
         return self.provider.spf_include or ""
@@ -80,7 +80,7 @@ class RouteMail:
         return any(fnmatchcase(one, pattern) for one in includes for pattern in patterns)
 
     def records(self, purpose: str, domain: str) -> tuple[Record, ...]:
-        """What the provider wants to be added."""
+        """Return the records that the provider asks you to add."""
         if self.provider is None:
             return ()
         sending = self.sending_domain(domain)
@@ -93,7 +93,7 @@ class RouteMail:
 
 
 def routes_mail(routes: Iterable[Mailer]) -> tuple[RouteMail, ...]:
-    """What is known of these routes from the settings; those that deliver nothing, or cannot be used, are left out."""
+    """Return the mail of these routes, from the settings; routes that deliver nothing are left out."""
     found: list[RouteMail] = []
     for route in routes:
         if route.kind.delivers_nothing or route.kind is MailerKind.MISSING:

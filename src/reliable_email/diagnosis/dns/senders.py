@@ -1,4 +1,4 @@
-"""What big receivers demand of senders, with the day since when, held against a domain and its routes.
+"""The requirements of large receivers for senders, with their dates, compared with a domain and its routes.
 
 A new rule begins with a few delayed messages and ends with refused ones; these findings come before either. The words
 with which the receivers refuse stand in `classification/rules/senders.toml`.
@@ -16,7 +16,7 @@ from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What one receiver wants of a sender of many messages.
+    """The requirement of one receiver for senders of many messages.
 
     Attributes:
         since: the first day of enforcement.

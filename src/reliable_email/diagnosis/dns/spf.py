@@ -19,7 +19,7 @@ _ASKING = frozenset({"include", "a", "mx", "ptr", "exists"})
 
 @dataclass(slots=True, kw_only=True)
 class SPF:
-    """What came of one domain's SPF.
+    """The result of evaluating one domain's SPF.
 
     Attributes:
         domain: whose.

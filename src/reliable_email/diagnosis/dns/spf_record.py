@@ -112,7 +112,7 @@ def _check_network(word: str, name: str, value: str) -> None:
 
 
 def oddities(terms: tuple[Term, ...]) -> list[str]:
-    """What works, and should not be so."""
+    """Return notes about terms that work but should be changed."""
     notes = []
     names = [term.name for term in terms]
     if "all" in names:

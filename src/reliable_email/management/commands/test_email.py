@@ -248,7 +248,7 @@ class Command(BaseCommand):
     # 4.
 
     def _health(self, health: SiteHealth, examination: Examination) -> None:
-        """What the configuration check has said above is not said again."""
+        """Print the site's health, without what the configuration check has already printed."""
         said = {message.msg for message in examination.configuration.messages}
         findings = [one for one in health.findings if one.text not in said]
         if not findings:
@@ -324,7 +324,7 @@ class Command(BaseCommand):
 
 
 def _asked_for(options: dict[str, Any]) -> list[str]:
-    """Who was named, in whichever way; each is one address that a message can carry."""
+    """Return the recipients that were named in any way; each is one valid address."""
     given = options["to"] or []
     named = [*options["email"], *([given] if isinstance(given, str) else given)]
     found = split_addresses(named)
@@ -347,7 +347,7 @@ def _check_address(switch: str, given: str) -> None:
 
 
 def _sender(given: str | None, route: Mailer) -> str:
-    """Django's default sender is nobody's address; an account that is one is a better guess."""
+    """Return the sender: Django's default is not a real address, so an account that is one is a better guess."""
     if given:
         return given
     default = str(settings.DEFAULT_FROM_EMAIL)

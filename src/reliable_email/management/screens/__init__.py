@@ -1,1 +1,1 @@
-"""What commands show: live views and progress bars where there is a terminal and rich, plain lines elsewhere."""
+"""The screens of commands: live views and progress bars in a terminal with rich, plain lines elsewhere."""

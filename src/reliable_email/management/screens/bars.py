@@ -34,10 +34,10 @@ class _Bars:
         self._task: TaskID | None = None
 
     def begin(self, what: str, total: Callable[[], int]) -> None:
-        """See `Progress`."""
+        """Show a bar for new work."""
         self._task = self._shown.add_task(what, total=total())
 
     def advance(self, count: int) -> None:
-        """See `Progress`."""
+        """Move the bar on."""
         if self._task is not None:
             self._shown.advance(self._task, count)

@@ -1,4 +1,4 @@
-"""What `email_outbox list` finds: one line a recipient, aligned for people, whole for programs."""
+"""The output of `email_outbox list`: one line for each recipient, aligned for people, complete for programs."""
 
 import getpass
 from collections.abc import Iterator, Sequence
@@ -106,7 +106,7 @@ def instant(moment: datetime | None) -> str:
 
 
 def user() -> str:
-    """Who gives the command, for the record."""
+    """Return the name of the user who runs the command, for the record."""
     try:
         return f"{getpass.getuser()} (command)"
     except (KeyError, OSError):

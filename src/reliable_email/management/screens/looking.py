@@ -24,7 +24,7 @@ class Looker:
         self._routes = _routes()
 
     def look(self) -> OutboxView:
-        """What is there now.
+        """Return the outbox's present view.
 
         Raises:
             django.db.utils.OperationalError, InterfaceError: the database is away.

@@ -30,7 +30,7 @@ class RouteView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxView:
-    """See the module.
+    """The outbox at one moment: its verdict, its numbers and its routes.
 
     Attributes:
         health: the verdict on the site's mail, and why it is not better.
@@ -43,7 +43,7 @@ class OutboxView:
 
 
 def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
-    """What a breaker's state means for people. `now` is of the wall clock."""
+    """Return a breaker's state in words. `now` is of the wall clock."""
     evidence = " ".join(word for word in (state.reason or "", state.evidence) if word)
     match state.phase:
         case Phase.CLOSED if state.slow_until > now:
@@ -61,7 +61,7 @@ def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
 
 
 def sizes(using: str) -> Iterator[str]:
-    """How much room the tables take, the three largest by name; nothing where the database does not say."""
+    """Yield a line with the size of the tables, the three largest by name; nothing if the database does not tell."""
     found = table_bytes(using)
     if found:
         largest = [
@@ -89,7 +89,7 @@ def lines(view: OutboxView, room: Iterable[str] = ()) -> Iterator[str]:
 
 
 def health_lines(health: SiteHealth) -> Iterator[str]:
-    """What is not as it should be, what to do about it, and the verdict."""
+    """Yield the findings with their remedies, and the verdict."""
     for finding in health.findings:
         yield f"{finding.verdict}: {finding_words(finding)}"
         if finding.remedy:
@@ -116,17 +116,17 @@ def verdict_words(view: OutboxView) -> str:
 
 
 def finding_words(finding: Finding) -> str:
-    """What was found, and since when."""
+    """Return a finding in words, with its start time."""
     since = f", since {finding.since:%Y-%m-%d %H:%M} UTC" if finding.since is not None else ""
     return f"{printable(finding.text)}{since}"
 
 
 def queued_words(found: Status) -> str:
-    """What waits, by priority."""
+    """Return the numbers of queued recipients by priority."""
     return ", ".join(f"{count:,} {name}" for name, count in found.queued.items() if count)
 
 
 def due_words(found: Status) -> str:
-    """What could be sent now."""
+    """Return the number of due recipients, and the age of the oldest."""
     oldest = f", the oldest for {span(found.oldest_due_seconds)}" if found.oldest_due_seconds is not None else ""
     return f"{found.due:,} due now{oldest}"

@@ -1,4 +1,4 @@
-"""How much a count has grown in the last minute, of what was seen of it."""
+"""The growth of a count in the last minute, from the values that were seen."""
 
 from collections import deque
 

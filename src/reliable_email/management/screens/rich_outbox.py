@@ -76,7 +76,7 @@ class RichOutbox:
 
 
 class RichWatchScreen:
-    """See `WatchScreen`; a context manager."""
+    """A screen that rich redraws; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._outbox = RichOutbox()
@@ -92,11 +92,11 @@ class RichWatchScreen:
         self._live.stop()
 
     def show(self, title: str, view: OutboxView) -> None:
-        """See `WatchScreen`."""
+        """Draw the view."""
         self._update(title, view.status.at, self._outbox.draw(view, now=time.monotonic()))
 
     def away(self, title: str, text: str) -> None:
-        """See `WatchScreen`."""
+        """Draw that the database does not answer."""
         self._update(title, None, Text(text, style="bold red"))
 
     def _update(self, title: str, at: datetime | None, shown: RenderableType) -> None:

@@ -1,4 +1,4 @@
-"""Which screen there is: a terminal on which lines may move, or a file that wants lines without a control code."""
+"""The choice of a screen: a terminal on which lines may move, or a file that takes lines without control codes."""
 
 import importlib.util
 import logging

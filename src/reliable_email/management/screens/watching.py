@@ -20,7 +20,7 @@ _SECONDS = 1.0
 
 
 class WatchScreen(Protocol):
-    """Where the outbox is shown again and again."""
+    """A screen on which the outbox is shown again and again."""
 
     def show(self, title: str, view: OutboxView) -> None:
         """The outbox now."""
@@ -37,12 +37,12 @@ class PlainWatchScreen:
         self._last: object = None
 
     def show(self, title: str, view: OutboxView) -> None:
-        """See `WatchScreen`."""
+        """Print the view if it has changed."""
         in_use = [(route.alias, route.is_in_use) for route in view.routes]
         self._say((view.health.verdict, view.status.recipients, in_use), summary(view))
 
     def away(self, title: str, text: str) -> None:
-        """See `WatchScreen`."""
+        """Print that the database does not answer."""
         self._say(text, text)
 
     def _say(self, what: object, text: str) -> None:
@@ -91,13 +91,13 @@ def watch(
 
 
 def away_words(using: str, error: Exception) -> str:
-    """That nothing can be said, and why."""
+    """Return the message that the database does not answer, with the reason."""
     return printable(f"The database {using!r} does not answer: {' '.join(str(error).split())}")
 
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """So that the terminal gets its cursor back, whoever ends the command."""
+    """Turn SIGTERM into KeyboardInterrupt, so that the terminal gets its cursor back."""
 
     def interrupt(number: int, frame: FrameType | None) -> Any:
         raise KeyboardInterrupt

@@ -171,7 +171,7 @@ class Round:
                     self._settlements.append(self._settlement(one, None, stored_of(passage)))
 
     def _is_simple(self, passage: Passage) -> bool:
-        """Return whether every route is in use, so that planning asks nobody."""
+        """Return whether every route is in use, so that planning needs no probe."""
         return all(self._store.read(route).phase is Phase.CLOSED for route in passage.routes)
 
     def _load(self) -> list[Passage]:

@@ -11,7 +11,7 @@ class Progress(Protocol):
         """A part of the work begins: how many there are is counted by those alone who show it."""
 
     def advance(self, count: int) -> None:
-        """So many more are done."""
+        """Note that `count` more are done."""
 
 
 class _Untold:

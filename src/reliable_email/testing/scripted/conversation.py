@@ -34,7 +34,7 @@ from reliable_email.testing.submission import Submission
 
 
 class Conversation:
-    """What an action may see and use.
+    """One connection of the server, as actions see it.
 
     Attributes:
         link: the bytes.

@@ -95,7 +95,7 @@ class Ledger:
                     raise AssertionError(f"it did not happen within {timeout} s; so far:\n{self.story()}")
 
     def story(self) -> str:
-        """What happened, for a person."""
+        """Return a description of all connections, for people."""
         lines = []
         for record in self.records:
             lines.append(f"connection {record.number}: {record.ending or 'open'}, {record.message_count} taken")

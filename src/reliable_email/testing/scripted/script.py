@@ -1,4 +1,4 @@
-"""What one connection of a `ScriptedServer` is to do differently from a correct server."""
+"""The script of one connection of a `ScriptedServer`: its differences from a correct server."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the ways of a message's recipients part: each attempt is a column, each recipient a line through them."""
+"""The table in which the ways of a message's recipients part: a column for each attempt, a line for each recipient."""
 
 from dataclasses import dataclass
 

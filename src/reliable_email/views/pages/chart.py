@@ -33,7 +33,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What the page draws. `top` is the value at the upper edge, in messages a minute."""
+    """The chart to draw. `top` is the value at the upper edge, in messages a minute."""
 
     width: int
     height: int
@@ -116,7 +116,7 @@ def _rounded_up(most: float) -> float:
 
 
 def _ticks(buckets: Sequence[Bucket]) -> tuple[tuple[float, datetime], ...]:
-    """Where the labelled hours stand, and which they are."""
+    """Return the positions of the labelled hours, with the hours."""
     last = max(len(buckets) - 1, 1)
     return tuple(
         (round(number * WIDTH / last, 1), bucket.at) for number, bucket in enumerate(buckets) if number % 24 == 0

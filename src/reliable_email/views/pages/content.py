@@ -1,4 +1,4 @@
-"""What a message says, for those who may read it; each answer of this module is recorded as a reading.
+"""The content of a message, for those who may read it. Each answer of this module is recorded as a reading.
 
 Content is a stranger's: it runs no script, sends no form and loads nothing, wherever it is opened. HTML is written
 anew (`views.pages.preview`) and answered by an address of its own, in a frame without any rights and under a policy

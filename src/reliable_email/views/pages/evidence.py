@@ -1,4 +1,4 @@
-"""How evidence is put into words: a state's badge, a cause's meaning and remedy, an address as it may be shown."""
+"""Evidence in words: a state's badge, a cause's meaning and remedy, an address as it may be shown."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ STATE_WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What a failure means and what to do about it; empty where there is nothing to say."""
+    """The meaning of a failure and its remedy; empty if there is nothing to say."""
 
     meaning: str = ""
     remedy: str = ""
@@ -79,7 +79,7 @@ def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | N
 
 
 def _advice(cause: Cause, stage: str, reply: str, provider: str | None) -> str:
-    """What the rule for this reply advises, where it says more than the cause."""
+    """Return the advice of the rule for this reply, if it says more than the cause."""
     try:
         read = parse_reply(reply)
     except ReplyError:

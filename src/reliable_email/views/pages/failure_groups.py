@@ -39,7 +39,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainLine:
-    """What met the recipients of one domain."""
+    """The failures of the recipients of one domain."""
 
     domain: str
     recipients: int

@@ -1,4 +1,4 @@
-"""What went wrong lately, put together, each with what it means and what to do."""
+"""The latest failures in groups, each with its meaning and remedy."""
 
 from dataclasses import replace
 from typing import Any

@@ -72,7 +72,7 @@ def _shown(line: Line, keyring: Keyring) -> dict[str, Any]:
 
 
 def _remark(narrowing: Narrowing, page: Page, keyring: Keyring) -> str:
-    """What has to be known to read the list rightly."""
+    """Return a remark that helps to read the list."""
     text = narrowing.search.text.strip()
     if page.field is Field.RECIPIENT and narrowing.search.field is Field.ANYTHING and "@" not in text:
         return f"“{printable(text)}” was taken for a part of an address. For subjects choose “subject” beside it."

@@ -50,7 +50,7 @@ _LOOPBACK = re.compile(r"localhost|.*\.localhost|127(\.\d{1,3}){3}|::1|0\.0\.0\.
 
 @dataclass(slots=True)
 class Preview:
-    """What is shown, and what is said of it.
+    """The preview of a message's HTML, with its links and counts.
 
     Attributes:
         blocked_images: that are somewhere else, and are not loaded.
@@ -86,7 +86,7 @@ def preview(letter: Letter, *, loads_images: bool = False) -> Preview:
 
 
 def warnings(letter: Letter, found: Preview) -> list[str]:
-    """What a person wants to know before such a mail goes to many."""
+    """Return warnings to read before such a message goes to many."""
     html, names = letter.html, {name.lower() for name, _ in letter.headers}
     said = []
     if html is not None and len(html.encode("utf-8", "replace")) > GMAIL_CLIPS_AT:
@@ -169,7 +169,7 @@ class _Writer:
             yield "src", f"data:{image.content_type};base64,{base64.b64encode(image.data).decode('ascii')}"
 
     def _linked(self, address: str) -> Iterator[tuple[str, str]]:
-        """Where it leads is shown, and nothing happens when it is clicked."""
+        """Yield the attributes of a link that shows its target and does nothing when clicked."""
         self._link = []
         if len(self._found.links) < MOST_LINKS:
             self._found.links.append(("", address))

@@ -51,7 +51,7 @@ class QuotaLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLine:
-    """How long one stage took: bounds of a histogram, so "at most"; infinite beyond the last of them."""
+    """The duration of one stage: upper bounds of a histogram, infinite beyond the last of them."""
 
     stage: str
     count: int
@@ -142,7 +142,7 @@ def find_route(alias: str) -> Route | None:
 
 
 def providers_by_route() -> dict[str, str | None]:
-    """Whose server is behind each route; empty where a mailer cannot be built."""
+    """Return the provider of each route; empty if a mailer cannot be built."""
     try:
         return {route.alias: route.provider for route, _ in site_route_mailers()}
     except Exception:  # noqa: BLE001 - any code of anybody's may be behind a mailer; the routes' page says so

@@ -1,4 +1,4 @@
-"""Who delivers: the workers, and when each was last seen."""
+"""The page of workers, with the time at which each was last seen."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone

@@ -193,7 +193,7 @@ class OutboxMessageAdmin(_ReadOnly):
     actions = ("requeue", "cancel")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[OutboxMessage]":
-        """Without what messages say; with their first recipient, by the index of positions."""
+        """Return messages without their content, with their first recipient, by the index of positions."""
         queryset: QuerySet[OutboxMessage] = super().get_queryset(request)
         people = OutboxRecipient._base_manager.using(queryset.db).filter(message=OuterRef("pk"))
         return queryset.defer("content", "headers", "fields").annotate(
@@ -210,19 +210,19 @@ class OutboxMessageAdmin(_ReadOnly):
 
     @admin.display(description="state")
     def states(self, row: Any) -> str:
-        """Of the first; the others are on the message's page."""
+        """The state of the first recipient; the message's page has the others."""
         return f"{row.first_state} …" if row.last_position else row.first_state or ""
 
     @admin.display(description="subject")
     def about(self, row: OutboxMessage) -> str:
-        """Its subject, where that is not sealed."""
+        """The message's subject, unless it is encrypted."""
         subject = "(encrypted)" if row.encryption_key and row.subject else printable(row.subject)
         return subject if len(subject) <= _SUBJECT_CHARACTERS else f"{subject[:_SUBJECT_CHARACTERS]}…"
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", search_term: str
     ) -> "tuple[QuerySet[OutboxMessage], bool]":
-        """By the indexes alone: a search for a part would read the whole table."""
+        """Search by the indexes only: a search for a part would read the whole table."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -240,7 +240,7 @@ class OutboxMessageAdmin(_ReadOnly):
             return "its URLs are not installed"
 
     def has_act_permission(self, request: HttpRequest) -> bool:
-        """For the two actions."""
+        """Return whether the user may run the two actions."""
         return request.user.has_perm(_ACT)
 
     @admin.action(permissions=["act"], description="Requeue what is parked, rejected, expired or cancelled")
@@ -343,7 +343,7 @@ class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-ar
         return shown_entry(row) if row.digest_key else _shown(row.address)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """By the database's clock, and recorded."""
+        """Save the entry with the database's time, and record it."""
         if not change:
             obj.source = "by hand"
             obj.created_at = DatabaseNow()

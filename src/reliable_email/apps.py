@@ -65,7 +65,7 @@ def _suppressed(addresses: Sequence[str]) -> Collection[str]:
 
 
 def _flush_route_state(**kwargs: object) -> None:
-    """Whatever the request was told of routes is written at the latest when it is over."""
+    """Write the route state that the request has changed, at the latest when it ends."""
     module = sys.modules.get("reliable_email.store.memory.route_state")
     if module is not None:  # else nothing has been told
         module.flush()

@@ -73,7 +73,7 @@ _TYPES: dict[str, Callable[[object], Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that was decided for the operator, for a system check to say."""
+    """A decision that was made for the operator, for a system check to report."""
 
     text: str
     hint: str = ""

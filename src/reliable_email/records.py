@@ -17,7 +17,7 @@ else:
     from dataclasses import dataclass
 
     def record(*, frozen: bool, eq: bool = True, **options: Any) -> Callable[[type[T]], type[T]]:
-        """As `dataclasses.dataclass`; `frozen` is True."""
+        """Make a dataclass like `dataclasses.dataclass`; `frozen` is True."""
         assert frozen, "what may change is a plain dataclass"
         # What is frozen and compared can be hashed, here as there.
         return dataclass(eq=eq, unsafe_hash=eq, **options)

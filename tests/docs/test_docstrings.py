@@ -15,7 +15,8 @@ SOURCE = ROOT / "src" / "reliable_email"
 CEILING = 3
 
 _RELATIVE = re.compile(
-    r"(?:What|Whether|Who|Whoever|Whom|Whose|Where|Wherever|Which|How|That|If|When|Why|See|So)\b|"
+    r"(?:What|Whatever|Whether|Who|Whoever|Whom|Whose|Where|Wherever|Which|How|That|If|When|Why|See|So|As|Since)\b|"
+    r"(?:It|Its|They|Their|Those|These|Such|Both|Nothing|Something|For|By|At|From|In|Of|To|With|Without|Within|After)\b|"
     r".*\b(?:[Ss]ome|[Nn]o|[Aa]ny)body\b",
     re.DOTALL,
 )

@@ -64,7 +64,7 @@ class FailoverBackend(Door):
         return False
 
     def close(self) -> None:
-        """Nothing of this instance is open; the process keeps its connections."""
+        """Do nothing: no connection belongs to the instance."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Send each message; how many of them some recipient took.
@@ -89,7 +89,7 @@ class FailoverBackend(Door):
         )
 
     def routes(self) -> list[Route]:
-        """Its routes, in order of preference; a failover among them counts as its own routes.
+        """Return the routes in order of preference; a failover among them counts as its own routes.
 
         One that cannot be built has a `build_error`, and the others are used.
         """

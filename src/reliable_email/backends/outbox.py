@@ -60,11 +60,11 @@ class OutboxBackend(Door):
             self._given = given_backend(own, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently)
 
     def open(self) -> bool | None:
-        """Nothing to open: the database connection is the caller's."""
+        """Do nothing: the database connection is the caller's."""
         return self._given.open() if self._given is not None else False
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Queue each message; how many were queued.

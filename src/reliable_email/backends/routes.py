@@ -177,7 +177,7 @@ def routes_of(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
 
 
 def named_routes(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
-    """As `routes_of`, but raises nothing: where no name leads anywhere, each of them is a route with a `problem`."""
+    """Return routes like `routes_of`, without raising: a name that leads nowhere is a route with a `problem`."""
     found: dict[str, Mailer] = {}
     for one in _leaves(alias, all_mailers(), ()):
         if found.get(one.alias) is None or found[one.alias].problem:

@@ -163,7 +163,7 @@ class ReliableSMTPBackend(Door):
         return not was_used
 
     def close(self) -> None:
-        """Nothing of this instance is open; the process keeps its connections for the next message."""
+        """Do nothing but forget `connection`: the process keeps its connections for the next message."""
         self.connection = None
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
@@ -209,7 +209,7 @@ class ReliableSMTPBackend(Door):
         )
 
     def routes(self) -> list[Route]:
-        """Its route, and the fallback of the `EMAIL_FALLBACK_*` settings where there is one."""
+        """Return the backend's route, and the fallback of the `EMAIL_FALLBACK_*` settings if there is one."""
         self._take_attributes()
         if self.options.main_error:
             return [unbuilt_route("primary", self.options.main_error), replace(self._own_route(), alias="fallback")]

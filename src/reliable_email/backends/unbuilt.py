@@ -95,7 +95,7 @@ class _Nothing:
 
 
 def note_built(alias: str) -> None:
-    """It can be built again: if it cannot once more, that is news."""
+    """Note that a route can be built again, so that another failure is reported anew."""
     _told.pop(alias, None)
 
 

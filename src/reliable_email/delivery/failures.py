@@ -40,14 +40,14 @@ def local_failure(cause: Cause, detail: str) -> Failure:
 
 
 def interrupted(error: BaseException, *, may_have_it: bool) -> Failure:
-    """For a recipient whose message was under way, or had still to go, when the process was told to stop."""
+    """Return the failure of a recipient whose message was under way, or waiting, when the process was told to stop."""
     when = "while the server's reply was waited for" if may_have_it else "before the message was handed over"
     detail = f"the send was interrupted ({type(error).__name__}) {when}"
     return local_failure(Cause.OUTCOME_UNKNOWN if may_have_it else Cause.DISCONNECTED, detail)
 
 
 def not_told_of(transaction: Transaction) -> RecipientResult:
-    """For a recipient that a transport forgot: it may have it exactly if the message was completed."""
+    """Return the result of a recipient that a transport forgot: unknown if the message was completed."""
     verdict = Verdict.UNKNOWN if transaction.terminator_sent else Verdict.NOT_SENT
     failure = WireFailure(
         stage=transaction.stage, kind=FailureKind.PROTOCOL, detail="nothing was said of this recipient"

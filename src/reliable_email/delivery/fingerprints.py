@@ -40,7 +40,7 @@ def likeness(stored: str, mine: str, part: Part) -> Likeness:
 
 
 def joined(stored: str, mine: str) -> str:
-    """Both, mine first, so that each process knows its own again; what is stored, where all of mine is in it."""
+    """Return both fingerprints, `mine` first; `stored` alone if it contains all of `mine`."""
     theirs, ours = _names(stored), _names(mine)
     if all(theirs.get(key) == names for key, names in ours.items()):
         return stored

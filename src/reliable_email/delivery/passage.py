@@ -91,7 +91,7 @@ class Passage:
 
     @property
     def open(self) -> list[Progress]:
-        """Those for whom something may still be tried."""
+        """The recipients for whom something may still be tried."""
         return [one for one in self.recipients if one.fate is Fate.OPEN]
 
     def begin_round(self) -> None:

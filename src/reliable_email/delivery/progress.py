@@ -195,7 +195,7 @@ class Send:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """For the envelope."""
+        """The addresses of the envelope."""
         return tuple(one.address for one in self.recipients)
 
     @property

@@ -42,18 +42,18 @@ class Configuration:
 
     @property
     def errors(self) -> tuple[CheckMessage, ...]:
-        """Those that keep mail from going out."""
+        """The errors that keep mail from going out."""
         return stopping_errors(self.messages)
 
     @property
     def route_errors(self) -> tuple[CheckMessage, ...]:
-        """Those of a route beside which another one works."""
+        """The errors of a route beside which another one works."""
         stopping = self.errors
         return tuple(message for message in self.messages if message.level >= ERROR and message not in stopping)
 
     @property
     def warnings(self) -> tuple[CheckMessage, ...]:
-        """Those to think about."""
+        """The warnings."""
         return tuple(message for message in self.messages if WARNING <= message.level < ERROR)
 
 

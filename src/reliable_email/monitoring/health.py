@@ -51,11 +51,11 @@ class SiteHealth:
 
     @property
     def since(self) -> datetime | None:
-        """Since when that is so: the time of `reason`, and of no other finding."""
+        """The time since when that is so: that of the finding in `reason`."""
         return self.findings[0].since if self.findings else None
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; keys are stable, instants ISO 8601."""
+        """Return the verdict for programs; keys are stable, times are ISO 8601."""
         return {
             "schema": 1,
             "status": str(self.verdict),

@@ -80,7 +80,7 @@ class _Families:
         self.quota_remaining = _gauge("quota_remaining", "What urgent mail may still use of it.", *quota_labels)
 
     def all(self) -> list[Metric]:
-        """In the order in which they are exposed."""
+        """Return the metrics in the order in which they are exposed."""
         return list(vars(self).values())
 
 

@@ -49,7 +49,7 @@ def generation() -> int:
 
 @contextlib.contextmanager
 def woken(ring: Callable[[], None]) -> Iterator[None]:
-    """Within this, `ring` is called from any thread whenever `generation` has changed; it must not block."""
+    """Call `ring`, from any thread, whenever `generation` changes within this context; it must not block."""
     with _lock:
         _bells.append(ring)
     try:

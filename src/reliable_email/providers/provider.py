@@ -19,7 +19,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """At most `limit` recipients or messages in any window of `window_seconds`."""
+    """A limit: at most `limit` recipients or messages in any window of `window_seconds`."""
 
     window_seconds: int
     limit: int

@@ -95,7 +95,7 @@ class StageClock:
         self._spent: dict[Stage, float] = {}
 
     def watch(self, deadline: Deadline) -> None:
-        """To be called whenever something was written or read."""
+        """Note that something was written or read. Call it each time."""
         stage, turn = self._session.stage, self._channel.turn
         if stage is self.stage and turn == self._turn:
             return

@@ -85,7 +85,7 @@ class DSN:
         return f"{notify} ORCPT={said}" if len(said) <= MAX_ORCPT_CHARACTERS else notify
 
     def over(self, other: "DSN | None") -> "DSN":
-        """These wishes, and the other's where these have none."""
+        """Return these options, completed by the other's."""
         if other is None:
             return self
         return DSN(

@@ -257,7 +257,7 @@ class Transport(Protocol):
         """
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
-        """As `transact`, for a driver that waits in its own way. One that stops early closes the generator."""
+        """Yield the steps of `transact`, for a driver that waits in its own way. One that stops early closes it."""
 
 
 def block(wait: Wait) -> None:

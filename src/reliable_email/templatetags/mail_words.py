@@ -83,7 +83,7 @@ def ago(moment: datetime | None, now: datetime) -> SafeString | str:
 
 @register.simple_tag
 def span_since(moment: datetime, now: datetime) -> SafeString:
-    """For how long something has been so."""
+    """Return the time for which something has been so."""
     return format_html(
         '<time datetime="{}" title="since {}">{}</time>',
         _aware(moment).isoformat(timespec="seconds"),

@@ -17,7 +17,7 @@ class Postbox(Submission):
     """Takes every message and prints one line for it."""
 
     def rcpt(self, conversation: Conversation, recipient: str) -> str:
-        """Accept every recipient, but refuse the local part "nobody"."""
+        """Accept every recipient except those that the module's docstring names."""
         if recipient.lower().startswith("nobody@"):
             _say(f"refused {recipient}")
             return "550 5.1.1 No such user here"

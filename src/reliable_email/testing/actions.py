@@ -220,7 +220,7 @@ class inject:
 
 @dataclass(frozen=True, slots=True)
 class accept_then:
-    """At `final_reply`: takes the message for good, then does something else than saying so."""
+    """The action at `final_reply` that takes the message, then does something else than replying."""
 
     act: Act
 
@@ -231,7 +231,7 @@ class accept_then:
 
 @dataclass(frozen=True, slots=True)
 class after:
-    """At `content`: once `count` bytes were read, does `acts`; if they say something and no more, reads on."""
+    """The action at `content` that does `acts` after `count` bytes; if they only reply, it reads on."""
 
     count: int
     acts: tuple[Act, ...]
@@ -249,7 +249,7 @@ class after:
 
 @dataclass(frozen=True, slots=True)
 class slowly:
-    """At `content`: reads `count` bytes, waits `every` so many seconds, and so on."""
+    """The action at `content` that reads `count` bytes, waits `every` seconds, and so on."""
 
     count: int
     every: float
@@ -288,7 +288,7 @@ class again:
 
 @dataclass(frozen=True, slots=True)
 class handshake:
-    """At `tls`: shakes hands with another context than the server's own."""
+    """The action at `tls` that uses another context than the server's own."""
 
     context: ssl.SSLContext
 

@@ -147,7 +147,7 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """Its own certificate."""
+        """The authority's own certificate."""
         return self._root.pem
 
     @property

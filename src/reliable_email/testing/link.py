@@ -73,7 +73,7 @@ class Link:
         return self._take(end + 1)
 
     def read_some(self, limit: int = _RECEIVE_BYTES) -> bytes:
-        """At least one byte, at most `limit`."""
+        """Return at least one byte, at most `limit`."""
         if not self._input:
             self._receive(limit)
         return self._take(min(limit, len(self._input)))

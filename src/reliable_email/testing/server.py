@@ -304,7 +304,7 @@ class ScriptedServer:
     # -- what it can be told while it runs
 
     def behave(self, *scripts: Script) -> None:
-        """From the next connection on, follow these scripts; none for real behaviour."""
+        """Follow these scripts from the next connection on; without any, behave correctly."""
         self._first_scripted = len(self.connections) + 1
         self._scripts = scripts or (Script(),)
 

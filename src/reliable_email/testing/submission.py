@@ -138,7 +138,7 @@ class Submission:
         return "250 2.1.0 Sender ok"
 
     def too_large(self) -> str:
-        """At MAIL by the declared size, or after content that was larger."""
+        """Return the reply to a message that is too large, at MAIL or after its content."""
         return "552 5.3.4 Message size exceeds fixed limit"
 
     def rcpt(self, conversation: "Conversation", recipient: str) -> str:

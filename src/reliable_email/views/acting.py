@@ -165,7 +165,7 @@ def _selected(sent: QueryDict) -> _Wanted | None:
 
 
 def _undone(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
-    """Those that an act has changed, as long as nothing else was done to them."""
+    """Return the recipients that an act has changed, as long as nothing else was done to them."""
     numbers = _numbers(sent, "done")
     found = action(numbers[0]) if numbers else None
     undo = undoing(found) if found is not None else None

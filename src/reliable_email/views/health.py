@@ -1,4 +1,4 @@
-"""For probes: `live` says that the process answers, `health` whether the site's mail works.
+"""Pages for probes: `live` says that the process answers, `health` whether the site's mail works.
 
 Liveness asks nothing: a restart mends no mail server. Readiness is the verdict that every surface shows; DEGRADED is
 200, since mail goes out.

@@ -27,12 +27,12 @@ LIFETIMES = (
 
 
 def holds() -> Sequence[Hold]:
-    """Those in force."""
+    """Return the holds in force."""
     return standing_holds(outbox_database())
 
 
 def hold_what_comes(request: HttpRequest, chosen: Filter, reason: str) -> None:
-    """As the form says; a choice that is not offered is the longest."""
+    """Hold incoming messages as the form says; a duration that is not offered is the longest."""
     hours = request.POST.get("lifetime", "")
     lifetime = timedelta(hours=int(hours)) if hours in {value for value, _ in LIFETIMES if value} else None
     hold_incoming(chosen, actor=actor_of(request), reason=reason, lifetime=lifetime)

@@ -57,7 +57,7 @@ class Narrowing:
 
     @property
     def query(self) -> str:
-        """As the query of a link, without the place in the list."""
+        """The query of a link, without the place in the list."""
         query = QueryDict(mutable=True)
         for name, value in self.pairs:
             query.appendlist(name, value)

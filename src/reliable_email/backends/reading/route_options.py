@@ -166,7 +166,7 @@ def smtp_options(
 
 
 def read_smtp_options(values: Mapping[str, object], *, alias: str | None) -> SMTPReading:
-    """As `smtp_options`, with the problems as values."""
+    """Read options like `smtp_options`, with the problems as values."""
     reader, options, beside = _read(values, alias=alias, ignore_unknown=())
     return SMTPReading(options=options, problems=(*reader.problems, *beside))
 

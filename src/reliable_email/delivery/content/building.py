@@ -1,4 +1,4 @@
-"""From Django's `EmailMessage` to a submission: envelope, content with fixed Message-ID and Date, the caller's wishes.
+"""The conversion of an `EmailMessage` to a submission: envelope, content with fixed Message-ID and Date, and options.
 
 Everything that makes a message impossible to send is found here, before any connection, and raised as `ValueError`.
 Nothing is written on the caller's message.

@@ -30,7 +30,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """After a failure nothing is tried for a while, so that a dead server costs no time.
+    """The pause after a failure, in which nothing is tried, so that a dead server costs no time.
 
     Attributes:
         until: when it may be tried again.

@@ -34,7 +34,7 @@ def log_fields(
     stage: str | None = None,
     outcome: str | None = None,
 ) -> dict[str, str | int | None]:
-    """For `extra`."""
+    """Return the value of `extra` for a log record."""
     return {
         "message_id": message_id or None,
         "outbox_id": outbox_id,

@@ -31,7 +31,7 @@ class Evidence:
     # SPF.
 
     def spf(self, routes: Sequence[RouteMail]) -> list[Finding]:
-        """Of From's domain, and of every other domain that a route puts into MAIL FROM and the operator has set up."""
+        """Return the SPF findings of From's domain, and of each domain in MAIL FROM that the operator has set up."""
         users: dict[str, list[RouteMail]] = {self._domain: []}
         for route in routes:
             at = route.return_path_domain(self._domain)
@@ -108,7 +108,7 @@ class Evidence:
     # One route.
 
     def route(self, route: RouteMail, policy: Policy | None) -> tuple[list[Finding], Alignment]:
-        """Its keys and its return path, and what they prove."""
+        """Return the findings about a route's keys and return path, and its alignment."""
         title = route.provider.name if route.provider is not None else ""
         if route.owns(self._domain):
             yes = Alignment(route=route.alias, provider=title, spf=Proof.YES, dkim=Proof.YES)

@@ -28,7 +28,7 @@ class TermError(ValueError):
 
 
 def spf_records(answer: Answer) -> tuple[str, ...]:
-    """Those of a TXT answer that are SPF's."""
+    """Return the SPF records of a TXT answer."""
     return tuple(text for text in answer.values if _VERSION.match(text))
 
 

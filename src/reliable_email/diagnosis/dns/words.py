@@ -36,7 +36,7 @@ def lines(found: DomainExamination) -> Iterator[str]:
 
 
 def as_json(found: DomainExamination | None) -> dict[str, Any] | None:
-    """For programs; keys are stable."""
+    """Return the examination for programs; keys are stable."""
     if found is None:
         return None
     return {

@@ -427,7 +427,7 @@ def _age_or(age: timedelta | None, *, days: float) -> timedelta:
 
 
 def _opened(found: MessageStory) -> dict[str, Any]:
-    """As a dict, with what was sealed opened where the key is here."""
+    """Return the story as a dict, decrypted if the key is here."""
     told = asdict(found)
     keyring = configured_keyring()
 

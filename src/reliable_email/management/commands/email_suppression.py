@@ -121,7 +121,7 @@ class Command(DatabaseCommand):
 
 
 def _checked(addresses: Iterable[str]) -> list[str]:
-    """In lower case."""
+    """Return the addresses in lower case."""
     found = [bare_address(one).lower() for one in addresses]
     strange = [one for one in found if not _ADDRESS.match(one)]
     if strange:

@@ -99,7 +99,7 @@ def shown_address(address: str) -> str:
 
 
 def instant(moment: datetime | None) -> str:
-    """In the site's time zone, to the second; "-" for none."""
+    """Return a time in the site's time zone, to the second; "-" for None."""
     if moment is None:
         return "-"
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S") if timezone.is_aware(moment) else str(moment)
@@ -132,7 +132,7 @@ def _cells(one: Line) -> tuple[str, ...]:
 
 
 def _opened(one: Line, keyring: Keyring) -> Line:
-    """With subject and reply opened, where the key is here."""
+    """Return the line with subject and reply decrypted, if the key is here."""
     return replace(
         one,
         subject=open_or_say(one.subject, one.encryption_key, keyring),

@@ -19,5 +19,5 @@ class Pace:
 
     @property
     def in_the_last_minute(self) -> int:
-        """Its growth; 0 where it shrank, as it does when old messages are pruned, or was seen once."""
+        """The growth; 0 if the count shrank, as it does when old messages are pruned, or was seen only once."""
         return max(0, self._seen[-1][1] - self._seen[0][1]) if self._seen else 0

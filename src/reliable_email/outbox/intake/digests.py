@@ -8,13 +8,13 @@ from reliable_email.delivery.submission import Submission
 
 
 def idempotency_digest(mailer: str, key: str, environment: str = "") -> str:
-    """Of mailer, key and environment together: two mailers, or staging and production, may use the same keys."""
+    """Return the digest of mailer, key and environment: each mailer and environment has its own keys."""
     told = [mailer, key, environment] if environment else [mailer, key]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def content_digest(submission: Submission) -> str:
-    """Of the fields as the caller set them. The built bytes would not do: Date, Message-ID and boundaries are new."""
+    """Return the digest of the fields as the caller set them, since the bytes have a new Date each time."""
     message = submission.message
     if message is None:
         digest = hashlib.sha256()

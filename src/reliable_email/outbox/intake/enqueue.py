@@ -194,7 +194,7 @@ def _write(
 def _write_at_once(
     using: str, draft: _Draft, options: QueueOptions, traceparent: str, *, gives_rows: bool
 ) -> list[OutboxMessage]:
-    """Both INSERTs in one statement, and so in one round trip, whether in a transaction or not."""
+    """Write both INSERTs in one statement, and so in one round trip, whether in a transaction or not."""
     connection = connections[using]
     row = _message_row(connection, draft, options, traceparent)
     message_sql, message_parameters = insert_sql(connection, OutboxMessage, _MESSAGE_COLUMNS, [row])
@@ -214,7 +214,7 @@ def _write_at_once(
 
 
 def _insert_messages(using: str, rows: Sequence[list[Value]]) -> list[int]:
-    """Their new primary keys, in order."""
+    """Insert the messages, and return their primary keys in order."""
     if len(rows) < copying.ENOUGH or not copying.can_copy(connections[using]):
         return insert(using, OutboxMessage, _MESSAGE_COLUMNS, rows, ids=True)
     ids = copying.reserve_ids(using, OutboxMessage, len(rows))

@@ -44,7 +44,7 @@ class Marker:
         return self._keys.keys()
 
     def marks(self, address: str) -> tuple[Mark, ...]:
-        """Of any spelling of the address, the first one by the key to write with."""
+        """Return the marks of an address, in any spelling; the first one is by the key to write with."""
         text = identity(address).encode("utf-8", "surrogatepass")
         return tuple(Mark(key=name, digest=hmac.digest(key, text, "sha256").hex()) for name, key in self._keys.items())
 
@@ -65,7 +65,7 @@ class Marker:
 
 
 def configured_marker() -> Marker:
-    """By the keys in the settings."""
+    """Return a marker with the keys in the settings."""
     from reliable_email import conf
 
     return Marker((*conf.get().encryption_keys, *conf.secret_keys()))

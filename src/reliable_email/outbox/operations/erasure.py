@@ -283,7 +283,7 @@ def _marked_now(alias: str, address: str) -> tuple[list[int], set[int]]:
 
 
 def _mark_messages(alias: str, messages: Iterable[int]) -> None:
-    """By one recipient each, who is not the person and is not cancelled."""
+    """Mark the messages on one recipient each, who is neither the person nor cancelled."""
     for ids in batched(messages, _ROWS):
         rows = OutboxRecipient._base_manager.using(alias).filter(message__in=ids, position=0)
         rows.update(erasing_at=DatabaseNow())

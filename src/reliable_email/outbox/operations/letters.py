@@ -44,7 +44,7 @@ class Attachment:
 
     @property
     def size(self) -> int:
-        """In bytes, decoded."""
+        """The number of bytes, decoded."""
         return len(self.data)
 
 

@@ -194,7 +194,7 @@ def _settle(using: str, recipient: int, kind: EventKind, source: str) -> bool:
 
 
 def _sealed(detail: str, message: int, using: str) -> str:
-    """As replies are stored: they may say as much about a person as the content does."""
+    """Return the text as replies are stored, since it may say as much about a person as the content."""
     text = detail[:_DETAIL_CHARACTERS]
     rows = OutboxMessage._base_manager.using(using).filter(pk=message)
     if not text or not rows.exclude(encryption_key="").exists():

@@ -29,7 +29,7 @@ _away_until = float("-inf")
 
 
 def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
-    """Those of the addresses, in lower case, that are on the list now, in whatever spelling."""
+    """Return those of the addresses that are on the list now, in any spelling, in lower case."""
     tables = Tables(using)
     spelled = {address: older_spellings(address) for address in addresses}
     erased = configured_marker().by_digest(addresses)
@@ -127,7 +127,7 @@ def _write(entries: Iterable[SuppressedAddress], using: str, *, may_shorten: boo
 
 
 def erased_among(using: str, addresses: Iterable[str]) -> set[str]:
-    """Those of the addresses that were erased."""
+    """Return those of the addresses that were erased."""
     by_digest = configured_marker().by_digest(addresses)
     rows = Suppression._base_manager.using(using).exclude(digest_key="")
     found: set[str] = set()
@@ -190,7 +190,7 @@ def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
 
 
 def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
-    """Those that are on the list. A database that is away, or has no such table, holds no mail up."""
+    """Return those of the addresses that are on the list. A database that is away stops no mail."""
     global _away_until
     if time.monotonic() < _away_until:
         return ()

@@ -48,7 +48,7 @@ class DomainCap:
         return self.full
 
     def look_again(self) -> None:
-        """Something was claimed: who else has claimed meanwhile?"""
+        """Count the claims of other workers again, after a claim."""
         if self._limit and self._using is not None:
             self._others = self._held_by_others()
 

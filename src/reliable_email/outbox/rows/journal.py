@@ -176,7 +176,7 @@ def _settled(
     written: Sequence[bool],
     keyring: Keyring,
 ) -> list[bool]:
-    """For each, whether a row was changed; where none was, a late reply may still resolve what rescue declared."""
+    """Return for each settlement whether a row was changed; if not, a late reply may resolve what rescue declared."""
     settled = []
     for settlement, plan, is_written in zip(settlements, planned, written, strict=True):
         if not is_written:
@@ -236,7 +236,7 @@ def _permit_many(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int
 def _permitted(
     tables: Tables, intents: Sequence[Intent], steps: Sequence[Step], changed: Sequence[Changed]
 ) -> list[bool]:
-    """For each intent, whether all of its recipients may get it; where only some might, none does."""
+    """Return for each intent whether it is permitted: only if all of its recipients are."""
     permitted = []
     for number, intent in enumerate(intents):
         if steps[0].returns_ids:

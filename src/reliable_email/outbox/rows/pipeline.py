@@ -81,7 +81,7 @@ class Batches:
             return (yield from self._sent(raw, first, steps))
 
     def _prepare(self, raw: Any, step: Step) -> Generator[Reading, None, None]:
-        """By itself, so that it is known to be there whatever becomes of the transaction."""
+        """Prepare a statement in a message of its own, so that it exists whatever becomes of the transaction."""
         sql = step.sql
         if not step.parameters or sql in self._names or len(self._names) >= _MAX_PREPARED:
             return

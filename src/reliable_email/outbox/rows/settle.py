@@ -294,7 +294,7 @@ def _dialogue(connection: BaseDatabaseWrapper, attempt: AttemptRow, keyring: Key
 
 
 def _outcomes(outcomes: dict[int, Outcome]) -> str:
-    """As JSON."""
+    """Return the outcomes as JSON."""
     if len(outcomes) == 1:
         [(position, outcome)] = outcomes.items()
         return _one_outcome(position, outcome)
@@ -307,7 +307,7 @@ def _one_outcome(position: int, outcome: Outcome) -> str:
 
 
 def unwritten(tables: Tables, attempts: Sequence[AttemptRow]) -> list[AttemptRow]:
-    """Those that the journal does not have yet: a claim sends a message by a route in so many seconds only once."""
+    """Return the attempts that the journal does not have yet; claim, message, route and seconds identify one."""
     claims = {attempt.claim for attempt in attempts}
     rows = Attempt._base_manager.using(tables.using).filter(claim__in=claims)
     known = set(rows.values_list("message_id", "claim", "route", "seconds"))

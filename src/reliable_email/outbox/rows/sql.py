@@ -191,7 +191,7 @@ class Changed:
 
 
 def marks(values: Iterable[object]) -> str:
-    """As many parameter marks as there are values."""
+    """Return one parameter mark for each value."""
     return ", ".join("%s" for _ in values)
 
 

@@ -83,7 +83,7 @@ class Guard(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """From any of `sources` to `target`; to `doubted` where an earlier attempt may have left a copy.
+    """A transition from any of `sources` to `target`, or to `doubted` if an earlier attempt may have left a copy.
 
     Attributes:
         states: the sources in a fixed order, for SQL.
@@ -165,7 +165,7 @@ LATE: dict[Event, Event] = {
 
 @record(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """As much of a recipient's row as the rules look at.
+    """The part of a recipient's row that the rules look at.
 
     Attributes:
         claim: the number of the last claim; 0 where there was none.

@@ -60,7 +60,7 @@ class Outage:
         self._is_told = False
 
     def note(self, error: BaseException) -> None:
-        """It did not answer."""
+        """Note that the database did not answer; log it once."""
         with self._lock:
             level = logging.DEBUG if self._is_told else logging.WARNING
             self._is_told = True
@@ -68,7 +68,7 @@ class Outage:
         logger.log(level, words, trouble(self._using, error), error, extra=log_fields())
 
     def end(self) -> None:
-        """It answers."""
+        """Note that the database answers; log the end of an outage."""
         with self._lock:
             was_told, self._is_told = self._is_told, False
         if was_told:

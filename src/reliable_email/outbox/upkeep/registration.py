@@ -66,7 +66,7 @@ class ProcessRegistration:
         self._noted_at = 0.0
 
     def of(self, options: WorkerOptions) -> "TaskRegistration":
-        """For one task."""
+        """Return the registration of one task."""
         return TaskRegistration(options, self)
 
     def arrive(self, options: WorkerOptions) -> None:

@@ -50,7 +50,7 @@ class WorkerThread:
         self.thread = threading.Thread(target=self._run, name=f"reliable-email-{name}", daemon=True)
 
     def __enter__(self) -> None:
-        """It works from here on; outside it waits, which may take any time."""
+        """Note that the thread works from here on; outside of this it waits, for any time."""
         self._depth += 1
         if self._depth == 1:
             self._busy_since = time.monotonic()
@@ -117,14 +117,14 @@ class Crew:
     def make(
         self, name: str, work: Callable[[], None], *, hangs_after: float | None = None, is_vital: bool = True
     ) -> WorkerThread:
-        """As `start`, for whoever starts it later: the work may want to know its own thread."""
+        """Create a thread like `start`, to be started later: its work may want to know its own thread."""
         one = WorkerThread(name, work, hangs_after=hangs_after, is_vital=is_vital, prepare=self._prepare)
         with self._lock:
             self._threads.append(one)
         return one
 
     def dismiss(self, one: WorkerThread) -> None:
-        """It may end from now on."""
+        """Let the thread end from now on."""
         with self._lock:
             if one in self._threads:
                 self._threads.remove(one)

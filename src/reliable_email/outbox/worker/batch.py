@@ -340,7 +340,7 @@ class Round:
                 yield job
 
     def _park(self, missing: Missing) -> None:
-        """For what only a person can mend."""
+        """Park a message that cannot be sent until an operator acts."""
         if missing.cause == "key_missing":
             logger.error("A message cannot be read: %s", missing.detail, extra=log_fields(cause=missing.cause))
         for passage in self._passages:

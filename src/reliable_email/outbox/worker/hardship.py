@@ -50,7 +50,7 @@ class Hardship:
             yield Rest(_OTHERS_SECONDS, is_over=lambda: self._trier is None or self.is_over_for_all)
 
     def end(self) -> None:
-        """Something works."""
+        """Note that something works."""
         if self._began_at is not None:
             logger.info("The worker's claims work again, after %.1f s", self.seconds, extra=log_fields())
         self._began_at = self._trier = None

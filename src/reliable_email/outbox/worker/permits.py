@@ -17,7 +17,7 @@ from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 
 @record(frozen=True, slots=True)
 class Wish:
-    """To hand one job's terminator to a route, for these recipients."""
+    """The wish to hand one job's terminator to a route, for these recipients."""
 
     recipients: Sequence[Claimed]
     route: Route
@@ -30,7 +30,7 @@ def permitted_by(
     using: str,
     write: Callable[[Sequence[Intent]], Steps[Written]],
 ) -> Steps[tuple[list[bool], list[bool]]]:
-    """For each wish, whether it is permitted, and whether the quota was charged.
+    """Return for each wish whether it is permitted, and whether the quota was charged.
 
     In one commit, where the route's row is in the same database and nobody else has changed it meanwhile. Else the
     quota is charged first: by a thread of this line's own, since that may have to wait.

@@ -279,7 +279,7 @@ class Worker:
         self._crew.look()
 
     def _leave(self) -> None:
-        """Whatever is still in hand is settled by the journal, as after a crash, but without accusing anything."""
+        """Give back what is in hand; the journal settles the rest as after a crash, without counting a crash."""
         using = self.options.using
         steps: list[Callable[[], object]] = [partial(give_back, self._store), self._store.flush]
         steps.append(lambda: self._registration.leave(self.transactions))

@@ -52,7 +52,7 @@ class Write:
 
 @dataclass(slots=True, eq=False)
 class Rest:
-    """Nothing is to be done: go on after so many seconds, or when `is_over`, which is asked after everything else."""
+    """A pause: go on after some seconds, or when `is_over`, which is asked last."""
 
     seconds: float
     is_over: Callable[[], bool] = lambda: False

@@ -13,7 +13,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if 
 
 
 class Stopping:
-    """Within this the first signal lets the worker finish what is in hand; a second, or the end of its time, does not.
+    """A context in which the first signal lets the worker finish, and a second one, or the end of its time, does not.
 
     Args:
         tell: told at the first signal what a second one would do; None for nobody.

@@ -1,4 +1,4 @@
-"""From a host name to a connected socket: resolving within bounds, and happy eyeballs (RFC 8305).
+"""The connection to a host name: resolving within bounds, and happy eyeballs (RFC 8305).
 
 `getaddrinfo` cannot be interrupted, so it runs in a daemon thread that is left behind when it hangs. Addresses are
 tried 250 ms apart, families taking turns, and the first that answers wins: one dead address costs a quarter of a

@@ -138,7 +138,7 @@ def learn_pipelining_is_mishandled(host: str, port: int) -> None:
 
 
 def learn_chaining_is_mishandled(host: str, port: int) -> None:
-    """Nothing goes out behind a terminator from now on."""
+    """Remember that nothing may be sent behind a terminator on this server."""
     _learn((host, port), Fact.NO_CHAINING, 1)
 
 
@@ -283,7 +283,7 @@ class Trial:
         self._withdraw()
 
     def close(self) -> None:
-        """Nothing more is found out here."""
+        """End the trial: nothing more is found out by it."""
         self._questions.clear()
         self._withdraw()
 

@@ -149,7 +149,7 @@ class Pool:
             self._learned.clear()
 
     def forget_all(self) -> None:
-        """In the child of a fork: drop what belongs to the parent. The old lock may be held by a thread of his."""
+        """Drop the parent's connections in the child of a fork. The parent's lock may be held by one of its threads."""
         self._condition = threading.Condition()
         idle, self._idle = self._idle, {}
         self._lent = defaultdict(int)

@@ -109,7 +109,7 @@ class Channel:
             self._transcript("C", shown if shown is not None else command.line.decode("utf-8", "replace").rstrip())
 
     def require_silence(self) -> None:
-        """To be asked before every command that does not belong to a group already begun.
+        """Raise if an unread byte is waiting. Call it before every command that starts a new group.
 
         Raises:
             Trouble: the server has said something that nobody asked for.

@@ -350,7 +350,7 @@ def _beyond_limits(capabilities: Capabilities, asked: int, domains: set[str], re
 
 
 def domain_of(address: str) -> str:
-    """Its domain, for counting."""
+    """Return the domain of an address, for counting."""
     return address.rpartition("@")[2].lower()
 
 

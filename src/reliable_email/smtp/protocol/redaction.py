@@ -241,6 +241,6 @@ def _without_begun(text: str, start: str, secret: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """In lower case and the ordinary base64 alphabet, character by character."""
+    """Return the text in lower case and the ordinary base64 alphabet, character by character."""
     lowered = "".join(low if len(low := char.lower()) == 1 else char for char in text)
     return lowered.replace("-", "+").replace("_", "/")

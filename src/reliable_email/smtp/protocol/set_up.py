@@ -1,4 +1,4 @@
-"""From the greeting to the first message: EHLO, STARTTLS, EHLO again, AUTH (RFC 5321 §3.1, 3207, 4954).
+"""The set-up of a session, up to the first message: EHLO, STARTTLS, EHLO again, AUTH (RFC 5321 §3.1, 3207, 4954).
 
 Each step waits for one reply. What must never be traded for delivery is decided here: TLS that was asked for is never
 done without, what was heard before TLS counts for nothing, and credentials are not sent in clear text.

@@ -36,7 +36,7 @@ AS_READ = _AsRead(linesep="\r\n", cte_type="8bit", refold_source="none")
 
 
 class _OnlyTooLong(email.policy.EmailPolicy):
-    """As above, but what no line may be is folded."""
+    """A policy that writes headers as they were read, and folds only those that are too long for a line."""
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Fold a header; huge ones in linear time, since the email package takes the square of their length."""

@@ -64,7 +64,7 @@ class SharedMemory:
             self._read_at.clear()
 
     def begin_in_child(self) -> None:
-        """After a fork: what is not written yet is the parent's to write."""
+        """Drop unwritten facts after a fork, because the parent writes them."""
         self._lock = threading.Lock()
         self._pending = {}
 

@@ -67,13 +67,13 @@ remember(__name__, reset=reset)
 
 
 def breaker_to_json(state: BreakerState) -> dict[str, Any]:
-    """As it is stored."""
+    """Return the state as it is stored."""
     found = {one.name: getattr(state, one.name) for one in fields(state)}
     return found | {"closed_senders": dict(state.closed_senders)}
 
 
 def breaker_from_json(stored: Mapping[str, Any]) -> BreakerState:
-    """From what is stored; what a newer version wrote and this one does not know is left out."""
+    """Return the state from what is stored; keys of a newer version are left out."""
     names = {one.name for one in fields(BreakerState)}
     values = {name: value for name, value in stored.items() if name in names}
     if "phase" in values:
@@ -85,7 +85,7 @@ def breaker_from_json(stored: Mapping[str, Any]) -> BreakerState:
 
 
 def ledger_to_json(ledger: quota.Ledger) -> dict[str, Any]:
-    """As it is stored."""
+    """Return the ledger as it is stored."""
     return {
         "counts": [[window, bucket, count] for (window, bucket), count in ledger.counts.items()],
         "limits": [[window, limit] for window, limit in ledger.limits.items()],
@@ -95,7 +95,7 @@ def ledger_to_json(ledger: quota.Ledger) -> dict[str, Any]:
 
 
 def ledger_from_json(stored: Mapping[str, Any]) -> quota.Ledger:
-    """From what is stored."""
+    """Return the ledger from what is stored."""
     return quota.Ledger(
         counts=MappingProxyType({(window, bucket): count for window, bucket, count in stored.get("counts", [])}),
         limits=MappingProxyType(dict(stored.get("limits", []))),

@@ -90,7 +90,7 @@ class DatabaseRouteStateStore:
         use()
 
     def begin_in_child(self) -> None:
-        """After a fork: what is not written yet is the parent's to write, and its threads hold the lock for ever."""
+        """Replace the lock and drop unwritten state after a fork, because the parent writes it."""
         self._lock = threading.RLock()
         self._pending = []
 

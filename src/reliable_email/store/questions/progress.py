@@ -18,7 +18,7 @@ class _Untold:
     """A receiver of progress that does nothing."""
 
     def begin(self, what: str, total: Callable[[], int]) -> None:
-        """Nothing is counted."""
+        """Count nothing."""
 
     def advance(self, count: int) -> None:
         """Ignore the progress."""

@@ -246,7 +246,7 @@ def message_ids(message_id: str, using: str | None = None) -> list[int]:
 
 
 def missing_messages(ids: Sequence[int], using: str | None = None) -> list[int]:
-    """Those of the numbers that no message has."""
+    """Return those of the numbers that no message has."""
     rows = OutboxMessage._base_manager.using(outbox_database(using))
     found: set[int] = set()
     for some in batched(ids, _IDS_AT_ONCE):

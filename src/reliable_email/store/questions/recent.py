@@ -81,7 +81,7 @@ class Failures:
 
 
 def route_activity(using: str | None = None, *, within: timedelta = timedelta(hours=1)) -> dict[str, RouteActivity]:
-    """By route: latency within that time, and the last replies, among the latest attempts."""
+    """Return, for each route, the latency within that time and the last replies, from the latest attempts."""
     alias = outbox_database(using)
     now = database_now(alias)
     rows = Attempt._base_manager.using(alias).order_by("-finished_at")

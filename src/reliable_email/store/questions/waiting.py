@@ -68,7 +68,7 @@ def waiting(using: str, *, environment: str, leaving_out: Collection[tuple[Prior
 
 
 def _first_due(using: str, lanes: Iterable[tuple[PriorityRank, int, float]]) -> datetime | None:
-    """Since when the first message of these lanes has been due."""
+    """Return the time since when the first message of these lanes has been due."""
     rank, key, _ = max(lanes, key=lambda one: one[2])
     first = first_due(using, rank, key)
     return first[0] if first is not None else None

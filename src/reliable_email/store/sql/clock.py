@@ -20,7 +20,7 @@ class InstantField(models.DateTimeField):  # type: ignore[type-arg]  # none at r
     """A `DateTimeField` that is stored in UTC, also where Django stores local time; see the module."""
 
     def deconstruct(self) -> Any:
-        """As the field that it is to the schema: there is nothing to migrate between the two."""
+        """Describe the field as Django's own, so that there is nothing to migrate between the two."""
         name, _, arguments, keywords = super().deconstruct()
         return name, "django.db.models.DateTimeField", arguments, keywords
 

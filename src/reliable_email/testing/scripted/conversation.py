@@ -116,7 +116,7 @@ class Conversation:
         self._behaviour()
 
     def take_message(self) -> None:
-        """At `final_reply`: count the message as taken, whatever is said of it.
+        """Count the message as taken, at `final_reply`, whatever is replied.
 
         A second copy that the server recognises as one is not taken again.
         """
@@ -128,7 +128,7 @@ class Conversation:
                 self._ledger.ignore(self.message)
 
     def read_content(self, *, until: int | None = None) -> None:
-        """At `content`: read to the terminator, or until `until` bytes (stuffing included) were read."""
+        """Read the content to its terminator, or until `until` bytes (stuffing included) were read."""
         while not self.has_all_content and (until is None or self.content_bytes < until):
             piece = self.link.read_some(64 * 1024 if until is None else until - self.content_bytes)
             self.content_bytes += len(piece)
@@ -141,7 +141,7 @@ class Conversation:
                 self.record.content_bytes -= len(self._decoder.rest)
 
     def shake_hands(self, context: ssl.SSLContext) -> None:
-        """At `tls`: the server's side of the handshake."""
+        """Do the server's side of the TLS handshake."""
         self.link.start_tls(context)
         self._ledger.changed()
 

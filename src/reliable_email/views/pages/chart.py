@@ -124,7 +124,7 @@ def _ticks(buckets: Sequence[Bucket]) -> tuple[tuple[float, datetime], ...]:
 
 
 def _hours(buckets: Sequence[Bucket]) -> tuple[Hour, ...]:
-    """By whole hours, the newest first."""
+    """Return the traffic by whole hours, the newest first."""
     found: dict[datetime, list[Bucket]] = {}
     for bucket in buckets:
         found.setdefault(bucket.at - timedelta(minutes=bucket.at.minute), []).append(bucket)

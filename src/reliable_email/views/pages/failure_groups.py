@@ -56,7 +56,7 @@ def failure_groups(attempts: Iterable[RecentAttempt]) -> list[FailureGroup]:
 
 
 def domain_lines(attempts: Iterable[RecentAttempt]) -> list[DomainLine]:
-    """By recipients' domains, those with the most failures first."""
+    """Return the failures by recipients' domains, those with the most first."""
     found: dict[str, Counter[str]] = {}
     for one in attempts:
         for domain in one.domains:

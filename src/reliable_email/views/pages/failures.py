@@ -23,7 +23,7 @@ _DOMAINS_SHOWN = 15
 @require_safe
 @requires(VIEW)
 def failures_page(request: HttpRequest) -> HttpResponse:
-    """By cause, by what was said, and by the recipients' domains."""
+    """Show the failures by cause, by reply, and by the recipients' domains."""
     found = failures()
     attempts = _opened(found.attempts)
     groups = failure_groups(attempts)
@@ -49,7 +49,7 @@ def failures_page(request: HttpRequest) -> HttpResponse:
 
 
 def _opened(attempts: tuple[RecentAttempt, ...]) -> list[RecentAttempt]:
-    """With what was sealed opened, where the key is here."""
+    """Return the attempts decrypted, if the key is here."""
     keyring = configured_keyring()
     return [
         replace(

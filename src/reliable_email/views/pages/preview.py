@@ -192,7 +192,7 @@ class _Words(list[str]):
 
 
 def _harmless_css(text: str) -> str:
-    """Without what loads; the frame's policy stops what hides from this."""
+    """Return the CSS without what loads; the frame's policy stops what hides from this."""
     return _LOADS.sub("", text).replace("<", "")
 
 

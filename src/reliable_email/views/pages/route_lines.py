@@ -159,7 +159,7 @@ def site_route_mailers() -> Iterator[tuple[Route, tuple[str, ...]]]:
 
 
 def _opened(activity: RouteActivity, keyring: Keyring) -> RouteActivity:
-    """With replies that were sealed opened, where the key is here."""
+    """Return the activity with replies decrypted, if the key is here."""
     return replace(
         activity,
         replies=tuple(

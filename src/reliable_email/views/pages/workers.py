@@ -13,7 +13,7 @@ from reliable_email.views.page import show
 @require_safe
 @requires(VIEW)
 def workers_page(request: HttpRequest) -> HttpResponse:
-    """Those that were seen within a day."""
+    """Show the workers that were seen within a day."""
     silent = conf.get().health_worker_seconds
     return show(
         request,

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from reliable_email.outbox import faultpoints
 from reliable_email.outbox.upkeep.registration import SweepRegistration
 from reliable_email.store.tables.shared import Worker as WorkerRow
 from reliable_email.store.tables.states import State
-from reliable_email.testing.actions import hang
+from reliable_email.testing.actions import both, hang, pause, real
 from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
-from tests.outbox.desk import queue, states
+from tests.outbox.desk import queue, rows, states
 from tests.outbox.test_commands import server, site
 
 __all__ = ["server", "site"]  # fixtures
@@ -40,42 +41,76 @@ def queued(using: str, count: int) -> list[int]:
     return [queue(using, f"ok{number}@example.com", mailer="smtp").pk for number in range(count)]
 
 
-def commits(using: str) -> int:
-    """How many transactions the database has seen."""
-    own = connections.create_connection(using)
-    try:
-        with own.cursor() as cursor:
-            cursor.execute("SELECT pg_stat_force_next_flush()")
-            cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
-            return int(cursor.fetchone()[0])
-    finally:
-        own.close()
-
-
-def test_a_batch_costs_three_sessions_and_at_most_two_commits_a_message(site: str) -> None:
-    """No keeper, no rescue, no row among the workers for each task."""
+@contextmanager
+def counted(using: str) -> Iterator[dict[str, int]]:
+    """Sessions and, on PostgreSQL, commits of the database within this; 0 for what is not counted."""
     opened: list[BaseDatabaseWrapper] = []
-    ids = queued(site, 20)
-    connections[site].close()
+    used = {"sessions": 0, "commits": 0}
 
     def count(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         opened.append(connection)
 
-    delivering.deliver_messages(queued(site, 1), using=site)  # the process arrives
-    is_counted = connections[site].vendor == "postgresql"
-    before = commits(site) if is_counted else 0
+    connections[using].close()
+    own = connections.create_connection(using)
+    before = commits(own)
     connection_created.connect(count)
     try:
-        assert delivering.deliver_messages(ids, using=site) == 20
+        yield used
     finally:
         connection_created.disconnect(count)
-    assert len(opened) <= 4  # one of which is made when the lines' are closed
-    if is_counted:
-        assert commits(site) - before <= 2 * len(ids)
-    assert states(site) == [State.ACCEPTED] * 21
+        connections[using].close()
+        used["sessions"] = len(opened)
+        used["commits"] = commits(own) - before
+        own.close()
+
+
+def commits(own: BaseDatabaseWrapper) -> int:
+    """How many transactions the database has seen, when all others have left it and told of theirs."""
+    if own.vendor != "postgresql":
+        return 0
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+    with own.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) {others}")
+        while cursor.fetchone()[0] > 1:
+            time.sleep(0.01)
+            cursor.execute(f"SELECT count(*) {others}")
+        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("size", [20, 60])
+def test_a_batch_costs_three_sessions_and_at_most_two_commits_a_message(site: str, size: int) -> None:
+    """No keeper, no rescue, no row among the workers for each task."""
+    ids = queued(site, size)
+    delivering.deliver_messages(queued(site, 1), using=site)  # the process arrives
+    with counted(site) as used:
+        assert delivering.deliver_messages(ids, using=site) == size
+    assert used["sessions"] <= 4  # one of which is made when the lines' are closed
+    assert used["commits"] <= 2 * size
+    assert states(site) == [State.ACCEPTED] * (size + 1)
     assert WorkerRow.objects.using(site).count() == 1
     delivering.process_ends()
     assert not WorkerRow.objects.using(site).exists()
+
+
+def test_a_slow_server_costs_no_more_commits(site: str, server: ScriptedServer, settings: Any) -> None:
+    """Renewals ask for what is in hand, and not for what is settled."""
+    settings.RELIABLE_EMAIL = {"LEASE_SECONDS": 5}
+    ids = queued(site, 20)
+    delivering.deliver_messages(queued(site, 1), using=site)
+    server.behave(Script(final_reply=both(pause(0.1), real())))
+    with counted(site) as used:
+        assert delivering.deliver_messages(ids, using=site) == 20
+    assert used["commits"] <= 2 * len(ids)
+
+
+def test_a_sweep_that_finds_nothing_costs_little(site: str) -> None:
+    """Fleets sweep all day: one line asks whether nothing is left, for all of them."""
+    delivering.sweep(using=site)
+    with counted(site) as used:
+        assert delivering.sweep(using=site) == 0
+    assert used["sessions"] <= 4
+    assert used["commits"] <= 20
 
 
 def test_a_task_ends_where_others_hold_its_messages(site: str, server: ScriptedServer) -> None:
@@ -101,9 +136,9 @@ def test_a_task_ends_where_others_hold_its_messages(site: str, server: ScriptedS
 
 
 def test_one_sweep_at_a_time(site: str) -> None:
-    """Whoever comes meanwhile leaves at once; the row of one that died is free after two leases."""
+    """Whoever comes meanwhile leaves at once; the row of one that died is free after a lease."""
     queued(site, 1)
-    held = SweepRegistration(delivering._options(site, None))
+    held = SweepRegistration(delivering._options(site, None, 10))
     held.arrive()
     assert delivering.sweep(using=site) == 0
     assert states(site) == [State.QUEUED]
@@ -117,6 +152,68 @@ def test_a_sweep_ends_in_time_though_more_is_due(site: str) -> None:
     queued(site, 5)
     assert delivering.sweep(using=site, seconds=0.0) == 0
     assert states(site) == [State.QUEUED] * 5
+
+
+@pytest.mark.timeout(60)
+def test_a_sweep_is_over_with_its_seconds_though_most_of_it_rests(
+    site: str, server: ScriptedServer, settings: Any
+) -> None:
+    """Lines that found nothing hear that time is up; one after the other they would each look for once more."""
+    settings.RELIABLE_EMAIL = {"POLL_SECONDS": 60}
+    queued(site, 1)
+    server.behave(Script(final_reply=both(pause(2.5), real())))
+    assert delivering.sweep(using=site, seconds=2.0) == 1
+    assert states(site) == [State.ACCEPTED]
+
+
+@pytest.mark.timeout(60)
+def test_a_sweep_is_over_with_its_transactions_though_most_of_it_rests(
+    site: str, server: ScriptedServer, settings: Any
+) -> None:
+    """So they hear that enough was sent."""
+    settings.RELIABLE_EMAIL = {"POLL_SECONDS": 60}
+    queued(site, 1)
+    server.behave(Script(final_reply=both(pause(0.5), real())))
+    assert delivering.sweep(using=site, max_transactions=1) == 1
+    assert states(site) == [State.ACCEPTED]
+
+
+def test_a_reply_that_takes_longer_than_the_limit_is_not_waited_for(site: str, server: ScriptedServer) -> None:
+    """Whoever is killed in the middle would accuse all that it holds; this way one is unknown, the rest go on."""
+    queued(site, 10)
+    server.behave(Script(final_reply=hang()))
+    assert delivering.sweep(using=site, limit_seconds=4.0) >= 1
+    assert State.UNKNOWN in states(site)
+    assert set(states(site)) == {State.UNKNOWN, State.QUEUED}
+    assert all(one.crashes == 0 for one in rows(site))
+
+
+def test_the_lines_of_a_sweep_share_what_little_is_due(site: str, server: ScriptedServer) -> None:
+    """One that took it all would send for as long as all together need not."""
+    queued(site, 20)
+    server.behave(Script(final_reply=both(pause(0.2), real())))
+    assert delivering.sweep(using=site) == 20
+    assert len(server.connections) > 1
+
+
+def test_what_a_task_had_no_time_for_is_announced_again(
+    site: str, server: ScriptedServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next task goes on, without a sweep; one that got nowhere does not announce for ever."""
+    told: list[int] = []
+    ids = queued(site, 3)
+    settings.RELIABLE_EMAIL = {"ANNOUNCE": "celery"}
+    monkeypatch.setattr(announcing, "_is_immediate", lambda name: False)
+    monkeypatch.setattr(announcing, "_announcer", lambda name: told.extend)
+    # Of the second the server has the envelope by then.
+    server.behave(Script(final_reply=[both(pause(2.5), real()), None]))
+    assert delivering.deliver_messages(ids, using=site, limit_seconds=4.0) == 2
+    assert states(site) == [State.ACCEPTED, State.ACCEPTED, State.QUEUED]
+    assert announcing._process.flush(10.0)
+    assert told == ids
+    assert delivering.deliver_messages(ids, using=site, limit_seconds=0.0) == 0
+    assert announcing._process.flush(10.0)
+    assert told == ids
 
 
 def test_a_signal_ends_a_sweep_in_order_and_is_passed_on(site: str) -> None:

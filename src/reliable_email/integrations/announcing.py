@@ -88,6 +88,16 @@ class Announcer:
                     self._changed.notify_all()
 
 
+def announce_soon(ids: Iterable[int]) -> None:
+    """Announce these by the thread that does that; nothing where the settings announce nothing, or in a test."""
+    from reliable_email import conf
+
+    name = conf.get().announce
+    if name and not _is_immediate(name):
+        for one in ids:
+            _process.add(one)
+
+
 def announce(ids: Iterable[int]) -> bool:
     """Announce these now, as the settings say; whether that went well."""
     from reliable_email import conf

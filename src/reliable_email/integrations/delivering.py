@@ -16,6 +16,7 @@ from reliable_email import conf
 from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import outbox_mailers
 from reliable_email.delivery.route_memory import store_in_use
+from reliable_email.integrations.announcing import announce_soon
 from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.operations.prune import Pruned, prune
 from reliable_email.outbox.upkeep.counters import Tallies
@@ -32,7 +33,11 @@ from reliable_email.process_state import remember
 from reliable_email.store.tables.messages import OutboxMessage
 
 SWEEP_SECONDS = 30.0
+# Claimed at once. Somebody else may end the process: little is in hand then, and lines share what little is due.
+_MOST_OF_A_TASK = 25
+_MOST_OF_A_SWEEP = 10
 _LIMIT_SHARE = 0.5  # of somebody else's limit on time: the rest is for replies that are awaited
+_END_SHARE, _MOST_END_SECONDS = 0.25, 15.0  # of it, to end in order: who is killed leaves all that it holds to rescue
 _registrations: dict[str, ProcessRegistration] = {}
 _lock = threading.Lock()
 
@@ -54,11 +59,18 @@ def deliver_messages(
     if not wanted:
         return 0
     options = replace(
-        _options(using, limit_seconds), only_messages=wanted, connections=1, is_task=True, until_empty=False
+        _options(using, limit_seconds, _MOST_OF_A_TASK),
+        only_messages=wanted,
+        connections=1,
+        is_task=True,
+        until_empty=False,
     )
     with _lock:
         process = _registrations.setdefault(options.using, ProcessRegistration())
-    return _run(options, process.of(options), is_over)
+    worker = _run(options, process.of(options), is_over)
+    if worker.is_out_of_time and worker.transactions:
+        announce_soon(wanted)  # what is left need not wait for a sweep
+    return worker.transactions
 
 
 def sweep(
@@ -78,11 +90,11 @@ def sweep(
         max_transactions: nor after so many.
         limit_seconds, is_over: as of `deliver_messages`.
     """
-    options = _options(using, limit_seconds)
+    options = _options(using, limit_seconds, _MOST_OF_A_SWEEP)
     most = seconds if options.max_seconds is None else min(seconds, options.max_seconds)
     options = replace(options, max_seconds=most, max_transactions=max_transactions)
     try:
-        return _run(options, SweepRegistration(options), is_over)
+        return _run(options, SweepRegistration(options), is_over).transactions
     except SweepUnderWay:
         return 0
 
@@ -90,7 +102,7 @@ def sweep(
 def maintain(*, using: str | None = None) -> Pruned:
     """Prune as the settings say, and probe routes that carry no mail: what `email_worker` does beside delivering."""
     settings = conf.get()
-    options = _options(using, None)
+    options = _options(using, None, _MOST_OF_A_SWEEP)
     worker = Worker(options, routes_of=routes_for, store=store_in_use())
     if settings.probe_seconds is not None:
         Upkeep(worker, store_in_use(), Tallies(), {}).probe_standby(settings.probe_seconds)
@@ -113,18 +125,19 @@ def reset() -> None:
     _registrations.clear()
 
 
-def _options(using: str | None, limit_seconds: float | None) -> WorkerOptions:
+def _options(using: str | None, limit_seconds: float | None, batch: int) -> WorkerOptions:
     settings = conf.get()
     stop_seconds = settings.stop_seconds
-    max_seconds = None
+    max_seconds = wait_seconds = None
     if limit_seconds is not None:
         max_seconds = limit_seconds * _LIMIT_SHARE
+        wait_seconds = limit_seconds - min(limit_seconds * _END_SHARE, _MOST_END_SECONDS)
         stop_seconds = min(stop_seconds, limit_seconds * _LIMIT_SHARE / 2)
     return WorkerOptions(
         using=using or router.db_for_write(OutboxMessage) or DEFAULT_DB_ALIAS,
         environment=settings.environment,
         connections=settings.connections,
-        batch=settings.batch,
+        batch=min(settings.batch, batch),
         lease_seconds=settings.lease_seconds,
         poll_seconds=settings.poll_seconds,
         final_reply_seconds=settings.final_reply_seconds,
@@ -134,16 +147,19 @@ def _options(using: str | None, limit_seconds: float | None) -> WorkerOptions:
         until_empty=True,
         listen=False,
         max_seconds=max_seconds,
+        wait_seconds=wait_seconds,
         standby_mailers=outbox_mailers(),
         keyring=configured_keyring(),
     )
 
 
-def _run(options: WorkerOptions, registration: Registration, is_over: Callable[[], bool]) -> int:
+def _run(options: WorkerOptions, registration: Registration, is_over: Callable[[], bool]) -> Worker:
+    """The worker, when it has ended."""
     worker = Worker(options, routes_of=routes_for, store=store_in_use(), registration=registration)
     # In a process that is somebody else's, who hears its signals too.
     with Stopping(worker, options.stop_seconds, is_guest=True):
-        return worker.run(is_over=is_over)
+        worker.run(is_over=is_over)
+    return worker
 
 
 def _after_fork() -> None:

@@ -152,11 +152,13 @@ def claim(
 
 
 _ANY_LANE = -1
+# Messages that are named are found by their ids: one question is enough for all priorities.
+_NAMED = Turn(Lane(PriorityRank.HIGH, _ANY_LANE))
 
 
 def _all_turns(tables: Tables, wanted: Wanted) -> list[Turn]:
     if wanted.message_ids is not None:
-        return [Turn(Lane(rank, _ANY_LANE)) for rank in PriorityRank]
+        return [_NAMED]
     found = sorted((rank, -age, key) for rank, key, age in due_lanes(tables.connection) if age >= 0)
     return [Turn(Lane(rank, key)) for rank, _, key in found]
 
@@ -201,8 +203,13 @@ def _claim_lane(
 ) -> list[Claimed]:
     name = tables.recipient
     where, parameters = _conditions(wanted, lane, suspects=suspects)
-    due = f"FROM {name} WHERE priority = %s AND due_at <= {tables.now()} AND {where} ORDER BY due_at, id LIMIT %s"
-    due_parameters = [lane.rank.value, *parameters, room]
+    where, order = f"due_at <= {tables.now()} AND {where}", "due_at, id"
+    if lane.key == _ANY_LANE:
+        order = f"priority, {order}"
+    else:
+        where, parameters = f"priority = %s AND {where}", [lane.rank.value, *parameters]
+    due = f"FROM {name} WHERE {where} ORDER BY {order} LIMIT %s"
+    due_parameters = [*parameters, room]
     change = (
         f"UPDATE {name} SET state = %s, claim = %s, claimed_by = %s, lease_until = {tables.now(lease_seconds)}, "
         "due_at = NULL, settled_at = NULL, authorized_at = NULL, authorized_route = '', started_at = NULL"

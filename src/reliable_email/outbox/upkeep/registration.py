@@ -130,12 +130,12 @@ class SweepRegistration(Registration):
         """Take the row.
 
         Raises:
-            SweepUnderWay: another one has it, and has said so within two leases.
+            SweepUnderWay: another one has it, and has said so within a lease.
         """
         check_keys(self.options)
         options = self.options
         taken = worker_row.take(
-            options.using, self.name, options.environment, options.connections, silent_seconds=2 * options.lease_seconds
+            options.using, self.name, options.environment, options.connections, silent_seconds=options.lease_seconds
         )
         if not taken:
             raise SweepUnderWay(f"another process sweeps the database {options.using!r} now")

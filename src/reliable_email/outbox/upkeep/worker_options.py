@@ -1,5 +1,7 @@
 """The options of a worker."""
 
+import math
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -20,6 +22,7 @@ class WorkerOptions:
         until_empty: end when nothing is due or claimed.
         is_task: deliver what can be claimed at once, look after nothing else, and end.
         max_seconds: claim no more after so long; None for no limit.
+        wait_seconds: wait for no reply any more after so long; None for no limit.
         max_transactions: end after about so many; None for no limit.
         listen: be woken by NOTIFY where there is one.
         standby_mailers: mailers whose routes are probed though nothing goes by them.
@@ -44,8 +47,18 @@ class WorkerOptions:
     until_empty: bool = False
     is_task: bool = False
     max_seconds: float | None = None
+    wait_seconds: float | None = None
     max_transactions: int | None = None
     listen: bool = True
     standby_mailers: Collection[str] = ()
     probe_seconds: float | None = None
     keyring: Keyring = field(default_factory=Keyring)
+
+
+class Bounds:
+    """Until when a worker that begins now claims, and waits for replies, on the monotonic clock."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        now = time.monotonic()
+        self.claims_until = now + (math.inf if options.max_seconds is None else options.max_seconds)
+        self.waits_until = now + (math.inf if options.wait_seconds is None else options.wait_seconds)

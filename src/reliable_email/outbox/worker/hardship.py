@@ -6,6 +6,7 @@ new.
 
 import logging
 import time
+from collections.abc import Callable
 
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.outbox import wake
@@ -75,15 +76,21 @@ class Idleness:
         self.seen = 0
         self._is_watched = False
 
-    def rest(self, poll_seconds: float) -> Steps[None]:
-        """A claim has found nothing."""
-        while self._is_watched and not self.is_more:
-            yield Rest(_OTHERS_SECONDS, is_over=lambda: not self._is_watched or self.is_more)
+    def rest(self, poll_seconds: float, goes_on: Callable[[], bool]) -> Steps[None]:
+        """A claim has found nothing.
+
+        Args:
+            goes_on: whether there is anything to watch for; one after the other would look once more at the end.
+        """
+        while self._is_watched and not self.is_more and goes_on():
+            yield Rest(_OTHERS_SECONDS, is_over=lambda: not self._is_watched or self.is_more or not goes_on())
+        if not goes_on():
+            return
         if self.is_more:
             self.is_more = False
             return
         self._is_watched = True
         # Whatever was queued since the last claim began may have been missed by it.
         seen = self.seen
-        yield Rest(poll_seconds, is_over=lambda: wake.generation() != seen or self.is_more)
+        yield Rest(poll_seconds, is_over=lambda: wake.generation() != seen or self.is_more or not goes_on())
         self._is_watched = self.is_more = False

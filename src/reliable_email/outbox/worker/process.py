@@ -5,7 +5,6 @@ waits for a reply unknown (or leaves it to be sent again, as its policy says) an
 """
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -31,12 +30,12 @@ from reliable_email.outbox.upkeep.reconnect import AWAY, Outage, drop_connection
 from reliable_email.outbox.upkeep.registration import Registration, unique_name
 from reliable_email.outbox.upkeep.signalling import is_anybody_told, tell_settled
 from reliable_email.outbox.upkeep.threads import Crew, WorkerFailed, WorkerThread
-from reliable_email.outbox.upkeep.worker_options import WorkerOptions
+from reliable_email.outbox.upkeep.worker_options import Bounds, WorkerOptions
 from reliable_email.outbox.worker.batch import RoundOptions
 from reliable_email.outbox.worker.claim_task import Line, LineOptions
 from reliable_email.outbox.worker.hardship import Hardship, Idleness
 from reliable_email.outbox.worker.loop import Loop
-from reliable_email.outbox.worker.steps import Read, Rest, Steps
+from reliable_email.outbox.worker.steps import Rest, Steps
 from reliable_email.outbox.worker.wants import Wants
 from reliable_email.store.sql.outages import is_outage, sentence
 
@@ -79,7 +78,7 @@ class Worker:
         self.options = options
         self.name = unique_name()
         self._registration = registration or Registration(options, self.name)
-        self._claims_until = math.inf
+        self._bounds = Bounds(options)
         self.transactions = 0
         self.left_unknown = 0  # recipients whose replies were not waited for
         self._routes_of = routes_of
@@ -88,6 +87,7 @@ class Worker:
         self._is_stopping = threading.Event()
         self._is_stopping_now = threading.Event()
         self._is_done = threading.Event()  # the lines have ended
+        self._is_empty = False  # nothing was due, and nothing in hand
         self._lease_ends_at = 0.0
         self._seen_mailers: dict[str, list[Route]] = {}
         self._built_at: dict[str, float] = {}
@@ -106,7 +106,8 @@ class Worker:
         )
         self._tallies = self._registration.tallies
         self._outage = Outage(options.using)
-        self._in_hand: dict[int, list[int]] = {}
+        self._held: set[int] = set()  # what is in hand, by id
+        self._moves = 0  # how often something was taken in hand, or was done
         self._wants = Wants(options, self.name, seen=self._seen_mailers, routes_of=self.routes_of, store=store)
         self._upkeep = Upkeep(self, store, self._tallies, self._seen_mailers)
         # Of the lines, which share a thread.
@@ -123,7 +124,7 @@ class Worker:
 
     def may_go_on(self) -> bool:
         """Return whether a line may go on with its claim: not without a valid lease, which would permit nothing."""
-        return not self._is_stopping.is_set() and self._has_lease() and time.monotonic() < self._claims_until
+        return not self._is_stopping.is_set() and self._has_lease() and not self.is_out_of_time
 
     def may_authorize(self) -> bool:
         """Return whether a line may ask for permissions."""
@@ -131,9 +132,14 @@ class Worker:
 
     def _goes_on(self) -> bool:
         limit = self.options.max_transactions
-        if self._is_stopping.is_set() or time.monotonic() >= self._claims_until:
+        if self._is_stopping.is_set() or self._is_empty or self.is_out_of_time:
             return False
         return limit is None or self.transactions < limit
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Return whether its seconds are over, so that it may have given something back."""
+        return time.monotonic() >= self._bounds.claims_until
 
     def _has_lease(self) -> bool:
         return time.monotonic() < self._lease_ends_at
@@ -146,7 +152,8 @@ class Worker:
         """Note a claim; return the ids of rows to give back, because of a domain's limit."""
         self._idleness.is_more = taken.is_full
         with self._lock:
-            self._in_hand[taken.number] = [row.id for row in taken.rows]
+            self._moves, self._is_empty = self._moves + 1, False
+            self._held.update(row.id for row in taken.rows)
         return self._wants.take(taken)
 
     @property
@@ -160,13 +167,18 @@ class Worker:
             self._hardship.end()  # the others need not wait until the whole claim is done
         with self._lock:
             self.transactions += len(attempts)
+            # Renewals would look for them, again and again.
+            self._held.difference_update(
+                one.claimed.id for one in settlements if not one.claimed.delivery.state.is_in_hand
+            )
         self._tallies.add(attempts)
         tell_settled(self.options.using, Worker, settlements, attempts, written.settled)
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
         """Note the end of a claim."""
         with self._lock:
-            self._in_hand.pop(taken.number, None)
+            self._moves += 1
+            self._held.difference_update(row.id for row in taken.rows)
         if self._wants.leave(taken):
             wake.nudge()
 
@@ -211,8 +223,6 @@ class Worker:
         finally:
             connections[using].close()  # this thread waits from here on
         self._lease_ends_at = time.monotonic() + self._trusted_seconds
-        if self.options.max_seconds is not None:
-            self._claims_until = time.monotonic() + self.options.max_seconds
         lines = self._crew.make("lines", lambda: self._run_lines(lines), hangs_after=self._hang_seconds)
         threads = [
             self._keeping("renewals", self._renewals),
@@ -267,8 +277,10 @@ class Worker:
     def _await(self, lines: WorkerThread, is_over: Callable[[], bool]) -> None:
         while lines.thread.is_alive():
             self._crew.look()
-            if is_over():
+            if is_over() or self.is_out_of_time:
                 self.stop()
+            if time.monotonic() >= self._bounds.waits_until:
+                self.stop_now()
             if self._is_stopping_now.is_set():
                 return
             if self._failure and time.monotonic() - self._failed_at > self.options.stop_seconds:
@@ -283,7 +295,7 @@ class Worker:
         using = self.options.using
         steps: list[Callable[[], object]] = [partial(give_back, self._store), self._store.flush]
         steps.append(lambda: self._registration.leave(self.transactions))
-        if self._in_hand or not self.options.is_task:
+        if self._held or not (self.options.is_task or self._is_empty):
             steps[:0] = [lambda: worker_row.abandon(using, self.name), self._take_back]
         try:
             for step in steps:
@@ -342,11 +354,13 @@ class Worker:
             self._idleness.seen = wake.generation()
             try:
                 claimed = yield from line.work()
-                if not claimed and self.options.until_empty and (yield from self._nothing_is_left()):
+                moves = self._moves
+                if not claimed and self.options.until_empty and (yield from self._wants.nothing_is_left()):
                     # Looked at after the claim, something may have been given back in between: claim once more.
                     claimed = yield from line.work()
                     if not claimed and self._has_lease():
-                        self._idleness.is_more = True  # the other lines may look now, and end as well
+                        # The other lines may look now, and end as well; at once where none had anything in hand.
+                        self._idleness.is_more, self._is_empty = True, moves == self._moves
                         return
             except Exception as error:
                 if is_outage(error):
@@ -354,13 +368,8 @@ class Worker:
                 else:
                     # Once; the next tries are the same trouble.
                     level = logging.DEBUG if self._hardship.seconds else logging.ERROR
-                    logger.log(
-                        level,
-                        "A claim of the worker's thread 'lines' failed: %s",
-                        error,
-                        exc_info=True,
-                        extra=log_fields(),
-                    )
+                    words = "A claim of the worker's thread 'lines' failed: %s"
+                    logger.log(level, words, error, exc_info=True, extra=log_fields())
                 drop_connection(self.options.using)
                 line.is_in_trouble = True
             if line.is_in_trouble:
@@ -373,16 +382,7 @@ class Worker:
                 seconds = self.options.poll_seconds
                 if self._wants.stands_still and not self.options.until_empty:
                     seconds = max(seconds, _STANDSTILL_SECONDS)
-                yield from self._idleness.rest(seconds)
-
-    def _nothing_is_left(self) -> Steps[bool]:
-        """Return whether nothing is due or claimed, neither by another line nor by a dead worker."""
-        options = self.options
-        looking = Read(
-            lambda: worker_row.anything_in_hand(options.using, options.environment, options.only_messages),
-        )
-        yield looking
-        return not looking.result()
+                yield from self._idleness.rest(seconds, self._goes_on)
 
     # Keeping.
 
@@ -390,7 +390,7 @@ class Worker:
         one = self._crew.make(name, lambda: work(one), hangs_after=self._hang_seconds, is_vital=is_vital)
         return one
 
-    def _keep(self, thread: WorkerThread, duties: Sequence[Duty], period: float) -> None:
+    def _keep(self, thread: WorkerThread, duties: Sequence[Duty], period: float, *, at_once: bool = True) -> None:
         """Run duties in a thread until the worker ends, `period` seconds apart."""
         keep(
             thread,
@@ -399,7 +399,7 @@ class Worker:
             outage=self._outage,
             period=period,
             is_over=self._is_done,
-            at_once=not self.options.is_task,
+            at_once=at_once and not self.options.is_task,
         )
         self._crew.dismiss(thread)
 
@@ -408,7 +408,7 @@ class Worker:
             Duty(name="renew its leases", do=self._renew, limit=_RENEWAL_TRIES),
             Duty(name="note that it is there", do=self._note_presence),
         ]
-        self._keep(thread, duties, self.options.lease_seconds / 4)
+        self._keep(thread, duties, self.options.lease_seconds / 4, at_once=False)
 
     def _keeper(self, thread: WorkerThread) -> None:
         duties = [
@@ -444,6 +444,6 @@ class Worker:
         point("renewals")
         began_at = time.monotonic()
         with self._lock:
-            ids = [one for held in self._in_hand.values() for one in held]
+            ids = list(self._held)
         renew(self.options.using, ids, worker=self.name, lease_seconds=self.options.lease_seconds)
         self._lease_ends_at = began_at + self._trusted_seconds

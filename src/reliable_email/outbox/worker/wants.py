@@ -13,6 +13,8 @@ from reliable_email.outbox.rows.domains import DomainCap
 from reliable_email.outbox.rows.lanes import LaneBook, Turn
 from reliable_email.outbox.upkeep.standstill import Standstill
 from reliable_email.outbox.upkeep.worker_options import WorkerOptions
+from reliable_email.outbox.upkeep.worker_row import anything_in_hand
+from reliable_email.outbox.worker.steps import Read, Steps
 
 
 class Wants:
@@ -37,6 +39,7 @@ class Wants:
         self._seen = seen
         self._store = store
         self._lock = threading.Lock()
+        self._is_asking = False  # of the lines, which share a thread
         self._in_hand: Counter[str] = Counter()  # recipients by mailer
         self._domains = DomainCap(options.domain_connections, using=options.using, worker=worker)
         self._lanes = LaneBook(
@@ -48,6 +51,22 @@ class Wants:
     def stands_still(self) -> bool:
         """True if something is due, and none of it has a way now."""
         return self._standstill.is_complete
+
+    def nothing_is_left(self) -> Steps[bool]:
+        """Return whether no worker has claimed anything; no, without a question, while another line is asking.
+
+        What is in hand may come back, and what the dead had is rescued.
+        """
+        if self._is_asking:
+            return False
+        options = self._options
+        looking = Read(lambda: anything_in_hand(options.using, options.environment, options.only_messages))
+        self._is_asking = True
+        try:
+            yield looking
+        finally:
+            self._is_asking = False
+        return not looking.result()
 
     def wanted(self) -> Wanted:
         """Lanes, mailers and routes that are closed, full or without quota now are passed over."""

@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: django-tests sites help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
+.PHONY: django-tests message-tests sites help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
 	compare soak recovery routes fleet servers build clean
 
 RUN := tools/uv run --locked --all-extras
@@ -46,6 +46,9 @@ matrix: ## the tests on Python 3.11 with Django 5.2, 3.12 with 6.0, 3.13 and 3.1
 
 django-tests: ## tests of Django itself with our doors in place (ARGS="queue mail"; PAIRS="3.13:61")
 	tools/django-tests $(ARGS)
+
+message-tests: ## CPython's test messages and generated ones, by Django's backend and by each door: what differs (ARGS="--count 200"; PAIRS="3.13:61")
+	tools/message-tests $(ARGS)
 
 sites: ## sign-up, reset, newsletter and error mail of a site with allauth and DRF, by each door
 	tools/sites

@@ -27,7 +27,7 @@ _FRESH = re.compile(rb"^(?:Date|Message-ID): .*\r?\n(?:[ \t].*\r?\n)*", re.M | r
 _BOUNDARY = re.compile(rb'boundary="?([^"\r\n;]+)"?')
 
 
-class _Network(requests.adapters.BaseAdapter):
+class Network(requests.adapters.BaseAdapter):
     """Takes every request for an acceptance."""
 
     def __init__(self, posts: list[Any]) -> None:
@@ -47,14 +47,19 @@ class _Network(requests.adapters.BaseAdapter):
             found = json.loads(data)
         self._posts.append((request.method, request.url, kind, found))
         answer = requests.Response()
-        answer.status_code, answer._content, answer.request = 200, b'{"id": "1", "messageId": "1"}', request
+        # What each provider says to a message that it takes.
+        said: dict[str, Any] = {"id": "1", "messageId": "1", "message": "Queued. Thank you."}
+        said |= {"ErrorCode": 0, "Message": "OK", "MessageID": "1"}
+        if isinstance(found, dict):
+            said["To"] = found.get("To", "")
+        answer.status_code, answer._content, answer.request = 200, json.dumps(said).encode(), request
         return answer
 
     def close(self) -> None:
         """Nothing to close."""
 
 
-def _install_boto() -> None:
+def install_boto() -> None:
     """The little of boto3 that anymail uses."""
     if "boto3" in sys.modules:
         return
@@ -66,7 +71,7 @@ def _install_boto() -> None:
         sys.modules[name] = module
 
 
-class _SES:
+class SESClient:
     """Its client."""
 
     def __init__(self, posts: list[Any]) -> None:
@@ -101,16 +106,16 @@ def posts_of(provider: str, message: EmailMessage) -> list[Any]:
 @contextlib.contextmanager
 def _backend(provider: str, posts: list[Any]) -> Iterator[Any]:
     if provider == "amazon_ses":
-        _install_boto()
+        install_boto()
     base = import_module(f"anymail.backends.{provider}").EmailBackend
 
     class Backend(base):  # type: ignore[misc, valid-type]
         def create_session(self) -> requests.Session:
             session = super().create_session()
-            session.mount("https://", _Network(posts))
+            session.mount("https://", Network(posts))
             return session  # type: ignore[no-any-return]
 
     backend = Backend(ignore_unsupported_features=True, **PROVIDERS[provider])
     if provider == "amazon_ses":
-        backend.client = _SES(posts)
+        backend.client = SESClient(posts)
     yield backend

@@ -1,6 +1,8 @@
 """A queued message comes back whole: by its fields for anymail, by its bytes for whoever asks for MIME."""
 
 import copy
+import email
+import email.policy
 import json
 import warnings
 from datetime import UTC, date, datetime, timedelta
@@ -152,14 +154,35 @@ def attach_message(message: EmailMessage) -> None:
     message.attachments.append(("o.eml", b"Subject: bytes\r\n\r\nText\r\n", "message/rfc822"))
 
 
+def attach_large_message(message: EmailMessage) -> None:
+    """Bytes that Django reads as a message, and its writer writes in its own way."""
+    message.attachments.append(("l.eml", b"Subject: bytes\r\n\r\n" + b"A line of text.\r\n" * 300, "message/rfc822"))
+
+
+def attach_digest(message: EmailMessage) -> None:
+    """Its parts are messages without saying so; before, between and behind them stands more."""
+    data = (
+        b'Subject: Digest\r\nMIME-Version: 1.0\r\nContent-Type: multipart/digest; boundary="d"\r\n\r\nbefore\r\n'
+        b"--d\r\n\r\nSubject: one\r\n\r\nFirst\r\n--d\r\n\r\nSubject: two\r\n\r\nSecond\r\n--d--\r\nbehind\r\n"
+    )
+    message.attachments.append(("d.eml", email.message_from_bytes(data), "message/rfc822"))
+    if django.VERSION >= (6, 0):
+        read = email.message_from_bytes(data, policy=email.policy.default)
+        message.attachments.append(("e.eml", read, "message/rfc822"))
+
+
 def attach_signature(message: EmailMessage) -> None:
     """S/MIME, whose parameters say what it is."""
     part = MIMEApplication(b"\x30\x82" * 50, "pkcs7-mime", smime_type="signed-data", name="smime.p7m")
     message.attachments.append(part)
 
 
+EVERY_KIND = [
+    *(attach_file, attach_text, attach_calendar, attach_image),
+    *(attach_message, attach_large_message, attach_digest, attach_signature),
+]
 ATTACHED = st.lists(
-    st.sampled_from([attach_file, attach_text, attach_calendar, attach_image, attach_message, attach_signature]),
+    st.sampled_from(EVERY_KIND),
     max_size=3,
     unique=True,
 )
@@ -209,9 +232,7 @@ def test_a_provider_is_posted_the_same_out_of_the_queue(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize(
-    "attach", [attach_file, attach_text, attach_calendar, attach_image, attach_message, attach_signature]
-)
+@pytest.mark.parametrize("attach", EVERY_KIND)
 def test_every_kind_of_attachment_comes_back(provider: str, attach: Any) -> None:
     """Each alone, where there is a body and where there is none."""
     with warnings.catch_warnings():
@@ -327,6 +348,25 @@ def test_out_of_mime_alone_nothing_is_lost_and_nothing_fails() -> None:
         for provider in PROVIDERS:
             assert posts_of(provider, copy.deepcopy(found))
         found.message().as_bytes()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Jörg Müller <jörg@example.com>", ["Jörg Müller <jörg@example.com>"]),
+        ("=?utf-8?q?M=C3=BCller=2C_J=C3=B6rg?= <j@example.com>", ['"Müller, Jörg" <j@example.com>']),
+        ('"a b"@example.com, friends: c@example.com;', ['"a b"@example.com', "c@example.com"]),
+        ("=?utf-8?q?=C3=9C_<a@example.com>,?= b@example.com", None),
+        ("ü, <>, @@", None),
+    ],
+)
+def test_out_of_mime_alone_every_address_is_text(written: str, read: list[str] | None) -> None:
+    """Names as they read, local parts beyond ASCII, and what some Python has folded so that nobody can read it."""
+    content = f"From: s@example.org\r\nTo: {written}\r\nSubject: Hello\r\n\r\nText\r\n".encode()
+    found = rebuild_message(content, None, ["a@example.com"], sender="s@example.org")
+    if read is not None:
+        assert found.to == read
+    assert all("=?" not in one and "\udcc3" not in one for one in found.to)
 
 
 # SMTP-like backends.

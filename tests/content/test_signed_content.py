@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import hashlib
 import warnings
 from email.charset import QP, Charset
 from email.message import EmailMessage as ParsedMessage
@@ -134,6 +135,58 @@ def test_beside_a_signed_part_that_is_clean_others_are_encoded() -> None:
     assert down is not None
     assert down.is_7bit
     assert clean in down.data
+
+
+class Signer(EmailMultiAlternatives):
+    """Signs what it is about to write, as packages for DKIM do it."""
+
+    def message(self, *args: Any, **kwargs: Any) -> Any:
+        """Django's, and the digest of its bytes."""
+        built: Any = super().message(*args, **kwargs)
+        data = built.as_bytes() if django.VERSION >= (6, 0) else built.as_bytes(linesep="\r\n")
+        built["DKIM-Signature"] = "v=1; b=" + hashlib.sha256(data.partition(b"\r\n\r\n")[2].rstrip()).hexdigest()
+        return built
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_class_that_signs_has_signed_what_goes_out(name: str) -> None:
+    """And what somebody else has signed inside of it is not encoded before that."""
+    attached, wanted = FORMS[name]
+    data = bytes_of(with_attached(Signer, attached))
+    assert wanted.partition(b"\r\n\r\n")[2].rstrip() in data
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert hashlib.sha256(body.rstrip()).hexdigest() in email.message_from_bytes(head)["DKIM-Signature"]
+
+
+@pytest.mark.skipif(django.VERSION < (6, 0), reason="Django 5.2 has 8-bit text, and takes no policy")
+def test_a_class_that_signs_writes_seven_bits_where_nothing_else_is_attached() -> None:
+    """So that every server takes it as it was signed."""
+    assert bytes_of(with_attached(Signer, ("a.txt", "Grün", "text/plain"))).isascii()
+
+
+@pytest.mark.parametrize(
+    "field", [b"Subject:  two  spaces ", b"subject:none", b"X-Tab:\tvalue", b"X-Fold:\r\n\tbehind", b"X-Empty:"]
+)
+def test_what_is_read_is_written_with_its_white_space(field: bytes) -> None:
+    """Signatures of the form simple/simple count it, in attached messages and beside a header that is too long."""
+    inner = b"DKIM-Signature: v=1; c=simple/simple; b=x\r\n" + field + b"\r\n\r\nText\r\n"
+    data = (
+        b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n' + field + b"\r\n\r\n--b\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\ngr\xc3\xbcn\r\n--b\r\n"
+        b"Content-Type: message/rfc822\r\n\r\n" + inner + b"\r\n--b--\r\n"
+    )
+    down = BytesContent.from_bytes(data).downgraded()
+    assert down is not None
+    assert inner in down.data
+    assert field + b"\r\n" in down.data.partition(b"\r\n\r\n")[0] + b"\r\n"
+    long = BytesContent.from_bytes(b"X-Long: " + b"word " * 400 + b"\r\n" + inner)
+    assert inner.partition(b"\r\n\r\n")[0] in long.data
+
+
+def test_a_long_header_opens_no_attached_message() -> None:
+    """It is folded; what is attached needs no encoding for that."""
+    attached, wanted = FORMS["forwarded and not signed"]
+    assert wanted in bytes_of(with_attached(EmailMessage, attached, headers={"X-Long": "x" * 2000}))
 
 
 @pytest.mark.parametrize("name", ["Subject", "subject", "SUBJECT"])

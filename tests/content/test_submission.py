@@ -176,6 +176,13 @@ def test_an_address_may_be_written_in_every_usual_way(address: str, spec: str) -
     assert build_submission(message(to=[address])).recipients == (spec,)
 
 
+def test_a_name_that_somebody_has_encoded_already_is_a_name() -> None:
+    """Programs put encoded words between quotes; Django 5.2 sends that, and so does every API."""
+    one = message(to=['"=?utf-8?q?J=C3=B6rg?=" <j@example.net>'])
+    assert build_submission(one).recipients == ("j@example.net",)
+    assert "j@example.net" in str(parsed(one)["To"])
+
+
 def test_a_bcc_header_is_a_value_error() -> None:
     """On every Django version, not on 6.1 alone: the older ones show it to everybody."""
     with pytest.raises(ValueError, match="Bcc"):
@@ -274,3 +281,20 @@ def test_delivery_options_of_another_type_are_a_type_error() -> None:
         build_submission(one)
     one.delivery_options = DeliveryOptions(idempotency_key="order-1")
     assert build_submission(one).options.idempotency_key == "order-1"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "Größe.csv", None])
+@pytest.mark.parametrize("text", ["a\0b\0\n\0", "ü\0\r\n"])
+def test_a_text_attachment_with_nul_arrives_as_it_is(name: str | None, text: str) -> None:
+    """Django takes UTF-16 for text, and hands it over raw; a part of base64 carries it past every server."""
+    one = message()
+    one.attach(name, text, "text/csv")
+    data = b"".join(build_submission(one).content.chunks())
+    assert b"\0" not in data
+    (part,) = parsed(one).iter_attachments()
+    assert isinstance(part, ParsedMessage)
+    payload = part.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    assert payload.decode() == text
+    assert (part.get_content_type(), part.get_filename()) == ("text/csv", name)
+    assert one.attachments[0][1] == text

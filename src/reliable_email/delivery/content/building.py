@@ -13,9 +13,11 @@ import re
 import time
 from collections.abc import Iterator
 from email.charset import Charset
+from email.encoders import encode_base64
 from email.errors import HeaderParseError, ObsoleteHeaderDefect
 from email.headerregistry import AddressHeader
 from email.message import Message, MIMEPart
+from email.mime.base import MIMEBase
 from itertools import count
 from typing import Any
 
@@ -47,7 +49,9 @@ _NAMED = re.compile(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
 # Python's grammar of addresses costs the square of what it reads.
 _MAX_WRITTEN_CHARACTERS = 4096
 _NO_DOMAIN = "addr-spec local part with no domain"
-_ALLOWED_DEFECTS = frozenset({_NO_DOMAIN, "local-part contains non-ASCII characters)"})
+# A name in quotes may be one that a program has encoded already: Django 5.2 and every API send it as it is.
+_ENCODED_NAME = frozenset({"encoded word inside quoted string", "missing trailing whitespace after encoded-word"})
+_ALLOWED_DEFECTS = _ENCODED_NAME | {_NO_DOMAIN, "local-part contains non-ASCII characters)"}
 _ADDRESS_HEADERS = frozenset(
     ("from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender")
 )
@@ -143,7 +147,7 @@ def _mailboxes(text: str) -> list[str]:
         raise ValueError(f"not an e-mail address: {text!r}") from error
     unexpected = {str(one) for one in defects} - _ALLOWED_DEFECTS
     # A bare name is no valid mailbox for Python, and one of the machine for SMTP (RFC 5321 §4.5.1).
-    is_readable = len(parsed.mailboxes) == len(every) or _NO_DOMAIN in map(str, defects)
+    is_readable = len(parsed.mailboxes) == len(every) or ({_NO_DOMAIN, *_ENCODED_NAME} & set(map(str, defects)))
     if unexpected or not is_readable:
         raise ValueError(f"not an e-mail address: {text!r} ({'; '.join(sorted(unexpected)) or 'it cannot be read'})")
     return every
@@ -174,7 +178,7 @@ def _check(message: EmailMessage) -> None:
         _check_text(f"the type of {what}", str(kind or ""))
         _check_text(f"the file name of {what}", str(name or ""))
         if isinstance(content, str) and str(kind or "").startswith("text/"):
-            _check_body(what, content)
+            _check_body(what, content, may_have_nul=what == "an attachment")
     _check_body("the body", str(message.body))
 
 
@@ -194,8 +198,8 @@ def _check_text(what: str, text: str) -> None:
         raise ValueError(f"{what} holds half a character (a lone surrogate): {text!r}")
 
 
-def _check_body(what: str, text: str) -> None:
-    if "\0" in text:
+def _check_body(what: str, text: str, *, may_have_nul: bool = False) -> None:
+    if "\0" in text and not may_have_nul:
         raise ValueError(f"{what} holds a NUL character, which text cannot have")
     if not text.isascii() and (match := _SURROGATE.search(text)):
         raise ValueError(f"{what} holds half a character (a lone surrogate), at character {match.start()}")
@@ -236,7 +240,8 @@ def _prepared(message: EmailMessage, message_id: str) -> EmailMessage:
     prepared.from_email = _with_ascii_domains(str(message.from_email))
     for field in ("to", "cc", "reply_to"):
         setattr(prepared, field, [_with_ascii_domains(str(one)) for one in getattr(message, field)])
-    prepared.attachments = [_own(one) for one in message.attachments]
+    charset = str(prepared.encoding or conf.default_charset())
+    prepared.attachments = [_as_data(_own(one), charset) for one in message.attachments]
     if getattr(message, "alternatives", None):
         prepared.alternatives = [_own(one) for one in message.alternatives]  # type: ignore[attr-defined]
     return prepared
@@ -265,12 +270,37 @@ def _own(part: Any) -> Any:
     return part._make(fields) if hasattr(part, "_make") else tuple(fields)
 
 
+def _as_data(attachment: Any, charset: str) -> Any:
+    """A text attachment as it is, or, where it holds what no text part may (RFC 5321 §2.3.1), as a part of base64.
+
+    Django takes every file of a text type for text that can be read as UTF-8, some UTF-16 among them.
+    """
+    if not isinstance(attachment, tuple) or len(attachment) != 3:
+        return attachment
+    name, text, kind = attachment
+    if not isinstance(text, str) or "\0" not in text or not str(kind).startswith("text/"):
+        return attachment
+    part = MIMEBase("text", str(kind).partition("/")[2], charset=charset)
+    part.set_payload(text.encode(charset))
+    encode_base64(part)
+    if name:
+        shown = str(name)
+        part.add_header(
+            "Content-Disposition", "attachment", filename=shown if shown.isascii() else ("utf-8", "", shown)
+        )
+    return part
+
+
 def _by_django(message: EmailMessage, *, needs_utf8: bool) -> bytes:
     """Django's own way: for messages of uncommon form, and for subclasses with a `message()` of their own."""
     if django.VERSION >= (6, 0) and _takes_policy(message):
         # The policy of the message decides how Django writes its own parts, that of the writer how parts of others are.
         policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP.clone(cte_type="7bit")
-        data = _written(message.message(policy=policy), policy.clone(cte_type="8bit"))
+        built = message.message(policy=policy)
+        if _is_common(built) and is_signed(built) and not written(built, policy.clone(cte_type="8bit")).isascii():
+            # Written with this policy, it would encode anew what somebody else has signed inside of it.
+            built = message.message(policy=email.policy.SMTP)
+        data = _written(built, policy.clone(cte_type="8bit"))
     else:
         data = _written(message.message(), email.policy.compat32.clone(linesep="\r\n"))
         if needs_utf8:
@@ -281,9 +311,13 @@ def _by_django(message: EmailMessage, *, needs_utf8: bool) -> bytes:
 
 def _written(built: Any, policy: Any) -> bytes:
     """The bytes of what `message()` gave: by its own writer, where it has one or has been signed as a whole."""
-    if getattr(type(built), "as_bytes", None) in _COMMON_WRITERS and not is_signed(built):
+    if _is_common(built) and not is_signed(built):
         return written(built, policy)
     return bytes(built.as_bytes())
+
+
+def _is_common(built: Any) -> bool:
+    return getattr(type(built), "as_bytes", None) in _COMMON_WRITERS
 
 
 def _takes_policy(message: EmailMessage) -> bool:

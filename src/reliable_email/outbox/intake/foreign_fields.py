@@ -113,7 +113,9 @@ def _attachment(one: Any, from_end: int, *, may_refer: bool) -> Any:
     if isinstance(one, Message):
         return {"$mime": _part(one)}
     name, content, kind = (*one, None, None)[:3]
-    if may_refer and isinstance(content, bytes) and len(content) > _LARGE_BYTES and not str(kind).startswith("text/"):
+    # Text and messages are read by Django, and written in its own way.
+    is_data = isinstance(content, bytes) and not str(kind).lower().startswith(("text/", "message/", "multipart/"))
+    if may_refer and is_data and len(content) > _LARGE_BYTES:
         # Django writes attachments as the last parts of the whole.
         return {"$part": [_encoded("a file name", name), from_end, len(content), str(kind)]}
     return {"$file": [_encoded("a file name", name), _encoded("an attachment", content), _encoded("a type", kind)]}
@@ -131,7 +133,13 @@ def _part(part: Message) -> dict[str, Any]:
         payload = [_part(one) for one in payload]
     else:
         payload = _encoded("a MIME part", payload)
-    return {"family": family, "headers": headers, "payload": payload}
+    stored = {"family": family, "headers": headers, "payload": payload}
+    for name in ("preamble", "epilogue"):
+        if getattr(part, name) is not None:
+            stored[name] = _encoded("a MIME part", getattr(part, name))
+    if part.get_default_type() != "text/plain":
+        stored["default_type"] = part.get_default_type()  # in a digest, what names no type is a message
+    return stored
 
 
 def _encoded(what: str, value: Any) -> Any:

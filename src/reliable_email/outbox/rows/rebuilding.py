@@ -15,7 +15,6 @@ from decimal import Decimal
 from email.message import EmailMessage as MimeMessage
 from email.message import Message, MIMEPart
 from email.mime.base import MIMEBase
-from email.utils import formataddr, getaddresses
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -137,6 +136,9 @@ def _part(stored: dict[str, Any], *, is_inner: bool = False) -> Message:
         part = MimeMessage() if stored["family"] == "message" else MIMEPart(policy=email.policy.default)
     for name, value in stored["headers"]:
         part.set_raw(name, decoded(value))
+    for name in ("preamble", "epilogue"):
+        setattr(part, name, decoded(stored.get(name)))
+    part.set_default_type(stored.get("default_type", "text/plain"))
     payload = stored["payload"]
     if isinstance(payload, list):
         payload = [_part(one, is_inner=True) for one in payload]
@@ -172,7 +174,9 @@ def _from_mime(content: bytes, recipients: Sequence[str], sender: str | None) ->
 
 
 def _addresses(mime: MimeMessage, name: str) -> list[str]:
-    return [formataddr(pair) for pair in getaddresses([str(value) for value in mime.get_all(name, [])]) if pair[1]]
+    # Read again as text: of raw UTF-8 the parsed addresses have bytes that nobody could write.
+    read: Any = [email.policy.default.header_factory(name, str(value)) for value in mime.get_all(name, [])]
+    return [str(one) for header in read for one in header.addresses if one.username or one.domain]
 
 
 def _inner(part: Any) -> list[Any]:
@@ -240,5 +244,7 @@ def _as_old(part: Any, *, is_inner: bool = False) -> Message:
         # What holds other parts has no bytes of its own to encode, which django-anymail would try.
         if not (isinstance(payload, list) and name.lower() == "content-transfer-encoding"):
             old.set_raw(name, str(value))
+    old.preamble, old.epilogue = part.preamble, part.epilogue
+    old.set_default_type(part.get_default_type())
     old._payload = [_as_old(one, is_inner=True) for one in payload] if isinstance(payload, list) else payload  # type: ignore[attr-defined]
     return old

@@ -18,11 +18,26 @@ _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
 _SIGNATURES = ("DKIM-Signature", "ARC-Seal")
 
 
+class _Read(str):
+    """A header's value as Python has it, and as it was read: with the white space around it."""
+
+    as_read: str
+
+
 class _AsRead(email.policy.EmailPolicy):
     """Headers that were read are written as they were; those that a program has set are folded."""
 
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        """Keep the white space before a value, which some signatures count and `EmailPolicy` drops."""
+        name, value = super().header_source_parse(sourcelines)
+        kept = _Read(value)
+        kept.as_read = "".join(sourcelines).partition(":")[2].rstrip("\r\n")
+        return name, kept
+
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Return a header as it was read, without folding it again."""
+        if isinstance(value, _Read):
+            return f"{name}:{value.as_read}{self.linesep}".encode("utf-8", "surrogateescape")
         if hasattr(value, "name"):
             return super().fold_binary(name, value)
         if isinstance(value, Header):
@@ -40,6 +55,8 @@ class _OnlyTooLong(email.policy.EmailPolicy):
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Fold a header; huge ones in linear time, since the email package takes the square of their length."""
+        if isinstance(value, _Read) and len(name) + len(max(f":{value.as_read}".split("\r\n"), key=len)) <= _MAX_LINE:
+            return f"{name}:{value.as_read}{self.linesep}".encode("utf-8", "surrogateescape")
         if isinstance(value, str) and not hasattr(value, "name") and len(value) > _HUGE_HEADER and value.isascii():
             return _folded(f"{name}: {value}", self.linesep).encode("ascii")
         return super().fold_binary(name, value)

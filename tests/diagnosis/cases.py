@@ -295,10 +295,10 @@ CHAPTERS = (
                 words=("issued by “Reliable Email Test Intermediate CA”", "leaves out its intermediate certificate"),
             ),
             Case(
-                title="Signed by nobody but itself",
+                title="A self-signed certificate",
                 text="",
                 tell=with_certificate("self_signed_and_unknown"),
-                words=("signed by nobody but itself", "fingerprint", "ssl_cafile"),
+                words=("is self-signed", "fingerprint", "ssl_cafile"),
             ),
             Case(
                 title="For another host",
@@ -461,7 +461,7 @@ CHAPTERS = (
         ),
     ),
     Chapter(
-        "Nobody gets anything",
+        "Nothing is delivered",
         "",
         (
             Case(
@@ -469,7 +469,7 @@ CHAPTERS = (
                 text="The console is right for development, but sends nothing.",
                 tell=console_only,
                 code=DEGRADED,
-                words=("not sent, since it would reach nobody", "Status: DEGRADED", "nobody gets them"),
+                words=("not sent, since it would reach no recipient", "Status: DEGRADED", "delivers none"),
             ),
         ),
     ),

@@ -184,7 +184,7 @@ CHAPTERS = (
                 words=("An account at gmail.com cannot sign for example.com",),
             ),
             Case(
-                title="A domain of somebody else",
+                title="Another owner's domain",
                 text="",
                 tell=site(
                     [
@@ -195,7 +195,7 @@ CHAPTERS = (
                     sender="our.shop@gmail.com",
                 ),
                 code=DEGRADED,
-                words=("gmail.com is Gmail's: nobody else can sign for it",),
+                words=("gmail.com is Gmail's: no other provider can sign for it",),
             ),
             Case(
                 title="Strict alignment",
@@ -294,11 +294,11 @@ CHAPTERS = (
                 words=("“ip4:192.0.2.300” is no IP network",),
             ),
             Case(
-                title="Everybody may send",
+                title="Any server may send",
                 text="",
                 tell=site([*without(SPF), spf("v=spf1 include:_spf.google.com +all")]),
                 code=DEGRADED,
-                words=("lets everybody send in your name",),
+                words=("lets anyone send in your name",),
             ),
         ),
     ),
@@ -370,7 +370,7 @@ CHAPTERS = (
                 text="",
                 tell=site([*without(DMARC), dmarc("v=DMARC1; p=none")]),
                 code=HEALTHY,
-                words=("DMARC asks for p=none: receivers only watch", "nobody gets DMARC's reports"),
+                words=("DMARC asks for p=none: receivers only watch", "DMARC's reports have no recipient"),
             ),
             Case(
                 title="A record that cannot be read",

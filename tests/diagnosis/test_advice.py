@@ -102,7 +102,7 @@ def test_a_sender_that_is_not_authenticated_is_told_the_record_and_not_this_comm
 
 def test_an_encrypted_key_names_the_remedy(tmp_path: Any) -> None:
     """Not this command, but how to store the key."""
-    words = "the key in key.pem is encrypted, and nobody is there to type its passphrase: store it without one"
+    words = "the key in key.pem is encrypted, and its passphrase cannot be asked for: store it without one"
     failure = WireFailure(stage=Stage.TLS, kind=FailureKind.TLS_HANDSHAKE, detail=words)
     assert "store it without one" in " ".join(explained(failure, use_tls=True).remedies)
 

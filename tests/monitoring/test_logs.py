@@ -266,7 +266,7 @@ class TestRoutes:
         store.tell(route(), failed(Effect.OPEN, cause=Cause.AUTH_FAILED))
         [record] = log.records
         assert record.levelname == "ERROR"
-        assert "until somebody mends it" in record.getMessage()
+        assert "until its configuration is corrected" in record.getMessage()
         assert (fields_of(record)["route"], fields_of(record)["cause"]) == ("route", "auth_failed")
 
     def test_a_process_without_a_database_tells_it_too(self, log: pytest.LogCaptureFixture) -> None:

@@ -84,7 +84,7 @@ def test_diagnosis_learns_nothing(strict: bool | str) -> None:
         ("wrong_host", "host", "for mail.elsewhere.test."),
         ("wrong_ip", "host", "for localhost."),
         ("common_name_only", "", "common name, which does not count"),
-        ("self_signed_and_unknown", "ssl_cafile", "signed by nobody but itself"),
+        ("self_signed_and_unknown", "ssl_cafile", "is self-signed"),
         ("unknown_ca_sent", "ssl_cafile", "issued by “Reliable Email Test CA”, which is not known here"),
         ("unknown_ca", "ssl_cafile", "issued by “Reliable Email Test CA”"),
         ("missing_intermediate", "ssl_cafile", "leaves out its intermediate certificate"),

@@ -32,7 +32,7 @@ _CONVERSATION_STATUSES = frozenset({".5.0", ".5.1", ".5.2", ".5.4"})
 _CONVERSATION_WORDS = (" protocol ", " synchronization ", " synchronisation ")
 _CONVERSATION = (
     "The server speaks of the commands and their order, not of this message. If it happens "
-    "again, show the server's words to whoever runs it; `manage.py test_email --verbose` shows the whole conversation."
+    "again, show the reply to the server's owner; `manage.py test_email --verbose` shows the whole conversation."
 )
 _NOT_WELCOME = (
     "The server does not talk to this host at all. Check whether its IP address is on a block list or whether the "

@@ -290,7 +290,7 @@ def _check_verification(one: Mailer, options: SMTPOptions) -> Iterator[CheckMess
     if tls.mode is TLSMode.NONE or tls.verify or tls.pins:
         return
     yield Warning(
-        f"{named(one)} does not verify the certificate of {options.connection.host}: anybody on the way can read and "
+        f"{named(one)} does not verify the certificate of {options.connection.host}: anyone on the way can read and "
         "change its mail.",
         hint="Remove ssl_verify=False; for a self-signed certificate, name it with 'ssl_cafile' or pin its "
         "key with 'ssl_pin'.",
@@ -332,7 +332,7 @@ def _check_route(above: Mailer, found: Mailer) -> Iterator[CheckMessage]:
         yield from _check_building(found)
     if found.kind.delivers_nothing and not conf.is_debug() and not _is_replaced_by_tests():
         yield Error(
-            f"{named(above)} has the route {found.alias!r}, which reaches nobody ({found.backend}), and DEBUG is off.",
+            f"{named(above)} has the route {found.alias!r}, which delivers nothing ({found.backend}); DEBUG is off.",
             hint="Remove it from 'using', because a message that is printed or stored is not delivered.",
             id="reliable_email.E009",
         )

@@ -18,7 +18,7 @@ def database_messages() -> Iterator[CheckMessage]:
         if not settings["AUTOCOMMIT"]:
             yield Error(
                 f"DATABASES[{alias!r}] has AUTOCOMMIT = False, and holds an outbox: what pages, commands and direct "
-                f"sends write there would be committed by nobody.",
+                f"sends write there would never be committed.",
                 hint="Leave AUTOCOMMIT on. To group your own statements use transaction.atomic() or ATOMIC_REQUESTS.",
                 id="reliable_email.E024",
             )

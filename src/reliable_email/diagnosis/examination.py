@@ -153,7 +153,7 @@ def _default_sender() -> Iterator[CheckMessage]:
         return
     what = "Django's default" if sender == NOBODYS_SENDER else "without a domain of the DNS"
     yield Warning(
-        f"DEFAULT_FROM_EMAIL is {sender!r}, {what}: many servers refuse mail from it, and nobody could answer.",
+        f"DEFAULT_FROM_EMAIL is {sender!r}, {what}: many servers refuse mail from it, and recipients could not answer.",
         hint="Set DEFAULT_FROM_EMAIL to an address of your own domain.",
         id="reliable_email.W009",
     )
@@ -177,7 +177,7 @@ def examine_route(
     The one mailer of the `EMAIL_*` settings may hide a second provider, so there can be two answers.
     """
     if route.kind.delivers_nothing:
-        note = f"{route.alias} only shows or stores messages; nobody gets them"
+        note = f"{route.alias} only shows or stores messages and delivers none"
         return (RouteExamination(alias=route.alias, summary=str(route.kind), note=note),)
     if route.kind is not MailerKind.SMTP:
         return (_examine_foreign(route),)

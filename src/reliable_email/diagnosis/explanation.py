@@ -39,7 +39,7 @@ _PROVIDERS_BUSINESS = frozenset(
 # Where nothing is wrong that a person could mend.
 _PATIENCE = (
     "Nothing has to be changed if this passes: try again in a few minutes. If it does not pass, show what was said to "
-    "whoever runs the server; --verbose shows all of it."
+    "the server's administrator; --verbose shows all of it."
 )
 
 

@@ -72,7 +72,7 @@ class _Families:
         self.worker_seen = _gauge("worker_last_seen_timestamp_seconds", "When any worker last gave a sign of life.")
         self.route_phase = _gauge("route_phase", "The state of a route: 1 for the one that it is in.", "route", "phase")
         self.route_needs_person = _gauge(
-            "route_needs_person", "Whether a route is closed until somebody mends its configuration.", "route"
+            "route_needs_person", "1 if a route is closed until its configuration is corrected.", "route"
         )
         quota_labels = ("route", "window_seconds", "unit")
         self.quota_limit = _gauge("quota_limit", "What a route takes in a window.", *quota_labels)

@@ -87,7 +87,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
         if found.parked > settings.health_parked:
             yield Finding(
                 verdict=Health.DEGRADED,
-                text=f"{_count(found.parked)} parked: nobody will try again by itself",
+                text=f"{_count(found.parked)} parked: no further attempt is made until you requeue or cancel",
                 remedy="See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
                 "--state parked”, or “cancel --state parked”.",
                 topic=Topic.PARKED,

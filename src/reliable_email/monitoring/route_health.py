@@ -113,7 +113,7 @@ def route_findings(using: str | None = None) -> Iterator[Finding]:
             if alias == DEFAULT_ALIAS and not conf.is_in_tests():
                 yield Finding(
                     verdict=Health.DEGRADED,
-                    text=f"the mailer {alias!r} only shows or stores messages; nobody gets them",
+                    text=f"the mailer {alias!r} only shows or stores messages and delivers none",
                     remedy="Use a route that reaches people where they should get mail.",
                 )
             continue

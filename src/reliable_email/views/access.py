@@ -80,7 +80,7 @@ def requires(permission: str) -> Callable[[View], View]:
                 return _ask_to_log_in(request)
             return _refusal(
                 f"{actor_of(request)} may not {_WORDS.get(permission, permission)}.\n\n"
-                f"Whoever runs this site can give the permission {permission}.\n"
+                f"Ask the site's administrator for the permission {permission}.\n"
             )
 
         return outside_transactions(answer)

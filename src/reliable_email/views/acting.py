@@ -69,7 +69,7 @@ def act(request: HttpRequest) -> HttpResponse:
         return _page(request, chosen_act, wanted)
     reason = request.POST.get("reason", "").strip()
     if not reason:
-        return _page(request, chosen_act, wanted, trouble="Say why: the record keeps it for whoever comes after you.")
+        return _page(request, chosen_act, wanted, trouble="Give a reason: the record keeps it for your colleagues.")
     route = request.POST.get("by_route", "") if chosen_act is Act.REQUEUE else ""
     if route and route not in dict(_routes()):
         return _page(request, chosen_act, wanted, trouble=f"There is no route {route!r} any more.")

@@ -19,7 +19,7 @@ from reliable_email.views.done import link
 from reliable_email.views.page import show
 
 LIFETIMES = (
-    ("", gettext_lazy("until somebody releases it")),
+    ("", gettext_lazy("until it is released")),
     ("1", gettext_lazy("for an hour")),
     ("4", gettext_lazy("for 4 hours")),
     ("24", gettext_lazy("for a day")),

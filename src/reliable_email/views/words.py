@@ -45,7 +45,7 @@ ACTS: Final = {
     Act.HOLD: ActWords(
         label="Hold",
         done="held",
-        meaning="What waits is parked until somebody requeues it.",
+        meaning="Waiting recipients are parked until you requeue them.",
     ),
     Act.RESOLVE_ACCEPTED: ActWords(
         label="It arrived",

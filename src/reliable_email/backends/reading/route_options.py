@@ -401,7 +401,7 @@ def _refuse_unverified_password(reader: OptionReader, connection: ConnectionOpti
         reader.report(
             ProblemKind.UNVERIFIED_PASSWORD,
             "ssl_verify",
-            f"{reader.place('ssl_verify')} is off, so the password would go to whoever answers for {connection.host}.",
+            f"{reader.place('ssl_verify')} is off, so the password could go to another server than {connection.host}.",
             "Name the server's CA or its own certificate with 'ssl_cafile', or its key with 'ssl_pin'.",
         )
 

@@ -58,7 +58,9 @@ def log_breaker(alias: str, before: BreakerState, after: BreakerState, *, now: f
         logger.info("route %s: paused by %s", alias, words_of(after.paused_by) or "an operator", extra=known)
     elif was_in_use and not is_in_use:
         level = logging.ERROR if after.needs_person else logging.WARNING
-        until = "until somebody mends it" if after.needs_person else f"for {max(after.until - now, 0):.0f} s"
+        until = (
+            "until its configuration is corrected" if after.needs_person else f"for {max(after.until - now, 0):.0f} s"
+        )
         said = words_of(after.evidence)
         logger.log(level, "route %s: closed %s, %s (%s)", alias, until, after.reason, said, extra=known)
     elif is_in_use and not was_in_use:

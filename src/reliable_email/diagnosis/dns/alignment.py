@@ -46,7 +46,7 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
         return [unasked(Topic.DMARC, policy)]
     wanted = Record(name=f"_dmarc.{domain}", type="TXT", value=f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}")
     if policy is None:
-        text = f"{domain} has no DMARC record; Gmail, Yahoo and Microsoft want one from everybody who sends much"
+        text = f"{domain} has no DMARC record; Gmail, Yahoo and Microsoft require one from large senders"
         advice = "Begin by watching, and ask for more when the reports are clean. Add:"
         return [Finding(topic=Topic.DMARC, level=Level.WARNING, text=text, advice=advice, records=(wanted,))]
     if policy.problem:
@@ -119,7 +119,7 @@ def _notes(policy: Policy) -> list[Finding]:
             )
         )
     if not policy.reports_to:
-        text = "nobody gets DMARC's reports (rua), so that you would not learn who fails"
+        text = "DMARC's reports have no recipient (rua), so you would not learn which mail fails"
         findings.append(Finding(topic=Topic.DMARC, level=Level.NOTE, text=text))
     return findings
 
@@ -137,7 +137,7 @@ def reports_not_taken(policy: Policy, receiver: str) -> Finding:
         topic=Topic.DMARC,
         level=Level.NOTE,
         text=f"{receiver} does not say that it takes reports about {policy.domain}, so that it gets none",
-        advice="Whoever runs it has to add:",
+        advice="Ask its owner to add:",
         records=(record,),
     )
 
@@ -185,7 +185,7 @@ def _not_aligned(
     records: tuple[Record, ...] = ()
     owner = free_owner(domain)
     if owner is not None:
-        advice = f"{domain} is {owner.title}'s: nobody else can sign for it. Send from a domain of your own."
+        advice = f"{domain} is {owner.title}'s: no other provider can sign for it. Send from a domain of your own."
     elif not route.signs_for(domain):
         advice = (
             f"An account at {route.account_domain} cannot sign for {domain}. Send from an address of that account, or "

@@ -89,7 +89,7 @@ def read_key(text: str, *, selector: str, domain: str) -> Key:
             return broken(f"an Ed25519 key has {_ED25519_BYTES} bytes, this one {len(key)}")
         return Key(selector=selector, domain=domain, kind=kind, is_testing=is_testing)
     if kind != "rsa":
-        return broken(f"nobody knows keys of the kind “{kind[:20]}”")
+        return broken(f"there is no key type “{kind[:20]}”")
     try:
         bits = rsa_bits(key)
     except DERError:

@@ -36,6 +36,6 @@ def examine_mx(ask: Ask, domain: str) -> tuple[Finding, ...]:
         text = f"{domain} has no MX; mail to it goes to its own address, {addresses.values[0]}"
         advice = "That works only where a mail server listens there. Say who receives mail for the domain:"
         return (Finding(topic=Topic.MX, level=Level.NOTE, text=text, advice=advice, records=(record,)),)
-    text = f"{domain} has neither MX nor address: nobody can answer, and bounces are lost"
+    text = f"{domain} has neither MX nor address: recipients cannot answer, and bounces are lost"
     advice = "Many receivers refuse such a sender. Say who receives mail for the domain:"
     return (Finding(topic=Topic.MX, level=Level.WARNING, text=text, advice=advice, records=(record,)),)

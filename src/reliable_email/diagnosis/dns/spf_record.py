@@ -119,7 +119,7 @@ def oddities(terms: tuple[Term, ...]) -> list[str]:
         end = terms[names.index("all")]
         behind = [term.text for term in terms[names.index("all") + 1 :] if term.name != "exp"]
         if end.qualifier == "+":
-            notes.append("“+all” lets everybody send in your name; end with “~all” or “-all”")
+            notes.append("“+all” lets anyone send in your name; end with “~all” or “-all”")
         if behind:
             notes.append(f"what stands behind “{end.text}” is never looked at: {' '.join(behind)}")
     elif "redirect" not in names:

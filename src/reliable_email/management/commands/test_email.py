@@ -96,7 +96,7 @@ class Command(BaseCommand):
         recipients = asked or people("ADMINS")[:1]
         if sends and not recipients:
             raise CommandError(
-                "Say who gets the test message with --to ADDRESS (or name somebody in ADMINS), or use --check-only.",
+                "Name a recipient of the test message with --to ADDRESS (or in ADMINS), or use --check-only.",
                 returncode=ExitCode.USAGE,
             )
         if options["sender"]:
@@ -212,7 +212,7 @@ class Command(BaseCommand):
     def _message(self, examination: Examination, routes: tuple[Mailer, ...], recipients: list[str]) -> None:
         alias = self._options["route"] or delivering_alias(DEFAULT_ALIAS)
         if routes and all(route.kind.delivers_nothing for route in routes):
-            self._line(f"3. Test Email: {NOTE} not sent, since it would reach nobody")
+            self._line(f"3. Test Email: {NOTE} not sent, since it would reach no recipient")
             return
         if examination.routes and all(one.verdict is Health.UNHEALTHY for one in examination.routes):
             self._line(f"3. Test Email: {NOTE} not tried, since no route works")
@@ -334,7 +334,7 @@ def _asked_for(options: dict[str, Any]) -> list[str]:
         if options[switch]:
             people_named = people(switch.upper())
             if not people_named:
-                raise CommandError(f"--{switch}: {switch.upper()} names nobody.", returncode=ExitCode.USAGE)
+                raise CommandError(f"--{switch}: {switch.upper()} has no addresses.", returncode=ExitCode.USAGE)
             found += people_named
     return list(dict.fromkeys(found))
 

@@ -51,7 +51,9 @@ def route_view(alias: str, state: BreakerState, *, now: float) -> RouteView:
         case Phase.CLOSED:
             return RouteView(alias=alias, is_in_use=True, use=state.phase.word)
         case Phase.PAUSED:
-            return RouteView(alias=alias, is_in_use=False, use=f"{state.phase.word} by {state.paused_by or 'somebody'}")
+            return RouteView(
+                alias=alias, is_in_use=False, use=f"{state.phase.word} by {state.paused_by or 'an operator'}"
+            )
         case Phase.HALF_OPEN:
             return RouteView(alias=alias, is_in_use=False, use=state.phase.word, evidence=evidence)
         case Phase.OPEN:

@@ -56,7 +56,7 @@ class Marker:
         """
         marks = self.marks(address)
         if not marks:
-            raise KeyMissing("There is no key to remember anybody by: set SECRET_KEY or ENCRYPTION_KEYS.")
+            raise KeyMissing("There is no key for the marks of erased persons: set SECRET_KEY or ENCRYPTION_KEYS.")
         return marks[0]
 
     def by_digest(self, addresses: Iterable[str]) -> dict[str, str]:

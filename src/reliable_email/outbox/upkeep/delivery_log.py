@@ -28,7 +28,7 @@ _MISCONFIGURED = "misconfigured"
 # What each end means for whoever reads it.
 _ENDS = {
     State.UNKNOWN: "unknown whether a server has it; a person has to say (email_outbox resolve)",
-    State.PARKED: "parked; nobody tries again by itself (email_outbox requeue or cancel)",
+    State.PARKED: "parked until you decide (email_outbox requeue or cancel)",
     State.EXPIRED: "given up, its time is over",
     State.REJECTED: "rejected without an attempt",
 }

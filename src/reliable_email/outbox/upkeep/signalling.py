@@ -49,7 +49,7 @@ def tell_settled(
     try:
         messages = _read(using, {one.claimed.message_id for one in written} | {one.message_id for one in attempts})
     except DatabaseError as error:
-        logger.warning("Nobody could be told what was settled: %s", error, extra=log_fields())
+        logger.warning("The signals of settled messages could not be sent: %s", error, extra=log_fields())
         return
     for attempt in attempts:
         message, rows = messages[attempt.message_id]
@@ -70,7 +70,7 @@ def tell_rescued(using: str, sender: type, message_ids: Iterable[int]) -> None:
     try:
         _tell_finished(sender, _read(using, ids), ids)
     except DatabaseError as error:
-        logger.warning("Nobody could be told what was rescued: %s", error, extra=log_fields())
+        logger.warning("The signals of rescued messages could not be sent: %s", error, extra=log_fields())
 
 
 _Messages = dict[int, tuple[OutboxMessage, dict[int, OutboxRecipient]]]

@@ -54,7 +54,7 @@ def where_nothing_fits(
     text = f"The server offers {names}; this package knows {_KNOWN}."
     if not is_secure and offers_starttls:
         return f"{text} Set use_tls: many servers offer more once the connection is encrypted."
-    return f"{text} Ask whoever runs the server to switch on PLAIN or LOGIN, or use another of its ports."
+    return f"{text} Ask the server's administrator to enable PLAIN or LOGIN, or use another of its ports."
 
 
 def _nothing_offered(*, is_secure: bool, offers_starttls: bool) -> str:
@@ -115,7 +115,7 @@ def _oddities(value: str) -> Iterator[str]:
     if len(bare) > 1 and (bare[0] in _QUOTES or bare[-1] in _QUOTES):
         yield "begins or ends with a quotation mark"
     if _PLACEHOLDER.fullmatch(bare):
-        yield "looks like a placeholder that nobody has filled in"
+        yield "looks like a placeholder that was not filled in"
     elif _PERCENT.search(bare):
         yield "holds a percent-encoded character, as in a URL"
     kinds = {_kind(character) for character in value}

@@ -139,7 +139,7 @@ class SetUp:
             raise _trouble(
                 Stage.STARTTLS,
                 FailureKind.TLS_INJECTION,
-                "plaintext came behind the 220 of STARTTLS: somebody may be writing into the connection",
+                "plaintext followed the 220 of STARTTLS: an attacker may be writing into the connection",
             )
         return [UpgradeWanted()]
 

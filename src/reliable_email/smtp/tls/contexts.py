@@ -103,7 +103,7 @@ def _present(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> Non
         context.load_cert_chain(certfile, keyfile or None, password=_no_passphrase)
     except _PassphraseWanted as error:
         raise TLSConfigurationError(
-            f"the key in {keyfile or certfile} is encrypted, and nobody is there to type its passphrase: "
+            f"the key in {keyfile or certfile} is encrypted, and its passphrase cannot be asked for: "
             f"store it without one (openssl pkey -in {keyfile or certfile} -out key.pem) and guard the file"
         ) from error
     except ssl.SSLError as error:

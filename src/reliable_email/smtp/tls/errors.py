@@ -14,7 +14,7 @@ _ADVICE = {
     7: "the certificate is damaged or was not signed by the CA that it names",
     9: "look at the clock of this machine",
     10: "the server's owner must renew it, or one above it in the chain; look at the clock of this machine, too",
-    18: "it is signed by nobody but itself: if the server is yours, give its certificate as ssl_cafile",
+    18: "if the server is yours, give its certificate as ssl_cafile",
     19: "its CA is not known here, as with a private CA or a proxy that inspects TLS: give that CA as ssl_cafile",
     20: "its CA is not known here (give it as ssl_cafile), or the server leaves out an intermediate certificate, or "
     "this machine has no CA certificates at all",

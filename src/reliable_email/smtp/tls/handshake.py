@@ -162,7 +162,7 @@ def _check_pins(policy: TLSPolicy, certificate: bytes, host: str, peer: str | No
         if is_pinned(certificate, policy.pins):
             return
         words = (
-            f"the key of {host} is {pin_of(certificate)}, which is not pinned; somebody may be in between. "
+            f"the key of {host} is {pin_of(certificate)}, which is not pinned; an attacker may be in between. "
             f"If the server has a new key on purpose, put it into ssl_pin"
         )
         cause = None

@@ -181,7 +181,7 @@ def _explain(
                 leaf,
                 "ssl_cafile",
                 (
-                    f"“{leaf.subject_name}” is signed by nobody but itself. If the server is yours, save this "
+                    f"“{leaf.subject_name}” is self-signed. If the server is yours, save this "
                     f"certificate and give it as ssl_cafile; compare its fingerprint {leaf.fingerprint} there first."
                 ),
             )

@@ -101,7 +101,7 @@ def _look(using: str, ids: Iterable[int], counts: dict[str, int]) -> Iterator[Fi
             counts["copies"] += max(0, accepted - 1)
             texts = [*_state_findings(row, pk in has_content), *_history_findings(row, history)]
             if row.lease_until is not None and (now - row.lease_until).total_seconds() > _LEASE_GRACE_SECONDS:
-                texts.append("its lease is over for long, and nobody took it back: is a worker running?")
+                texts.append("its lease expired long ago, and no worker took it back: is a worker running?")
             yield from (Finding(message=pk, address=row.address, text=text) for text in texts)
 
 
@@ -109,7 +109,7 @@ def _state_findings(row: OutboxRecipient, has_content: bool) -> Iterator[str]:
     state = State(row.state)
     is_due = row.due_at is not None
     if state is State.QUEUED and not is_due:
-        yield "it is queued and never due: nobody will send it"
+        yield "it is queued and never due, so it will not be sent"
     if is_due and state not in (State.QUEUED, State.UNKNOWN):
         yield f"it is {state} and due all the same"
     if state.is_in_hand is not (row.lease_until is not None):

@@ -13,9 +13,9 @@ from reliable_email.values import masked, printable
 
 # For causes that no server gives: what the outbox and people write.
 _OWN = {
-    "cancelled": ("Somebody cancelled it.", "Requeue it if it should be sent after all."),
-    "held": ("Somebody held it.", "Requeue it when mail may go out again."),
-    "resolved": ("Somebody found out what became of it, and said so.", ""),
+    "cancelled": ("It was cancelled by an operator.", "Requeue it if it should be sent after all."),
+    "held": ("It was held by an operator.", "Requeue it when mail may go out again."),
+    "resolved": ("An operator recorded its outcome.", ""),
     "misconfigured": ("Its mailer cannot be used as it is configured; the message waits.", "Mend the setting."),
     "no_such_mailer": (
         "The settings have no mailer of this name any more.",

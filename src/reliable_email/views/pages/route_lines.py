@@ -216,7 +216,11 @@ def _state(known: RouteCondition) -> tuple[str, str, str]:
         case Phase.OPEN if known.is_on_trial:
             return "on trial", "warn", "Its time is over: the next message tries it."
         case Phase.OPEN if state.needs_person:
-            return "closed", "bad", "Somebody has to mend something. Until then it is only tried now and then."
+            return (
+                "closed",
+                "bad",
+                "Needs attention: correct its configuration. Until then it is only probed now and then.",
+            )
         case Phase.OPEN:
             return "closed", "bad", "It opens by itself when a try succeeds."
     if known.used_up is not None:

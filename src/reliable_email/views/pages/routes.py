@@ -37,7 +37,7 @@ def act_on_route(request: HttpRequest) -> HttpResponse:
         return _page(request, trouble="There is no such route any more.")
     reason = " ".join(request.POST.get("reason", "").split())[:_REASON_CHARACTERS]
     if verb is Verb.PAUSE and not reason:
-        return _page(request, trouble=f"Say why {route.alias} is paused: whoever resumes it has to know.")
+        return _page(request, trouble=f"Give a reason why {route.alias} is paused, for the operator who resumes it.")
     record = do(verb, route, actor=actor_of(request), reason=reason).action
     place = "#probe" if verb is Verb.PROBE else ""
     return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?{urlencode({'done': record})}{place}")
@@ -77,7 +77,7 @@ def _done(request: HttpRequest) -> ActionStory | None:
 def _told(done: ActionStory) -> str:
     match Verb(done.verb):
         case Verb.PAUSE:
-            return f"{done.target} is paused: nothing goes by it until somebody resumes it. It is in the record."
+            return f"{done.target} is paused: no message uses it until it is resumed. The record has the pause."
         case Verb.RESUME:
             return f"{done.target} was put back into use, with a clean record. It is in the record of acts."
         case Verb.PROBE:

@@ -46,7 +46,7 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
     if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= _MOST_DAYS):
         return _page(request, trouble=f"Days are a whole number up to {_MOST_DAYS:,}, or nothing for ever.")
     if not reason:
-        return _page(request, trouble="Say why: whoever looks for a missing message has to know.")
+        return _page(request, trouble="Give a reason, for anyone who looks for a missing message.")
     with transaction.atomic(outbox_database()):
         suppress(
             [address],

@@ -1,9 +1,9 @@
-"""What routes remember, in figures: `make routes` (ARGS="outages quota lanes statements"; PostgreSQL).
+"""What routes remember, in figures: `make routes` (ARGS="outages quota lanes locked statements"; PostgreSQL).
 
 `outages`: servers that are killed under eight connections and come back: how often the route opened, and how soon it
 was in use again. `quota`: what twenty thousand messages without quota cost two workers. `lanes`: what a claim reads of
-half a million rows that must not go, and how fair it is to ten thousand lanes. `statements`: of a message, with a quota
-and without.
+half a million rows that must not go, and how fair it is to ten thousand lanes. `locked`: what one lane delivers while
+the row of another lane's route is held. `statements`: of a message, with a quota and without.
 """
 
 import argparse
@@ -21,7 +21,7 @@ DATABASE = "reliable_email_routes"
 def main() -> None:
     """Make the database, measure, drop it."""
     parser = argparse.ArgumentParser(prog="make routes")
-    groups = ("outages", "quota", "lanes", "statements")
+    groups = ("outages", "quota", "lanes", "locked", "statements")
     parser.add_argument("groups", nargs="*", default=groups)
     parser.add_argument("--servers", nargs="*", default=["postfix-plain", "exim", "aiosmtpd"], choices=[*SERVERS])
     options = parser.parse_args()
@@ -38,7 +38,7 @@ def main() -> None:
             from django.core.management import call_command
 
             call_command("migrate", "reliable_email", verbosity=0)
-            from bench.routes import lanes, outages, quota, statements
+            from bench.routes import lanes, locked, outages, quota, statements
 
             if "statements" in options.groups:
                 statements.main()
@@ -46,6 +46,8 @@ def main() -> None:
                 lanes.main()
             if "quota" in options.groups:
                 quota.main()
+            if "locked" in options.groups:
+                locked.main()
             if "outages" in options.groups:
                 outages.main([SERVERS[name] for name in options.servers])
         finally:

@@ -24,6 +24,10 @@ MAILERS = {
         "OPTIONS": {"host": "127.0.0.1", "port": int(os.environ.get("ROUTES_PORT", "25"))}
         | ({"quota": _QUOTA} if _QUOTA else {}),
     },
+    "other": {
+        "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
+        "OPTIONS": {"host": "127.0.0.1", "port": int(os.environ.get("ROUTES_PORT", "25"))},
+    },
 }
 if django.VERSION < (6, 1):
     EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"

@@ -16,7 +16,10 @@ from tests.outbox.network import Network
 
 
 @pytest.mark.timeout(120)
-def test_a_locked_row_of_one_route_delays_no_other_lane(using: str) -> None:
+@pytest.mark.parametrize(
+    ("lines", "batch"), [(2, 100), (4, 2)], ids=["a claim each", "more claims of the held lane than lines"]
+)
+def test_a_locked_row_of_one_route_delays_no_other_lane(using: str, lines: int, batch: int) -> None:
     """While a route's row is held, another mailer's messages are delivered; the first goes on when it is free."""
     if connections[using].vendor == "sqlite":
         pytest.skip("SQLite locks whole databases")
@@ -38,7 +41,7 @@ def test_a_locked_row_of_one_route_delays_no_other_lane(using: str) -> None:
             all_others_are_through.set()
 
     other.after_send = note
-    options = WorkerOptions(using=using, connections=2, poll_seconds=0.05, lease_seconds=30.0)
+    options = WorkerOptions(using=using, connections=lines, batch=batch, poll_seconds=0.05, lease_seconds=30.0)
     worker = Worker(options, routes_of=lambda mailer: routes[mailer], store=store)
     thread = threading.Thread(target=worker.run)
     try:

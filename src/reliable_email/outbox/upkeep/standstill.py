@@ -9,6 +9,7 @@ from reliable_email.delivery.breaker import Permission, permission
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.telling.log_records import log_fields
+from reliable_email.outbox.rows.held import held_routes
 from reliable_email.outbox.rows.lanes import Lane
 from reliable_email.store.tables.states import PriorityRank
 
@@ -67,7 +68,7 @@ class Standstill:
             self._note_waiting(lane, routes, has_quota=bool(open_routes))
             return 0
         self._look.going.add(lane.mailer)
-        if ways[0].is_full():
+        if ways[0].is_full() or held_routes.holds(ways[0].alias):
             return 0  # its overflow does not go to the others
         if all(permissions[one.alias] is Permission.PROBE for one in ways):
             return max(1 - self._in_hand(lane.mailer), 0)  # one message is enough to find out

@@ -30,6 +30,7 @@ from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operations.incoming import held_by, standing_holds
 from reliable_email.outbox.operations.suppressed import suppressed
 from reliable_email.outbox.rows.claim import Claim, Claimed
+from reliable_email.outbox.rows.held import held_routes
 from reliable_email.outbox.rows.journal import Intent, Written
 from reliable_email.outbox.rows.loading import StoredMessage, load_messages, slices
 from reliable_email.outbox.rows.settle import AttemptRow, Evidence, Settlement
@@ -37,7 +38,7 @@ from reliable_email.outbox.rows.standing import refused_long_ago
 from reliable_email.outbox.rows.transitions import Event
 from reliable_email.outbox.upkeep.delivery_log import log_written
 from reliable_email.outbox.worker.given_ids import given_id
-from reliable_email.outbox.worker.jobs import Contents, Loaded, Missing, job_of, no_job
+from reliable_email.outbox.worker.jobs import Contents, Loaded, Missing, Turn, job_of, no_job
 from reliable_email.outbox.worker.permits import Wish, permitted_by
 from reliable_email.outbox.worker.settlements import (
     MISCONFIGURED_SECONDS,
@@ -74,15 +75,6 @@ class RoundOptions:
     worker: str
     final_reply_seconds: float = 600.0
     keyring: Keyring = field(default_factory=Keyring)
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """A job that a transport has taken; `handed_over` are those who may get it already."""
-
-    send: Send
-    job: Job
-    handed_over: Collection[str] = ()
 
 
 class Round:
@@ -127,8 +119,12 @@ class Round:
         self._messages: dict[int, StoredMessage] = {}
         self._contents = Contents(options.using, options.keyring, {})
         self._routes: dict[str, list[Route]] = {}
+        self._is_held = False  # by whoever has a route's row: what was not begun goes back, for another time
         self.is_loaded = False
         self.transactions = 0
+
+    def _goes_on(self) -> bool:
+        return not self._is_held and self._may_go_on()
 
     def write_known(self) -> Steps[None]:
         """Write what is known, and leave the rest in hand."""
@@ -151,12 +147,11 @@ class Round:
         yield from self._release()
 
     def _take_over_the_routes(self) -> Steps[None]:
-        while self._may_go_on():
+        while self._goes_on():
             plan = self._plan([one for one in self._passages if self._is_simple(one)])
             others = [] if plan else [one for one in self._passages if not self._is_simple(one)]
             if others:
-                # Probes are the database's to give: by a thread of this line's own, and behind those that
-                # need none, so that a row which somebody holds delays nobody else.
+                # Probes are the database's to give: by a thread of this line's own, and behind those that need none.
                 planning = Aside(partial(self._plan, others))
                 yield planning
                 plan = planning.result()
@@ -165,7 +160,7 @@ class Round:
             for route, sends in plan:
                 yield from self._send(route, sends)
             yield from self._flush()
-        if self._may_go_on():
+        if self._goes_on():
             for passage in self._passages:
                 for one in passage.close():
                     self._settlements.append(self._settlement(one, None, stored_of(passage)))
@@ -261,7 +256,7 @@ class Round:
             by_message.setdefault(stored_of(send.passage).id, []).append(send)
         for messages in slices(stored_of(group[0].passage) for group in by_message.values()):
             waiting = deque(send for message in messages for send in by_message[message.id])
-            if not self._may_go_on():
+            if not self._goes_on():
                 for send in waiting:
                     send.passage.withdraw(send)
                 continue
@@ -278,7 +273,7 @@ class Round:
     def _stream(self, route: Route, waiting: deque[Send], contents: Mapping[int, Loaded]) -> Steps[None]:
         """Send what waits. Code that raises ends the attempt of the message that it was about, and no other."""
         while waiting:
-            turns: dict[int, _Turn] = {}
+            turns: dict[int, Turn] = {}
             error = yield from self._submit(route, waiting, contents, turns)
             left = [turn for turn in turns.values() if not turn.send.is_taken]
             if error is None:
@@ -287,7 +282,7 @@ class Round:
                 continue
             if not turns and waiting:
                 send = waiting.popleft()
-                left = [_Turn(send, no_job(send.addresses))]
+                left = [Turn(send, no_job(send.addresses))]
             for turn in left:
                 if turn.handed_over or len(left) == 1:
                     self._take(turn, raised(turn.job, error, handed_over=turn.handed_over))
@@ -295,7 +290,7 @@ class Round:
                     yield from self._stream(route, deque([turn.send]), contents)
 
     def _submit(
-        self, route: Route, waiting: deque[Send], contents: Mapping[int, Loaded], turns: dict[int, _Turn]
+        self, route: Route, waiting: deque[Send], contents: Mapping[int, Loaded], turns: dict[int, Turn]
     ) -> Steps[Exception | None]:
         """Drive one stream of the transport; what its code raised, where it did."""
         point("send:begin")
@@ -322,17 +317,18 @@ class Round:
         point("send:end")
         return None
 
-    def _jobs(self, waiting: deque[Send], contents: Mapping[int, Loaded], turns: dict[int, _Turn]) -> Iterator[Job]:
+    def _jobs(self, waiting: deque[Send], contents: Mapping[int, Loaded], turns: dict[int, Turn]) -> Iterator[Job]:
         """Jobs with their contents, for as long as the worker goes on and the route is open."""
         while waiting:
             send = waiting.popleft()
             content = contents.get(stored_of(send.passage).id)
-            if content is None or not self._may_go_on():
+            self._is_held |= held_routes.holds(send.route.alias)
+            if content is None or not self._goes_on():
                 send.passage.withdraw(send)
             # It may have closed under this very batch: the others need not find that out one by one.
             elif send.passage.may_still_go(send):
                 job = job_of(send, stored_of(send.passage), content)
-                turn = turns[id(job)] = _Turn(send, job)
+                turn = turns[id(job)] = Turn(send, job)
                 if content.error is not None:
                     self._take(turn, raised(job, content.error, handed_over=()))
                     continue
@@ -349,7 +345,7 @@ class Round:
                     self._end(one, Fate.PARKED, ended(one, Event.PARK, missing.cause, missing.detail))
 
     def _authorize(
-        self, turns: Mapping[int, _Turn], grants: Sequence[Grant], settled: Sequence[Transaction]
+        self, turns: Mapping[int, Turn], grants: Sequence[Grant], settled: Sequence[Transaction]
     ) -> Steps[Collection[Job]]:
         for transaction in settled:
             self._take(turns[id(transaction.job)], transaction)
@@ -382,10 +378,14 @@ class Round:
 
     # Judging.
 
-    def _take(self, turn: _Turn, transaction: Transaction) -> None:
+    def _take(self, turn: Turn, transaction: Transaction) -> None:
         """Take a finished transaction, once."""
         send = turn.send
         if send.is_taken:
+            return
+        if is_withheld(transaction) and held_routes.holds(send.route.alias):
+            send.is_taken = self._is_held = True
+            send.passage.withdraw(send)
             return
         self.transactions += 1
         provider_message_id = given_id(send.route, transaction)

@@ -1,6 +1,7 @@
 """Reads what the messages of one claim hold, a few megabytes at a time, and makes jobs of it for a route."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from django.db.utils import Error as DatabaseError
 
@@ -37,6 +38,15 @@ class Missing:
     message: StoredMessage
     cause: str
     detail: str
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A job that a transport has taken; `handed_over` are those who may get it already."""
+
+    send: Send
+    job: Job
+    handed_over: Collection[str] = ()
 
 
 class Contents:

@@ -7,6 +7,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.words import Priority
 from reliable_email.outbox.rows.claim import Claimed
+from reliable_email.outbox.rows.held import held_routes
 from reliable_email.outbox.rows.journal import Intent, Written
 from reliable_email.outbox.rows.reservations import Reserve
 from reliable_email.outbox.worker.steps import Steps
@@ -68,4 +69,13 @@ def _intent(wish: Wish, shared: DatabaseRouteStateStore | None) -> Intent:
 
 
 def _reserve(store: RouteStateStore, wishes: Sequence[Wish]) -> list[bool]:
-    return [store.reserve(wish.route, len(wish.recipients), priority=wish.priority) for wish in wishes]
+    return [_reserve_for(store, wish) for wish in wishes]
+
+
+def _reserve_for(store: RouteStateStore, wish: Wish) -> bool:
+    if not held_routes.begin(wish.route.alias):
+        return False
+    try:
+        return store.reserve(wish.route, len(wish.recipients), priority=wish.priority)
+    finally:
+        held_routes.end(wish.route.alias)

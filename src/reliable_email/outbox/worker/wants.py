@@ -10,6 +10,7 @@ from reliable_email.delivery.route_memory import RouteStateStore, writing_nothin
 from reliable_email.outbox import wake
 from reliable_email.outbox.rows.claim import Claim, Claimed, Wanted
 from reliable_email.outbox.rows.domains import DomainCap
+from reliable_email.outbox.rows.held import held_routes
 from reliable_email.outbox.rows.lanes import LaneBook, Turn
 from reliable_email.outbox.upkeep.standstill import Standstill
 from reliable_email.outbox.upkeep.worker_options import WorkerOptions
@@ -118,4 +119,4 @@ class Wants:
 def _has_room(routes: Sequence[Route], closed: Collection[str]) -> bool:
     """Return whether the first of them that is open has a connection left; its overflow does not go to the others."""
     first = next((route for route in routes if route.alias not in closed), None)
-    return first is not None and not first.is_full()
+    return first is not None and not first.is_full() and not held_routes.holds(first.alias)

@@ -1,6 +1,6 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
-.PHONY: django-tests message-tests sites help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
+.PHONY: messages django-tests message-tests sites help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
 	compare soak recovery routes fleet servers build clean
 
 RUN := tools/uv run --locked --all-extras
@@ -67,6 +67,10 @@ bench: ## how fast, beside the clients and queues that sites use (bench/README.m
 
 profile: ## where the time of enqueue, drain and send goes, as trees in var/profile (ARGS="drain")
 	$(RUN) python -W ignore -m bench.speed.profile $(ARGS)
+
+messages: ## the pages' texts for translators, and what they wrote, compiled (needs gettext; tests/views/test_languages.py judges it)
+	cd src/reliable_email && ../../tools/uv run --locked --all-extras python -m django makemessages --all --add-location file --no-wrap --no-obsolete --settings tests.settings --pythonpath ../..
+	cd src/reliable_email && for one in locale/*/LC_MESSAGES/django.po; do msgfmt -o "$${one%.po}.mo" "$$one"; done
 
 docs: ## the pages that are written by the code: docs/reference, troubleshooting.md, failover.md and deliverability.md
 	$(RUN) python -W ignore tools/write_troubleshooting.py

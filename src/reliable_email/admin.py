@@ -16,6 +16,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers
@@ -33,7 +35,9 @@ from reliable_email.outbox.operations.operate import Act, note, perform
 from reliable_email.store.questions.queries import Filter, message_ids, outbox_database, shown_entry, stored_spellings
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.mail_words import recipients
 from reliable_email.values import masked, printable
+from reliable_email.views.words import WORDS
 
 _ACT = "reliable_email.act_on_outbox"
 _COUNTED = 10_000
@@ -93,13 +97,13 @@ class _Inline(_WhereWritten, admin.TabularInline):  # type: ignore[type-arg]
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("reliable_email.view_outboxmessage")
 
-    @admin.display(description="said")
+    @admin.display(description=_("said"))
     def said(self, row: OutboxRecipient | Attempt) -> str:
         """Code and status; the words themselves may be sealed, and are on the message's own page."""
         code = str(row.reply_code) if row.reply_code is not None else ""
         return " ".join(part for part in (code, row.reply_enhanced) if part) or printable(row.detail)
 
-    @admin.display(description="address")
+    @admin.display(description=_("address"))
     def to(self, row: OutboxRecipient) -> str:
         """The address, masked where the site wants that."""
         return _shown(row.address)
@@ -114,24 +118,24 @@ class _Recipients(_Inline):
     model = OutboxRecipient
     fields = ("to", "state", "due_at", "attempts", "route", "stage", "cause", "said", "settled_at")
     readonly_fields = ("to", "said")
-    verbose_name_plural = "recipients"
+    verbose_name_plural = _("recipients")
 
 
 class _Attempts(_Inline):
     model = Attempt
     fields = ("finished_at", "route", "peer", "worker", "stage", "seconds", "cause", "said")
     readonly_fields = ("said",)
-    verbose_name_plural = "attempts"
+    verbose_name_plural = _("attempts")
 
 
 class _StateFilter(admin.SimpleListFilter):
     """Messages of which a recipient is in a state."""
 
-    title = "state of a recipient"
+    title = _("state of a recipient")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(one.value, one.value) for one in State]
+        return [(one.value, str(WORDS[one.value])) for one in State]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         if self.value() not in [one.value for one in State]:
@@ -143,7 +147,7 @@ class _StateFilter(admin.SimpleListFilter):
 class _MailerFilter(admin.SimpleListFilter):
     """Messages of a mailer in the settings: the one that the application used, or the one that delivers."""
 
-    title = "mailer"
+    title = _("mailer")
     parameter_name = "by"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -171,7 +175,7 @@ class OutboxMessageAdmin(_ReadOnly):
     )
     list_filter = (_StateFilter, "priority", _MailerFilter)
     search_fields = ("message_id",)  # shows the box; see `get_search_results`
-    search_help_text = "A whole Message-ID with its angle brackets, or a whole address"
+    search_help_text = _("A whole Message-ID with its angle brackets, or a whole address")
     ordering = ("-id",)
     list_per_page = 50
     fields = (
@@ -202,21 +206,22 @@ class OutboxMessageAdmin(_ReadOnly):
             last_position=Subquery(people.order_by("-position").values("position")[:1]),
         )
 
-    @admin.display(description="recipients")
+    @admin.display(description=_("recipients"))
     def to_whom(self, row: Any) -> str:
         """The first, and how many others."""
         address = _shown(row.first_address or "")
         return f"{address} +{row.last_position:,}" if row.last_position else address
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def states(self, row: Any) -> str:
-        """The state of the first recipient; the message's page has the others."""
-        return f"{row.first_state} …" if row.last_position else row.first_state or ""
+        """Of the first; the others are on the message's page."""
+        state = str(WORDS.get(row.first_state, row.first_state or ""))
+        return f"{state} …" if row.last_position else state
 
-    @admin.display(description="subject")
+    @admin.display(description=_("subject"))
     def about(self, row: OutboxMessage) -> str:
-        """The message's subject, unless it is encrypted."""
-        subject = "(encrypted)" if row.encryption_key and row.subject else printable(row.subject)
+        """Its subject, where that is not sealed."""
+        subject = gettext("(encrypted)") if row.encryption_key and row.subject else printable(row.subject)
         return subject if len(subject) <= _SUBJECT_CHARACTERS else f"{subject[:_SUBJECT_CHARACTERS]}…"
 
     def get_search_results(
@@ -231,24 +236,24 @@ class OutboxMessageAdmin(_ReadOnly):
         ids = [*message_ids(term, queryset.db), *rows.values_list("message_id", flat=True)[:_FOUND]]
         return queryset.filter(pk__in=ids), False
 
-    @admin.display(description="dashboard")
+    @admin.display(description=_("dashboard"))
     def on_dashboard(self, row: OutboxMessage) -> SafeString | str:
         """A link, where the project has the dashboard's pages."""
         try:
-            return format_html('<a href="{}">open</a>', reverse("reliable_email:message", args=[row.pk]))
+            return format_html('<a href="{}">{}</a>', reverse("reliable_email:message", args=[row.pk]), gettext("open"))
         except NoReverseMatch:
-            return "its URLs are not installed"
+            return gettext("its URLs are not installed")
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may run the two actions."""
         return request.user.has_perm(_ACT)
 
-    @admin.action(permissions=["act"], description="Requeue what is parked, rejected, expired or cancelled")
+    @admin.action(permissions=["act"], description=_("Requeue what is parked, rejected, expired or cancelled"))
     def requeue(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]") -> None:
         """Send again."""
         self._perform(request, queryset, Act.REQUEUE)
 
-    @admin.action(permissions=["act"], description="Cancel what waits")
+    @admin.action(permissions=["act"], description=_("Cancel what waits"))
     def cancel(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]") -> None:
         """Send no more."""
         self._perform(request, queryset, Act.CANCEL)
@@ -264,10 +269,11 @@ class OutboxMessageAdmin(_ReadOnly):
             reason="by the admin, which asks for none",
             gives_up_after=timedelta(days=conf.get().expires_days),
         )
-        many = f"{done.count:,} recipient{'' if done.count == 1 else 's'}"
-        word = "requeued" if act is Act.REQUEUE else "cancelled"
+        words = gettext("%(many)s requeued; what is in another state was left as it is.")
+        if act is Act.CANCEL:
+            words = gettext("%(many)s cancelled; what is in another state was left as it is.")
         level = messages.SUCCESS if done.count else messages.WARNING
-        self.message_user(request, f"{many} {word}; what is in another state was left as it is.", level)
+        self.message_user(request, words % {"many": recipients(done.count)}, level)
 
 
 @admin.register(RouteState)
@@ -307,7 +313,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if "expires_at" in self.fields:
             self.fields["expires_at"].required = False
-            self.fields["expires_at"].help_text = "Empty: for ever."
+            self.fields["expires_at"].help_text = gettext("Empty: for ever.")
 
     def _get_validation_exclusions(self) -> set[str]:
         """The list for all mail is meant, and there an address stands once."""
@@ -318,7 +324,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
         address = bare_address(str(self.cleaned_data["address"]))
         local, _, domain = address.rpartition("@")
         if not local or not domain or any(character.isspace() for character in address):
-            raise forms.ValidationError("That is no address: write it as name@example.com.")
+            raise forms.ValidationError(gettext("That is no address: write it as name@example.com."))
         return address_key(address)
 
 
@@ -329,7 +335,7 @@ class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-ar
     form = SuppressionForm
     list_display = ("whom", "reason", "source", "created_at", "expires_at")
     search_fields = ("address__exact",)
-    search_help_text = "A whole address, in lower case"
+    search_help_text = _("A whole address, in lower case")
     ordering = ("-id",)
     list_per_page = 50
     show_full_result_count = False
@@ -337,7 +343,7 @@ class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-ar
     readonly_fields = ("source", "created_at")
     fields = ("address", "reason", "expires_at", "source", "created_at")
 
-    @admin.display(description="address", ordering="address")
+    @admin.display(description=_("address"), ordering="address")
     def whom(self, row: Suppression) -> str:
         """The address, masked where the site wants that; of an erased person there is none."""
         return shown_entry(row) if row.digest_key else _shown(row.address)

@@ -4,12 +4,15 @@ from datetime import datetime, timedelta
 
 from django import template
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, get_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext, pgettext
 
 from reliable_email import conf
+from reliable_email.store.sql.bounded import BoundedCount
 from reliable_email.values import masked, printable
+from reliable_email.views.words import WORDS, verb_words
 
 register = template.Library()
 
@@ -24,7 +27,7 @@ def span(value: float | timedelta | None) -> str:
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     for size, unit in _UNITS:
         if seconds >= size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+            return f"{_decimal(seconds / size)} {unit}"
     return f"{max(seconds, 0):.0f} s"
 
 
@@ -32,14 +35,50 @@ def span(value: float | timedelta | None) -> str:
 def milliseconds(value: float) -> str:
     """A short duration: "85 ms", "1.2 s"; "longer" for one without an end."""
     if value == float("inf"):
-        return "longer"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 60 else span(value)
+        return gettext("longer")
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{_decimal(value, least=1)} s" if value < 60 else span(value)
 
 
 @register.filter
-def thousands(number: int) -> str:
-    """A count with its thousands apart."""
-    return f"{number:,}"
+def thousands(number: int | BoundedCount) -> str:
+    """A count with its thousands apart, as the reader's language writes it."""
+    if isinstance(number, BoundedCount):
+        return f"{thousands(number.count)}{'+' if number.is_more else ''}"
+    if not get_format("NUMBER_GROUPING"):  # a site without USE_I18N
+        return f"{number:,}"
+    return number_format(number, force_grouping=True)
+
+
+@register.filter
+def recipients(number: int | BoundedCount) -> str:
+    """So many of them."""
+    words = ngettext("%(count)s recipient", "%(count)s recipients", _exactly(number))
+    return words % {"count": thousands(number)}
+
+
+@register.filter
+def attempts(number: int) -> str:
+    """So many of them."""
+    return ngettext("%(count)s attempt", "%(count)s attempts", number) % {"count": thousands(number)}
+
+
+@register.filter
+def messages(number: int) -> str:
+    """So many of them."""
+    return ngettext("%(count)s message", "%(count)s messages", number) % {"count": thousands(number)}
+
+
+@register.filter
+def word(value: object) -> str:
+    """A state, outcome, priority or verdict, in the reader's language."""
+    name = str(value or "")
+    return str(WORDS.get(name, name))
+
+
+@register.filter
+def verb(value: object) -> str:
+    """What somebody did, in the reader's language."""
+    return verb_words(str(value or ""))
 
 
 @register.filter
@@ -74,7 +113,12 @@ def ago(moment: datetime | None, now: datetime) -> SafeString | str:
         return ""
     moment, now = _aware(moment), _aware(now)
     seconds = (now - moment).total_seconds()
-    words = f"in {span(-seconds)}" if seconds < -1 else "just now" if seconds < 1 else f"{span(seconds)} ago"
+    if seconds < -1:
+        words = gettext("in %(time)s") % {"time": span(-seconds)}
+    elif seconds < 1:
+        words = gettext("just now")
+    else:
+        words = gettext("%(time)s ago") % {"time": span(seconds)}
     local = timezone.localtime(moment)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), _full(local), words
@@ -85,8 +129,9 @@ def ago(moment: datetime | None, now: datetime) -> SafeString | str:
 def span_since(moment: datetime, now: datetime) -> SafeString:
     """Return the time for which something has been so."""
     return format_html(
-        '<time datetime="{}" title="since {}">{}</time>',
+        '<time datetime="{}" title="{} {}">{}</time>',
         _aware(moment).isoformat(timespec="seconds"),
+        gettext("since"),
         _full(timezone.localtime(_aware(moment))),
         span(_aware(now) - _aware(moment)),
     )
@@ -98,14 +143,27 @@ def at(moment: datetime | None, now: datetime) -> SafeString | str:
     if moment is None:
         return ""
     local, today = timezone.localtime(_aware(moment)), timezone.localtime(_aware(now)).date()
-    words = local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M")
+    words = date_format(local, "H:i:s" if local.date() == today else pgettext("a date and a time", "Y-m-d H:i"))
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), _full(local), words
     )
 
 
 def _full(local: datetime) -> str:
-    return f"{date_format(local, 'Y-m-d H:i:s')} {local.tzname()}"
+    words = pgettext("a date and a time", "Y-m-d H:i:s")
+    return f"{date_format(local, words)} {local.tzname()}"
+
+
+def _decimal(number: float, *, least: int = 0) -> str:
+    """With at most one decimal, and `least` at least."""
+    text = f"{number:.1f}"
+    if not least:
+        text = text.removesuffix(".0")
+    return text.replace(".", str(get_format("DECIMAL_SEPARATOR")))
+
+
+def _exactly(number: int | BoundedCount) -> int:
+    return number.count if isinstance(number, BoundedCount) else number
 
 
 def _aware(moment: datetime) -> datetime:

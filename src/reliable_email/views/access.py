@@ -6,15 +6,19 @@ Content holds links that reset passwords, so that seeing that a message exists d
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connections, transaction
 from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 
 from reliable_email import conf
+
+if TYPE_CHECKING:
+    from django.utils.functional import Promise
 
 VIEW: Final = "reliable_email.view_outboxmessage"
 ACT: Final = "reliable_email.act_on_outbox"
@@ -27,19 +31,20 @@ logger = logging.getLogger("reliable_email.views")
 View = Callable[..., HttpResponse]
 
 _WORDS = {
-    VIEW: "see the outbox",
-    ACT: "act on the outbox",
-    READ_CONTENT: "read the content of messages",
-    ERASE: "erase people",
-    EXPORT: "export what is stored of people",
+    VIEW: _("see the outbox"),
+    ACT: _("act on the outbox"),
+    READ_CONTENT: _("read the content of messages"),
+    ERASE: _("erase people"),
+    EXPORT: _("export what is stored of people"),
 }
-_NOBODY_IS_KNOWN = (
+_NOBODY_IS_KNOWN = _(
     "These pages are for people who are logged in, and this site does not say who asks.\n\n"
     "Add django.contrib.auth and django.contrib.sessions to INSTALLED_APPS, and SessionMiddleware and "
     "AuthenticationMiddleware to MIDDLEWARE. Until then use the commands: manage.py email_outbox status.\n"
 )
-_AWAY = (
-    "The outbox cannot be read: its database does not answer, or has no such tables ({error}; the log has more).\n\n"
+_MAY_NOT = _("%(who)s may not %(act)s.\n\nWhoever runs this site can give the permission %(permission)s.\n")
+_AWAY = _(
+    "The outbox cannot be read: its database does not answer, or has no such tables (%(error)s; the log has more).\n\n"
     "Where the tables were never made or are of an older version, run manage.py migrate reliable_email.\n"
 )
 
@@ -74,13 +79,13 @@ def requires(permission: str) -> Callable[[View], View]:
                     response: HttpResponse = guarded(request, *args, **kwargs)
                 except DatabaseError as error:
                     logger.exception("The outbox's database does not answer")
-                    return _refusal(_AWAY.format(error=type(error).__name__), status=503)
+                    return _refusal(_AWAY % {"error": type(error).__name__}, status=503)
                 return response
             if not request.user.is_authenticated:
                 return _ask_to_log_in(request)
             return _refusal(
-                f"{actor_of(request)} may not {_WORDS.get(permission, permission)}.\n\n"
-                f"Ask the site's administrator for the permission {permission}.\n"
+                _MAY_NOT
+                % {"who": actor_of(request), "act": _WORDS.get(permission, permission), "permission": permission}
             )
 
         return outside_transactions(answer)
@@ -95,8 +100,8 @@ def outside_transactions(view: View) -> View:
     return view
 
 
-def _refusal(text: str, *, status: int = 403) -> HttpResponse:
-    response = HttpResponse(text, content_type="text/plain; charset=utf-8", status=status)
+def _refusal(text: "str | Promise", *, status: int = 403) -> HttpResponse:
+    response = HttpResponse(str(text), content_type="text/plain; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store, private"
     return response
 

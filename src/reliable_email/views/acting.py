@@ -10,6 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, QueryDict
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
@@ -24,7 +25,7 @@ from reliable_email.views.done import link
 from reliable_email.views.holding import LIFETIMES, hold_what_comes
 from reliable_email.views.narrowing import read, told
 from reliable_email.views.page import show
-from reliable_email.views.words import ACTS
+from reliable_email.views.words import ACTS, SAY_WHY
 
 _MOST_SELECTED = 1_000
 _MOST_COUNTED = 100_000
@@ -61,18 +62,25 @@ def act(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("reliable_email:messages"))
     chosen_act = _ACTS.get(request.POST.get("act", ""))
     if chosen_act is None:
-        return HttpResponseBadRequest("There is no such act.", content_type="text/plain")
+        return HttpResponseBadRequest(gettext("There is no such act."), content_type="text/plain")
     wanted = _wanted(request.POST, chosen_act)
     if wanted is None:
-        return _page(request, chosen_act, None, trouble="Nothing was selected: go back and tick some recipients.")
+        return _page(
+            request, chosen_act, None, trouble=gettext("Nothing was selected: go back and tick some recipients.")
+        )
     if not request.POST.get("confirmed"):
         return _page(request, chosen_act, wanted)
     reason = request.POST.get("reason", "").strip()
     if not reason:
-        return _page(request, chosen_act, wanted, trouble="Give a reason: the record keeps it for your colleagues.")
+        return _page(request, chosen_act, wanted, trouble=str(SAY_WHY))
     route = request.POST.get("by_route", "") if chosen_act is Act.REQUEUE else ""
     if route and route not in dict(_routes()):
-        return _page(request, chosen_act, wanted, trouble=f"There is no route {route!r} any more.")
+        return _page(
+            request,
+            chosen_act,
+            wanted,
+            trouble=gettext("There is no route “%(route)s” any more.") % {"route": printable(route)},
+        )
     chosen = wanted.chosen
     if route:
         # What another mailer sends would wait for this route for ever.
@@ -138,7 +146,10 @@ def _wanted(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
             back = reverse("reliable_email:message", args=[ids[0]])
             fields = (("scope", "message"), ("message", str(ids[0])))
             return _Wanted(
-                chosen=Filter(ids=ids[:1]), words=f"all recipients of message {ids[0]}", fields=fields, back=back
+                chosen=Filter(ids=ids[:1]),
+                words=gettext("all recipients of message %(number)s") % {"number": ids[0]},
+                fields=fields,
+                back=back,
             )
         case _:
             return _selected(sent)
@@ -160,7 +171,7 @@ def _selected(sent: QueryDict) -> _Wanted | None:
         *(("message", str(one)) for one in message[:1]),
         *narrowing.pairs,
     )
-    words = "1 selected recipient" if len(ids) == 1 else f"{len(ids)} selected recipients"
+    words = ngettext("%(count)s selected recipient", "%(count)s selected recipients", len(ids)) % {"count": len(ids)}
     return _Wanted(chosen=Filter(ids=message[:1], recipient_ids=ids), words=words, fields=fields, back=back)
 
 
@@ -174,22 +185,25 @@ def _undone(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
     state = undo[1].states[0]
     return _Wanted(
         chosen=undo[1],
-        words=f"the recipients that act {found.id} changed",
+        words=gettext("the recipients that act %(number)s changed") % {"number": found.id},
         fields=(("scope", "undo"), ("done", str(found.id))),
         back=f"{reverse('reliable_email:messages')}?state={state}",
-        because=f"takes back act {found.id}",
+        because=gettext("takes back act %(number)s") % {"number": found.id},
     )
 
 
 def _matching(sent: QueryDict, newest: int) -> _Wanted:
     narrowing = read(sent)
     chosen = understood(narrowing.search)
-    words = "every recipient that matches the search" if narrowing.pairs else "every recipient in the outbox"
+    words = gettext("every recipient in the outbox")
+    if narrowing.pairs:
+        words = gettext("every recipient that matches the search")
     if chosen.recipient_part:  # nobody has named an address
-        words = f"every recipient with “{printable(chosen.recipient_part)}” in the address"
+        words = gettext("every recipient with “%(text)s” in the address") % {"text": printable(chosen.recipient_part)}
     arriving = chosen if can_be_held(chosen) else None
     environment = conf.get().environment  # the list shows what others have queued, too
-    words += f" of the environment {environment!r}" if environment else ""
+    if environment:
+        words = gettext("%(whom)s of the environment “%(name)s”") % {"whom": words, "name": environment}
     return _Wanted(
         chosen=replace(chosen, up_to=newest, environments=(environment,)),
         words=words,

@@ -8,6 +8,7 @@ from django.utils.translation import gettext, ngettext
 
 from reliable_email.outbox.operations.operate import Act, undoing
 from reliable_email.store.questions.queries import ActionStory, action
+from reliable_email.templatetags.mail_words import thousands
 from reliable_email.views.access import ACT, actor_of, may
 from reliable_email.views.words import ACTS, verb_words
 
@@ -55,10 +56,10 @@ def _notice(found: ActionStory, request: HttpRequest) -> Notice:
         return Notice(text=words)
     words = str(ACTS[Act(found.verb)].done) if found.verb in set(Act) else verb_words(found.verb)
     many = ngettext("%(count)s recipient %(done)s", "%(count)s recipients %(done)s", found.count)
-    text = many % {"count": f"{found.count:,}", "done": words}
+    text = many % {"count": thousands(found.count), "done": words}
     if found.detail.get("by_route"):
-        text += gettext(", by %(route)s alone") % {"route": found.detail["by_route"]}
-    text += gettext(". It is in the record.")
+        text = gettext("%(done)s, by %(route)s alone") % {"done": text, "route": found.detail["by_route"]}
+    text = gettext("%(done)s. It is in the record.") % {"done": text}
     undo = undoing(found)
     if undo is not None and may(request, ACT):
         label = gettext("Undo: release them…") if undo[0] is Act.REQUEUE else gettext("Undo: hold them again…")

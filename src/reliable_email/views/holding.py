@@ -17,6 +17,7 @@ from reliable_email.store.tables.states import State
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
 from reliable_email.views.page import show
+from reliable_email.views.words import SAY_WHY
 
 LIFETIMES = (
     ("", gettext_lazy("until it is released")),
@@ -79,6 +80,7 @@ def _page(request: HttpRequest, hold: Hold, *, is_refused: bool) -> HttpResponse
         "hold": hold,
         "kept": affected(Act.REQUEUE, _kept_by(hold)),
         "is_refused": is_refused,
+        "say_why": SAY_WHY,
         "refresh_seconds": 0,
     }
     return show(request, "reliable_email/release.html", context, section="messages", status=400 if is_refused else 200)

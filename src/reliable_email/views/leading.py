@@ -3,18 +3,19 @@
 from urllib.parse import quote
 
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
 
 from reliable_email.monitoring.findings import Finding, Topic
 
 _PLACES = {
-    Topic.ROUTE: ("routes", "", "See the route"),
-    Topic.PAUSED: ("routes", "", "Resume it"),
-    Topic.QUOTA: ("routes", "", "See its quota"),
-    Topic.QUEUE: ("messages", "?state=queued", "See what waits"),
-    Topic.WORKERS: ("workers", "", "See the workers"),
-    Topic.UNKNOWN: ("messages", "?state=unknown", "Resolve them"),
-    Topic.PARKED: ("messages", "?state=parked", "Requeue or cancel them"),
-    Topic.HELD: ("messages", "?state=parked&cause=held", "See what is held"),
+    Topic.ROUTE: ("routes", "", _("See the route")),
+    Topic.PAUSED: ("routes", "", _("Resume it")),
+    Topic.QUOTA: ("routes", "", _("See its quota")),
+    Topic.QUEUE: ("messages", "?state=queued", _("See what waits")),
+    Topic.WORKERS: ("workers", "", _("See the workers")),
+    Topic.UNKNOWN: ("messages", "?state=unknown", _("Resolve them")),
+    Topic.PARKED: ("messages", "?state=parked", _("Requeue or cancel them")),
+    Topic.HELD: ("messages", "?state=parked&cause=held", _("See what is held")),
 }
 
 
@@ -28,4 +29,4 @@ def leads_to(finding: Finding) -> tuple[str, str]:
     except NoReverseMatch:
         return "", ""
     part = f"#via-{quote(finding.name)}" if name == "routes" and finding.name else ""
-    return f"{url}{query}{part}", words
+    return f"{url}{query}{part}", str(words)

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from reliable_email.backends.routes import all_mailers
 from reliable_email.classification import Cause
@@ -16,21 +18,22 @@ from reliable_email.store.questions.queries import Filter
 from reliable_email.store.questions.search import Field, Search
 from reliable_email.store.tables.states import OWN_CAUSES, PriorityRank, State
 from reliable_email.values import printable
+from reliable_email.views.words import WORDS
 
 AGES = (
-    ("", "any time"),
-    ("last-1h", "in the last hour"),
-    ("last-1d", "in the last day"),
-    ("last-7d", "in the last 7 days"),
-    ("before-1h", "more than an hour ago"),
-    ("before-1d", "more than a day ago"),
-    ("before-3d", "more than 3 days ago"),
+    ("", _("any time")),
+    ("last-1h", _("in the last hour")),
+    ("last-1d", _("in the last day")),
+    ("last-7d", _("in the last 7 days")),
+    ("before-1h", _("more than an hour ago")),
+    ("before-1d", _("more than a day ago")),
+    ("before-3d", _("more than 3 days ago")),
 )
 FIELDS = (
-    (Field.ANYTHING.value, "anything"),
-    (Field.RECIPIENT.value, "recipient"),
-    (Field.MESSAGE_ID.value, "Message-ID"),
-    (Field.SUBJECT.value, "subject"),
+    (Field.ANYTHING.value, _("anything")),
+    (Field.RECIPIENT.value, _("recipient")),
+    (Field.MESSAGE_ID.value, _("Message-ID")),
+    (Field.SUBJECT.value, _("subject")),
 )
 _AGE = re.compile(r"(last|before)-(\d{1,4})([mhd])\Z")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -108,49 +111,52 @@ def read(query: QueryDict) -> Narrowing:
 
 
 LABELS = (
-    ("in", "In"),
-    ("state", "State"),
-    ("cause", "Cause"),
-    ("route", "Route"),
-    ("mailer", "Mailer"),
-    ("priority", "Priority"),
-    ("age", "Queued"),
+    ("in", _("In")),
+    ("state", _("State")),
+    ("cause", _("Cause")),
+    ("route", _("Route")),
+    ("mailer", _("Mailer")),
+    ("priority", _("Priority")),
+    ("age", _("Queued")),
 )
 # Of these there may be thousands, so that they are written, not chosen.
 WRITTEN = (
-    ("sender", "Sender"),
-    ("account", "Account"),
-    ("stream", "Stream"),
+    ("sender", _("Sender")),
+    ("account", _("Account")),
+    ("stream", _("Stream")),
 )
 
 
 def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
-    """Return the conditions of the form in words."""
-    labels = {"q": "Search", **dict(LABELS), **dict(WRITTEN)}
+    """What the form asks for, in its own words."""
+    labels = {"q": gettext("Search"), **dict(LABELS), **dict(WRITTEN)}
     words = {"age": dict(AGES), "in": dict(FIELDS)}
-    return tuple((labels[name], printable(words.get(name, {}).get(value, value))) for name, value in narrowing.pairs)
+    return tuple(
+        (str(labels[name]), printable(str(words.get(name, WORDS if name in _CLOSED else {}).get(value, value))))
+        for name, value in narrowing.pairs
+    )
 
 
-def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, str]]]:
-    """Return the choices of each list of the form; the chosen one is always among them."""
+def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, Any]]]:
+    """What each list of the form offers; what was chosen is always among it."""
     shown = narrowing.values
     mailers = all_mailers()
     return {
         "in": list(FIELDS),
         "age": list(_with(AGES, shown["age"])),
-        "state": [("", "any"), *((one.value, one.value) for one in State)],
+        "state": [("", gettext("any")), *((one.value, str(WORDS[one.value])) for one in State)],
         "cause": list(_with(_named([*(one.value for one in Cause), *OWN_CAUSES]), shown["cause"])),
         "route": list(_with(_named(alias for alias, one in mailers.items() if not one.using), shown["route"])),
         "mailer": list(_with(_named(mailers), shown["mailer"])),
-        "priority": list(_named(one.value for one in Priority)),
+        "priority": [("", gettext("any")), *((one.value, str(WORDS[one.value])) for one in Priority)],
     }
 
 
 def _named(names: Iterable[str]) -> list[tuple[str, str]]:
-    return [("", "any"), *((name, name.replace("_", " ")) for name in names)]
+    return [("", gettext("any")), *((name, name.replace("_", " ")) for name in names)]
 
 
-def _with(offered: Iterable[tuple[str, str]], value: str) -> Iterator[tuple[str, str]]:
+def _with(offered: Iterable[tuple[str, Any]], value: str) -> Iterator[tuple[str, Any]]:
     found = list(offered)
     yield from found
     if value not in {name for name, _ in found}:

@@ -10,6 +10,8 @@ from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
 
 from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.views.access import ACT, READ_CONTENT, actor_of, may
@@ -17,14 +19,14 @@ from reliable_email.views.leading import leads_to
 
 # Names of URLs, and what the links to them say.
 NAVIGATION: Final = (
-    ("overview", "Overview"),
-    ("messages", "Messages"),
-    ("routes", "Routes"),
-    ("failures", "Failures"),
-    ("workers", "Workers"),
-    ("suppressions", "Suppressions"),
-    ("people", "People"),
-    ("record", "Record"),
+    ("overview", _("Overview")),
+    ("messages", _("Messages")),
+    ("routes", _("Routes")),
+    ("failures", _("Failures")),
+    ("workers", _("Workers")),
+    ("suppressions", _("Suppressions")),
+    ("people", _("People")),
+    ("record", _("Record")),
 )
 REFRESH_SECONDS: Final = 5
 
@@ -39,6 +41,8 @@ def show(
         template: extends "reliable_email/base.html".
     """
     common = {
+        # Of what is shown; a site may have a language for which there is no translation here.
+        "language": pgettext("the code of this language", "en"),
         "navigation": list(_navigation(section)),
         "section": section,
         "actor": actor_of(request),

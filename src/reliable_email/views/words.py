@@ -1,9 +1,14 @@
-"""The words for each act and its effect, for those who are about to do it."""
+"""What acts do and mean, and the words of closed sets, for people; lazily, since each reader has a language."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from django.utils.translation import gettext_lazy as _
 
 from reliable_email.outbox.operations.operate import Act
+
+if TYPE_CHECKING:
+    from django.utils.functional import Promise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,53 +22,122 @@ class ActWords:
         is_grave: whether it cannot be taken back, or may make a second copy.
     """
 
-    label: str
-    done: str
-    meaning: str
+    label: "str | Promise"
+    done: "str | Promise"
+    meaning: "str | Promise"
     is_grave: bool = False
 
 
+# States, outcomes, priorities and verdicts. Causes and stages are names, as logs, metrics and filters have them.
+WORDS: Final = {
+    "queued": _("queued"),
+    "claimed": _("claimed"),
+    "authorized": _("authorized"),
+    "unknown": _("unknown"),
+    "parked": _("parked"),
+    "accepted": _("accepted"),
+    "rejected": _("rejected"),
+    "expired": _("expired"),
+    "cancelled": _("cancelled"),
+    "deferred": _("deferred"),
+    "high": _("high"),
+    "normal": _("normal"),
+    "bulk": _("bulk"),
+    "healthy": _("healthy"),
+    "degraded": _("degraded"),
+    "unhealthy": _("unhealthy"),
+    "not known": _("not known"),
+    "hold": _("hold"),
+    "resend": _("resend"),
+    "running": _("running"),
+    "stopping": _("stopping"),
+    "stopped": _("stopped"),
+    "silent": _("silent"),
+    "messages": _("messages"),
+    "recipients": _("recipients"),
+    "in use": _("in use"),
+    "closed": _("closed"),
+    "on trial": _("on trial"),
+    "paused": _("paused"),
+    "slowed down": _("slowed down"),
+    "used up": _("used up"),
+    "cannot be built": _("cannot be built"),
+}
+VERBS: Final = {
+    "requeue": _("requeue"),
+    "cancel": _("cancel"),
+    "hold": _("hold"),
+    "resolve_accepted": _("resolve: it arrived"),
+    "resolve_rejected": _("resolve: it did not arrive"),
+    "resolve_resend": _("resolve: send again"),
+    "hold_incoming": _("hold new mail"),
+    "release_incoming": _("release new mail"),
+    "read_content": _("read the content"),
+    "suppress": _("suppress"),
+    "unsuppress": _("take off the suppression list"),
+    "change_suppression": _("change a suppression"),
+    "pause_route": _("pause the route"),
+    "resume_route": _("resume the route"),
+    "probe_route": _("probe the route"),
+    "erase": _("erase a person"),
+    "export": _("export a person"),
+}
+
+
+SAY_WHY: Final = _("Say why: the record keeps it for whoever comes after you.")
+
+
 def verb_words(verb: str) -> str:
-    """Return the words for an act that is not on recipients."""
-    return verb.replace("_", " ")
+    """What was done, in words."""
+    return str(VERBS.get(verb, verb.replace("_", " ")))
 
 
 ACTS: Final = {
     Act.REQUEUE: ActWords(
-        label="Requeue",
-        done="put back into the queue",
-        meaning="What is parked, rejected, expired or cancelled is sent again, as if it were new: routes that refused "
-        "it are asked again, and its time to live begins anew. What a server has taken is never sent a second time.",
+        label=_("Requeue"),
+        done=_("put back into the queue"),
+        meaning=_(
+            "What is parked, rejected, expired or cancelled is sent again, as if it were new: routes that refused it "
+            "are asked again, and its time to live begins anew. What a server has taken is never sent a second time."
+        ),
     ),
     Act.CANCEL: ActWords(
-        label="Cancel",
-        done="cancelled",
-        meaning="What waits is not sent. A requeue takes that back while the content is kept. What a server may have "
-        "taken already stays unknown, and is only not sent again.",
+        label=_("Cancel"),
+        done=_("cancelled"),
+        meaning=_(
+            "What waits is not sent. A requeue takes that back while the content is kept. What a server may have taken "
+            "already stays unknown, and is only not sent again."
+        ),
         is_grave=True,
     ),
     Act.HOLD: ActWords(
-        label="Hold",
-        done="held",
-        meaning="Waiting recipients are parked until you requeue them.",
+        label=_("Hold"),
+        done=_("held"),
+        meaning=_("What waits is parked until somebody requeues it."),
     ),
     Act.RESOLVE_ACCEPTED: ActWords(
-        label="It arrived",
-        done="resolved as accepted",
-        meaning="You have found the message in the recipient's mailbox or in the provider's log. The recipient counts "
-        "as accepted, and nothing more is sent.",
+        label=_("It arrived"),
+        done=_("resolved as accepted"),
+        meaning=_(
+            "You have found the message in the recipient's mailbox or in the provider's log. The recipient counts as "
+            "accepted, and nothing more is sent."
+        ),
     ),
     Act.RESOLVE_REJECTED: ActWords(
-        label="It did not arrive",
-        done="resolved as rejected",
-        meaning="You know that it did not arrive. The recipient counts as rejected, and nothing more is sent unless "
-        "somebody requeues it.",
+        label=_("It did not arrive"),
+        done=_("resolved as rejected"),
+        meaning=_(
+            "You know that it did not arrive. The recipient counts as rejected, and nothing more is sent unless "
+            "somebody requeues it."
+        ),
     ),
     Act.RESOLVE_RESEND: ActWords(
-        label="Send again",
-        done="to be sent again",
-        meaning="The same message, with the same Message-ID, is sent again by the same route. If the first copy did "
-        "arrive, the recipient gets a second one, which some mailboxes recognise and drop.",
+        label=_("Send again"),
+        done=_("to be sent again"),
+        meaning=_(
+            "The same message, with the same Message-ID, is sent again by the same route. If the first copy did "
+            "arrive, the recipient gets a second one, which some mailboxes recognise and drop."
+        ),
         is_grave=True,
     ),
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, no_translations
 
 from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health, worst
@@ -46,6 +46,7 @@ class Command(DatabaseCommand):
             command.set_defaults(run=run)
             add(command)
 
+    @no_translations  # what it says is read by machines, too
     def handle(self, *args: Any, **options: Any) -> None:
         self._json = options["json"]
         self._using = outbox_database(options["database"] or next(iter(outbox_databases()), None))

@@ -4,6 +4,7 @@
   "use strict";
 
   const seconds = Number(document.body.dataset.refreshSeconds) || 0;
+  const words = document.body.dataset; // in the reader's language
   const state = document.getElementById("refresh-state");
   const control = document.getElementById("refresh-switch");
   if (!seconds || !document.querySelector("[data-refresh]:not(#stamp)")) return;
@@ -55,7 +56,7 @@
       });
       if (answer.type === "opaqueredirect" || answer.status === 403) {
         stop();
-        say("You are no longer logged in: reload the page.");
+        say(words.loggedOut);
         return;
       }
       if (!answer.ok) throw new Error(String(answer.status));
@@ -63,7 +64,7 @@
       say("");
     } catch (error) {
       if (error.name === "AbortError") return;
-      say("The site does not answer; what you see is from that time.");
+      say(words.away);
     } finally {
       running = null;
     }
@@ -79,7 +80,7 @@
     isStopped = true;
     window.clearTimeout(timer);
     if (running) running.abort();
-    control.textContent = "Refresh by itself";
+    control.textContent = words.start;
   };
 
   control.hidden = false;
@@ -89,7 +90,7 @@
       return;
     }
     isStopped = false;
-    control.textContent = "Stop refreshing";
+    control.textContent = words.stop;
     refresh();
   });
   document.addEventListener("visibilitychange", () => {

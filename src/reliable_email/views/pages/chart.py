@@ -3,8 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
 
 from reliable_email.store.questions.traffic import BUCKET, Bucket, Traffic
+
+if TYPE_CHECKING:
+    from django.utils.functional import Promise
 
 WIDTH, HEIGHT = 960, 200
 _STEPS = (1, 2, 5)
@@ -15,7 +21,7 @@ class Line:
     """One line. `points` are SVG's; `total` is what it sums up to."""
 
     name: str
-    label: str
+    label: "str | Promise"
     points: str
     total: int
     now_per_minute: float
@@ -57,10 +63,10 @@ def _refused(bucket: Bucket) -> int:
     return bucket.outcomes.get("rejected", 0) + bucket.outcomes.get("unknown", 0)
 
 
-_LINES: tuple[tuple[str, str, Callable[[Bucket], int]], ...] = (
-    ("in", "messages queued", _queued),
-    ("out", "recipients accepted", _accepted),
-    ("refused", "rejected or unknown", _refused),
+_LINES: tuple[tuple[str, "str | Promise", Callable[[Bucket], int]], ...] = (
+    ("in", _("messages queued"), _queued),
+    ("out", _("recipients accepted"), _accepted),
+    ("refused", _("rejected or unknown"), _refused),
 )
 
 

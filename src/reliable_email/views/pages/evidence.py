@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy as _
+
 from reliable_email import conf
 from reliable_email.classification import Cause, classify
 from reliable_email.classification.meanings import MEANINGS
@@ -13,20 +16,20 @@ from reliable_email.values import masked, printable
 
 # For causes that no server gives: what the outbox and people write.
 _OWN = {
-    "cancelled": ("It was cancelled by an operator.", "Requeue it if it should be sent after all."),
-    "held": ("It was held by an operator.", "Requeue it when mail may go out again."),
-    "resolved": ("An operator recorded its outcome.", ""),
-    "misconfigured": ("Its mailer cannot be used as it is configured; the message waits.", "Mend the setting."),
+    "cancelled": (_("Somebody cancelled it."), _("Requeue it if it should be sent after all.")),
+    "held": (_("Somebody held it."), _("Requeue it when mail may go out again.")),
+    "resolved": (_("Somebody found out what became of it, and said so."), ""),
+    "misconfigured": (_("Its mailer cannot be used as it is configured; the message waits."), _("Mend the setting.")),
     "no_such_mailer": (
-        "The settings have no mailer of this name any more.",
-        "Bring the mailer back or queue the message again by another one, then requeue it.",
+        _("The settings have no mailer of this name any more."),
+        _("Bring the mailer back or queue the message again by another one, then requeue it."),
     ),
     "key_missing": (
-        "Its content is encrypted with a key that is not here.",
-        "Put the key back into RELIABLE_EMAIL['ENCRYPTION_KEYS'], then requeue it.",
+        _("Its content is encrypted with a key that is not here."),
+        _("Put the key back into RELIABLE_EMAIL['ENCRYPTION_KEYS'], then requeue it."),
     ),
-    "content_gone": ("Its content was pruned before it was sent.", "Have the site write the message anew."),
-    "poison": ("Workers died while they had it in hand.", "Look at the workers' logs before you requeue it."),
+    "content_gone": (_("Its content was pruned before it was sent."), _("Have the site write the message anew.")),
+    "poison": (_("Workers died while they had it in hand."), _("Look at the workers' logs before you requeue it.")),
 }
 _STAGES = frozenset(one.value for one in Stage)
 _BADGES = {
@@ -37,15 +40,15 @@ _BADGES = {
     State.PARKED.value: "warn",
 }
 STATE_WORDS = {
-    State.QUEUED: "waits for its time or its turn",
-    State.CLAIMED: "a worker has it and has not sent it yet",
-    State.AUTHORIZED: "a worker is sending it",
-    State.UNKNOWN: "a server may have taken it; no reply was read",
-    State.PARKED: "waits for a person",
-    State.ACCEPTED: "a server has taken it",
-    State.REJECTED: "refused for good",
-    State.EXPIRED: "its time was over before a server took it",
-    State.CANCELLED: "cancelled by a person",
+    State.QUEUED: _("waits for its time or its turn"),
+    State.CLAIMED: _("a worker has it and has not sent it yet"),
+    State.AUTHORIZED: _("a worker is sending it"),
+    State.UNKNOWN: _("a server may have taken it; no reply was read"),
+    State.PARKED: _("waits for a person"),
+    State.ACCEPTED: _("a server has taken it"),
+    State.REJECTED: _("refused for good"),
+    State.EXPIRED: _("its time was over before a server took it"),
+    State.CANCELLED: _("cancelled by a person"),
 }
 
 
@@ -55,6 +58,12 @@ class Explained:
 
     meaning: str = ""
     remedy: str = ""
+    is_translated: bool = False
+
+    @property
+    def language(self) -> str:
+        """The attribute of its element: what is the same in logs and commands is English."""
+        return "" if self.is_translated else mark_safe(' lang="en"')
 
 
 def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | None = None) -> Explained:
@@ -66,7 +75,7 @@ def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | N
     if not cause:
         return Explained()
     if cause in _OWN:
-        return Explained(meaning=_OWN[cause][0], remedy=_OWN[cause][1])
+        return Explained(meaning=str(_OWN[cause][0]), remedy=str(_OWN[cause][1]), is_translated=True)
     try:
         known = Cause(cause)
     except ValueError:  # a row of another version

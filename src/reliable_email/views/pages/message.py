@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from reliable_email.outbox.keyring import Keyring, configured_keyring
@@ -38,7 +39,7 @@ def message(request: HttpRequest, number: int) -> HttpResponse:
         "reliable_email/message.html",
         {
             "story": found,
-            "subject": printable(open_or_say(found.subject, found.encryption_key, keyring)) or "(no subject)",
+            "subject": printable(open_or_say(found.subject, found.encryption_key, keyring)) or gettext("(no subject)"),
             "sender": shown_address(found.sender),
             "recipients": recipients,
             "recipient_count": len(found.recipients),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from reliable_email.outbox.keyring import Keyring, configured_keyring
@@ -60,7 +61,7 @@ def _shown(line: Line, keyring: Keyring) -> dict[str, Any]:
         "id": line.id,
         "message": line.message,
         "address": shown_address(line.address),
-        "subject": printable(open_or_say(line.subject, line.encryption_key, keyring)) or "(no subject)",
+        "subject": printable(open_or_say(line.subject, line.encryption_key, keyring)) or gettext("(no subject)"),
         "state": line.state,
         "badge": badge(line.state),
         "cause": line.cause.replace("_", " "),
@@ -75,10 +76,12 @@ def _remark(narrowing: Narrowing, page: Page, keyring: Keyring) -> str:
     """Return a remark that helps to read the list."""
     text = narrowing.search.text.strip()
     if page.field is Field.RECIPIENT and narrowing.search.field is Field.ANYTHING and "@" not in text:
-        return f"“{printable(text)}” was taken for a part of an address. For subjects choose “subject” beside it."
+        words = gettext("“%(text)s” was taken for a part of an address. For subjects choose “subject” beside it.")
+        return words % {"text": printable(text)}
     if narrowing.search.text and page.field is Field.SUBJECT:
-        looked = "Subjects are looked for among the newest messages, page by page."
+        looked = gettext("Subjects are looked for among the newest messages, page by page.")
         if keyring.fingerprints:
-            return f"{looked} Subjects that are stored encrypted, as this site's new ones are, cannot be searched."
+            sealed = gettext("Subjects that are stored encrypted, as this site's new ones are, cannot be searched.")
+            return f"{looked} {sealed}"
         return looked
     return ""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.delivery.report import bare_address
@@ -15,6 +16,7 @@ from reliable_email.outbox.keyring import KeyMissing
 from reliable_email.outbox.operations.erasure import erase, is_known, preview
 from reliable_email.outbox.operations.exporting import export
 from reliable_email.store.questions.queries import action
+from reliable_email.templatetags.mail_words import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ERASE, EXPORT, READ_CONTENT, VIEW, actor_of, may, requires
 from reliable_email.views.page import keep_private, show
@@ -58,7 +60,7 @@ def erase_person(request: HttpRequest) -> HttpResponse:
     if not request.POST.get("confirmed"):
         return _page(request, text, asks=True)
     if not reason:
-        trouble = "Say why: the record keeps it, without the address."
+        trouble = gettext("Say why: the record keeps it, without the address.")
         return _page(request, text, asks=True, trouble=trouble, status=400)
     try:
         done = erase(
@@ -77,9 +79,9 @@ def _page(request: HttpRequest, text: str, *, asks: bool = False, trouble: str =
     address = _address(text)
     found = preview(address) if address and is_known(address) else None
     if text and not address:
-        trouble = f"“{printable(text)}” is no address: write it as name@example.com."
+        trouble = gettext("“%(text)s” is no address: write it as name@example.com.") % {"text": printable(text)}
     elif text and found is None:
-        trouble = f"Nothing is stored of {printable(address)}."
+        trouble = gettext("Nothing is stored of %(address)s.") % {"address": printable(address)}
     return show(
         request,
         "reliable_email/people.html",
@@ -113,6 +115,13 @@ def _notices(request: HttpRequest) -> list[str]:
     found = action(int(name)) if name.isdecimal() and len(name) < 19 else None
     if found is None or found.verb != "erase" or found.actor != actor_of(request):
         return []
-    many = f"{found.count:,} delivery was" if found.count == 1 else f"{found.count:,} deliveries were"
-    later = "What is under way or shared with recipients who wait is erased by a worker when it is settled."
-    return [f"{many} erased, and nothing is sent to the address any more. {later} It is in the record."]
+    many = ngettext(
+        "%(count)s delivery was erased, and nothing is sent to the address any more.",
+        "%(count)s deliveries were erased, and nothing is sent to the address any more.",
+        found.count,
+    ) % {"count": thousands(found.count)}
+    later = gettext(
+        "What is under way or shared with recipients who wait is erased by a worker when it is settled. "
+        "It is in the record."
+    )
+    return [f"{many} {later}"]

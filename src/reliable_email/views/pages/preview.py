@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from html import escape, unescape
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext
+
 from reliable_email.outbox.operations.letters import Attachment, Letter
 
 MOST_HTML_CHARACTERS = 2_000_000
@@ -90,18 +92,20 @@ def warnings(letter: Letter, found: Preview) -> list[str]:
     html, names = letter.html, {name.lower() for name, _ in letter.headers}
     said = []
     if html is not None and len(html.encode("utf-8", "replace")) > GMAIL_CLIPS_AT:
-        said.append("Gmail shows the first 102 KB of HTML alone, and hides the rest behind a link.")
+        said.append(gettext("Gmail shows the first 102 KB of HTML alone, and hides the rest behind a link."))
     if html is not None and not (letter.text or "").strip():
-        said.append("It has no text part: some readers see nothing, and spam filters count it.")
+        said.append(gettext("It has no text part: some readers see nothing, and spam filters count it."))
     local = [address for _, address in found.links if _is_local(address)]
     if local:
-        said.append(f"{len(local)} of its links would lead readers to their own machine, such as {local[0][:100]}.")
+        words = gettext("%(count)s of its links would lead readers to their own machine, such as %(link)s.")
+        said.append(words % {"count": len(local), "link": local[0][:100]})
     if "list-unsubscribe" in names and "list-unsubscribe-post" not in names:
-        said.append("Its List-Unsubscribe has no List-Unsubscribe-Post: Gmail and Yahoo want one click (RFC 8058).")
+        words = gettext("Its List-Unsubscribe has no List-Unsubscribe-Post: Gmail and Yahoo want one click (RFC 8058).")
+        said.append(words)
     if found.dropped_images:
-        said.append("Its own images are larger than this page shows.")
+        said.append(gettext("Its own images are larger than this page shows."))
     if found.is_cut:
-        said.append("It is longer than this page shows.")
+        said.append(gettext("It is longer than this page shows."))
     return said
 
 

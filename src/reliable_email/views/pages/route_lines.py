@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from reliable_email.backends.routes import DEFAULT_ALIAS, all_mailers
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery import breaker, quota
@@ -20,10 +23,17 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.store.questions.metering import Histogram, latencies
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.questions.recent import RouteActivity, route_activity
+from reliable_email.templatetags.mail_words import span, thousands
 from reliable_email.views.pages.evidence import Explained, explained
 
 _NOTHING = RouteActivity()
-_WINDOWS = {60: "minute", 3600: "hour", 86400: "24 hours", 7 * 86400: "7 days", 30 * 86400: "30 days"}
+_WINDOWS = {
+    60: _("minute"),
+    3600: _("hour"),
+    86400: _("24 hours"),
+    7 * 86400: _("7 days"),
+    30 * 86400: _("30 days"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,27 +220,31 @@ def _state(known: RouteCondition) -> tuple[str, str, str]:
         return "cannot be built", "bad", known.route.build_error
     match state.phase:
         case Phase.PAUSED:
-            return "paused", "warn", f"Paused by {state.paused_by or 'an operator'}. Nothing goes by it until resumed."
+            who = state.paused_by or gettext("an operator")
+            words = gettext("Paused by %(who)s. Nothing goes by it until resumed.")
+            return "paused", "warn", words % {"who": who}
         case Phase.HALF_OPEN:
-            return "on trial", "warn", "One message is trying it now; the others wait for what becomes of that."
-        case Phase.OPEN if known.is_on_trial:
-            return "on trial", "warn", "Its time is over: the next message tries it."
-        case Phase.OPEN if state.needs_person:
             return (
-                "closed",
-                "bad",
-                "Needs attention: correct its configuration. Until then it is only probed now and then.",
+                "on trial",
+                "warn",
+                gettext("One message is trying it now; the others wait for what becomes of that."),
             )
+        case Phase.OPEN if known.is_on_trial:
+            return "on trial", "warn", gettext("Its time is over: the next message tries it.")
+        case Phase.OPEN if state.needs_person:
+            words = gettext("Somebody has to mend something. Until then it is only tried now and then.")
+            return "closed", "bad", words
         case Phase.OPEN:
-            return "closed", "bad", "It opens by itself when a try succeeds."
+            return "closed", "bad", gettext("It opens by itself when a try succeeds.")
     if known.used_up is not None:
-        return "used up", "bad", "A quota is used up; its messages wait or take another route."
+        return "used up", "bad", gettext("A quota is used up; its messages wait or take another route.")
     if state.slow_until > known.now:
-        return "slowed down", "warn", "It was asked too often, and is given a rest."
+        return "slowed down", "warn", gettext("It was asked too often, and is given a rest.")
     if state.failures:
         tries = breaker.FAILURES_TO_OPEN - state.failures
-        return "in use", "good", f"Its last {state.failures} tries failed; {max(tries, 1)} more close it for a while."
-    return "in use", "good", "Messages go by it."
+        words = gettext("Its last %(failed)s tries failed; %(more)s more close it for a while.")
+        return "in use", "good", words % {"failed": state.failures, "more": max(tries, 1)}
+    return "in use", "good", gettext("Messages go by it.")
 
 
 def _reason(known: RouteCondition) -> str:
@@ -250,10 +264,10 @@ def _until(known: RouteCondition) -> datetime | None:
 def _limits(known: RouteCondition) -> Iterator[str]:
     size = breaker.max_message_bytes(known.breaker, now=known.now)
     if size is not None:
-        yield f"messages of at most {size:,} bytes"
+        yield gettext("messages of at most %(size)s bytes") % {"size": thousands(size)}
     count = breaker.max_recipients(known.breaker, now=known.now)
     if count is not None:
-        yield f"at most {count:,} recipients at once"
+        yield gettext("at most %(count)s recipients at once") % {"count": thousands(count)}
 
 
 def _quota(known: RouteCondition, one: Quota) -> QuotaLine:
@@ -262,7 +276,7 @@ def _quota(known: RouteCondition, one: Quota) -> QuotaLine:
     left = quota.left(known.ledger, one, now=known.now, priority=Priority.HIGH)
     runs_out_at = quota.runs_out_at(known.ledger, one, now=known.now) if left else None
     return QuotaLine(
-        window=_WINDOWS.get(one.window_seconds, f"{one.window_seconds / 3600:g} hours"),
+        window=str(_WINDOWS.get(one.window_seconds) or span(one.window_seconds)),
         unit=one.unit,
         limit=learned if is_learned else one.limit,
         used=quota.used(known.ledger, one, now=known.now),
@@ -276,7 +290,7 @@ def _quota(known: RouteCondition, one: Quota) -> QuotaLine:
 
 def _summary(route: Route) -> str:
     if route.build_error:
-        return "cannot be built"
+        return gettext("cannot be built")
     entries = all_mailers()
     entry = entries.get(route.alias) or entries[DEFAULT_ALIAS]
     if route.is_foreign:

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.store.questions.queries import ActionStory, action
@@ -32,12 +33,15 @@ def act_on_route(request: HttpRequest) -> HttpResponse:
     try:
         route, verb = find_route(request.POST.get("route", "")), Verb(request.POST.get("verb", ""))
     except ValueError:
-        return _page(request, trouble="That cannot be done to a route.")
+        return _page(request, trouble=gettext("That cannot be done to a route."))
     if route is None:
-        return _page(request, trouble="There is no such route any more.")
+        return _page(request, trouble=gettext("There is no such route any more."))
     reason = " ".join(request.POST.get("reason", "").split())[:_REASON_CHARACTERS]
     if verb is Verb.PAUSE and not reason:
-        return _page(request, trouble=f"Give a reason why {route.alias} is paused, for the operator who resumes it.")
+        return _page(
+            request,
+            trouble=gettext("Say why %(route)s is paused: whoever resumes it has to know.") % {"route": route.alias},
+        )
     record = do(verb, route, actor=actor_of(request), reason=reason).action
     place = "#probe" if verb is Verb.PROBE else ""
     return HttpResponseRedirect(f"{reverse('reliable_email:routes')}?{urlencode({'done': record})}{place}")
@@ -51,7 +55,8 @@ def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
     except DatabaseError:
         raise
     except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind a mailer
-        misfit = f"A mailer cannot be built: {type(error).__name__}: {printable(str(error))}"
+        words = f"{type(error).__name__}: {printable(str(error))}"
+        misfit = gettext("A mailer cannot be built: %(error)s") % {"error": words}
     done = _done(request)
     return show(
         request,
@@ -75,10 +80,14 @@ def _done(request: HttpRequest) -> ActionStory | None:
 
 
 def _told(done: ActionStory) -> str:
+    route = {"route": done.target}
     match Verb(done.verb):
         case Verb.PAUSE:
-            return f"{done.target} is paused: no message uses it until it is resumed. The record has the pause."
+            return (
+                gettext("%(route)s is paused: nothing goes by it until somebody resumes it. It is in the record.")
+                % route
+            )
         case Verb.RESUME:
-            return f"{done.target} was put back into use, with a clean record. It is in the record of acts."
+            return gettext("%(route)s was put back into use, with a clean record. It is in the record of acts.") % route
         case Verb.PROBE:
-            return f"{done.target} was tried up to its login; no message was sent."
+            return gettext("%(route)s was tried up to its login; no message was sent.") % route

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.delivery.report import bare_address
@@ -15,6 +16,7 @@ from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.operations.suppressed import allow, suppress
 from reliable_email.store.questions.queries import action, outbox_database
 from reliable_email.store.questions.suppressions import suppressed_address, suppressions
+from reliable_email.templatetags.mail_words import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.page import show
@@ -42,11 +44,18 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
     days = request.POST.get("days", "").strip()
     reason = " ".join(request.POST.get("reason", "").split())
     if not _ADDRESS.fullmatch(address) or len(address) > 320 or not address.isprintable():
-        return _page(request, trouble=f"“{printable(address)}” is no address: write it as name@example.com.")
+        return _page(
+            request,
+            trouble=gettext("“%(text)s” is no address: write it as name@example.com.") % {"text": printable(address)},
+        )
     if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= _MOST_DAYS):
-        return _page(request, trouble=f"Days are a whole number up to {_MOST_DAYS:,}, or nothing for ever.")
+        return _page(
+            request,
+            trouble=gettext("Days are a whole number up to %(most)s, or nothing for ever.")
+            % {"most": thousands(_MOST_DAYS)},
+        )
     if not reason:
-        return _page(request, trouble="Give a reason, for anyone who looks for a missing message.")
+        return _page(request, trouble=gettext("Say why: whoever looks for a missing message has to know."))
     with transaction.atomic(outbox_database()):
         suppress(
             [address],
@@ -65,7 +74,7 @@ def allow_address(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("entry", "")
     address = suppressed_address(int(name)) if name.isdecimal() and len(name) < 19 else None
     if address is None:
-        return _page(request, trouble="That address is not on the list any more.")
+        return _page(request, trouble=gettext("That address is not on the list any more."))
     with transaction.atomic(outbox_database()):
         allow([address])
         return _done(request, REMOVE, address, " ".join(request.POST.get("reason", "").split()))
@@ -107,7 +116,7 @@ def _notices(request: HttpRequest) -> list[str]:
     address = shown_address(found.target)
     match found.verb:
         case "suppress":
-            return [f"Nothing is sent to {address} any more. It is in the record."]
+            return [gettext("Nothing is sent to %(address)s any more. It is in the record.") % {"address": address}]
         case "unsuppress":
-            return [f"Mail is sent to {address} again. It is in the record."]
+            return [gettext("Mail is sent to %(address)s again. It is in the record.") % {"address": address}]
     return []

@@ -71,7 +71,7 @@ def test_what_was_said_on_the_wire_is_behind_a_click(browser: Browser, pictures:
     deliver()
     for width in (1280, 390):
         browser.look(width=width)
-        browser.visit(f"/mail/messages/{number}/#timeline")
+        browser.visit(f"/mail/messages/{number}/")
         browser.find("#timeline summary").click()
         assert "550 5.1.1 no" in browser.find("pre.dialogue").text
         if pictures is not None:

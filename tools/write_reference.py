@@ -12,7 +12,7 @@ import django  # noqa: E402
 
 django.setup()
 
-from tools.reference import PAGES  # noqa: E402
+from tools.reference import PAGES, rooms  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
 
@@ -20,3 +20,5 @@ FOLDER.mkdir(exist_ok=True)
 for name, page in PAGES.items():
     (FOLDER / name).write_text(page(), "utf-8")
     print(f"wrote {FOLDER / name}")
+rooms.FILE.write_text(rooms.picture(), "utf-8")
+print(f"wrote {rooms.FILE}")

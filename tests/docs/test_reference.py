@@ -7,13 +7,18 @@ import pytest
 import reliable_email
 from reliable_email.diagnosis import configuration
 from tests.docs.pages import DOCS, ROOT
-from tools.reference import PAGES
+from tools.reference import PAGES, rooms
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_what_the_code_would_write(name: str) -> None:
     """`make docs` writes it anew."""
     assert (DOCS / "reference" / name).read_text("utf-8") == PAGES[name]()
+
+
+def test_the_picture_of_the_rooms_shows_the_imports_of_today() -> None:
+    """`make docs` draws it anew."""
+    assert rooms.FILE.read_text("utf-8") == rooms.picture()
 
 
 def test_no_other_page_is_there() -> None:

@@ -1,12 +1,11 @@
 """What several processes remember of one route together, whatever their clocks say and whatever its server answers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from reliable_email.classification import Cause, classify
 from reliable_email.delivery import breaker
@@ -23,7 +22,6 @@ from reliable_email.smtp.syntax.replies import parse_reply
 from tests.outbox.network import Network
 
 NOW = 1_800_000_000.0
-SKEW = 20.0  # how far each process's clock is from the true time, at most
 TROUBLE = RouteEvent(failure=local_failure(Cause.DISCONNECTED, "gone"), effect=Effect.COUNT)
 
 
@@ -253,96 +251,3 @@ def test_a_reply_that_names_a_time_closes_a_route_for_no_longer(
     now[0] += longest + 1.0
     assert permission(store.read(route), now=now[0]) is not Permission.NO
     assert (store.room(route, priority=Priority.HIGH) or 0) >= 95, "what was used, and nothing that was learned"
-
-
-@dataclass
-class Flight:
-    """A transaction under way."""
-
-    process: int
-    opening: int
-    is_probe: bool
-
-
-class Together(RuleBasedStateMachine):
-    """Processes with clocks of their own share one state, as they share its row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.state = BreakerState()
-        self.now = NOW
-        self.skews = [0.0]
-        self.flights: list[Flight] = []
-        self.logins: list[float] = []  # when a route whose login was refused was asked all the same
-
-    @initialize(skews=st.lists(st.floats(-SKEW, SKEW), min_size=2, max_size=4))
-    def clocks(self, skews: list[float]) -> None:
-        """Each process has its own."""
-        self.skews = skews
-
-    def clock(self, process: int) -> float:
-        """What a process thinks that the time is."""
-        return self.now + self.skews[process % len(self.skews)]
-
-    @rule(seconds=st.sampled_from([0.1, 1.0, 14.0, 61.0, 901.0, 3700.0, 86400.0]))
-    def wait(self, seconds: float) -> None:
-        """Time passes."""
-        self.now += seconds
-
-    @rule(process=st.integers(0, 3))
-    def begin(self, process: int) -> None:
-        """A message wants to go."""
-        now = self.clock(process)
-        answer = permission(self.state, now=now)
-        if answer is Permission.NO:
-            return
-        if answer is Permission.PROBE:
-            others = [one for one in self.flights if one.is_probe and self.state.probe_until > self.now + 2 * SKEW]
-            assert not others, "two probes at once"
-            if self.state.reason is Cause.AUTH_FAILED:
-                self.logins.append(self.now)
-            self.state = breaker.begin_probe(self.state, now=now)
-        self.flights.append(Flight(process, self.state.number, answer is Permission.PROBE))
-
-    @rule(process=st.integers(0, 3))
-    def hurry(self, process: int) -> None:
-        """Mail waits."""
-        hurried = breaker.hurried(self.state)
-        assert hurried.until <= self.state.until
-        self.state = hurried
-
-    @precondition(lambda self: self.flights)
-    @rule(data=st.data(), stage=st.sampled_from(Stage), words=st.one_of(st.none(), replies))
-    def end(self, data: st.DataObject, stage: Stage, words: str | None) -> None:
-        """One of those under way is answered."""
-        flight = self.flights.pop(data.draw(st.integers(0, len(self.flights) - 1)))
-        now, before = self.clock(flight.process), self.state
-        event = (
-            RouteEvent(failure=None, opening=flight.opening)
-            if words is None
-            else said(stage, words, now=now, opening=flight.opening)
-        )
-        after = self.state = apply_event(before, event, now=now)
-        if after.phase is Phase.CLOSED:
-            self.logins.clear()
-        opened = before.phase is Phase.CLOSED and after.phase is Phase.OPEN
-        assert after.number == before.number + opened
-        if flight.opening < before.number:
-            assert replace(after, until=before.until, asked_until=before.asked_until) == before
-            assert after.until >= before.until
-        assert after.until <= max(before.until, now + LONGEST_SECONDS)
-
-    @invariant()
-    def comes_back(self) -> None:
-        """Without a person it is asked again, in seven days at the latest."""
-        assert permission(self.state, now=self.now + LONGEST_SECONDS + 2 * SKEW) is not Permission.NO
-
-    @invariant()
-    def does_not_lock_the_account_out(self) -> None:
-        """Between two tries of a refused login there is a quarter of an hour, give or take the clocks."""
-        for first, second in zip(self.logins, self.logins[1:], strict=False):
-            assert second - first >= 900.0 - 2 * SKEW
-
-
-Together.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestTogether = Together.TestCase

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from reliable_email.outbox.claim import Wanted, claim
-from reliable_email.outbox.lanes import Lane, LaneBook, Turn
-from reliable_email.store.clock import DatabaseNow
-from reliable_email.store.lanes import due_lanes, lane_of
-from reliable_email.store.recipients import OutboxRecipient
-from reliable_email.store.states import PriorityRank
+from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.rows.lanes import Lane, LaneBook, Turn
+from reliable_email.store.questions.lanes import due_lanes, lane_of
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import PriorityRank
 from tests.outbox.desk import queue
 
 _TABLE = OutboxRecipient._meta.db_table

@@ -42,9 +42,12 @@ class Reserve:
     priority: Priority
 
     @property
-    def key(self) -> tuple[str, str, str, Priority]:
+    def key(self) -> "_Key":
         """The key of the reservations that can serve it."""
-        return self.store.using, self.route.alias, self.route.fingerprint, self.priority
+        return self.store, self.route.alias, self.route.fingerprint, self.priority
+
+
+_Key = tuple[DatabaseRouteStateStore, str, str, Priority]
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class _Ahead:
     ends_at: float
 
 
-_ahead: dict[tuple[str, str, str, Priority], _Ahead] = {}
+_ahead: dict[_Key, _Ahead] = {}
 _lock = threading.Lock()
 
 

@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.fernet import Fernet
+from django.conf import settings
 from django.db import DataError, connections, transaction
 from django.db.transaction import TransactionManagementError
+from django.test import override_settings
 from django.utils import timezone
 
 from reliable_email import signals
 from reliable_email.delivery.submission import OnUnknown, Priority
-from reliable_email.outbox.intake.digests import idempotency_digest
+from reliable_email.outbox.intake.digests import configured_secrets, content_digest, content_digests, idempotency_digest
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.store.sql.clock import age_sql, database_now
@@ -167,6 +169,35 @@ def test_a_key_of_before_environments_were_told_apart_still_sends_nothing_twice(
     [elsewhere] = enqueue([submission(idempotency_key="order-7")], replace(live, environment="staging"))
     assert not elsewhere.was_queued_before
     assert len(rows(using)) == 3
+
+
+@pytest.mark.parametrize("environment", ["", "live"])
+def test_a_key_of_before_digests_had_a_secret_still_sends_nothing_twice(using: str, environment: str) -> None:
+    """What an older version has queued is known by its key; so is what was queued before a secret was rotated."""
+    options = QueueOptions(mailer="routes", using=using, environment=environment)
+    [first] = enqueue([submission(idempotency_key="order-7")], options)
+    plain = idempotency_digest("routes", "order-7", environment)
+    stored = OutboxMessage.objects.using(using).get(pk=first.pk)
+    assert stored.idempotency_digest not in (None, plain)
+    with override_settings(SECRET_KEY="another", SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
+        [rotated] = enqueue([submission(idempotency_key="order-7")], options)
+    OutboxMessage.objects.using(using).filter(pk=first.pk).update(idempotency_digest=plain)
+    [again] = enqueue([submission(idempotency_key="order-7")], options)
+    assert [one.pk for one in (rotated, again)] == [first.pk] * 2
+    assert len(rows(using)) == 1
+
+
+def test_a_stored_digest_tells_nobody_what_was_said(using: str) -> None:
+    """A code of six digits would be found by trying, were there no secret in it; rotation is no other content."""
+    options = QueueOptions(mailer="routes", using=using)
+    sent = submission("Your code is 123456", idempotency_key="k")
+    [message] = enqueue([sent], options)
+    stored = OutboxMessage.objects.using(using).get(pk=message.pk).content_digest
+    assert stored != content_digest(sent)
+    with override_settings(SECRET_KEY="another"):
+        assert stored not in content_digests(sent, configured_secrets())
+    with override_settings(SECRET_KEY="another", SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
+        assert stored in content_digests(sent, configured_secrets())
 
 
 def test_other_content_under_the_same_key_is_warned_of(using: str, caplog: pytest.LogCaptureFixture) -> None:

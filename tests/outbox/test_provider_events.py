@@ -306,3 +306,22 @@ def test_a_delivery_that_is_noted_while_a_second_copy_is_permitted_is_not_forgot
     )
     assert settle_by_events(using, environment="") == 1
     assert states(using) == [State.ACCEPTED]
+
+
+def test_an_event_of_any_size_costs_little(using: str) -> None:
+    """Whoever may post events could fill the tables, and have thousands of names looked for."""
+    message, _ = lose(using)
+    found = Report(
+        names=[message.message_id, *(f"<{n}@{'x' * 5000}>" for n in range(10_000))],
+        recipient=LOST,
+        kind=EventKind.DELIVERED,
+        source="s" * 5000,
+        event_id="e" * 1_000_000,
+        detail="d" * 1_000_000,
+    )
+    assert len(found.names) < 10
+    assert note_report(found, using).has_settled
+    event = ProviderEvent.objects.using(using).get()
+    assert (len(event.detail), len(event.source)) == (2048, 100)
+    strange = Report(names=["n" * 100_000], recipient="r" * 100_000, kind=EventKind.BOUNCED, source="a provider")
+    assert note_report(strange, using) == Noted()

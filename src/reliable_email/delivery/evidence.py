@@ -8,6 +8,7 @@ from typing import Final
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.smtp.stages import Stage
+from reliable_email.values import masked
 
 _BEFORE_ENVELOPE: Final = frozenset(
     {Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
@@ -49,6 +50,10 @@ def is_seen_by_login(failure: Failure) -> bool:
 
 
 def evidence_of(failure: Failure) -> str:
-    """Return the stage and the server's words, as people read them."""
+    """Return the stage and the server's words, as people read them.
+
+    A route's state is kept in clear and for long, and is about nobody: of an address, the first letter and the domain
+    stay.
+    """
     stage = f"at {failure.stage}: " if failure.stage is not None else ""
-    return stage + failure.said
+    return stage + masked(failure.said)

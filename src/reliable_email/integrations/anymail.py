@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -96,9 +97,9 @@ def _report(event: Any, source: str) -> Noted:
         kind = EventKind(event.event_type)
     except ValueError:  # opened, clicked, and what anymail does not know
         return Noted()
-    words = [str(part) for part in (event.description, event.mta_response) if part]
+    words = [str(part)[:2048] for part in (event.description, event.mta_response) if part]
     report = Report(
-        names=list(_names(event)),
+        names=list(islice(_names(event), 8)),
         recipient=str(event.recipient),
         is_certain=not _may_be_another(event),
         kind=kind,

@@ -19,7 +19,7 @@ from reliable_email.delivery.telling.tracing import tracing_enqueue
 from reliable_email.outbox import wake
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.intake.autonomous import outside_of_transactions
-from reliable_email.outbox.intake.digests import content_digest, idempotency_digest
+from reliable_email.outbox.intake.digests import configured_secrets, content_digests, idempotency_digests
 from reliable_email.outbox.intake.foreign_fields import foreign_fields
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.smtp.dsn import dsn_from, dsn_to_text
@@ -99,14 +99,18 @@ class QueueOptions:
 class _Draft:
     """A submission with what its rows need, computed once.
 
-    `older_digest` is that of the same key as versions wrote it which did not tell environments apart; "" for none.
+    The first of the digests is written. The others are those of other secrets and older versions.
     """
 
     submission: Submission
-    digest: str | None
-    older_digest: str
-    content_digest: str
+    digests: tuple[str, ...]
+    content_digests: tuple[str, ...]
     fields: dict[str, Any] | None
+
+    @property
+    def digest(self) -> str | None:
+        """Of the idempotency key; None without one."""
+        return self.digests[0] if self.digests else None
 
 
 def enqueue(
@@ -147,11 +151,11 @@ def _draft(submission: Submission, options: QueueOptions) -> _Draft:
     if not submission.recipients:
         raise ValueError("the message has no recipients")
     key = submission.options.idempotency_key
+    secrets = configured_secrets() if key is not None else ()
     return _Draft(
         submission=submission,
-        digest=idempotency_digest(options.mailer, key, options.environment) if key is not None else None,
-        older_digest=idempotency_digest(options.mailer, key) if key is not None and options.environment else "",
-        content_digest=content_digest(submission) if key is not None else "",
+        digests=idempotency_digests(options.mailer, key, options.environment, secrets) if key is not None else (),
+        content_digests=content_digests(submission, secrets) if key is not None else (),
         fields=foreign_fields(submission.message, keeps_all=options.keeps_all),
     )
 
@@ -258,7 +262,7 @@ def _message_row(
         _stored_fields(connection, draft, keyring),
         keyring.current,
         draft.digest,
-        draft.content_digest,
+        draft.content_digests[0] if draft.content_digests else "",
         on_unknown.value if on_unknown is not None else "",
         traceparent,
     ]
@@ -333,19 +337,20 @@ _FIRST_COLUMNS = ("id", "mailer", "message_id", "content_digest")
 
 
 def _older_message(connection: BaseDatabaseWrapper, draft: _Draft, environment: str) -> OutboxMessage | None:
-    """The message that an older version queued under the same key here: a key may be used again after an upgrade.
+    """The message that was queued here under the same key with another secret, or by an older version.
 
-    It costs a read by the unique index, for messages that have a key on a site that names its environment.
+    It costs a read by the unique index, for messages that have a key.
     """
-    if not draft.older_digest:
-        return None
+    older = draft.digests[1:]
     quote = connection.ops.quote_name
     message, recipient = quote(OutboxMessage._meta.db_table), quote(OutboxRecipient._meta.db_table)
+    marks = ", ".join("%s" for _ in older)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(_FIRST_COLUMNS)} FROM {message} WHERE idempotency_digest = %s AND EXISTS "  # noqa: S608
-            f"(SELECT 1 FROM {recipient} WHERE message_id = {message}.id AND environment = %s)",
-            [draft.older_digest, environment],
+            f"SELECT {', '.join(_FIRST_COLUMNS)} FROM {message} WHERE idempotency_digest IN "  # noqa: S608
+            f"({marks}) AND EXISTS (SELECT 1 FROM {recipient} WHERE message_id = {message}.id AND environment = %s) "
+            "ORDER BY id LIMIT 1",
+            [*older, environment],
         )
         found = cursor.fetchone()
     return _queued_before(connection, draft, found) if found is not None else None
@@ -368,7 +373,7 @@ def _queued_before(connection: BaseDatabaseWrapper, draft: _Draft, found: Sequen
     message = OutboxMessage.from_db(connection.alias, _FIRST_COLUMNS, found)
     message.was_queued_before = True
     # Of a message whose recipient was erased nothing is left to compare with.
-    if message.content_digest and message.content_digest != draft.content_digest:
+    if message.content_digest and message.content_digest not in draft.content_digests:
         logger.warning(
             "A message was queued before with the same idempotency key and other content; outbox message %s stands, "
             "the new one is dropped.",

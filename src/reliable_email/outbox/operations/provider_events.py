@@ -28,6 +28,8 @@ from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
 
 _DETAIL_CHARACTERS = 2048
+_NAME_CHARACTERS = 1024
+_NAMES = 8
 _ROWS = 200
 _TAKEN = tuple(kind.value for kind in EventKind if kind.says_taken)
 _REFUSED = tuple(kind.value for kind in EventKind if kind.says_refused)
@@ -56,6 +58,13 @@ class Report:
     at: datetime | None = None
     detail: str = ""
     may_know: Callable[[str], bool] = lambda route: True
+
+    def __post_init__(self) -> None:
+        # A provider's events are strangers' bytes: whatever their size, looking and keeping cost no more than this.
+        object.__setattr__(self, "names", [name[:_NAME_CHARACTERS] for name in self.names[:_NAMES]])
+        object.__setattr__(self, "recipient", self.recipient[:_NAME_CHARACTERS])
+        object.__setattr__(self, "event_id", self.event_id[:_NAME_CHARACTERS])
+        object.__setattr__(self, "detail", self.detail[:_DETAIL_CHARACTERS])
 
     def digest(self) -> str:
         """The same for the same event, however often it is delivered; one event may be about several recipients."""

@@ -182,7 +182,7 @@ def _stop_with_backlog(fleet: Fleet) -> None:
         os.kill(one.pid, signal.SIGTERM)
     for one in fleet.workers:
         one.wait(60)
-    print(f"    ended {time.monotonic() - began_at:.1f} s after SIGTERM")
+    print(f"    ended {time.monotonic() - began_at:.1f} s after SIGTERM", file=sys.stderr)
     fleet.start()
 
 
@@ -243,8 +243,8 @@ CASES = {
     "its children killed": Case(happens=_kill_children),
     "the parent killed": Case(happens=_kill_parent),
     "SIGTERM with a backlog": Case(happens=_stop_with_backlog),
-    "soft time limit of 4 s": Case(limits=("--soft-time-limit", "4"), slow=0.2),
-    "hard time limit of 4 s": Case(limits=("--time-limit", "4"), slow=0.2),
+    "soft time limit of 4 s": Case(limits=("--soft-time-limit", "4"), slow=0.4),
+    "hard time limit of 4 s": Case(limits=("--time-limit", "4"), slow=0.4),
     "broker hangs for 5 s": Case(happens=_hang, needs_broker=True),
     "broker down for 5 s": Case(happens=_down, needs_broker=True),
     "broker's queue flushed": Case(happens=_flush, needs_broker=True),

@@ -20,7 +20,7 @@ from reliable_email.testing.server import ScriptedServer, hang
 from tests.services import require
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0  # for a machine that has other things to do
 
 
 class Fleet:
@@ -129,7 +129,7 @@ def celery_fleet(request: pytest.FixtureRequest, make_fleet: Callable[..., Fleet
     return make_fleet(announce="celery", broker=BROKERS[request.param])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_celery_worker_delivers_what_is_queued(celery_fleet: Fleet) -> None:
     """Each message is announced after its commit and delivered once."""
     celery_fleet.start_celery()
@@ -139,7 +139,7 @@ def test_a_celery_worker_delivers_what_is_queued(celery_fleet: Fleet) -> None:
     assert set(celery_fleet.copies.values()) == {1}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_lost_task_loses_nothing_and_a_doubled_one_sends_nothing_twice(celery_fleet: Fleet) -> None:
     """Half is never announced; everything is announced again; a sweep finds the rest."""
     celery_fleet.run("queue", "3", FLEET_ANNOUNCE="")
@@ -156,7 +156,7 @@ def test_a_lost_task_loses_nothing_and_a_doubled_one_sends_nothing_twice(celery_
     assert sum(celery_fleet.copies.values()) == 7
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_killed_celery_worker_leaves_no_second_copy(celery_fleet: Fleet) -> None:
     """It dies while the server thinks about the final reply: that message is unknown, the others arrive."""
     celery_fleet.server.behave(Script(final_reply=hang()), Script())
@@ -171,7 +171,7 @@ def test_a_killed_celery_worker_leaves_no_second_copy(celery_fleet: Fleet) -> No
     assert set(celery_fleet.copies.values()) == {1}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_broker_that_is_away_troubles_nobody(make_fleet: Callable[..., Fleet], tmp_path: Path) -> None:
     """Queueing goes on without it, and the sweep delivers; when it is back, announcements do."""
     if shutil.which("redis-server") is None:
@@ -202,7 +202,7 @@ def test_a_broker_that_is_away_troubles_nobody(make_fleet: Callable[..., Fleet],
 
 
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="django.tasks came with Django 6.0")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_django_tasks_deliver_by_whatever_backend_they_have(make_fleet: Callable[..., Fleet]) -> None:
     """A database worker of django-tasks-db; killed in the middle, it leaves no second copy, and a sweep goes on."""
     fleet = make_fleet(announce="tasks")

@@ -54,6 +54,20 @@ def test_what_the_ladder_finds_is_not_made_better_by_health(site: str, make_site
     assert "4. Site Health: ✓" in words
 
 
+def test_status_shows_those_that_run_of_a_thousand_workers(site: str) -> None:
+    """A cron job leaves a row a minute, and what an operator looks for stands above the verdict."""
+    worker_row.arrive(site, "still-here", "", 1)
+    for number in range(40):
+        worker_row.arrive(site, f"ended-{number}", "", 1)
+        worker_row.leave(site, f"ended-{number}", 1)
+    _, told, words = run("email_outbox", "--database", site, "status")
+    shown = [line for line in words.splitlines() if line.startswith("worker ")]
+    assert shown[0].startswith("worker still-here: running")
+    assert len(shown) == 20
+    assert "and 21 more workers within a day" in words
+    assert len(told["workers"]) == 41
+
+
 def test_status_says_so_where_there_are_no_tables(
     make_site: MakeSite, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:

@@ -1,6 +1,7 @@
 """A site whose processes are forks of one that has sent and queued mail already: what it had open must not be shared.
 
 `application` is for WSGI servers that load it before they fork; `POST /direct/NAME` sends, `POST /queue/NAME` queues.
+`app` is for Celery, whose task `post` does the same. A message says which process has made it.
 """
 
 import os
@@ -29,11 +30,30 @@ MAILERS = {
     "queue": {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": {"using": "default"}},
 }
 EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
+BROKER = os.environ.get("FORKING_BROKER", "")  # a folder, by which Celery's processes hand each other tasks
+if BROKER:
+    RELIABLE_EMAIL = {"ANNOUNCE": "celery"}
 
 import django  # noqa: E402
 
 if django.VERSION >= (6, 1):
     del EMAIL_BACKEND
+
+if BROKER:
+    from celery import Celery
+
+    app = Celery("forking", broker="filesystem://", set_as_current=True)
+    app.conf.update(
+        broker_transport_options={
+            "data_folder_in": BROKER,
+            "data_folder_out": BROKER,
+            "control_folder": f"{BROKER}-control",
+            "polling_interval": 0.05,
+        },
+        task_ignore_result=True,
+        worker_hijack_root_logger=False,
+        imports=["reliable_email.integrations.celery"],
+    )
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -44,12 +64,17 @@ def send(mailer: str, name: str) -> str:
 
     from reliable_email import delivery_of, submit
 
-    message = EmailMessage("subject", "body", "a@example.org", [f"{name}@example.net"])
+    made_by = {"X-Process": str(os.getpid())}
+    message = EmailMessage("subject", "body", "a@example.org", [f"{name}@example.net"], headers=made_by)
     if mailer == "queue":
         submit(message, using="queue")
         return "queued"
     message.send()
     return str(delivery_of(message).recipients[f"{name}@example.net"].outcome)
+
+
+if BROKER:
+    app.task(send, name="post")
 
 
 def application(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
@@ -82,10 +107,11 @@ class Holder:
         self._is_over.set()
 
     def _hold(self) -> None:
+        from reliable_email.integrations import announcing, delivering
         from reliable_email.smtp.driver.pool import pool
         from reliable_email.store.memory import route_state
 
-        with pool._condition, route_state.database_store()._lock:
+        with pool._condition, route_state.database_store()._lock, announcing._process._changed, delivering._lock:
             self._is_held.set()
             self._is_over.wait()
 

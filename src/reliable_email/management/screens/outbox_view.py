@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from reliable_email.delivery.breaker import BreakerState, Phase
 from reliable_email.monitoring.findings import Finding, span
 from reliable_email.monitoring.health import SiteHealth
-from reliable_email.store.questions.queries import Status
+from reliable_email.store.questions.queries import Status, WorkerStatus
 from reliable_email.store.questions.sizes import size_words, table_bytes
 from reliable_email.store.tables.states import State
 from reliable_email.values import printable
+
+_WORKERS_AT_MOST = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +85,19 @@ def lines(view: OutboxView, room: Iterable[str] = ()) -> Iterator[str]:
         yield due_words(found)
     for route in view.routes:
         yield printable(f"route {route.alias}: {route.use}" + (f" ({route.evidence})" if route.evidence else ""))
-    for worker in found.workers:
-        seen = f"seen {span(worker.silent_seconds)} ago"
-        yield f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}"
+    yield from _worker_lines(found.workers)
     yield from room
     yield from health_lines(view.health)
+
+
+def _worker_lines(workers: Sequence[WorkerStatus]) -> Iterator[str]:
+    """Yield a line for each worker, those that run first; a cron job or a fleet leaves hundreds of rows a day."""
+    shown = sorted(workers, key=lambda one: one.state == "stopped")[:_WORKERS_AT_MOST]
+    for worker in shown:
+        seen = f"seen {span(worker.silent_seconds)} ago"
+        yield f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}"
+    if len(workers) > len(shown):
+        yield f"and {len(workers) - len(shown):,} more workers within a day"
 
 
 def health_lines(health: SiteHealth) -> Iterator[str]:

@@ -214,13 +214,13 @@ class OutboxMessageAdmin(_ReadOnly):
 
     @admin.display(description=_("state"))
     def states(self, row: Any) -> str:
-        """Of the first; the others are on the message's page."""
+        """The state of the first recipient; the message's page has the others."""
         state = str(WORDS.get(row.first_state, row.first_state or ""))
         return f"{state} …" if row.last_position else state
 
     @admin.display(description=_("subject"))
     def about(self, row: OutboxMessage) -> str:
-        """Its subject, where that is not sealed."""
+        """The message's subject, unless it is encrypted."""
         subject = gettext("(encrypted)") if row.encryption_key and row.subject else printable(row.subject)
         return subject if len(subject) <= _SUBJECT_CHARACTERS else f"{subject[:_SUBJECT_CHARACTERS]}…"
 
@@ -269,9 +269,9 @@ class OutboxMessageAdmin(_ReadOnly):
             reason="by the admin, which asks for none",
             gives_up_after=timedelta(days=conf.get().expires_days),
         )
-        words = gettext("%(many)s requeued; what is in another state was left as it is.")
+        words = gettext("%(many)s requeued; recipients in other states were not changed.")
         if act is Act.CANCEL:
-            words = gettext("%(many)s cancelled; what is in another state was left as it is.")
+            words = gettext("%(many)s cancelled; recipients in other states were not changed.")
         level = messages.SUCCESS if done.count else messages.WARNING
         self.message_user(request, words % {"many": recipients(done.count)}, level)
 

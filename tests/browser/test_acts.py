@@ -147,7 +147,7 @@ def test_a_person_is_forgotten_after_a_second_look(browser: Browser) -> None:
     browser.find("#q").send_keys("waits1@example.com")
     browser.press("Look")
     browser.press("Erase …")
-    assert "There is no way back" in browser.text
+    assert "This cannot be undone" in browser.text
     browser.find("#reason").send_keys("asked by letter")
     browser.press("Erase")
     assert "1 delivery was erased" in browser.text

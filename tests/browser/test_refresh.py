@@ -59,11 +59,11 @@ def test_what_has_changed_is_shown_without_a_click(page: Browser) -> None:
     page.visit("/mail/")
     page.driver.execute_script("window.isSame = true")
     before = OutboxRecipient.objects.filter(state="queued").count()
-    assert f"queued waits for its time or its turn {before}" in page.find("#states").text.replace("\n", " ")
+    assert f"queued waits until it is due {before}" in page.find("#states").text.replace("\n", " ")
     queue("another@example.com")
     page.driver.execute_script("window.pass()")
     until_planned(page)
-    assert f"queued waits for its time or its turn {before + 1}" in page.find("#states").text.replace("\n", " ")
+    assert f"queued waits until it is due {before + 1}" in page.find("#states").text.replace("\n", " ")
     assert page.driver.execute_script("return window.isSame")
 
 

@@ -71,7 +71,7 @@ def test_without_a_reason_nothing_is_done(operator: Client) -> None:
     queue("a@example.com")
     answer = operator.post(ACT, {"act": "cancel", "recipient": ids("a"), "confirmed": "1", "reason": "  "})
     assert answer.status_code == 400
-    assert "Say why" in answer.content.decode()
+    assert "Give a reason" in answer.content.decode()
     assert states() == {"a": "queued"}
 
 

@@ -63,7 +63,7 @@ def test_a_release_needs_a_reason_and_may_leave_what_was_kept(operator: Client) 
     hold = IncomingHold.objects.get()
     assert operator.post(RELEASE, {"hold": hold.pk, "confirmed": "1", "reason": " "}).status_code == 400
     answer = operator.post(RELEASE, {"hold": hold.pk, "confirmed": "1", "reason": "mended"}, follow=True)
-    assert "New mail goes again" in answer.content.decode()
+    assert "New mail is sent again" in answer.content.decode()
     assert states() == {"a": "parked"}
     assert operator.post(RELEASE, {"hold": hold.pk})["Location"] == MESSAGES
 

@@ -73,7 +73,7 @@ def test_an_address_is_suppressed_with_a_reason_and_recorded(operator: Client) -
         ({"address": "a@example.org\u202e"}, "is no address"),
         ({"days": "-3"}, "whole number"),
         ({"days": "99999"}, "whole number"),
-        ({"reason": " "}, "Say why"),
+        ({"reason": " "}, "Give a reason"),
     ],
 )
 def test_what_cannot_be_suppressed_is_said_and_nothing_is_lost(

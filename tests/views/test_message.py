@@ -249,7 +249,7 @@ def test_what_was_said_on_the_wire_stands_beside_the_attempt(operator: Client) -
     row = queue("nouser@example.com")
     deliver()
     page = f"/mail/messages/{row.pk}/"
-    assert "What was said on the wire" not in operator.get(page).content.decode()
+    assert "Conversation with the server" not in operator.get(page).content.decode()
     Attempt.objects.update(dialogue="C: RCPT TO:<nouser@example.com>\nS: 550 <script>\x1b[2J")
     text = operator.get(page).content.decode()
     assert "S: 550 &lt;script&gt;" in text

@@ -27,7 +27,7 @@ def test_the_page_says_what_is_stored(operator: Client) -> None:
     text = operator.get(PAGE, {"q": "Ann Smith <ANN@Example.com>"}).content.decode()
     assert '<dd id="messages">2</dd>' in text
     assert "Erase …" in text
-    assert "Nothing is stored of" in operator.get(PAGE, {"q": "nobody@example.com"}).content.decode()
+    assert "There is no data about" in operator.get(PAGE, {"q": "nobody@example.com"}).content.decode()
     assert "is no address" in operator.get(PAGE, {"q": "nobody"}).content.decode()
 
 
@@ -35,7 +35,7 @@ def test_the_page_says_what_is_stored(operator: Client) -> None:
 def test_an_erasure_is_confirmed_and_says_why(operator: Client) -> None:
     """The first POST changes nothing; neither does one without a reason."""
     asked = operator.post(f"{PAGE}erase/", {"address": ANN})
-    assert "There is no way back" in asked.content.decode()
+    assert "This cannot be undone" in asked.content.decode()
     assert operator.post(f"{PAGE}erase/", {"address": ANN, "confirmed": "1"}).status_code == 400
     assert OutboxRecipient.objects.filter(address__iexact=ANN).count() == 2
     done = operator.post(f"{PAGE}erase/", {"address": ANN, "confirmed": "1", "reason": f"{ANN} wishes it"})

@@ -103,7 +103,7 @@ def test_a_pause_needs_a_reason(operator: Client) -> None:
     """Whoever resumes it has to know why."""
     answer = operator.post(ACT, {"route": "first", "verb": "pause_route", "reason": "  "})
     assert answer.status_code == 400
-    assert "Say why first is paused" in _text(answer)
+    assert "Give a reason why first is paused" in _text(answer)
     assert _phase("first") is Phase.CLOSED
     assert not Action._base_manager.exists()
 

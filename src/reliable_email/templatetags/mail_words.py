@@ -51,20 +51,20 @@ def thousands(number: int | BoundedCount) -> str:
 
 @register.filter
 def recipients(number: int | BoundedCount) -> str:
-    """So many of them."""
+    """Return a number of recipients in words."""
     words = ngettext("%(count)s recipient", "%(count)s recipients", _exactly(number))
     return words % {"count": thousands(number)}
 
 
 @register.filter
 def attempts(number: int) -> str:
-    """So many of them."""
+    """Return a number of attempts in words."""
     return ngettext("%(count)s attempt", "%(count)s attempts", number) % {"count": thousands(number)}
 
 
 @register.filter
 def messages(number: int) -> str:
-    """So many of them."""
+    """Return a number of messages in words."""
     return ngettext("%(count)s message", "%(count)s messages", number) % {"count": thousands(number)}
 
 
@@ -77,7 +77,7 @@ def word(value: object) -> str:
 
 @register.filter
 def verb(value: object) -> str:
-    """What somebody did, in the reader's language."""
+    """Return the words for an act in the reader's language."""
     return verb_words(str(value or ""))
 
 
@@ -155,7 +155,7 @@ def _full(local: datetime) -> str:
 
 
 def _decimal(number: float, *, least: int = 0) -> str:
-    """With at most one decimal, and `least` at least."""
+    """Return the number with at most one decimal, and at least `least`."""
     text = f"{number:.1f}"
     if not least:
         text = text.removesuffix(".0")

@@ -35,14 +35,14 @@ _WORDS = {
     ACT: _("act on the outbox"),
     READ_CONTENT: _("read the content of messages"),
     ERASE: _("erase people"),
-    EXPORT: _("export what is stored of people"),
+    EXPORT: _("export the data of people"),
 }
 _NOBODY_IS_KNOWN = _(
     "These pages are for people who are logged in, and this site does not say who asks.\n\n"
     "Add django.contrib.auth and django.contrib.sessions to INSTALLED_APPS, and SessionMiddleware and "
     "AuthenticationMiddleware to MIDDLEWARE. Until then use the commands: manage.py email_outbox status.\n"
 )
-_MAY_NOT = _("%(who)s may not %(act)s.\n\nWhoever runs this site can give the permission %(permission)s.\n")
+_MAY_NOT = _("%(who)s may not %(act)s.\n\nAsk the site's administrator for the permission %(permission)s.\n")
 _AWAY = _(
     "The outbox cannot be read: its database does not answer, or has no such tables (%(error)s; the log has more).\n\n"
     "Where the tables were never made or are of an older version, run manage.py migrate reliable_email.\n"

@@ -50,9 +50,9 @@ def notices(request: HttpRequest) -> list[Notice]:
 
 def _notice(found: ActionStory, request: HttpRequest) -> Notice:
     if found.verb == "release_incoming":
-        return Notice(text=gettext("New mail goes again. It is in the record."))
+        return Notice(text=gettext("New mail is sent again. The act is in the record."))
     if not found.count:
-        words = gettext("Nothing was changed: meanwhile there was nothing left of which that could be done.")
+        words = gettext("Nothing was changed: no recipient was in a state for this act any more.")
         return Notice(text=words)
     words = str(ACTS[Act(found.verb)].done) if found.verb in set(Act) else verb_words(found.verb)
     many = ngettext("%(count)s recipient %(done)s", "%(count)s recipients %(done)s", found.count)
@@ -65,7 +65,7 @@ def _notice(found: ActionStory, request: HttpRequest) -> Notice:
         label = gettext("Undo: release them…") if undo[0] is Act.REQUEUE else gettext("Undo: hold them again…")
         return Notice(text=text, undo=undo[0].value, undo_label=label, action=found.id)
     if found.verb == Act.CANCEL:
-        text += " " + gettext("A cancel has no undo; what should go after all is requeued.")
+        text += " " + gettext("A cancel has no undo; requeue messages that should be sent after all.")
         url = f"{reverse('reliable_email:messages')}?state=cancelled"
         return Notice(text=text, url=url, url_label=gettext("See what is cancelled"))
     if found.verb in set(Act):

@@ -128,7 +128,7 @@ WRITTEN = (
 
 
 def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
-    """What the form asks for, in its own words."""
+    """Return the conditions of the form in words."""
     labels = {"q": gettext("Search"), **dict(LABELS), **dict(WRITTEN)}
     words = {"age": dict(AGES), "in": dict(FIELDS)}
     return tuple(
@@ -138,7 +138,7 @@ def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
 
 
 def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, Any]]]:
-    """What each list of the form offers; what was chosen is always among it."""
+    """Return the choices of each list of the form; the chosen one is always among them."""
     shown = narrowing.values
     mailers = all_mailers()
     return {

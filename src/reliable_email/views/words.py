@@ -1,4 +1,4 @@
-"""What acts do and mean, and the words of closed sets, for people; lazily, since each reader has a language."""
+"""The words for acts and closed sets, for people; lazily translated, since each reader has a language."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -84,11 +84,11 @@ VERBS: Final = {
 }
 
 
-SAY_WHY: Final = _("Say why: the record keeps it for whoever comes after you.")
+SAY_WHY: Final = _("Give a reason: the record keeps it for your colleagues.")
 
 
 def verb_words(verb: str) -> str:
-    """What was done, in words."""
+    """Return the words for an act in the record."""
     return str(VERBS.get(verb, verb.replace("_", " ")))
 
 
@@ -105,15 +105,15 @@ ACTS: Final = {
         label=_("Cancel"),
         done=_("cancelled"),
         meaning=_(
-            "What waits is not sent. A requeue takes that back while the content is kept. What a server may have taken "
-            "already stays unknown, and is only not sent again."
+            "Waiting recipients get nothing. You can requeue them while the content is kept. If a server may have "
+            "taken the message already, the recipient stays unknown and gets no second copy."
         ),
         is_grave=True,
     ),
     Act.HOLD: ActWords(
         label=_("Hold"),
         done=_("held"),
-        meaning=_("What waits is parked until somebody requeues it."),
+        meaning=_("Waiting recipients are parked until you requeue them."),
     ),
     Act.RESOLVE_ACCEPTED: ActWords(
         label=_("It arrived"),
@@ -128,7 +128,7 @@ ACTS: Final = {
         done=_("resolved as rejected"),
         meaning=_(
             "You know that it did not arrive. The recipient counts as rejected, and nothing more is sent unless "
-            "somebody requeues it."
+            "you requeue it."
         ),
     ),
     Act.RESOLVE_RESEND: ActWords(

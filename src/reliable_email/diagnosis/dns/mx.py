@@ -34,8 +34,8 @@ def examine_mx(ask: Ask, domain: str) -> tuple[Finding, ...]:
     record = Record(name=domain, type="MX", value="10 <your mail exchanger>.")
     if addresses.values:
         text = f"{domain} has no MX; mail to it goes to its own address, {addresses.values[0]}"
-        advice = "That works only where a mail server listens there. Say who receives mail for the domain:"
+        advice = "That works only if a mail server runs there. Add a record for the server that receives mail:"
         return (Finding(topic=Topic.MX, level=Level.NOTE, text=text, advice=advice, records=(record,)),)
     text = f"{domain} has neither MX nor address: recipients cannot answer, and bounces are lost"
-    advice = "Many receivers refuse such a sender. Say who receives mail for the domain:"
+    advice = "Many receivers refuse such a sender. Add a record for the server that receives mail:"
     return (Finding(topic=Topic.MX, level=Level.WARNING, text=text, advice=advice, records=(record,)),)

@@ -1,4 +1,4 @@
-"""Keep a route's row that somebody else holds from stopping a worker: one line waits for it, the others go on.
+"""Protection of a worker from a route's row that another session holds: one line waits for it, the others go on.
 
 A quota is charged in the row of its route. Whoever finds that row held asks here first. One thread of this process
 waits for the database; others wait for that thread for a moment, and then give their messages back, without an attempt.

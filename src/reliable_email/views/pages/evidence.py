@@ -16,20 +16,23 @@ from reliable_email.values import masked, printable
 
 # For causes that no server gives: what the outbox and people write.
 _OWN = {
-    "cancelled": (_("Somebody cancelled it."), _("Requeue it if it should be sent after all.")),
-    "held": (_("Somebody held it."), _("Requeue it when mail may go out again.")),
-    "resolved": (_("Somebody found out what became of it, and said so."), ""),
+    "cancelled": (_("An operator cancelled it."), _("Requeue it if it should be sent after all.")),
+    "held": (_("An operator held it."), _("Requeue it when mail may go out again.")),
+    "resolved": (_("An operator recorded its outcome."), ""),
     "misconfigured": (_("Its mailer cannot be used as it is configured; the message waits."), _("Mend the setting.")),
     "no_such_mailer": (
         _("The settings have no mailer of this name any more."),
-        _("Bring the mailer back or queue the message again by another one, then requeue it."),
+        _("Restore the mailer, then requeue it; or queue the message again by another mailer."),
     ),
     "key_missing": (
         _("Its content is encrypted with a key that is not here."),
         _("Put the key back into RELIABLE_EMAIL['ENCRYPTION_KEYS'], then requeue it."),
     ),
-    "content_gone": (_("Its content was pruned before it was sent."), _("Have the site write the message anew.")),
-    "poison": (_("Workers died while they had it in hand."), _("Look at the workers' logs before you requeue it.")),
+    "content_gone": (_("Its content was pruned before it was sent."), _("Let the site create the message again.")),
+    "poison": (
+        _("Several workers died while they were sending it."),
+        _("Look at the workers' logs before you requeue it."),
+    ),
 }
 _STAGES = frozenset(one.value for one in Stage)
 _BADGES = {
@@ -40,14 +43,14 @@ _BADGES = {
     State.PARKED.value: "warn",
 }
 STATE_WORDS = {
-    State.QUEUED: _("waits for its time or its turn"),
+    State.QUEUED: _("waits until it is due"),
     State.CLAIMED: _("a worker has it and has not sent it yet"),
     State.AUTHORIZED: _("a worker is sending it"),
     State.UNKNOWN: _("a server may have taken it; no reply was read"),
     State.PARKED: _("waits for a person"),
     State.ACCEPTED: _("a server has taken it"),
     State.REJECTED: _("refused for good"),
-    State.EXPIRED: _("its time was over before a server took it"),
+    State.EXPIRED: _("not delivered before it expired"),
     State.CANCELLED: _("cancelled by a person"),
 }
 

@@ -79,7 +79,7 @@ def _remark(narrowing: Narrowing, page: Page, keyring: Keyring) -> str:
         words = gettext("“%(text)s” was taken for a part of an address. For subjects choose “subject” beside it.")
         return words % {"text": printable(text)}
     if narrowing.search.text and page.field is Field.SUBJECT:
-        looked = gettext("Subjects are looked for among the newest messages, page by page.")
+        looked = gettext("Subjects are searched among the newest messages, page by page.")
         if keyring.fingerprints:
             sealed = gettext("Subjects that are stored encrypted, as this site's new ones are, cannot be searched.")
             return f"{looked} {sealed}"

@@ -60,7 +60,7 @@ def erase_person(request: HttpRequest) -> HttpResponse:
     if not request.POST.get("confirmed"):
         return _page(request, text, asks=True)
     if not reason:
-        trouble = gettext("Say why: the record keeps it, without the address.")
+        trouble = gettext("Give a reason: the record keeps it, without the address.")
         return _page(request, text, asks=True, trouble=trouble, status=400)
     try:
         done = erase(
@@ -81,7 +81,7 @@ def _page(request: HttpRequest, text: str, *, asks: bool = False, trouble: str =
     if text and not address:
         trouble = gettext("“%(text)s” is no address: write it as name@example.com.") % {"text": printable(text)}
     elif text and found is None:
-        trouble = gettext("Nothing is stored of %(address)s.") % {"address": printable(address)}
+        trouble = gettext("There is no data about %(address)s.") % {"address": printable(address)}
     return show(
         request,
         "reliable_email/people.html",

@@ -94,7 +94,7 @@ def warnings(letter: Letter, found: Preview) -> list[str]:
     if html is not None and len(html.encode("utf-8", "replace")) > GMAIL_CLIPS_AT:
         said.append(gettext("Gmail shows the first 102 KB of HTML alone, and hides the rest behind a link."))
     if html is not None and not (letter.text or "").strip():
-        said.append(gettext("It has no text part: some readers see nothing, and spam filters count it."))
+        said.append(gettext("It has no text part: some mail programs show nothing, and spam filters count that."))
     local = [address for _, address in found.links if _is_local(address)]
     if local:
         words = gettext("%(count)s of its links would lead readers to their own machine, such as %(link)s.")

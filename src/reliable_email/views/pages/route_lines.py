@@ -221,25 +221,25 @@ def _state(known: RouteCondition) -> tuple[str, str, str]:
     match state.phase:
         case Phase.PAUSED:
             who = state.paused_by or gettext("an operator")
-            words = gettext("Paused by %(who)s. Nothing goes by it until resumed.")
+            words = gettext("Paused by %(who)s. No message uses it until it is resumed.")
             return "paused", "warn", words % {"who": who}
         case Phase.HALF_OPEN:
             return (
                 "on trial",
                 "warn",
-                gettext("One message is trying it now; the others wait for what becomes of that."),
+                gettext("One message is trying it now; the others wait for the result."),
             )
         case Phase.OPEN if known.is_on_trial:
-            return "on trial", "warn", gettext("Its time is over: the next message tries it.")
+            return "on trial", "warn", gettext("Its pause is over: the next message tries it.")
         case Phase.OPEN if state.needs_person:
-            words = gettext("Somebody has to mend something. Until then it is only tried now and then.")
+            words = gettext("Needs attention: correct its configuration. Until then it is only probed now and then.")
             return "closed", "bad", words
         case Phase.OPEN:
-            return "closed", "bad", gettext("It opens by itself when a try succeeds.")
+            return "closed", "bad", gettext("It is used again automatically when a probe succeeds.")
     if known.used_up is not None:
         return "used up", "bad", gettext("A quota is used up; its messages wait or take another route.")
     if state.slow_until > known.now:
-        return "slowed down", "warn", gettext("It was asked too often, and is given a rest.")
+        return "slowed down", "warn", gettext("It was used too often, and pauses.")
     if state.failures:
         tries = breaker.FAILURES_TO_OPEN - state.failures
         words = gettext("Its last %(failed)s tries failed; %(more)s more close it for a while.")

@@ -40,7 +40,8 @@ def act_on_route(request: HttpRequest) -> HttpResponse:
     if verb is Verb.PAUSE and not reason:
         return _page(
             request,
-            trouble=gettext("Say why %(route)s is paused: whoever resumes it has to know.") % {"route": route.alias},
+            trouble=gettext("Give a reason why %(route)s is paused, for the operator who resumes it.")
+            % {"route": route.alias},
         )
     record = do(verb, route, actor=actor_of(request), reason=reason).action
     place = "#probe" if verb is Verb.PROBE else ""
@@ -84,10 +85,13 @@ def _told(done: ActionStory) -> str:
     match Verb(done.verb):
         case Verb.PAUSE:
             return (
-                gettext("%(route)s is paused: nothing goes by it until somebody resumes it. It is in the record.")
+                gettext("%(route)s is paused: no message uses it until it is resumed. The record has the pause.")
                 % route
             )
         case Verb.RESUME:
-            return gettext("%(route)s was put back into use, with a clean record. It is in the record of acts.") % route
+            return (
+                gettext("%(route)s is in use again, and its earlier failures are forgotten. The act is in the record.")
+                % route
+            )
         case Verb.PROBE:
             return gettext("%(route)s was tried up to its login; no message was sent.") % route

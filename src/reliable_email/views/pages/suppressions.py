@@ -55,7 +55,7 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
             % {"most": thousands(_MOST_DAYS)},
         )
     if not reason:
-        return _page(request, trouble=gettext("Say why: whoever looks for a missing message has to know."))
+        return _page(request, trouble=gettext("Give a reason, for anyone who looks for a missing message."))
     with transaction.atomic(outbox_database()):
         suppress(
             [address],

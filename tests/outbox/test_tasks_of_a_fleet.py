@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,24 @@ def test_one_sweep_at_a_time(site: str) -> None:
     held.leave(0)
     assert delivering.sweep(using=site) == 1
     assert WorkerRow.objects.using(site).count() == 1
+
+
+def test_a_sweep_that_only_waits_for_a_reply_keeps_one_other_from_nothing(site: str) -> None:
+    """A server that takes minutes would hold up all retries; a third sweep would take the fleet's last slots."""
+    queued(site, 1)
+    options = replace(delivering._options(site, None, 10), max_seconds=0.0)
+    first, second = SweepRegistration(options), SweepRegistration(options)
+    first.arrive()
+    first.note(0)
+    second.arrive()
+    assert delivering.sweep(using=site) == 0
+    second.note(0)
+    assert delivering.sweep(using=site) == 0
+    second.leave(0)
+    assert delivering.sweep(using=site) == 1
+    first.leave(0)
+    names = {f"sweep:{options.environment}", f"sweep:{options.environment}:2"}
+    assert dict(WorkerRow.objects.using(site).values_list("name", "state")) == dict.fromkeys(names, "stopped")
 
 
 def test_a_sweep_ends_in_time_though_more_is_due(site: str) -> None:

@@ -10,7 +10,7 @@ from reliable_email.outbox.keyring import KeyMissing
 from reliable_email.outbox.rows.loading import missing_keys
 from reliable_email.outbox.upkeep import worker_row
 from reliable_email.outbox.upkeep.counters import Tallies
-from reliable_email.outbox.upkeep.worker_options import WorkerOptions
+from reliable_email.outbox.upkeep.worker_options import Bounds, WorkerOptions
 
 _NOTE_SECONDS = 30.0
 
@@ -121,24 +121,38 @@ class TaskRegistration(Registration):
 
 
 class SweepRegistration(Registration):
-    """The row that all sweeps of an environment share: one sweep holds it at a time."""
+    """The row that all sweeps of an environment share: one sweep at a time claims messages.
+
+    A sweep whose seconds are over may still wait minutes for a reply. Another one may begin meanwhile, in a second row;
+    no third, since each holds a slot of the fleet.
+    """
 
     def __init__(self, options: WorkerOptions) -> None:
         super().__init__(options, f"sweep:{options.environment}")
+        self._bounds = Bounds(options)
 
     def arrive(self) -> None:
-        """Take the row.
+        """Take a row.
 
         Raises:
-            SweepUnderWay: another one has it, and has said so within a lease.
+            SweepUnderWay: another sweep has it, and has said so within a lease.
         """
         check_keys(self.options)
-        options = self.options
-        taken = worker_row.take(
-            options.using, self.name, options.environment, options.connections, silent_seconds=options.lease_seconds
-        )
-        if not taken:
-            raise SweepUnderWay(f"another process sweeps the database {options.using!r} now")
+        options, first = self.options, self.name
+        for name in (first, f"{first}:2"):
+            self.name = name
+            if worker_row.take(
+                options.using, name, options.environment, options.connections, silent_seconds=options.lease_seconds
+            ):
+                return
+            if not worker_row.is_stopping(options.using, name):
+                break
+        raise SweepUnderWay(f"another process sweeps the database {options.using!r} now")
+
+    def note(self, settled: int) -> None:
+        """Update the row's heartbeat, and say whether the sweep only waits for replies."""
+        state = "stopping" if time.monotonic() >= self._bounds.claims_until else "running"
+        worker_row.note(self.options.using, self.name, settled, state=state)
 
 
 def check_keys(options: WorkerOptions) -> None:

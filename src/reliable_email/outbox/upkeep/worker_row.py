@@ -62,7 +62,7 @@ def take(using: str, name: str, environment: str, connections: int, *, silent_se
         "seen_at": DatabaseNow(),
         "settled": 0,
     }
-    is_free = ~Q(state="running") | Q(seen_at__lt=DatabaseNow(-silent_seconds))
+    is_free = Q(state="stopped") | Q(seen_at__lt=DatabaseNow(-silent_seconds))
     if rows.filter(is_free, name=name).update(**mine):
         return True
     if rows.filter(name=name).exists():
@@ -73,6 +73,11 @@ def take(using: str, name: str, environment: str, connections: int, *, silent_se
     except IntegrityError:  # somebody was quicker
         return False
     return True
+
+
+def is_stopping(using: str, name: str) -> bool:
+    """Return whether the holder of a row claims nothing more, and only waits for replies."""
+    return WorkerRow._base_manager.using(using).filter(name=name, state="stopping").exists()
 
 
 def abandon(using: str, name: str) -> None:

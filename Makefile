@@ -50,8 +50,8 @@ django-tests: ## tests of Django itself with our doors in place (ARGS="queue mai
 message-tests: ## CPython's test messages and generated ones, by Django's backend and by each door: what differs (ARGS="--count 200"; PAIRS="3.13:61")
 	tools/message-tests $(ARGS)
 
-sites: ## sign-up, reset, newsletter and error mail of a site with allauth and DRF, by each door
-	tools/sites
+sites: ## sites with allauth and DRF, with django-oscar and with Wagtail, moved in by the docs: does their mail arrive by each door? (ARGS="wagtail")
+	tools/sites $(ARGS)
 
 chaos: ## cut every connection at every byte, kill and suspend a worker at every step; prints what was lost (nothing)
 	RELIABLE_EMAIL_CHAOS_STEP=$(or $(STEP),1) $(PYTEST) -q -s tests/chaos $(ARGS)

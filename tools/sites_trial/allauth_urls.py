@@ -1,13 +1,8 @@
 """The pages of the site with allauth."""
 
-from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
-
-def broken(request: HttpRequest) -> HttpResponse:
-    """A page with a fault."""
-    raise RuntimeError("a page with a fault")
-
+from tools.sites_trial.broken import broken
 
 urlpatterns = [
     path("accounts/", include("allauth.urls")),

@@ -1,25 +1,35 @@
-"""Differences that are meant, each with its reason."""
+"""Differences that are meant, each with its reason, which docs/reference/differences.md has, too."""
 
 import re
 
-_EXPECTED = (
-    (re.compile(r"subject: \['[^']*'\] for \['.*', '"), "Django 5.2 sends two subjects where one is among the headers"),
+EXPECTED = (
     (
-        re.compile(r"content: .*\\x00"),
-        "a text file with NUL arrives as it is; Django hands it over raw, with a line end more",
+        re.compile(r"subject: \['[^']*'\] for \['.*', '"),
+        "Django 5.2 sends two subjects if one is among the `headers`; this package sends that one.",
+    ),
+    (
+        re.compile(r"""for .*'"\\\\"quoted local"""),
+        "Django 5.2 quotes a local part that has quotes a second time, beside an address that is not ASCII.",
     ),
     (
         re.compile(r"for .*(?:jörg ?@|=\?\S*\?=@)"),
-        "Django 5.2 sends a local part beyond ASCII as an encoded word, which is another address",
+        "Django 5.2 sends a local part that is not ASCII as an encoded word, which is another address.",
+    ),
+    (
+        re.compile(r"content: .*\\x00"),
+        "A text attachment with NUL arrives as it is; Django 6 adds a line end, and sends the NUL unencoded.",
+    ),
+    (
+        re.compile(r"not sent: InvalidContent: .*encoding it would break its signature"),
+        "A signed message with a line of more than 998 bytes is refused, because servers may break such a line.",
     ),
     (
         re.compile(r"not posted: ValueError: the message cannot be written in its charset"),
-        "a message must be writable as MIME for an API, too",
+        "A message whose `encoding` has no form for its text is refused for routes that are APIs, too.",
     ),
-    (re.compile(r"""for .*'"\\\\"quoted local"""), "Django 5.2 quotes a local part in quotes again"),
 )
 
 
 def explained(difference: str) -> str:
     """The reason, "" for none."""
-    return next((reason for pattern, reason in _EXPECTED if pattern.search(difference)), "")
+    return next((reason for pattern, reason in EXPECTED if pattern.search(difference)), "")

@@ -1,6 +1,7 @@
 """docs/reference/differences.md: what Django's own tests see of our doors."""
 
 from tools.django_tests.run import DOORS, LABELS, expected
+from tools.message_tests.expected import EXPECTED
 from tools.reference.markdown import code, table
 
 _BEGINNING = """\
@@ -10,6 +11,13 @@ For developers who replace Django's SMTP backend: every difference that Django's
 runs Django's tests, from its source distribution, through this package's backends, on Django 5.2, 6.0 and 6.1. A test
 that names Django's SMTP backend gets this package's, and the queue runs with a worker. A failure that is not in this
 table fails the run.
+"""
+_MESSAGES = """\
+## In messages
+
+`make message-tests` sends CPython's own test messages and generated ones with Django's SMTP backend and with this
+package's (directly, by a failover, by a queue, and over routes of Django's and of anymail), and compares what arrives:
+headers, texts, parts, names, and the bytes of what is signed. A difference that is not in this list fails the run:
 """
 _KNOWN = """\
 ## By design
@@ -33,4 +41,5 @@ def page() -> str:
     doors = ", ".join(DOORS)
     told = f"Backends: {doors}. Tests: {', '.join(map(code, LABELS))}.\n"
     found = table(("Django's test", "On", "Why it differs"), rows) if rows else "None of them differs.\n"
-    return "\n".join([_BEGINNING, told, found, _KNOWN])
+    messages = "\n".join(f"- {reason}" for _, reason in EXPECTED) + "\n"
+    return "\n".join([_BEGINNING, told, found, _MESSAGES, messages, _KNOWN])

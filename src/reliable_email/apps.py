@@ -1,4 +1,4 @@
-"""The app: where its tables, checks and commands come from."""
+"""Registration of checks and receivers when the app is ready: where its tables, checks and commands come from."""
 
 import sys
 from collections.abc import Collection, Sequence

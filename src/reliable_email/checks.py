@@ -1,4 +1,4 @@
-"""Registers the system checks; what they look at is in `diagnosis.configuration`, which `test_email` asks too.
+"""The registration of the system checks. `diagnosis.configuration`, which `test_email` asks too, has the checks.
 
 That is imported when a check runs: most processes run none.
 """

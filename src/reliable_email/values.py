@@ -1,4 +1,4 @@
-"""Reads values that people write in settings and environments, and says what is wrong with one that cannot be used.
+"""The parsing of values that people write in settings and environments, with a sentence about each invalid one.
 
 A value may be of its own type or text of it ("587", "true"): environments have nothing else. The place of the value
 (which setting, which variable) is known to the caller alone; `ValueProblem` carries the rest of the sentence.

@@ -1,4 +1,4 @@
-"""Builds routes, each by itself: one that cannot be built is told of and passed over, and costs the others nothing.
+"""The construction of routes, one by one: a route that cannot be built is reported and skipped, and affects no other.
 
 Whatever a constructor raises is the route's matter. It is known to this process alone (another one may have the
 package), told once at WARNING, and tried again whenever the route is built anew: with the next message, or by a worker

@@ -1,4 +1,4 @@
-"""Decides what a reply means.
+"""The meaning of a reply.
 
 In this order: rules for the stage, the named provider's rules, the other providers' rules, generic rules on the text,
 enhanced status, words that go together, code, class digit. Text beats codes because servers share codes and not words

@@ -1,4 +1,4 @@
-"""Decides what a failure means, whoever tells of it: a reply, the wire, or a foreign backend's exception."""
+"""The meaning of a failure, whatever reports it: a reply, the wire, or a foreign backend's exception."""
 
 from dataclasses import replace
 from datetime import datetime

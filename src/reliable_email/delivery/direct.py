@@ -1,4 +1,4 @@
-"""Delivers submissions over ordered routes, at once: rounds over the routes, inside each message's own budget.
+"""The delivery of submissions over ordered routes, at once: rounds over the routes, inside each message's own budget.
 
 A batch goes by streams, so that messages overlap on a pipelined wire. Who is asked next, and what an answer means for
 whom, is `passage`'s word alone. What is decided here is time: each message has a budget, between rounds there is a

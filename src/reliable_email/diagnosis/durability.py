@@ -1,4 +1,4 @@
-"""Checks whether the outbox's database keeps committed data after a crash, on which the promises depend.
+"""Checks of the outbox's database: does it keep committed data after a crash, on which the promises depend?
 
 Asked of the database itself, so it runs where Django runs checks of databases: `migrate`, and `check --database`.
 """

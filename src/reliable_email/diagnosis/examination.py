@@ -1,4 +1,4 @@
-"""Examines a site's mail from its configuration to a message: what `test_email` shows, as values.
+"""The examination of a site's mail, from its configuration to a message: what `test_email` shows, as values.
 
 It looks at the routes themselves, also where the default mailer is an outbox, and needs no tables. The verdict is about
 the whole: one route of a failover that works is enough to be only DEGRADED.

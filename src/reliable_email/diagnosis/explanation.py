@@ -1,4 +1,4 @@
-"""Turns a failure on the way to a server into words that a tired person can act on.
+"""The explanation of a failure on the way to a server, in words that a tired person can act on.
 
 Four parts, always in this order: where, what was said, what it means, what to do. Certificates get a closer look by
 up to three more handshakes, in which no credential is sent, so that the smallest safe remedy can be named.

@@ -1,4 +1,4 @@
-"""Climbs to a submission server rung by rung, and says how far it came: resolve, connect, TLS, greeting, EHLO, AUTH.
+"""The probe of a submission server, stage by stage: resolve, connect, TLS, greeting, EHLO, AUTH.
 
 With an envelope it goes on to MAIL and RCPT and leaves without DATA: the server says what it thinks of the sender, and
 no message is sent. Nothing here decides what a failure means; that is `explanation`.

@@ -1,4 +1,4 @@
-"""Announces queued messages to a task queue, after the commit; losing an announcement loses nothing.
+"""The announcement of queued messages to a task queue, after the commit; losing an announcement loses nothing.
 
 A thread of its own does it, so that a broker that is slow, hangs or is down costs no caller anything. It gathers what a
 commit has queued into one task. After a failure it is silent for a while: sweeps and workers find everything.

@@ -1,4 +1,4 @@
-"""Tells workers that something was queued: an accelerator, never relied upon, since they poll.
+"""Waking of workers when something is queued: an accelerator, never relied upon, since they poll.
 
 On PostgreSQL by NOTIFY, sent after the commit and at most ten times a second by one process; in the same process by a
 bell for each worker's loop.

@@ -1,4 +1,4 @@
-"""Finds a provider by name or by host; reads each data file once, when it is first asked for."""
+"""The catalogue of providers, by name or by host; reads each data file once, when it is first asked for."""
 
 import re
 import tomllib

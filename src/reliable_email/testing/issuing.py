@@ -1,4 +1,4 @@
-"""Makes single certificates, right or wrong in whatever way a profile says."""
+"""Single certificates, right or wrong in any way that a profile says."""
 
 import ipaddress
 from collections.abc import Sequence

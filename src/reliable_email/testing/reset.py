@@ -1,4 +1,4 @@
-"""Forgets everything that the package keeps in the process: connections, TLS contexts, tokens, route state."""
+"""The reset of everything that the package keeps in the process: connections, TLS contexts, tokens, route state."""
 
 from reliable_email import process_state
 

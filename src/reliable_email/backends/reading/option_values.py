@@ -1,4 +1,4 @@
-"""Reads the values that only a mailer has: hosts, headers, pins, addresses. `reliable_email.values` has the rest."""
+"""The values that only a mailer has: hosts, headers, pins, addresses. `reliable_email.values` has the rest."""
 
 import ipaddress
 from typing import Literal

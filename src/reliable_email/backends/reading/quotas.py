@@ -1,4 +1,4 @@
-"""Reads the `quota` option: "500/day, 30 messages/minute", {"day": 500}, or False for "do not count"."""
+"""The option `quota`: "500/day, 30 messages/minute", {"day": 500}, or False for "do not count"."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Takes values out of a mailer's OPTIONS one by one, and keeps every problem with its place, not the first alone."""
+"""A reader that takes values out of a mailer's OPTIONS one by one, and keeps every problem with its place."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

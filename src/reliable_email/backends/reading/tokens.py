@@ -1,4 +1,4 @@
-"""Reads the `token_provider` option: where the access tokens of an XOAUTH2 login come from.
+"""The option `token_provider`: where the access tokens of an XOAUTH2 login come from.
 
 It may be a function that returns a token, an object with `access_token()`, the dotted path of either, or a dict: the
 name of a grant under "grant" (or a dotted path under "path") and the arguments of the class behind it, as in

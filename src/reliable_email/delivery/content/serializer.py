@@ -1,4 +1,4 @@
-"""Writes the common message as MIME, without the email package: several times cheaper, and the same message.
+"""A serializer of the common message as MIME, without the email package: several times cheaper, and the same message.
 
 Common is: Django's own classes, text and alternatives as str, attachments as (name, content, type), headers and
 addresses of everyday form. For everything else `serialized` answers None, and Django's `message()` writes it. What is

@@ -1,4 +1,4 @@
-"""Collapses floods: of messages that are alike one in a window goes out, and the next one tells how many did not.
+"""Floods of repeated messages: one in a window is sent, and the next one tells how many were suppressed.
 
 Pure: time comes in as an argument. Alike is what a person would call the same error: numbers, addresses of memory and
 quoted values do not count.

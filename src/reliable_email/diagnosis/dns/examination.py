@@ -1,4 +1,4 @@
-"""Examines what the DNS says of a sender's domain, and whether each route's mail will count as that domain's.
+"""The examination of a sender's domain in the DNS, and of the alignment of each route's mail with it.
 
 The question that matters is alignment: DMARC passes where SPF or DKIM has proven a domain that counts for the one in
 From. It is asked of every route, since a fallback whose mail is not aligned lands in spam on the very day on which it

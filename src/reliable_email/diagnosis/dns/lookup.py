@@ -1,4 +1,4 @@
-"""Asks the DNS, in bounded time and without exceptions: what cannot be asked is an answer of its own.
+"""DNS look-ups, in bounded time and without exceptions: what cannot be asked is an answer of its own.
 
 dnspython is imported when the first question is asked; it comes with the extra `[dns]`.
 """

@@ -1,4 +1,4 @@
-"""Asks for what a view shows: the tables, the routes' state, the verdict."""
+"""The questions behind a view: the tables, the routes' state, the verdict."""
 
 from reliable_email.backends.building import build_routes
 from reliable_email.backends.routes import MailerKind, all_mailers, named_routes

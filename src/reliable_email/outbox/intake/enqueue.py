@@ -1,4 +1,4 @@
-"""Queues messages in the caller's database and transaction: one INSERT for messages, one for all their recipients.
+"""Queueing in the caller's database and transaction: one INSERT for messages, one for all their recipients.
 
 What the caller can do wrong is said to the caller, here. After the commit nothing is lost; without it nothing is there.
 """
@@ -109,7 +109,7 @@ class _Draft:
 
     @property
     def digest(self) -> str | None:
-        """Of the idempotency key; None without one."""
+        """The digest of the idempotency key; None without one."""
         return self.digests[0] if self.digests else None
 
 

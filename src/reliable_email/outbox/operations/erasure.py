@@ -1,4 +1,4 @@
-"""Forgets a person: marks first, acts when what is under way is settled, and keeps a keyed hash by which it stays so.
+"""The erasure of a person: marks first, erases what is settled, and keeps a keyed hash that stops further mail.
 
 1. The hash goes on the suppression list, and with it nothing is sent any more, whatever a worker has in hand.
 2. The person's recipients are marked and cancelled, where no server can have the message yet.

@@ -1,4 +1,4 @@
-"""Takes over the queue (and the suppression list) of django-post_office or django-mailer, whose place this app takes.
+"""The import of the queue (and the suppression list) of django-post_office or django-mailer.
 
 Both apps have to be installed while this runs, and their own senders stopped. Each row is queued and marked in its old
 table in one transaction, under an idempotency key of its own, so that a second run, or one that was cut short, queues

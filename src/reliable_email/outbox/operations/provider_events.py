@@ -1,4 +1,4 @@
-"""Notes what a provider reports afterwards, and lets it settle a recipient whose outcome is unknown.
+"""Providers' later reports: they are noted, and settle a recipient whose outcome is unknown.
 
 Notes are idempotent: an event that is delivered twice, or by two processes at once, is one row. What it does to the
 recipient is decided by `transitions`, in one conditional UPDATE, so that a worker which is quicker wins. An event may

@@ -1,4 +1,4 @@
-"""Forgets in two steps: content soon after a message is finished, the journal of it much later.
+"""Pruning in two steps: content soon after a message is finished, the journal of it much later.
 
 Nothing unfinished is ever touched, however old it is, and `unknown` counts as unfinished: its content may be needed.
 """

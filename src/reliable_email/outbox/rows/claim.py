@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - see tables
-"""Takes runnable recipients for a worker: SKIP LOCKED where there is one, a single UPDATE … RETURNING on SQLite.
+"""The claim of due recipients by a worker: SKIP LOCKED where there is one, a single UPDATE … RETURNING on SQLite.
 
 Each lane of each priority is asked for by itself, so that a claim is a range of the index (priority, lane, due_at, id)
 and never a sort, and so that high never waits behind bulk; see `lanes`. What had

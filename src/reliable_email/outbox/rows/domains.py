@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - see tables
-"""Keeps one recipient domain from having more connections than it should, of all workers of one database together."""
+"""The limit of connections to one recipient domain, for all workers of one database together."""
 
 import threading
 from collections import Counter, defaultdict

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - see tables
-"""Takes back what dead workers held. The journal decides, not a guess: see `transitions`, rule 3."""
+"""The rescue of recipients that dead workers had claimed. The journal decides (`transitions`, rule 3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

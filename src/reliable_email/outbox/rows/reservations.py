@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - see tables
-"""Takes from a route's quotas what a permission is about to use, in the very commit that gives it.
+"""Reservations of quota for a permission, in the same commit that gives the permission.
 
 The row of the route is changed on the condition that it is the one which is known, and the permission on the condition
 that this row was changed: so that several workers together never use more than there is, and none waits for another.

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - see tables
-"""Writes what became of a recipient, with the evidence, fenced by the claim.
+"""Settlements: a recipient's new state and its evidence, fenced by the claim.
 
 What a row becomes is computed by the table of transitions; the UPDATE repeats the rule's conditions, so that a row
 which is not what this worker believes is left alone. A final reply that comes after the row was rescued may resolve

@@ -1,4 +1,4 @@
-"""Counts outcomes and latencies in memory, and adds them to rows that all workers share every few seconds.
+"""Counters of outcomes and latencies, kept in memory and added every few seconds to rows that all workers share.
 
 Minutes are for charts and are pruned; totals are for monitors and only grow. A worker that is killed loses what it
 counted since it last wrote, a few seconds' worth; the journal loses nothing.

@@ -1,4 +1,4 @@
-"""Waits for NOTIFY on PostgreSQL, so that a message goes at once. An accelerator: workers poll all the same."""
+"""The listener for NOTIFY on PostgreSQL, which lets a message go at once. An accelerator: workers poll all the same."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Outlives a database that restarts, that kills connections, or that is locked for a while."""
+"""Patience with a database that restarts, kills connections, or is locked for a while."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Sends the signals of what a commit has written. Where nobody listens, that costs nothing.
+"""The signals of what a commit has written. Where nobody listens, that costs nothing.
 
 A message is finished when none of its recipients will change by itself. Two workers that finish its last two recipients
 at the same moment may both say so.

@@ -1,4 +1,4 @@
-"""Looks now and then whether routes that carry no mail would: connect, TLS and login, without a message.
+"""Probes of routes that carry no mail: connect, TLS and login, without a message.
 
 So a failover never finds a dead route, and what a person has to mend is known before it is needed. All workers
 together look at a route once in a while; which of them does is the route's state to say.

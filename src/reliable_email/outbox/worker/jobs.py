@@ -1,4 +1,4 @@
-"""Reads what the messages of one claim hold, a few megabytes at a time, and makes jobs of it for a route."""
+"""The jobs of one claim: its messages are read a few megabytes at a time, and made into jobs for a route."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass

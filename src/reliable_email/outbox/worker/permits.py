@@ -1,4 +1,4 @@
-"""Asks for the permission to send terminators, and for what they take from quotas."""
+"""Requests for the permission to send terminators, and for the quota that they need."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

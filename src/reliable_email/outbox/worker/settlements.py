@@ -1,4 +1,4 @@
-"""Turns what a passage says of a recipient into what is written of its row."""
+"""The conversion of a passage's result to what is written of a recipient's row."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Tries a login that is new to this process on one connection first.
+"""First logins: new credentials are tried on one connection of the process before the others.
 
 A worker opens eight connections at once, and a busy site more. With a wrong password that would be eight wrong logins,
 and many providers lock the account at the third. So while nobody knows whether a login works, one connection finds

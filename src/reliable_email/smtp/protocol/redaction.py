@@ -1,4 +1,4 @@
-"""Takes secrets out of what a server says, in each form in which servers give them back.
+"""The redaction of secrets in a server's replies, in each form in which servers repeat them.
 
 Some servers repeat the command that they refuse, a few long after the login. Their words go into logs, rows, pages and
 error mails, so every reply of a session that has credentials passes here before it leaves the session.

@@ -1,4 +1,4 @@
-"""Proves P1 and P2 on the live tables, and the invariants that `OutboxRecipient` names.
+"""The audit: a proof of P1 and P2 on the live tables, and of the invariants that `OutboxRecipient` names.
 
 It reads in runs by primary key while workers go on. A recipient that changes between two reads can look wrong for a
 moment, so whatever looks wrong is looked at again in one statement before it is reported.

@@ -36,8 +36,8 @@ from reliable_email.store.questions.queries import Filter, message_ids, outbox_d
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.states import State
 from reliable_email.templatetags.mail_words import recipients
+from reliable_email.templatetags.words import WORDS
 from reliable_email.values import masked, printable
-from reliable_email.views.words import WORDS
 
 _ACT = "reliable_email.act_on_outbox"
 _COUNTED = 10_000

@@ -16,7 +16,7 @@ from django.utils.translation.template import templatize
 
 import reliable_email
 from reliable_email.templatetags.mail_words import ago, at, milliseconds, span, thousands
-from reliable_email.views.words import WORDS
+from reliable_email.templatetags.words import WORDS
 from tests.views.letters import deliver, queue
 from tests.views.test_acting import ids
 

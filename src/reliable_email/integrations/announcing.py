@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from reliable_email import signals
@@ -21,6 +22,8 @@ logger = logging.getLogger("reliable_email.outbox")
 
 Announce = Callable[[list[int]], object]
 
+# By name, since their tasks announce what they leave: an import each way would be a circle.
+_QUEUES = {"celery": "reliable_email.integrations.celery", "tasks": "reliable_email.integrations.tasks"}
 _GATHER_SECONDS = 0.05
 _SILENT_SECONDS = 30.0
 _IDLE_SECONDS = 30.0
@@ -146,11 +149,8 @@ def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
 def _import_queue(name: str) -> None:
     """Import what announces, once, in the caller's thread: that of a process that ends has no time for it."""
     _announcer(name)
-    if name == "celery":
-        from reliable_email.integrations.celery import deliver
-
-        with suppress(Exception):  # a broker's URL that nobody can read is told by the announcement
-            deliver.app.connection_for_write().get_transport_cls()
+    with suppress(Exception):  # a broker's URL that nobody can read is told by the announcement
+        import_module(_QUEUES[name]).prepare()
 
 
 def _is_immediate(name: str) -> bool:
@@ -167,17 +167,10 @@ def _is_immediate(name: str) -> bool:
 
 
 def _announcer(name: str) -> Announce | None:
-    match name:
-        case "celery":
-            from reliable_email.integrations.celery import deliver as deliver_by_celery
-
-            return lambda ids: deliver_by_celery.apply_async((ids,), retry=False)
-        case "tasks":
-            from reliable_email.integrations.tasks import deliver as deliver_by_task
-
-            return lambda ids: deliver_by_task.enqueue(ids)
-        case _:
-            return None
+    if name not in _QUEUES:
+        return None
+    announce_there: Announce = import_module(_QUEUES[name]).announce
+    return announce_there
 
 
 def _close_connections() -> None:

@@ -51,6 +51,16 @@ def maintain() -> None:
     look_after()
 
 
+def announce(ids: list[int]) -> None:
+    """Send a task that delivers these; it is not repeated, since a sweep finds what is lost."""
+    deliver.apply_async((ids,), retry=False)
+
+
+def prepare() -> None:
+    """Import what speaks to the broker, as its URL says."""
+    deliver.app.connection_for_write().get_transport_cls()
+
+
 def _limit(task: Any) -> float | None:
     """The shortest of the limits on this task's time: its message's, its own, its worker's."""
     given = task.request.timelimit or (None, None)

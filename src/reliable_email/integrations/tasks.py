@@ -31,3 +31,12 @@ def sweep() -> None:
 def maintain() -> None:
     """Prune, and probe routes that carry no mail."""
     look_after()
+
+
+def announce(ids: list[int]) -> None:
+    """Enqueue a task that delivers these."""
+    deliver.enqueue(ids)
+
+
+def prepare() -> None:
+    """Prepare nothing: the task backend is imported with its settings."""

@@ -33,9 +33,9 @@ from reliable_email.delivery import quota
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import aware
 from reliable_email.monitoring.health import examine_site
-from reliable_email.monitoring.outbox_health import outbox_databases
 from reliable_email.monitoring.route_health import condition, site_routes
 
 if TYPE_CHECKING:

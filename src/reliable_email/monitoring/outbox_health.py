@@ -6,17 +6,9 @@ from datetime import datetime, timedelta
 from django.apps import apps
 
 from reliable_email import conf
-from reliable_email.backends.routes import MailerKind, all_mailers
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import Finding, Topic, aware, span
-
-
-def outbox_databases() -> tuple[str, ...]:
-    """The aliases of the databases that the site's outboxes name, or that the router chooses for them."""
-    from reliable_email.store.questions.queries import outbox_database
-
-    outboxes = [one for one in all_mailers().values() if one.kind is MailerKind.OUTBOX]
-    return tuple(dict.fromkeys(outbox_database(str(one.options.get("database") or "") or None) for one in outboxes))
 
 
 def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -> Iterator[Finding]:

@@ -21,8 +21,8 @@ from reliable_email.delivery.route_memory import goes_on_at, memory_store, quota
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.mailers import mailers
+from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import Finding, Topic, instant
-from reliable_email.monitoring.outbox_health import outbox_databases
 from reliable_email.values import printable
 
 

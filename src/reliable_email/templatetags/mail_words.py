@@ -11,8 +11,8 @@ from django.utils.translation import gettext, ngettext, pgettext
 
 from reliable_email import conf
 from reliable_email.store.sql.bounded import BoundedCount
+from reliable_email.templatetags.words import WORDS, verb_words
 from reliable_email.values import masked, printable
-from reliable_email.views.words import WORDS, verb_words
 
 register = template.Library()
 

@@ -19,13 +19,13 @@ from reliable_email.outbox.operations.operate import Act, affected, perform, und
 from reliable_email.store.questions.queries import Filter, action
 from reliable_email.store.questions.search import newest_recipient, understood
 from reliable_email.store.sql.bounded import MOST
+from reliable_email.templatetags.words import ACTS, SAY_WHY
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
 from reliable_email.views.holding import LIFETIMES, hold_what_comes
 from reliable_email.views.narrowing import read, told
 from reliable_email.views.page import show
-from reliable_email.views.words import ACTS, SAY_WHY
 
 _MOST_SELECTED = 1_000
 _MOST_COUNTED = 100_000

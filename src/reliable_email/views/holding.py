@@ -14,10 +14,10 @@ from reliable_email.outbox.operations.incoming import Hold, hold_incoming, relea
 from reliable_email.outbox.operations.operate import Act, affected, perform
 from reliable_email.store.questions.queries import Filter, outbox_database
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.words import SAY_WHY
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
 from reliable_email.views.page import show
-from reliable_email.views.words import SAY_WHY
 
 LIFETIMES = (
     ("", gettext_lazy("until it is released")),

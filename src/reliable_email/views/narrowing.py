@@ -17,8 +17,8 @@ from reliable_email.delivery.words import Priority
 from reliable_email.store.questions.queries import Filter
 from reliable_email.store.questions.search import Field, Search
 from reliable_email.store.tables.states import OWN_CAUSES, PriorityRank, State
+from reliable_email.templatetags.words import WORDS
 from reliable_email.values import printable
-from reliable_email.views.words import WORDS
 
 AGES = (
     ("", _("any time")),

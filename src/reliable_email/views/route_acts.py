@@ -10,7 +10,7 @@ from reliable_email.backends.routes import DEFAULT_ALIAS, all_mailers
 from reliable_email.delivery.route import Route
 from reliable_email.diagnosis.examination import RouteExamination, examine_route
 from reliable_email.diagnosis.verdict import Health
-from reliable_email.monitoring.outbox_health import outbox_databases
+from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.outbox.operations.operate import note
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore, database_store
 

@@ -13,7 +13,7 @@ from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health, worst
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.names import refuse
 from reliable_email.management.screens.finding import columns, instant, user
-from reliable_email.monitoring.outbox_health import outbox_databases
+from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.store.questions.opening_history import openings
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.values import printable

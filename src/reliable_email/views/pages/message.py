@@ -11,13 +11,13 @@ from reliable_email.outbox.operations.letters import READ, open_or_say, open_rep
 from reliable_email.outbox.operations.operate import Act
 from reliable_email.store.questions.queries import AttemptStory, MessageStory, RecipientStory, actions_about, story
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.words import ACTS
 from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.done import notices
 from reliable_email.views.page import show
 from reliable_email.views.pages.branches import branches
 from reliable_email.views.pages.evidence import STATE_WORDS, badge, explained, shown_address
-from reliable_email.views.words import ACTS
 
 # Of a message to thousands, so many recipients stand on the page; the list has all.
 SHOWN = 100

@@ -11,6 +11,7 @@ from reliable_email.outbox.operations.letters import open_or_say, open_reply
 from reliable_email.outbox.operations.operate import Act
 from reliable_email.store.questions.search import Field, Line, Page, search
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.words import ACTS
 from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.done import notices
@@ -18,7 +19,6 @@ from reliable_email.views.holding import holds
 from reliable_email.views.narrowing import LABELS, WRITTEN, Narrowing, choices, read
 from reliable_email.views.page import show
 from reliable_email.views.pages.evidence import badge, shown_address
-from reliable_email.views.words import ACTS
 
 
 @require_safe

@@ -1,7 +1,7 @@
 """What a route remembers of a failure names nobody: its state is kept in clear, long after the message is gone."""
 
-from reliable_email.smtp.protocol.replies import parse_reply
-from reliable_email.smtp.protocol.stages import Stage
+from  import parse_reply
+from reliable_email.smtp.stages import Stage
 
 from reliable_email.classification import classify
 from reliable_email.delivery.evidence import evidence_of

@@ -1,10 +1,9 @@
 """What a route remembers of a failure names nobody: its state is kept in clear, long after the message is gone."""
 
-from  import parse_reply
-from reliable_email.smtp.stages import Stage
-
 from reliable_email.classification import classify
 from reliable_email.delivery.evidence import evidence_of
+from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.syntax.replies import parse_reply
 
 
 def test_no_address_stays_in_the_evidence() -> None:

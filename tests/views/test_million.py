@@ -1,5 +1,6 @@
 """Every page with a million messages in the outbox: few statements, and none that reads a whole table."""
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -45,6 +46,12 @@ PAGES = [
     "/mail/messages/?q=%3C4711%40example.com%3E",
     "/mail/messages/?q=order+4711",
     "/mail/messages/?q=order+that+is+not+there",
+    "/mail/messages/?priority=bulk",
+    "/mail/messages/?account=acme",
+    "/mail/messages/?stream=weekly",
+    "/mail/messages/?sender=shop@example.com",
+    "/mail/messages/?sender=@example.com&priority=high",
+    "/mail/messages/?sender=nobody&state=accepted",
     "/mail/messages/?state=rejected&cause=mailbox_unknown&age=before-3d",
     "/mail/messages/?age=last-1h",
     "/mail/messages/?before=400000",
@@ -131,6 +138,28 @@ def test_what_an_act_would_change_is_counted_without_reading_a_whole_table(sent:
     with CaptureQueriesContext(connections[ALIAS]) as captured:
         answer = visit("/mail/messages/act/", sent | {"scope": "filter"})
     assert answer.status_code == 200
+    statements = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
+    assert 0 < len(statements) <= _MOST_STATEMENTS
+    assert [sql for sql in statements if _LARGE.search(_plan(sql))] == []
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        ["--recipient", "person4711@example.org"],
+        ["--state", "unknown"],
+        ["--priority", "bulk", "--since", "2d"],
+        ["--sender", "shop@example.com", "--cause", "mailbox_unknown"],
+        ["--account", "acme", "--since", "1h"],
+        ["--stream", "weekly", "--mailer", "routes", "--since", "1h"],
+        ["--subject", "order 4711", "--since", "1h"],
+    ],
+    ids=" ".join,
+)
+def test_the_list_in_the_terminal_reads_no_whole_table(site: None, filters: list[str]) -> None:
+    """Few statements, each by an index; what has none is looked for among the newest."""
+    with CaptureQueriesContext(connections[ALIAS]) as captured:
+        call_command("email_outbox", "list", *filters, "--json", stdout=io.StringIO())
     statements = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
     assert 0 < len(statements) <= _MOST_STATEMENTS
     assert [sql for sql in statements if _LARGE.search(_plan(sql))] == []

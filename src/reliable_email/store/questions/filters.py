@@ -1,7 +1,7 @@
 """Filters: the conditions on recipients that lists and acts have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, router
@@ -87,8 +87,6 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
         ("mailer__in", chosen.delivering),
         ("environment__in", chosen.environments),
         ("priority__in", chosen.priorities),
-        ("message__account__in", chosen.accounts),
-        ("message__stream__in", chosen.streams),
     ):
         if values:
             rows = rows.filter(**{lookup: list(values)})
@@ -101,10 +99,9 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
         rows = rows.filter(_spelled("address", chosen.recipient))
     if chosen.recipient_part:
         rows = rows.filter(address__icontains=chosen.recipient_part)
-    if chosen.sender:
-        rows = rows.filter(_sender(chosen.sender))
-    if chosen.subject:
-        rows = rows.filter(message__encryption_key="", message__subject__icontains=chosen.subject)
+    about_message = of_messages(chosen, "message__")
+    if about_message:
+        rows = rows.filter(about_message)
     if chosen.detail:
         rows = rows.filter(detail=chosen.detail)
     if chosen.older_than is not None:
@@ -112,6 +109,25 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     if chosen.newer_than is not None:
         rows = rows.filter(message__created_at__gte=chosen.newer_than)
     return rows
+
+
+def of_messages(chosen: Filter, prefix: str = "") -> Q:
+    """The conditions that stand in the messages' rows alone; empty where there is none."""
+    wanted = Q()
+    if chosen.accounts:
+        wanted &= Q(**{f"{prefix}account__in": list(chosen.accounts)})
+    if chosen.streams:
+        wanted &= Q(**{f"{prefix}stream__in": list(chosen.streams)})
+    if chosen.sender:
+        wanted &= _sender(chosen.sender, prefix)
+    if chosen.subject:
+        wanted &= Q(**{f"{prefix}encryption_key": "", f"{prefix}subject__icontains": chosen.subject})
+    return wanted
+
+
+def without_messages(chosen: Filter) -> Filter:
+    """The rest of the conditions."""
+    return replace(chosen, accounts=(), streams=(), sender="", subject="")
 
 
 def _spelled(column: str, wanted: str) -> Q:
@@ -123,9 +139,10 @@ def _spelled(column: str, wanted: str) -> Q:
     return Q(**{f"{column}__iexact": address_key(wanted)}) | Q(**{f"{column}__in": spelled})
 
 
-def _sender(wanted: str) -> Q:
+def _sender(wanted: str, prefix: str) -> Q:
     if wanted.startswith("@"):
-        return _spelled("message__sender", wanted) | Q(message__from_domain__iexact=domain_identity(wanted[1:]))
+        by_header = Q(**{f"{prefix}from_domain__iexact": domain_identity(wanted[1:])})
+        return _spelled(f"{prefix}sender", wanted) | by_header
     bare = bare_address(wanted)
     local, _, domain = bare.rpartition("@")
-    return _spelled("message__sender", bare) if local and domain else Q(message__sender__icontains=bare)
+    return _spelled(f"{prefix}sender", bare) if local and domain else Q(**{f"{prefix}sender__icontains": bare})

@@ -11,9 +11,10 @@ from dataclasses import field as dataclass_field
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 
 from reliable_email.delivery.report import address_key, bare_address
+from reliable_email.store.questions.filters import of_messages, without_messages
 from reliable_email.store.questions.queries import (
     Filter,
     message_ids,
@@ -31,7 +32,7 @@ PAGE_ROWS = 50
 WINDOW_ROWS = 10_000
 # Transactions that were open at the same time commit in any order, so ids follow the clock only nearly.
 _DISORDER = 10_000
-_SUBJECTS_AT_ONCE = 500
+_MESSAGES_AT_ONCE = 500
 _NAMED = re.compile(r"[^<>]+<[^<>\s]+@[^<>\s]+>")
 
 
@@ -108,7 +109,9 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
     alias = outbox_database(using)
     field, chosen, subject = _understood(wanted, alias)
     every = OutboxRecipient._base_manager.using(alias)
-    rows, is_windowed = _conditions(chosen, subject, alias)
+    chosen = replace(chosen, subject=subject) if subject else chosen
+    about_messages = of_messages(chosen)
+    rows, is_windowed = _conditions(chosen, alias)
     newest, oldest = _bounds(chosen, wanted.before, alias)
     if newest is not None:
         rows, every = rows.filter(pk__lt=newest), every.filter(pk__lt=newest)
@@ -120,8 +123,8 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
             floor, is_cut = edge[0], True
     if floor is not None:
         rows = rows.filter(pk__gt=floor)
-    if subject:
-        rows = every.filter(pk__in=_with_subject(rows, subject, alias, size + 1))
+    if about_messages:
+        rows = every.filter(pk__in=_of_such_messages(rows, about_messages, alias, size + 1))
     found = list(rows.order_by("-pk").select_related("message").only(*_COLUMNS)[: size + 1])
     lines = [_line(one) for one in found[:size]]
     if len(found) > size:
@@ -131,7 +134,7 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
             is_cut=False,
             looked_back_to=None,
             field=field,
-            chosen=replace(chosen, subject=subject) if subject else chosen,
+            chosen=chosen,
         )
     return Page(
         lines=lines,
@@ -139,18 +142,18 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
         is_cut=is_cut,
         looked_back_to=_queued_at(floor, alias) if is_cut and floor is not None else None,
         field=field,
-        chosen=replace(chosen, subject=subject) if subject else chosen,
+        chosen=chosen,
     )
 
 
-def _with_subject(rows: "QuerySet[OutboxRecipient]", subject: str, alias: str, count: int) -> list[int]:
-    """The newest of the rows, `count` of them, whose message has these words in a subject that is not sealed.
+def _of_such_messages(rows: "QuerySet[OutboxRecipient]", about: Q, alias: str, count: int) -> list[int]:
+    """The newest of the rows, `count` of them, whose message is such a one.
 
-    Messages are asked for by key, a few hundred at once: joined, the planner may read every subject there is.
+    Messages are asked for by key, a few hundred at once: joined, the planner may read every message there is.
     """
-    messages = OutboxMessage._base_manager.using(alias).filter(encryption_key="", subject__icontains=subject)
+    messages = OutboxMessage._base_manager.using(alias).filter(about)
     found: list[int] = []
-    for chunk in batched(rows.order_by("-pk").values_list("pk", "message_id"), _SUBJECTS_AT_ONCE):
+    for chunk in batched(rows.order_by("-pk").values_list("pk", "message_id"), _MESSAGES_AT_ONCE):
         matching = set(messages.filter(pk__in={message for _, message in chunk}).values_list("pk", flat=True))
         found += [pk for pk, message in chunk if message in matching]
         if len(found) >= count:
@@ -244,10 +247,11 @@ def _is_part_of_an_address(text: str, alias: str) -> bool:
     return rows.exists()
 
 
-def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[OutboxRecipient], bool]":
-    """The rows, and whether they have to be looked for in a window."""
+def _conditions(chosen: Filter, alias: str) -> "tuple[QuerySet[OutboxRecipient], bool]":
+    """The rows, and whether they have to be looked for in a window. What stands in messages is left to be asked for."""
     is_address = bool(chosen.recipient) and not chosen.recipient.startswith("@")
-    rows = recipients(replace(chosen, recipient="") if is_address else chosen, alias)
+    own = without_messages(chosen)
+    rows = recipients(replace(own, recipient="") if is_address else own, alias)
     if is_address:
         # Each is a short range of the index, and most addresses have one.
         exact = rows.filter(address__in=stored_spellings(chosen.recipient))
@@ -272,7 +276,6 @@ def _conditions(chosen: Filter, subject: str, alias: str) -> "tuple[QuerySet[Out
         or chosen.detail
         or len(chosen.states) > 1
         or (chosen.recipient and not is_address)
-        or subject
     )
     return rows, has_loose_end and not chosen.ids and not is_address
 

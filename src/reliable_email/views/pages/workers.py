@@ -6,8 +6,11 @@ from django.views.decorators.http import require_safe
 
 from reliable_email import conf
 from reliable_email.store.questions.queries import WorkerStatus, workers
+from reliable_email.store.questions.sizes import table_bytes
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.page import show
+
+_TABLES = 8  # the largest; the others are small
 
 
 @require_safe
@@ -21,6 +24,7 @@ def workers_page(request: HttpRequest) -> HttpResponse:
         {
             "workers": [(one, *_state(one, silent)) for one in workers(environment=conf.get().environment)],
             "silent_seconds": silent,
+            "tables": [(name.removeprefix("reliable_email_"), size) for name, size in table_bytes().items()][:_TABLES],
             "now": timezone.now(),
         },
         section="workers",

@@ -374,13 +374,13 @@ CHAPTERS = (
                 title="Microsoft 365: SMTP AUTH is switched off",
                 text="",
                 tell=against(lambda: simulated("microsoft365", faults="smtp_auth_disabled")),
-                words=("535 5.7.139", "An administrator switches it on", "Switch on SMTP AUTH: http"),
+                words=("535 5.7.139", "An administrator must enable it", "Switch on SMTP AUTH: http"),
             ),
             Case(
                 title="Microsoft 365: basic authentication is switched off",
                 text="Use OAuth 2.0: see the options `auth` and `token_provider`.",
                 tell=against(lambda: simulated("microsoft365", faults="basic_auth_disabled")),
-                words=("550 5.7.30", "does not take passwords here any more", "OAuth 2.0"),
+                words=("550 5.7.30", "no longer accepts passwords here", "OAuth 2.0"),
             ),
             Case(
                 title="Amazon SES: the account is not subscribed",

@@ -38,7 +38,7 @@ _PROVIDERS_BUSINESS = frozenset(
 )
 # Where nothing is wrong that a person could mend.
 _PATIENCE = (
-    "Nothing has to be changed if this passes: try again in a few minutes. If it does not pass, show what was said to "
+    "This may be temporary: try again in a few minutes. If it persists, show the conversation to "
     "the server's administrator; --verbose shows all of it."
 )
 
@@ -158,7 +158,7 @@ def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions, of
                 f"Port {link.port} may speak TLS from the first byte, as 465 does: set {change}, or take port 587 with "
                 f"use_tls."
             ),
-            "If it is the right port, the server is overloaded or makes strangers wait: try a longer timeout.",
+            "If it is the right port, the server is overloaded or delays unknown clients: try a longer timeout.",
         ]
     if failure.kind is FailureKind.TLS_HANDSHAKE:
         return _handshake_remedies(failure, options)
@@ -175,8 +175,8 @@ def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions, of
         offer = f"offers one ({', '.join(offered)})" if offered else "wants one"
         return [
             (
-                f"No login is configured, and the server {offer}; without it mail is taken from hosts that it knows "
-                f"only: set username and password."
+                f"No login is configured, and the server {offer}; without it, it accepts mail only from hosts that it knows"
+                f": set username and password."
             )
         ]
     if failure.stage is Stage.CONNECT and failure.kind in (FailureKind.CONNECT_FAILED, FailureKind.TIMEOUT):

@@ -175,8 +175,8 @@ def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions, of
         offer = f"offers one ({', '.join(offered)})" if offered else "wants one"
         return [
             (
-                f"No login is configured, and the server {offer}; without it, it accepts mail only from hosts that it knows"
-                f": set username and password."
+                f"No login is configured, and the server {offer}; without it, only hosts that it knows may send: "
+                f"set username and password."
             )
         ]
     if failure.stage is Stage.CONNECT and failure.kind in (FailureKind.CONNECT_FAILED, FailureKind.TIMEOUT):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from reliable_email.delivery.quota import used
+from reliable_email.delivery.quota import BUCKETS, used
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, answering_from_memory
 from reliable_email.delivery.submission import Priority
 from reliable_email.outbox.keyring import Keyring
@@ -109,6 +109,30 @@ def test_of_a_large_quota_some_are_taken_ahead_and_come_back(using: str) -> None
     assert taken(store, large) == 1 + 1 + 63
     give_back(store)
     assert taken(store, large) == 21
+
+
+def test_what_was_taken_ahead_is_used_in_the_bucket_of_its_ledger_alone(using: str) -> None:
+    """Later it would be missing from the window that it is used in: the rest goes back to where it was taken."""
+
+    class Later(DatabaseRouteStateStore):
+        seconds = 0.0
+
+        def _now(self) -> float:
+            return super()._now() + self.seconds
+
+    large = Quota(window_seconds=86400, limit=100_000)
+    hand, store = claimed(using, 2), Later(using)
+    route = Network().route(quotas=(large,))
+    assert store.reserve(route, 1, priority=Priority.HIGH)
+    for one in hand:
+        reserve = Reserve(store=store, route=route, count=1, priority=Priority.NORMAL)
+        asked = Request(intents=[Intent(recipients=[one], route="route", reserve=reserve)])
+        [written] = commit_together(using, [asked], keyring=Keyring())
+        if not written.permitted[0]:  # the row was changed by what went back
+            [written] = commit_together(using, [asked], keyring=Keyring())
+        assert written.permitted == [True]
+        store.seconds += large.window_seconds / BUCKETS
+    assert list(DatabaseRouteStateStore(using).ledger(route).counts.values()) == [1 + 1, 1 + 63]
 
 
 @pytest.mark.parametrize("quota", [Quota(window_seconds=60, limit=100_000), Quota(window_seconds=86400, limit=60)])

@@ -1,4 +1,7 @@
-"""A worker process over a database and a quota that are given as arguments; prints to whom it has sent."""
+"""A worker process over a database and a quota that are given as arguments; prints to whom it has sent.
+
+It says that it is ready, and begins when it is told to: the first of two would else be done before the second is there.
+"""
 
 import json
 import os
@@ -30,6 +33,9 @@ from tests.outbox.network import Network  # noqa: E402
 
 network = Network()
 route = network.route(quotas=(Quota(window_seconds=86400, limit=int(sys.argv[2])),))
+sys.stdout.write("ready\n")
+sys.stdout.flush()
+sys.stdin.readline()
 worker("default", route, store=DatabaseRouteStateStore("default"), connections=3, batch=5).run()
 for (address, _), count in network.taken.items():
     for _ in range(count):

@@ -255,11 +255,19 @@ def crew(using: str) -> Callable[[int, str], list[str]]:
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "tests.outbox.quota_worker", _database(using), limit],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             for _ in range(count)
         ]
+        for one in processes:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "ready\n"
+        for one in processes:
+            assert one.stdin is not None
+            one.stdin.write("go\n")
+            one.stdin.flush()
         return [address for one in processes for address in one.communicate(timeout=240)[0].split()]
 
     return run

@@ -26,8 +26,8 @@ from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent, answering_from_memory
 from reliable_email.delivery.submission import Priority
-from reliable_email.outbox import reservations
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.rows import reservations
 from reliable_email.outbox.rows.claim import Claimed
 from reliable_email.outbox.rows.journal import Intent, Request, commit_together
 from reliable_email.outbox.rows.reservations import Reserve

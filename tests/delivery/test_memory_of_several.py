@@ -243,7 +243,8 @@ class Together(RuleBasedStateMachine):
     def remembers_limits_for_a_week(self) -> None:
         """The smallest size that was refused, the last count that was taken: whatever opened and closed meanwhile."""
         size = breaker.max_message_bytes(self.state, now=self.now)
-        recent = [one for at, one in self.sizes if at > self.now - LEARNED_SECONDS]
+        # A later refusal may have been noted by a clock that is behind.
+        recent = [one for at, one in self.sizes if at > self.now - LEARNED_SECONDS + 4 * SKEW]
         assert size is None or size == min(one - 1 for _, one in self.sizes if one - 1 >= size)
         if recent:
             assert size is not None

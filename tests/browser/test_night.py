@@ -1,20 +1,22 @@
 """What the night needs, in a real browser: stop all mail, let it go, undo; each verdict; the same in German."""
 
+import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
 from django.test import override_settings
+from django.utils import timezone
 
-from reliable_email.backends.routes import all_mailers
-from reliable_email.models import Attempt, IncomingHold, OutboxMessage, OutboxRecipient, Worker
+from reliable_email.models import Action, Attempt, IncomingHold, Opening, OutboxMessage, OutboxRecipient, Worker
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.views.pages.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.chromium import Browser
 from tests.browser.test_acts import confirm, row
 from tests.browser.test_pages import paths, troubles
-from tests.views.letters import deliver, queue
+from tests.views.letters import deliver, queue, queue_message
 
 
 def test_all_mail_is_stopped_and_let_go_in_three_steps_each(browser: Browser, pictures: Path | None) -> None:
@@ -118,7 +120,6 @@ def test_each_verdict_is_told_first(browser: Browser, pictures: Path | None, ver
         route = find_route(alias)
         assert route is not None
         do(Verb.PAUSE, route, actor="ada", reason="the provider is down")
-    assert all_mailers()
     for width, is_dark in ((1280, False), (390, True)):
         browser.look(width=width, is_dark=is_dark)
         browser.visit("/mail/")
@@ -126,4 +127,45 @@ def test_each_verdict_is_told_first(browser: Browser, pictures: Path | None, ver
             browser.keep_picture(pictures / f"verdict-{verdict}-{width}.png")
         assert verdict.upper() in browser.find("#verdict").text
         assert troubles(browser) == []
-    assert settings.configured
+
+
+def test_the_history_of_a_route_is_seen(browser: Browser, pictures: Path | None) -> None:
+    """A strip of seven days, and why it was closed, on a desk and on a phone."""
+    now = timezone.now()
+    for number, (opened, closed) in enumerate([(100, 90), (30, 29), (3, 2)]):
+        Opening.objects.create(
+            route="gmail", number=number, reason="quota_exceeded", evidence="at mail: 550 5.4.5 Daily limit exceeded",
+            opened_at=now - timedelta(hours=opened), closed_at=now - timedelta(hours=closed),
+        )  # fmt: skip
+    for width, is_dark in ((1280, False), (390, True)):
+        browser.look(width=width, is_dark=is_dark)
+        browser.visit("/mail/routes/")
+        assert len(browser.find_all("svg.strip .shut")) == 3
+        if pictures is not None:
+            browser.keep_picture(pictures / f"history-{width}.png")
+        assert troubles(browser) == []
+
+
+def test_images_are_loaded_when_somebody_asks_for_it(browser: Browser) -> None:
+    """Before the button nobody hears of it; after it the server of the image does, once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        message = EmailMultiAlternatives("Images", "Hello", "shop@example.com", ["ann@example.com"])
+        source = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
+        message.attach_alternative(f'<img src="{source}" alt="x"><script src="{source}"></script>', "text/html")
+        number = queue_message(message).pk
+        browser.visit(f"/mail/messages/{number}/content/")
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        listener.settimeout(30)
+        browser.find("#load-images").click()
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(30)
+            asked = connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert asked.startswith(b"GET /a.png ")
+        assert b"Referer" not in asked
+        assert b"Cookie" not in asked
+    assert Action.objects.filter(detail__part="html with images from elsewhere").count() == 1
+    browser.complaints()  # the image that was not there

@@ -63,7 +63,9 @@ def _notice(found: ActionStory, request: HttpRequest) -> Notice:
     undo = undoing(found)
     if undo is not None and may(request, ACT):
         label = gettext("Undo: release them…") if undo[0] is Act.REQUEUE else gettext("Undo: hold them again…")
-        return Notice(text=text, undo=undo[0].value, undo_label=label, action=found.id)
+        held = f"{reverse('reliable_email:messages')}?state=parked&cause=held"
+        url, words = (held, gettext("See what is held")) if undo[0] is Act.REQUEUE else ("", "")
+        return Notice(text=text, undo=undo[0].value, undo_label=label, action=found.id, url=url, url_label=words)
     if found.verb == Act.CANCEL:
         text += " " + gettext("A cancel has no undo; requeue messages that should be sent after all.")
         url = f"{reverse('reliable_email:messages')}?state=cancelled"

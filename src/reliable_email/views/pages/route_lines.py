@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -21,12 +22,15 @@ from reliable_email.outbox.operations.letters import open_reply
 from reliable_email.providers import Quota
 from reliable_email.smtp.stages import Stage
 from reliable_email.store.questions.metering import Histogram, latencies
+from reliable_email.store.questions.opening_history import OpeningStory, openings
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.questions.recent import RouteActivity, route_activity
 from reliable_email.templatetags.mail_words import span, thousands
+from reliable_email.views.pages.closings import Closings, closings
 from reliable_email.views.pages.evidence import Explained, explained
 
 _NOTHING = RouteActivity()
+_OPENINGS = 200  # of all routes together
 _WINDOWS = {
     60: _("minute"),
     3600: _("hour"),
@@ -107,6 +111,7 @@ class RouteLine:
     quotas: tuple[QuotaLine, ...] = ()
     activity: RouteActivity = _NOTHING
     stages: tuple[StageLine, ...] = ()
+    closings: Closings | None = None
 
 
 def route_lines() -> list[RouteLine]:
@@ -116,11 +121,12 @@ def route_lines() -> list[RouteLine]:
         InvalidMailer, or what somebody else's backend raises: a mailer cannot be built.
     """
     activity, keyring = route_activity(), configured_keyring()
-    stages = _stage_lines()
+    stages, closed = _stage_lines(), _closings()
     return [
         replace(
             _line(condition(route), names, _opened(activity.get(route.alias, _NOTHING), keyring)),
             stages=stages.get(route.alias, ()),
+            closings=closed.get(route.alias),
         )
         for route, names in site_route_mailers()
     ]
@@ -129,6 +135,13 @@ def route_lines() -> list[RouteLine]:
 def route_line(route: Route, names: tuple[str, ...], using: str | None = None) -> RouteLine:
     """One route without its latest messages and its stages: what is remembered of it alone."""
     return _line(condition(route, using), names, _NOTHING)
+
+
+def _closings() -> dict[str, Closings | None]:
+    found: dict[str, list[OpeningStory]] = defaultdict(list)
+    for one in openings(newest=_OPENINGS):
+        found[one.route].append(one)
+    return {route: closings(several, timezone.now()) for route, several in found.items()}
 
 
 def _stage_lines() -> dict[str, tuple[StageLine, ...]]:

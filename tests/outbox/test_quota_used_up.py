@@ -16,7 +16,7 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route import Route
-from reliable_email.delivery.route_memory import RouteEvent
+from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.submission import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.health import examine_site
@@ -24,6 +24,7 @@ from reliable_email.monitoring.route_health import site_routes
 from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.outbox.rows.lanes import Lane, LaneBook, Turn
 from reliable_email.outbox.upkeep import worker_row
+from reliable_email.outbox.upkeep.standstill import Standstill
 from reliable_email.providers import Quota
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from reliable_email.store.questions.lanes import due_lanes, lane_of
@@ -61,6 +62,35 @@ def test_no_more_than_the_quota_is_sent_and_the_worker_ends(using: str, caplog: 
     told = [record.getMessage() for record in caplog.records if "quota" in record.getMessage()]
     assert len(told) == 3, "one for each worker"
     assert re.search(HOUR, told[0])
+
+
+def test_a_quota_a_minute_that_paces_mail_is_said_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    """It is used up each minute while a newsletter goes out, which is what it is for."""
+    caplog.set_level(logging.INFO, "reliable_email")
+    now = [1_800_000_000.0]
+    store = MemoryRouteStateStore(clock=lambda: now[0])
+    route = Network().route(quotas=(Quota(window_seconds=60, limit=10),))
+    standstill = Standstill(lambda mailer: [route], store, lambda mailer: 0)
+    lane = Lane(PriorityRank.NORMAL, 1, "routes")
+
+    def look() -> int | None:
+        standstill.begin()
+        room = standstill.room_for(lane)
+        standstill.end()
+        return room
+
+    for _ in range(70):
+        assert look() == 9
+        assert store.reserve(route, 9, priority=Priority.NORMAL)
+        assert look() == 0
+        now[0] += 65.0
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in told] == [
+        "Mail of routes (normal) waits",
+        "Mail of routes goes on",
+        "Mail of routes (normal) waits",
+        "Mail of routes goes on",
+    ]
 
 
 def test_what_is_urgent_has_the_reserve(using: str) -> None:

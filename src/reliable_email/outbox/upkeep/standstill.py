@@ -15,6 +15,8 @@ from reliable_email.store.tables.states import PriorityRank
 
 logger = logging.getLogger("reliable_email.outbox")
 
+_SAID_AGAIN_SECONDS = 3600.0
+
 
 @dataclass(slots=True)
 class _Look:
@@ -43,7 +45,8 @@ class Standstill:
         self._store = store
         self._in_hand = in_hand
         self._look = _Look()
-        self._told: set[str] = set()
+        self._told: dict[str, int] = {}  # mailers that wait, and how loud that was said
+        self._said_at: dict[str, float] = {}  # when it was said aloud for the last time
         self.is_complete = False  # something is due, and none of it may go
 
     def begin(self) -> None:
@@ -84,10 +87,11 @@ class Standstill:
         for mailer, ranks in look.waiting.items():
             if mailer in look.going or mailer in self._told or mailer not in look.is_any_quota:
                 continue  # a closed route was told of when it closed
-            self._told.add(mailer)
+            level = self._told[mailer] = self._level(mailer)
             times = [at for at in ranks.values() if at is not None]
             goes_on = f"; it goes on at {_clock(min(times))}" if times else ""
-            logger.warning(
+            logger.log(
+                level,
                 "Mail of %s (%s) waits: the quota of its routes is used up%s",
                 mailer,
                 ", ".join(rank.priority.value for rank in sorted(ranks)),
@@ -95,8 +99,16 @@ class Standstill:
                 extra=log_fields(cause="quota_exceeded"),
             )
         for mailer in [one for one in self._told if one in look.going]:
-            self._told.discard(mailer)
-            logger.info("Mail of %s goes on", mailer, extra=log_fields())
+            level = min(self._told.pop(mailer), logging.INFO)
+            logger.log(level, "Mail of %s goes on", mailer, extra=log_fields())
+
+    def _level(self, mailer: str) -> int:
+        """How loud it is said that a mailer waits: a quota a minute is used up each minute, and news once an hour."""
+        now = self._store.now()
+        if now - self._said_at.get(mailer, float("-inf")) < _SAID_AGAIN_SECONDS:
+            return logging.DEBUG
+        self._said_at[mailer] = now
+        return logging.WARNING
 
     def _note_waiting(self, lane: Lane, routes: Sequence[Route], *, has_quota: bool) -> None:
         times = []

@@ -1,4 +1,4 @@
-"""When a route was closed: a strip of the last seven days, and the newest openings of its breaker. Pure."""
+"""The history of a route as its page shows it: a strip of seven days, and the newest openings of its breaker. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closings:
-    """What the page shows of one route.
+    """The part of one route on its page.
 
     Attributes:
         bars: of the strip: where each begins, and how wide it is.

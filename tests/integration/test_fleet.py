@@ -84,10 +84,15 @@ class Fleet:
         """How many recipients are in each state."""
         return Counter(line.split()[1] for line in self.run("states").splitlines())
 
-    def wait_for_states(self, **wanted: int) -> None:
+    def sweep_until(self, **wanted: int) -> None:
+        """Sweep again and again, as beat does, until the outbox says so."""
+        self.wait_for_states(lambda: self.run("sweep"), **wanted)
+
+    def wait_for_states(self, meanwhile: Callable[[], object] = lambda: None, **wanted: int) -> None:
         """Wait until the outbox says so."""
         ends_at = time.monotonic() + WAIT_SECONDS
         while self.states() != Counter(wanted):
+            meanwhile()
             assert time.monotonic() < ends_at, f"{self.states()} and not {wanted}; {self.server.story()}"
 
     @property
@@ -166,8 +171,7 @@ def test_a_killed_celery_worker_leaves_no_second_copy(celery_fleet: Fleet) -> No
     celery_fleet.kill(worker)
     celery_fleet.run("queue", "2")
     celery_fleet.start_celery()
-    celery_fleet.run("sweep")  # as beat does; it ends when the dead worker's lease has, and its claim is decided
-    celery_fleet.wait_for_states(accepted=2, unknown=1)
+    celery_fleet.sweep_until(accepted=2, unknown=1)  # when the dead worker's lease is over, its claim is decided
     assert set(celery_fleet.copies.values()) == {1}
 
 
@@ -216,6 +220,5 @@ def test_django_tasks_deliver_by_whatever_backend_they_have(make_fleet: Callable
     fleet.server.wait_for(lambda one: one.connections[0].content_bytes > content_bytes, WAIT_SECONDS)
     fleet.kill(worker)
     fleet.run("queue", "1")
-    fleet.run("sweep")
-    fleet.wait_for_states(accepted=4, unknown=1)
+    fleet.sweep_until(accepted=4, unknown=1)
     assert fleet.copies == {"user0@example.net": 2, "user1@example.net": 1, "user2@example.net": 1}

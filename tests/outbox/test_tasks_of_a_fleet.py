@@ -17,13 +17,14 @@ from django.db.backends.signals import connection_created
 
 from reliable_email.integrations import announcing, delivering
 from reliable_email.outbox import faultpoints
+from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.outbox.upkeep.registration import SweepRegistration
 from reliable_email.store.tables.shared import Worker as WorkerRow
 from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import both, hang, pause, real
 from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
-from tests.outbox.desk import queue, rows, states
+from tests.outbox.desk import let_leases_end, queue, rows, states
 from tests.outbox.test_commands import server, site
 
 __all__ = ["server", "site"]  # fixtures
@@ -114,26 +115,49 @@ def test_a_sweep_that_finds_nothing_costs_little(site: str) -> None:
     assert used["commits"] <= 20
 
 
-def test_a_task_ends_where_others_hold_its_messages(site: str, server: ScriptedServer) -> None:
-    """It waits for nobody: a slot of the fleet is worth more."""
-    ids = queued(site, 1)
+@contextmanager
+def held(using: str, server: ScriptedServer) -> Iterator[list[int]]:
+    """A message that another task has in hand meanwhile: its server does not answer."""
+    ids = queued(using, 1)
     server.behave(Script(final_reply=hang()))
     is_over = threading.Event()
 
     def deliver() -> None:
         try:
-            delivering.deliver_messages(ids, using=site, is_over=is_over.is_set)
+            delivering.deliver_messages(ids, using=using, is_over=is_over.is_set)
         finally:
             connections.close_all()  # this thread's own
 
     first = threading.Thread(target=deliver)
     first.start()
     server.wait_for(lambda one: one.connections and one.connections[0].content_bytes, timeout=30)
-    assert delivering.deliver_messages(ids, using=site) == 0
+    yield ids
     is_over.set()
     server.close()
     first.join(30)
     assert not first.is_alive()
+
+
+def test_a_task_ends_where_others_hold_its_messages(site: str, server: ScriptedServer) -> None:
+    """It waits for nobody: a slot of the fleet is worth more."""
+    with held(site, server) as ids:
+        assert delivering.deliver_messages(ids, using=site) == 0
+
+
+@pytest.mark.timeout(60)
+def test_a_sweep_ends_where_others_hold_all_that_there_is(site: str, server: ScriptedServer) -> None:
+    """Neither does a sweep: what others let fall, the next one finds."""
+    with held(site, server):
+        assert delivering.sweep(using=site, seconds=3600.0) == 0
+
+
+def test_a_sweep_delivers_what_a_dead_worker_held(site: str) -> None:
+    """It does not end before that is taken back."""
+    queued(site, 3)
+    claim(site, Wanted(environment=""), worker="dead", limit=3, lease_seconds=60)
+    let_leases_end(site)
+    assert delivering.sweep(using=site) == 3
+    assert states(site) == [State.ACCEPTED] * 3
 
 
 def test_one_sweep_at_a_time(site: str) -> None:

@@ -92,7 +92,7 @@ def sweep(
     """
     options = _options(using, limit_seconds, _MOST_OF_A_SWEEP)
     most = seconds if options.max_seconds is None else min(seconds, options.max_seconds)
-    options = replace(options, max_seconds=most, max_transactions=max_transactions)
+    options = replace(options, max_seconds=most, max_transactions=max_transactions, is_sweep=True)
     try:
         return _run(options, SweepRegistration(options), is_over).transactions
     except SweepUnderWay:

@@ -20,6 +20,7 @@ class WorkerOptions:
         only_messages: deliver these alone, by id; None for all.
         domain_connections: lines that may deliver to one recipient domain at once; 0 for any number.
         until_empty: end when nothing is due or claimed.
+        is_sweep: end when nothing is due, and nothing of the dead is left to take back, whatever others hold.
         is_task: deliver what can be claimed at once, look after nothing else, and end.
         max_seconds: claim no more after so long; None for no limit.
         wait_seconds: wait for no reply any more after so long; None for no limit.
@@ -45,6 +46,7 @@ class WorkerOptions:
     only_messages: Collection[int] | None = None
     domain_connections: int = 0
     until_empty: bool = False
+    is_sweep: bool = False
     is_task: bool = False
     max_seconds: float | None = None
     wait_seconds: float | None = None

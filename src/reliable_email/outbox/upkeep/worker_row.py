@@ -101,12 +101,20 @@ def abandon(using: str, name: str) -> None:
     )
 
 
-def anything_in_hand(using: str, environment: str, message_ids: Collection[int] | None = None) -> bool:
-    """Return whether any worker of this environment holds anything (of these messages)."""
+def anything_in_hand(
+    using: str, environment: str, message_ids: Collection[int] | None = None, *, only_lost: bool = False
+) -> bool:
+    """Return whether any worker of this environment holds anything (of these messages).
+
+    Args:
+        only_lost: whether only what a dead worker held counts: its lease is over.
+    """
     tables = Tables(using)
     states = [state.value for state in State if state.is_in_hand]
     where = f"state IN ({marks(states)}) AND environment = %s"
     parameters: list[Any] = [*states, environment]
+    if only_lost:
+        where += f" AND lease_until < {tables.now()}"
     if message_ids is not None:
         where += f" AND message_id IN ({marks(message_ids)})" if message_ids else " AND 1 = 0"
         parameters += message_ids

@@ -56,12 +56,15 @@ class Wants:
     def nothing_is_left(self) -> Steps[bool]:
         """Return whether no worker has claimed anything; no, without a question, while another line is asking.
 
-        What is in hand may come back, and what the dead had is rescued.
+        What is in hand may come back, and what the dead had is rescued. A sweep waits for its own and for the latter.
         """
         if self._is_asking:
             return False
         options = self._options
-        looking = Read(lambda: anything_in_hand(options.using, options.environment, options.only_messages))
+        if options.is_sweep and self._in_hand.total():
+            return False
+        using, environment, ids = options.using, options.environment, options.only_messages
+        looking = Read(lambda: anything_in_hand(using, environment, ids, only_lost=options.is_sweep))
         self._is_asking = True
         try:
             yield looking

@@ -280,3 +280,35 @@ def test_the_verdict_names_the_hour(using: str, settings: Any) -> None:
         found.findings
     )
     assert found.since is not None
+
+
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.HIGH])
+def test_a_quota_per_minute_is_a_pace_and_no_finding_until_mail_has_waited_for_long(
+    using: str, settings: Any, priority: Priority
+) -> None:
+    """One a second, or ten a minute, is used up whenever somebody looks: no monitor is to call anybody for that."""
+    settings.MAILERS = {
+        "default": {
+            "BACKEND": "reliable_email.backends.OutboxBackend",
+            "OPTIONS": {"using": "smtp", "database": using},
+        },
+        "smtp": {
+            "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
+            "OPTIONS": {"host": "127.0.0.1", "port": 9, "quota": "10/minute"},
+        },
+    }
+    if django.VERSION < (6, 1):
+        settings.EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
+    [route] = site_routes()["default"]
+    store = DatabaseRouteStateStore(using)
+    while store.reserve(route, 1, priority=priority):
+        pass
+    worker_row.arrive(using, "w", "", 1)
+    mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
+    found = examine_site(using)
+    assert (found.verdict, [one.text for one in found.findings]) == (Health.HEALTHY, [])
+    OutboxRecipient.objects.using(using).update(due_at=DatabaseNow(-3600.0))
+    if priority is Priority.HIGH:
+        found = examine_site(using)
+        assert found.verdict is Health.DEGRADED
+        assert "quota" in found.findings[0].text

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from django.apps import apps
 
@@ -24,6 +25,8 @@ from reliable_email.mailers import mailers
 from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import Finding, Topic, instant
 from reliable_email.values import printable
+
+_PACE_SECONDS: Final = 300  # a quota of a shorter window is a pace, and nothing to call somebody for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +70,22 @@ class RouteCondition:
         """Return the time from which a message of this priority may use the route; None if it is not known."""
         return goes_on_at(self.breaker, self.ledger, self.route, now=self.now, priority=priority)
 
+    def is_paced(self, priority: Priority) -> bool:
+        """Return whether the quotas without room are per second or minute, used up whenever somebody looks."""
+        shares = quota_shares()
+        windows = [
+            one.window_seconds
+            for one in self.route.quotas
+            if quota.left(self.ledger, one, now=self.now, priority=priority, shares=shares) <= 0
+        ]
+        return bool(windows) and max(windows) <= _PACE_SECONDS
+
     @property
     def used_up(self) -> int | None:
         """The window in seconds of a quota that leaves nothing, not even to messages of priority high."""
         for one in self.route.quotas:
             if quota.left(self.ledger, one, now=self.now, priority=Priority.HIGH) <= 0:
-                return one.window_seconds
+                return None if self.is_paced(Priority.HIGH) else one.window_seconds
         return None
 
 

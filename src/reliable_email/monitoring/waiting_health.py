@@ -17,6 +17,8 @@ from reliable_email.store.questions.lanes import due_lanes, lane_names
 from reliable_email.store.tables.states import PriorityRank
 from reliable_email.values import printable
 
+_PACED_SECONDS = 900.0  # for how long mail may wait for a quota per second or minute before that is a finding
+
 
 @dataclass(slots=True)
 class Standing:
@@ -60,6 +62,8 @@ def standing_lanes(using: str, environment: str) -> tuple[dict[str, Standing], s
         if not without:
             continue
         keys.add((rank, key))
+        if age < _PACED_SECONDS and all(one.is_paced(rank.priority) for one in known[mailer]):
+            continue
         standing = found[mailer]
         standing.priorities.add(rank)
         standing.since_seconds = max(standing.since_seconds, age)

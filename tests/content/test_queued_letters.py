@@ -142,6 +142,14 @@ def attach_image(message: EmailMessage) -> None:
     attach_inline_image(message, b"\x89PNG\r\n\x1a\n" * 400, "logo.png", "png", idstring="fixed")
 
 
+def attach_named_image(message: EmailMessage) -> None:
+    """As Django 6 documents it; some Python writes no header that is not ASCII, unless it was set as one."""
+    if django.VERSION >= (6, 0):
+        part: Any = MIMEPart(policy=email.policy.default)
+        part.set_content(b"\x89PNG", "image", "png", disposition="inline", cid="<fixed>", filename="lögo.png")
+        message.attach(part)
+
+
 def attach_message(message: EmailMessage) -> None:
     """Django's, Python's and bytes."""
     inner = EmailMessage(
@@ -178,7 +186,7 @@ def attach_signature(message: EmailMessage) -> None:
 
 
 EVERY_KIND = [
-    *(attach_file, attach_text, attach_calendar, attach_image),
+    *(attach_file, attach_text, attach_calendar, attach_image, attach_named_image),
     *(attach_message, attach_large_message, attach_digest, attach_signature),
 ]
 ATTACHED = st.lists(

@@ -135,7 +135,7 @@ def _part(stored: dict[str, Any], *, is_inner: bool = False) -> Message:
     else:
         part = MimeMessage() if stored["family"] == "message" else MIMEPart(policy=email.policy.default)
     for name, value in stored["headers"]:
-        part.set_raw(name, decoded(value))
+        part.set_raw(*_header(part, name, decoded(value)))
     for name in ("preamble", "epilogue"):
         setattr(part, name, decoded(stored.get(name)))
     part.set_default_type(stored.get("default_type", "text/plain"))
@@ -144,6 +144,15 @@ def _part(stored: dict[str, Any], *, is_inner: bool = False) -> Message:
         payload = [_part(one, is_inner=True) for one in payload]
     part._payload = decoded(payload) if not isinstance(payload, list) else payload  # type: ignore[attr-defined]
     return part
+
+
+def _header(part: Any, name: str, value: str) -> tuple[str, Any]:
+    """Return a header for `set_raw`; one that is not ASCII was set by a program, and is written as such."""
+    is_set = isinstance(part, MIMEPart) and not value.isascii() and not any(char in "\r\n" for char in value)
+    if not is_set or any("\udc80" <= char <= "\udcff" for char in value):
+        return name, value
+    found: tuple[str, Any] = part.policy.header_store_parse(name, value)
+    return found
 
 
 # Out of MIME.

@@ -32,7 +32,7 @@ def test_a_quota_is_explained_to_a_person():
     text = explain("550 5.4.5 Daily user sending quota exceeded", "--provider", "gmail", "--stage", "final_reply")
     assert "quota_exceeded" in text
     assert "route" in text
-    assert "Takes the next route" in text
+    assert "Uses the next route" in text
     assert "24 hours" in text
     assert "google.daily-limit" in text
 

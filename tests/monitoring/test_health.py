@@ -150,7 +150,7 @@ def test_a_closed_route_degrades_and_all_of_them_are_unhealthy(site: str) -> Non
     """With the evidence, and the cause's remedy."""
     fail(site, "first", Effect.OPEN, Cause.AUTH_FAILED)
     found = examine_site()
-    assert told(found) == [(Health.DEGRADED, "the route 'first' is closed: auth_failed (535 not for ada@example.com)")]
+    assert told(found) == [(Health.DEGRADED, "the route 'first' is closed: auth_failed (535 not for a…@example.com)")]
     assert "password" in found.remedy
     assert found.since is not None
     fail(site, "second", Effect.BLOCKED, Cause.REPUTATION_BLOCKED)

@@ -103,7 +103,7 @@ class Standstill:
             logger.log(level, "Mail of %s goes on", mailer, extra=log_fields())
 
     def _level(self, mailer: str) -> int:
-        """How loud it is said that a mailer waits: a quota a minute is used up each minute, and news once an hour."""
+        """Return the log level for a mailer that waits: WARNING once an hour, DEBUG in between."""
         now = self._store.now()
         if now - self._said_at.get(mailer, float("-inf")) < _SAID_AGAIN_SECONDS:
             return logging.DEBUG

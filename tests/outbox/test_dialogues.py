@@ -11,7 +11,7 @@ from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operations.operate import cancel
 from reliable_email.outbox.operations.prune import prune
-from reliable_email.smtp.driver import pool
+from reliable_email.smtp.driver import learned_limits, pool
 from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.said import MOST_LINES

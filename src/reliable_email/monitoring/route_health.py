@@ -71,7 +71,7 @@ class RouteCondition:
         return goes_on_at(self.breaker, self.ledger, self.route, now=self.now, priority=priority)
 
     def is_paced(self, priority: Priority) -> bool:
-        """Return whether the quotas without room are per second or minute, used up whenever somebody looks."""
+        """Return whether the quotas without room are per second or minute, which are often used up for a moment."""
         shares = quota_shares()
         windows = [
             one.window_seconds

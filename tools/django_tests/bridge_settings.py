@@ -26,7 +26,7 @@ DATABASES: dict[str, Any] = {
 if doors.DOOR == "queue":
     _FILE = str(Path(_FOLDER) / "outbox.sqlite3")
     DATABASES[doors.OUTBOX] = {
-        "ENGINE": "tools.django_tests.engine",
+        "ENGINE": "engine",
         "NAME": _FILE,
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
         "TEST": {"NAME": f"{_FILE}.test"},

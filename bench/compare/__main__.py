@@ -12,7 +12,7 @@ from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, accept_then, both, close, hang
 
 QUEUES = {"reliable_email": "django-reliable-email", "post_office": "django-post_office", "mailer": "django-mailer"}

@@ -25,7 +25,7 @@ import psycopg
 
 from bench.fleet.gate import Gate
 from reliable_email.testing.actions import both, pause, real
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reliable_email.testing.actions import as_action
+from reliable_email.testing.script import Script
 from reliable_email.testing.scripted.conversation import Conversation
-from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import Act, ScriptedServer, accept_then, close, half, real, reset
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reliable_email.testing.actions import Action, accept_then, close, reply
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.simulated import SimulatedProvider
 
 if TYPE_CHECKING:

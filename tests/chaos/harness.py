@@ -18,7 +18,7 @@ from reliable_email.delivery.submission import OnUnknown
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.chaos import crew
 from tests.outbox.desk import let_leases_end, let_time_pass, queue

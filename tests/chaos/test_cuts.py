@@ -12,7 +12,7 @@ from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode,
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.transaction import Job, Transaction, Verdict, allow_all
 from reliable_email.testing.proxy import CuttingProxy
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 GOOD, BAD = "good@example.net", "bad@example.net"

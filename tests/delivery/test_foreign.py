@@ -24,7 +24,7 @@ from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction, Verdict
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.delivery.model import TAKEN, World
 

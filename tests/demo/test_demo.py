@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from demo.faults import Misfortune, Plan
 from demo.management.commands.demo import Command
 from reliable_email.testing.actions import raw
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = {

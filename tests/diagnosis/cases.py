@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reliable_email.testing import certificates
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, raw
 from reliable_email.testing.simulated import simulated
 from tests.diagnosis.runs import CONSOLE, FAILOVER, Run, smtp, test_email

@@ -15,7 +15,7 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.tls.errors import explain as tls_failure
 from reliable_email.testing import certificates
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.diagnosis.cases import refused_connection
 from tests.diagnosis.runs import smtp, test_email

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.test.utils import override_settings
 
 from reliable_email.testing import certificates
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close
 from reliable_email.testing.simulated import simulated
 from tests.diagnosis.cases import CASES, DEGRADED, HEALTHY, TO, UNHEALTHY, USAGE, Case

@@ -13,7 +13,7 @@ from django.test.utils import override_settings
 
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.mailers import mailers
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 SENDER = "a@example.org"

@@ -9,7 +9,7 @@ from reliable_email.delivery.report import Outcome
 from reliable_email.exceptions import DeliveryError
 from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.post import A, backend_for, message, received
 

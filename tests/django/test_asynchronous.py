@@ -14,7 +14,7 @@ from django.urls import path
 
 from reliable_email import DeliveryError, Priority, asend, asubmit, delivery_of, submit
 from reliable_email.store.tables.messages import OutboxMessage
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import SMTP, use_mailers
 from tests.django.post import A, B, message, received

@@ -15,7 +15,7 @@ from reliable_email.exceptions import InvalidMessage
 from reliable_email.mailers import mailers
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import SMTP, use_mailers
 from tests.django.post import A, B, C, message, received

@@ -20,7 +20,7 @@ from reliable_email.exceptions import (
     DeliveryError,
 )
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import (
     ScriptedServer,
     accept_then,

@@ -25,7 +25,7 @@ from reliable_email.exceptions import DeliveryError, InvalidMailer
 from reliable_email.mailers import mailers
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close, hang, raw, reset
 from tests.django.conftest import SMTP, use_email_settings, use_mailers
 from tests.django.post import A, B, closed_port, message, received

@@ -12,7 +12,7 @@ from django.utils.log import AdminEmailHandler
 
 from reliable_email.backends import error_mail
 from reliable_email.delivery.telling.floods import Pause, after_failure, fingerprint
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, hang
 
 Serve = Callable[..., ScriptedServer]

@@ -23,7 +23,7 @@ from reliable_email.exceptions import (
     SenderRefused,
 )
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import (
     Conversation,
     ScriptedServer,

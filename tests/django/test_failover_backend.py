@@ -11,7 +11,7 @@ from reliable_email.delivery.report import Outcome
 from reliable_email.exceptions import DeliveryError, OutcomeUnknown, RecipientsRefused
 from reliable_email.mailers import mailers
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, accept_then, close
 from tests.django.conftest import SMTP, use_mailers
 from tests.django.post import A, B, C, closed_port, message, received

@@ -3,7 +3,7 @@
 import pytest
 
 from reliable_email.exceptions import DeliveryError
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import backend_for, message
 

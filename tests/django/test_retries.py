@@ -17,7 +17,7 @@ from reliable_email.exceptions import (
 from reliable_email.smtp.driver.pool import pool
 from reliable_email.smtp.stages import Stage
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import (
     ScriptedServer,
     accept_then,

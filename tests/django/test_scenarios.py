@@ -16,7 +16,7 @@ from reliable_email.exceptions import DeliveryError
 from reliable_email.smtp.driver import pool
 from reliable_email.smtp.stages import Stage
 from reliable_email.testing import certificates, delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close, hang, inject, reset
 from tests.django.conftest import backend_for, message
 

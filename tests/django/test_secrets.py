@@ -22,7 +22,7 @@ from reliable_email.backends import FailoverBackend, OutboxBackend, ReliableSMTP
 from reliable_email.exceptions import DeliveryError
 from reliable_email.mailers import MailersHandler
 from reliable_email.testing.reset import reset
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 PASSWORD = "pl4nted-S3cret-w0rd"

@@ -19,7 +19,7 @@ from reliable_email.classification import Cause
 from reliable_email.exceptions import AuthenticationFailed, DeliveryError, InvalidMailer, RecipientsRefused
 from reliable_email.smtp.driver import pool
 from reliable_email.testing import delivery_of
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, accept_then, close, hang, reset
 from tests.django.conftest import backend_for, message
 

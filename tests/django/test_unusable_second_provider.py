@@ -7,7 +7,7 @@ from reliable_email import checks, env
 from reliable_email.backends.failover import routes_for
 from reliable_email.classification import Cause
 from reliable_email.mailers import mailers
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.conftest import message, use_mailers
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import django
 import pytest
 
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, hang
 from tests.services import require
 

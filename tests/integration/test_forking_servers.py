@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from reliable_email.testing.actions import both, pause, real
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 ROOT = Path(__file__).parent.parent.parent

@@ -29,7 +29,7 @@ from reliable_email.monitoring.tracing import instrument, uninstrument
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.testing import deliver_outbox, outbox_over
 from reliable_email.testing.reset import reset
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.test_secrets import page_about, told_by
 from tests.smtp.test_oauth import serving

@@ -20,8 +20,8 @@ from django.db import connections
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.sql.clock import database_now
+from reliable_email.testing.script import Script
 from reliable_email.testing.scripted.conversation import Conversation
-from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.chaos.harness import vendor_of
 from tests.outbox.desk import queue, rows

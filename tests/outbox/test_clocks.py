@@ -23,8 +23,8 @@ from reliable_email.store.questions.audit import audit
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
+from reliable_email.testing.script import Script
 from reliable_email.testing.scripted.conversation import Conversation
-from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.chaos.harness import vendor_of
 from tests.outbox.desk import queue, states

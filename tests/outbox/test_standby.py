@@ -19,7 +19,7 @@ from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from reliable_email.store.tables.states import State
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import queue, row, states, worker
 from tests.outbox.network import Network

@@ -22,7 +22,7 @@ from reliable_email.outbox.upkeep.registration import SweepRegistration
 from reliable_email.store.tables.shared import Worker as WorkerRow
 from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import both, hang, pause, real
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import let_leases_end, queue, rows, states
 from tests.outbox.test_commands import server, site

@@ -33,7 +33,7 @@ from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Action, Suppression
 from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import reply
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.conftest import created_database
 from tests.outbox.desk import queue, row, smtp_route, states, worker

@@ -10,7 +10,7 @@ import pytest
 from demo.providers import DEFECT
 from reliable_email.testing import certificates
 from reliable_email.testing.actions import until_told
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.screens.terminal import CTRL_C, ROOT, Site
 

@@ -15,7 +15,7 @@ from reliable_email.smtp.protocol.session import Session
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Content, Grant, Job, Transaction, Verdict, allow_all
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 
 GOOD = BytesContent.from_bytes(b"Subject: x\r\n\r\nx\r\n")

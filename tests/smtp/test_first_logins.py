@@ -12,7 +12,7 @@ from reliable_email.smtp.driver.pool import pool
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.testing.reset import reset
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close, hang, real, until_told
 
 LOGIN = {"ana": "right"}

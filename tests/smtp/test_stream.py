@@ -11,7 +11,7 @@ from reliable_email.smtp.options import ConnectionOptions, TLSMode, TLSPolicy
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict, allow_all
 from reliable_email.testing.proxy import CuttingProxy
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, accept_then, reset
 
 

@@ -20,7 +20,7 @@ from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode,
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Aside, Ask, Content, Grant, Job, Transaction, Verdict, WireSteps, allow_all
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import (
     ScriptedServer,
     accept_then,

@@ -19,7 +19,7 @@ from reliable_email.testing import (
     outbox_over,
 )
 from reliable_email.testing.pytest_plugin import MailOutbox
-from reliable_email.testing.scripted.script import Script
+from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close
 from reliable_email.testing.simulated import simulated
 from tests.outbox.conftest import database, using  # noqa: F401 - fixtures

@@ -53,9 +53,9 @@ from reliable_email.testing.actions import (
 )
 from reliable_email.testing.link import Link
 from reliable_email.testing.records import ConnectionRecord, Ending, ReceivedMessage
+from reliable_email.testing.script import Script
 from reliable_email.testing.scripted.conversation import Conversation
 from reliable_email.testing.scripted.ledger import Ledger
-from reliable_email.testing.scripted.script import Script
 from reliable_email.testing.submission import Submission
 
 __all__ = [

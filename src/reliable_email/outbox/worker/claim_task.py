@@ -66,7 +66,8 @@ class LineOptions:
     """The options with which a line claims.
 
     Attributes:
-        first_batch: what it takes at first; as much as afterwards where that is None.
+        first_batch: what it takes at first, and again once less was there; then twice as much each time, up to `batch`.
+            Always as much as `batch` where that is None.
         takes_suspects: whether it takes, alone, what had a worker die on it.
     """
 
@@ -100,7 +101,7 @@ class Line:
         self._routes_of = routes_of
         self._store = store
         self._suspects = suspects
-        self._batch = options.first_batch or options.batch
+        self._batch = self._first_batch = options.first_batch or options.batch
         # Whether the last claim failed as a whole, or was permitted nothing: claimed again at once, it would only make
         # connections.
         self.is_in_trouble = False
@@ -115,11 +116,16 @@ class Line:
         claiming = Read(lambda: self._claim(suspects=False))
         yield claiming
         taken = claiming.result()
+        self._share(taken)
         if taken.rows:
-            self._batch = self._options.batch
             yield from self._take(taken)
             return len(taken.rows)
         return (yield from self._work_on_suspect()) if self._options.takes_suspects else 0
+
+    def _share(self, taken: Claim) -> None:
+        """Take more where there is more: one line that took a small backlog whole would be the only one at work."""
+        is_full = len(taken.rows) >= self._batch
+        self._batch = min(2 * self._batch, self._options.batch) if is_full else self._first_batch
 
     def _work_on_suspect(self) -> Steps[int]:
         claiming = Read(self._claim_suspect)

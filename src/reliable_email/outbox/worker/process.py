@@ -55,6 +55,7 @@ _LEASE_SECONDS = 0.25
 _MEMORY_SECONDS = 0.25
 _STANDSTILL_SECONDS = 6.0  # how soon it is looked again whether a quota, or a route, has room for what waits
 _HANG_SECONDS = 5.0
+_FIRST_BATCH = 10  # a small backlog is for all lines
 _RENEWAL_TRIES = 10
 
 
@@ -322,7 +323,6 @@ class Worker:
         self._crew.dismiss(thread)
 
     def _line(self, number: int) -> Steps[None]:
-        count = self.options.connections
         line = Line(
             LineOptions(
                 round=RoundOptions(
@@ -333,7 +333,7 @@ class Worker:
                 ),
                 batch=self.options.batch,
                 # Lines that had begun with as much as each other would all come back for more at the same moment.
-                first_batch=max(1, self.options.batch * (count + number) // (2 * count)),
+                first_batch=min(self.options.batch, _FIRST_BATCH + number),
                 lease_seconds=self.options.lease_seconds,
                 takes_suspects=not self.options.is_task,
             ),

@@ -1,1 +1,1 @@
-"""The inside of `testing.server`: the conversation, the script of what it answers, and the books that it keeps."""
+"""The inside of `testing.server`: the conversation, and the books that it keeps."""

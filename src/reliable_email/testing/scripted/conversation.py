@@ -19,6 +19,7 @@ from reliable_email.testing.records import (
     Ending,
     ReceivedMessage,
 )
+from reliable_email.testing.script import Script, Scripted
 from reliable_email.testing.scripted.content import DotDecoder
 from reliable_email.testing.scripted.envelope import (
     MAIL_PARAMETERS,
@@ -29,7 +30,6 @@ from reliable_email.testing.scripted.envelope import (
 )
 from reliable_email.testing.scripted.ledger import Ledger
 from reliable_email.testing.scripted.login import log_in
-from reliable_email.testing.scripted.script import Script, Scripted
 from reliable_email.testing.submission import Submission
 
 

@@ -333,7 +333,7 @@ class Worker:
                 ),
                 batch=self.options.batch,
                 # Lines that had begun with as much as each other would all come back for more at the same moment.
-                first_batch=min(self.options.batch, _FIRST_BATCH + number),
+                first_batch=min(self.options.batch, _FIRST_BATCH + number) if self.options.connections > 1 else None,
                 lease_seconds=self.options.lease_seconds,
                 takes_suspects=not self.options.is_task,
             ),

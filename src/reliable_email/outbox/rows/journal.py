@@ -121,14 +121,22 @@ def commit_in_steps(
     appending = plan_attempts(tables, news, keyring)
     reserving = Reservations(tables, [intent.reserve for intent in intents])
     going = [number for number in range(len(intents)) if number not in reserving.refused]
-    permitting = _permitting(tables, [intents[number] for number in going], [reserving.tokens.get(n) for n in going])
-    steps = [*(step for step, _ in settling), *appending, *reserving.steps, *permitting]
+    wanted, tokens = [intents[number] for number in going], [reserving.tokens.get(number) for number in going]
+    is_one = bool(reserving.steps) and tables.takes_arrays
+    charging = [] if is_one else reserving.steps
+    permitting = (
+        [_charge_and_permit(tables, reserving.steps, wanted, tokens)] if is_one else _permitting(tables, wanted, tokens)
+    )
+    steps = [*(step for step, _ in settling), *appending, *charging, *permitting]
     changed = yield from tables.run_together("journal", steps)
     behind = len(changed) - len(permitting)
-    reserving.written(changed[behind - len(reserving.steps) : behind])
+    if is_one:
+        reserving.written([Changed(int(-version in changed[behind].ids)) for version in reserving.versions])
+    else:
+        reserving.written(changed[behind - len(charging) : behind])
     settled = _settled(tables, settlements, planned, _written(settling, planned, changed), keyring)
     permitted = [False] * len(intents)
-    answers_to = _permitted(tables, [intents[number] for number in going], permitting, changed[behind:])
+    answers_to = _permitted(tables, wanted, permitting, changed[behind:])
     for number, is_permitted in zip(going, answers_to, strict=True):
         permitted[number] = is_permitted
     reserved = [reserving.is_taken(number) for number in range(len(intents))]
@@ -212,7 +220,29 @@ def _permit(tables: Tables, intent: Intent, token: int | None) -> Step:
     )
 
 
-def _permit_many(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int | None]) -> Step:
+def _charge_and_permit(
+    tables: Tables, charging: Sequence[Step], intents: Sequence[Intent], tokens: Sequence[int | None]
+) -> Step:
+    """Charge the quotas and permit in one statement; its ids are those of the permitted, and negative versions.
+
+    A part of a statement does not see the rows that another part has changed, so the permission asks for what the
+    charging parts return.
+    """
+    names = [f"charged{number}" for number in range(len(charging))]
+    charged = " UNION ALL ".join(f"SELECT version FROM {name}" for name in names)
+    permit = _permit_many(tables, intents, tokens, is_charged=f"version_ IN ({charged})")
+    parts = [f"{name} AS ({step.sql} RETURNING version)" for name, step in zip(names, charging, strict=True)]
+    return Step(
+        f"WITH {', '.join(parts)}, permitted AS ({permit.sql}) "
+        f"SELECT -version FROM ({charged}) AS charged UNION ALL SELECT id FROM permitted",
+        [*(value for step in charging for value in step.parameters), *permit.parameters],
+        returns_ids=True,
+    )
+
+
+def _permit_many(
+    tables: Tables, intents: Sequence[Intent], tokens: Sequence[int | None], *, is_charged: str = ""
+) -> Step:
     wanted = [
         (one.id, one.delivery.claim, intent.route, token or 0)
         for intent, token in zip(intents, tokens, strict=True)
@@ -222,7 +252,7 @@ def _permit_many(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int
     given, arrays, is_paid = "id_, claim_, route_", "%s::bigint[], %s::bigint[], %s::text[]", ""
     if any(versions):
         given, arrays = f"{given}, version_", f"{arrays}, %s::bigint[]"
-        is_paid = f"AND (version_ = 0 OR {condition(tables, 'route_', 'version_')}) "
+        is_paid = f"AND (version_ = 0 OR {is_charged or condition(tables, 'route_', 'version_')}) "
     return Step(
         f"UPDATE {tables.recipient} AS held SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
         f"authorized_route = route_ FROM UNNEST({arrays}) AS given({given}) "

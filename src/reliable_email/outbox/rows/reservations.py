@@ -114,6 +114,11 @@ class Reservations:
         self.tokens.update(dict.fromkeys(going, version))
         self.steps.append(_step(tables, route.alias, more or ledger, before, version))
 
+    @property
+    def versions(self) -> list[int]:
+        """The version that the row of each step has once it is changed."""
+        return [version for *_, version, _ in self._changes]
+
     def written(self, changed: Sequence[Changed]) -> None:
         """The commit is done, and has changed so many rows by each step."""
         for (numbers, last, ledger, before, version, extra), one in zip(self._changes, changed, strict=True):

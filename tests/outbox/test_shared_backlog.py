@@ -19,3 +19,14 @@ def test_a_small_backlog_is_shared_by_the_lines(using: str) -> None:
         worker(using, smtp_route(server), connections=8).run()
         assert set(states(using)) == {State.ACCEPTED}
         assert len(server.connections) >= 4
+
+
+@pytest.mark.timeout(120)
+def test_a_claim_cuts_no_message_in_two(using: str) -> None:
+    """Whoever answers to all finds all: an API names those whom it sends to, and a quota counts messages."""
+    for number in range(3):
+        queue(using, *(f"user{number}-{one}@example.net" for one in range(15)))
+    with ScriptedServer() as server:
+        worker(using, smtp_route(server), connections=2).run()
+        assert set(states(using)) == {State.ACCEPTED}
+        assert [len(message.recipients) for message in server.messages] == [15, 15, 15]

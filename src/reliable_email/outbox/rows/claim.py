@@ -26,6 +26,7 @@ from reliable_email.store.tables.states import PriorityRank, State
 
 _RENEWED_AT_ONCE = 500
 _LANES_AT_ONCE = 8  # that one claim asks, where each has little
+_MOST_OF_A_MESSAGE = 1000  # recipients beyond the limit; no provider takes more in one envelope or call
 _RENEWAL_LOOKS = 3  # at rows that are being written
 
 _COLUMNS = (
@@ -119,7 +120,10 @@ class Wanted:
 def claim(
     using: str, wanted: Wanted, *, worker: str, limit: int, lease_seconds: float, suspects: bool = False
 ) -> Claim:
-    """Take up to `limit` runnable recipients.
+    """Take up to `limit` runnable recipients, and those of their messages that the limit would cut off.
+
+    An API shows those whom it sends to, so a message in two parts would not be the same letter to both; and a quota in
+    messages counts each part. Only what a quota leaves no room for is cut.
 
     Args:
         worker: its unique name.
@@ -133,15 +137,20 @@ def claim(
     if wanted.noting is not None and not suspects:
         turns = [turn for turn in turns if not wanted.noting.is_drained(turn.lane)]
     for turn in turns[:_LANES_AT_ONCE]:
-        room = most - len(rows)
+        room, more = most - len(rows), _MOST_OF_A_MESSAGE
         if turn.limit is not None:  # what one priority of a mailer takes is no more there for the others
-            room = min(room, turn.limit - sum(row.mailer == turn.lane.mailer for row in rows))
-            if room <= 0:
+            left = turn.limit - sum(row.mailer == turn.lane.mailer for row in rows)
+            if left <= 0:
                 continue
+            room, more = min(room, left), min(more, max(left - room, 0))
         found = _claim_lane(tables, turn.lane, wanted, number, worker, room, lease_seconds, suspects=suspects)
+        is_drained = len(found) < room
+        if not is_drained and more and not suspects:
+            rest = replace(wanted, message_ids={row.message_id for row in found})
+            found += _claim_lane(tables, turn.lane, rest, number, worker, more, lease_seconds, suspects=False)
         rows += found
         if wanted.noting is not None and not suspects:
-            wanted.noting.note(turn.lane, is_drained=len(found) < room)
+            wanted.noting.note(turn.lane, is_drained=is_drained)
         if len(rows) >= most:
             break
     if rows:

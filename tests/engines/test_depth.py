@@ -80,6 +80,7 @@ WORKER = [
     "outbox/worker/hardship",
     "outbox/worker/blocking",
     "outbox/operations/incoming",
+    "outbox/rows/held",
     "outbox/rows/journal",
     "outbox/upkeep/keeper",
     "outbox/keyring",
@@ -132,8 +133,8 @@ WORKER = [
     "smtp/tls/strictness",
 ]
 # Lines of code, as measured. They may shrink.
-MOST_DIRECT_LINES = 5900
-MOST_WORKER_LINES = 6800
+MOST_DIRECT_LINES = 5950
+MOST_WORKER_LINES = 6900
 
 
 _CODE = {

@@ -78,6 +78,7 @@ WORKER = [
     "outbox/faultpoints",
     "outbox/worker/given_ids",
     "outbox/worker/hardship",
+    "outbox/worker/in_hand",
     "outbox/worker/blocking",
     "outbox/operations/incoming",
     "outbox/rows/held",
@@ -134,7 +135,7 @@ WORKER = [
 ]
 # Lines of code, as measured. They may shrink.
 MOST_DIRECT_LINES = 5950
-MOST_WORKER_LINES = 6900
+MOST_WORKER_LINES = 6950
 
 
 _CODE = {

@@ -7,8 +7,11 @@ import pytest
 from django.db import connections
 
 from reliable_email.outbox import faultpoints
-from reliable_email.outbox.rows.claim import Claimed, renew
-from tests.outbox.desk import claimed, let_leases_end, rows
+from reliable_email.outbox.rows.claim import Claimed, Wanted, claim, renew
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.states import State
+from tests.outbox.desk import claimed, let_leases_end, queue, rows, worker
 
 PATIENCE_SECONDS = 2  # after which whoever waits for a lock is told
 
@@ -89,3 +92,24 @@ def test_nobody_renews_what_another_worker_holds(using: str) -> None:
     [one] = claimed(using, 1)
     assert renew(using, [one.id], worker="another", lease_seconds=600) == 0
     assert renew(using, [one.id], worker="w", lease_seconds=600) == 1
+
+
+def test_a_row_that_another_line_has_claimed_again_is_still_renewed(using: str) -> None:
+    """It went back to the queue before the end of its first claim; the end of that claim is not the second one's."""
+    one = worker(using)
+    queue(using)
+    first = claim(using, Wanted(environment=""), worker=one.name, limit=9, lease_seconds=60)
+    one.has_claimed(first)
+    let_leases_end(using)
+    OutboxRecipient.objects.using(using).update(state=State.QUEUED, due_at=DatabaseNow(-1), claimed_by="")
+    second = claim(using, Wanted(environment=""), worker=one.name, limit=9, lease_seconds=60)
+    assert [row.id for row in second.rows] == [row.id for row in first.rows]
+    one.has_claimed(second)
+    one.has_finished(first, 0)
+    OutboxRecipient.objects.using(using).update(lease_until=DatabaseNow(1))
+    before = rows(using)[0].lease_until
+    one._renew()
+    after = rows(using)[0].lease_until
+    assert before is not None
+    assert after is not None
+    assert after > before, "nobody renews what is in hand"

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from reliable_email.models import Action, IncomingHold, OutboxMessage
+from reliable_email.models import Action, IncomingHold, OutboxMessage, OutboxRecipient
+from reliable_email.outbox.operations import operate
+from reliable_email.store.questions.filters import Filter
 from tests.views.letters import deliver, queue
 from tests.views.test_acting import confirm, ids, states
 
@@ -46,6 +48,28 @@ def test_all_mail_is_stopped_and_goes_again(operator: Client) -> None:
         "release_incoming",
         "requeue",
     ]
+
+
+def test_the_release_of_a_hold_leaves_what_another_person_held(operator: Client) -> None:
+    """Two hundred wrong invoices do not go because somebody else has mended a provider."""
+    queue("invoice@example.com")
+    operate.hold(Filter(), actor="ann", reason="wrong prices")
+    confirm(operator, EVERYTHING, incoming="1", reason="the provider is down")
+    queue("a@example.com")
+    deliver()
+    hold = IncomingHold.objects.get()
+    operator.post(RELEASE, {"hold": hold.pk, "confirmed": "1", "kept": "1", "reason": "mended"})
+    assert states() == {"invoice": "parked", "a": "queued"}
+
+
+def test_an_undone_hold_gives_a_message_no_new_time(operator: Client) -> None:
+    """A code that is good for five minutes is not sent hours later."""
+    queue("a@example.com")
+    before = OutboxRecipient.objects.get().gives_up_at
+    answer = confirm(operator, EVERYTHING)
+    undo(operator, answer)
+    assert states() == {"a": "queued"}
+    assert OutboxRecipient.objects.get().gives_up_at == before
 
 
 def test_new_mail_is_held_also_where_nothing_waits(operator: Client) -> None:

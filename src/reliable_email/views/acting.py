@@ -94,6 +94,7 @@ def act(request: HttpRequest) -> HttpResponse:
         reason=reason,
         route=route,
         gives_up_after=timedelta(days=conf.get().expires_days),
+        undoes=bool(chosen.detail),
     )
     return HttpResponseRedirect(link(wanted.back, done.action))
 

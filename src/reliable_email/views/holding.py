@@ -67,6 +67,7 @@ def _kept_by(hold: Hold) -> Filter:
     return Filter(
         states=(State.PARKED.value,),
         causes=("held",),
+        held_by=hold.actor,  # what another person held stays held
         mailers=(hold.mailer,) if hold.mailer else (),
         accounts=(hold.account,) if hold.account else (),
         streams=(hold.stream,) if hold.stream else (),

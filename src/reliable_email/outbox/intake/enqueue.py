@@ -342,6 +342,8 @@ def _older_message(connection: BaseDatabaseWrapper, draft: _Draft, environment: 
     It costs a read by the unique index, for messages that have a key.
     """
     older = draft.digests[1:]
+    if not older:
+        return None
     quote = connection.ops.quote_name
     message, recipient = quote(OutboxMessage._meta.db_table), quote(OutboxRecipient._meta.db_table)
     marks = ", ".join("%s" for _ in older)

@@ -79,13 +79,20 @@ def perform(
     reason: str = "",
     route: str = "",
     gives_up_after: timedelta = timedelta(days=3),
+    undoes: bool = False,
     using: str | None = None,
     progress: Progress = UNTOLD,
 ) -> Performed:
-    """Any act. `route` and `gives_up_after` are a requeue's; see `requeue`."""
+    """Any act. `route` and `gives_up_after` are a requeue's; see `requeue`.
+
+    Args:
+        undoes: it takes a hold back: attempts, pins and the time at which each message expires stay as they were.
+    """
     changes: dict[str, Any] = {}
     noted: dict[str, str] = {}
     match act:
+        case Act.REQUEUE if undoes:
+            pass
         case Act.REQUEUE:
             changes = {
                 "attempts": 0,

@@ -123,7 +123,7 @@ def claim(
     """Take up to `limit` runnable recipients, and those of their messages that the limit would cut off.
 
     An API shows those whom it sends to, so a message in two parts would not be the same letter to both; and a quota in
-    messages counts each part. Only what a quota leaves no room for is cut.
+    messages counts each part. What a quota leaves no room for is cut, and what another worker claims in that moment.
 
     Args:
         worker: its unique name.
@@ -176,10 +176,12 @@ def _conditions(wanted: Wanted, lane: Lane, *, suspects: bool) -> tuple[str, lis
     words = ["environment = %s", "crashes > 0" if suspects else "crashes = 0"]
     parameters: list[Any] = [wanted.environment]
     states = RULES[Event.CLAIM].states
-    words.append(f"state IN ({marks(states)})")
+    is_named = wanted.message_ids is not None and lane.key != _ANY_LANE
+    state = "COALESCE(state, '')" if is_named else "state"
+    words.append(f"{state} IN ({marks(states)})")
     parameters += states
     if lane.key != _ANY_LANE:
-        words.append("lane = %s")
+        words.append("lane + 0 = %s" if is_named else "lane = %s")
         parameters.append(lane.key)
     if not lane.mailer and wanted.closed_mailers:
         words.append(f"mailer NOT IN ({marks(wanted.closed_mailers)})")
@@ -212,11 +214,14 @@ def _claim_lane(
 ) -> list[Claimed]:
     name = tables.recipient
     where, parameters = _conditions(wanted, lane, suspects=suspects)
+    # Named messages of a lane are found by their ids: by the index of the lane all that waits in it would be read.
+    plain = wanted.message_ids is not None and lane.key != _ANY_LANE
     where, order = f"due_at <= {tables.now()} AND {where}", "due_at, id"
     if lane.key == _ANY_LANE:
         order = f"priority, {order}"
     else:
-        where, parameters = f"priority = %s AND {where}", [lane.rank.value, *parameters]
+        rank = "priority + 0" if plain else "priority"
+        where, parameters = f"{rank} = %s AND {where}", [lane.rank.value, *parameters]
     due = f"FROM {name} WHERE {where} ORDER BY {order} LIMIT %s"
     due_parameters = [*parameters, room]
     change = (

@@ -119,12 +119,12 @@ class Round:
         self._messages: dict[int, StoredMessage] = {}
         self._contents = Contents(options.using, options.keyring, {})
         self._routes: dict[str, list[Route]] = {}
-        self._is_held = False  # by whoever has a route's row: what was not begun goes back, for another time
+        self.is_held = False  # by whoever has a route's row: what was not begun goes back, for another time
         self.is_loaded = False
         self.transactions = 0
 
     def _goes_on(self) -> bool:
-        return not self._is_held and self._may_go_on()
+        return not self.is_held and self._may_go_on()
 
     def write_known(self) -> Steps[None]:
         """Write what is known, and leave the rest in hand."""
@@ -246,8 +246,8 @@ class Round:
                 plan.setdefault(key, (send.route, []))[1].append(send)
             for one in passage.ended_unasked():
                 self._settlements.append(self._settlement(one, None, stored_of(passage)))
-        # Those without a quota first: a held row of a route delays nobody else's mail.
-        return sorted(plan.values(), key=lambda one: bool(one[0].quotas))
+        # Those without a quota first, held ones last: a held row of a route delays nobody else's mail.
+        return sorted(plan.values(), key=lambda one: (held_routes.holds(one[0].alias), bool(one[0].quotas)))
 
     def _send(self, route: Route, sends: list[Send]) -> Steps[None]:
         """Send by one route, a few megabytes at a time: what is not in memory yet is read beside the wire's thread."""
@@ -322,7 +322,7 @@ class Round:
         while waiting:
             send = waiting.popleft()
             content = contents.get(stored_of(send.passage).id)
-            self._is_held |= held_routes.holds(send.route.alias)
+            self.is_held |= held_routes.holds(send.route.alias)
             if content is None or not self._goes_on():
                 send.passage.withdraw(send)
             # It may have closed under this very batch: the others need not find that out one by one.
@@ -384,7 +384,7 @@ class Round:
         if send.is_taken:
             return
         if is_withheld(transaction) and held_routes.holds(send.route.alias):
-            send.is_taken = self._is_held = True
+            send.is_taken = self.is_held = True
             send.passage.withdraw(send)
             return
         self.transactions += 1

@@ -10,12 +10,13 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore, writing_nothing
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.outbox.rows.claim import Claim, Wanted, claim
+from reliable_email.outbox.rows.held import PATIENCE_SECONDS
 from reliable_email.outbox.rows.journal import Intent, Request, Written
 from reliable_email.outbox.rows.settle import AttemptRow, Settlement
 from reliable_email.outbox.rows.sql import Tables, marks
 from reliable_email.outbox.upkeep.reconnect import drop_connection, insist
 from reliable_email.outbox.worker.batch import Round, RoundOptions
-from reliable_email.outbox.worker.steps import Read, Steps, Write
+from reliable_email.outbox.worker.steps import Read, Rest, Steps, Write
 from reliable_email.smtp.transaction import Aside
 from reliable_email.store.sql.outages import is_outage, sentence
 from reliable_email.store.tables.states import State
@@ -247,6 +248,8 @@ class Line:
         try:
             yield from way.run()
             self.is_in_trouble = bool(refusals)
+            if way.is_held:  # what was given back may be claimed at once, and would only come back
+                yield Rest(PATIENCE_SECONDS)
         except Exception as error:
             self.is_in_trouble = True
             seconds = _FINISH_SECONDS

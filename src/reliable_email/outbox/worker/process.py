@@ -34,6 +34,7 @@ from reliable_email.outbox.upkeep.worker_options import Bounds, WorkerOptions
 from reliable_email.outbox.worker.batch import RoundOptions
 from reliable_email.outbox.worker.claim_task import Line, LineOptions
 from reliable_email.outbox.worker.hardship import Hardship, Idleness
+from reliable_email.outbox.worker.in_hand import InHand
 from reliable_email.outbox.worker.loop import Loop
 from reliable_email.outbox.worker.steps import Rest, Steps
 from reliable_email.outbox.worker.wants import Wants
@@ -107,7 +108,7 @@ class Worker:
         )
         self._tallies = self._registration.tallies
         self._outage = Outage(options.using)
-        self._held: set[int] = set()  # what is in hand, by id
+        self._held = InHand()
         self._moves = 0  # how often something was taken in hand, or was done
         self._wants = Wants(options, self.name, seen=self._seen_mailers, routes_of=self.routes_of, store=store)
         self._upkeep = Upkeep(self, store, self._tallies, self._seen_mailers)
@@ -154,7 +155,7 @@ class Worker:
         self._idleness.is_more = taken.is_full
         with self._lock:
             self._moves, self._is_empty = self._moves + 1, False
-            self._held.update(row.id for row in taken.rows)
+        self._held.take(taken)
         return self._wants.take(taken)
 
     @property
@@ -168,10 +169,7 @@ class Worker:
             self._hardship.end()  # the others need not wait until the whole claim is done
         with self._lock:
             self.transactions += len(attempts)
-            # Renewals would look for them, again and again.
-            self._held.difference_update(
-                one.claimed.id for one in settlements if not one.claimed.delivery.state.is_in_hand
-            )
+        self._held.settle(settlements)
         self._tallies.add(attempts)
         tell_settled(self.options.using, Worker, settlements, attempts, written.settled)
 
@@ -179,7 +177,7 @@ class Worker:
         """Note the end of a claim."""
         with self._lock:
             self._moves += 1
-            self._held.difference_update(row.id for row in taken.rows)
+        self._held.leave(taken)
         if self._wants.leave(taken):
             wake.nudge()
 
@@ -296,7 +294,7 @@ class Worker:
         using = self.options.using
         steps: list[Callable[[], object]] = [partial(give_back, self._store), self._store.flush]
         steps.append(lambda: self._registration.leave(self.transactions))
-        if self._held or not (self.options.is_task or self._is_empty):
+        if self._held.ids() or not (self.options.is_task or self._is_empty):
             steps[:0] = [lambda: worker_row.abandon(using, self.name), self._take_back]
         try:
             for step in steps:
@@ -443,7 +441,5 @@ class Worker:
     def _renew(self) -> None:
         point("renewals")
         began_at = time.monotonic()
-        with self._lock:
-            ids = list(self._held)
-        renew(self.options.using, ids, worker=self.name, lease_seconds=self.options.lease_seconds)
+        renew(self.options.using, self._held.ids(), worker=self.name, lease_seconds=self.options.lease_seconds)
         self._lease_ends_at = began_at + self._trusted_seconds

@@ -36,6 +36,7 @@ class Filter:
         sender: of the envelope: an address, a domain with its @, or characters of an address.
         subject: words of a subject that is not sealed.
         detail: exactly what an act has left in the row, as `operate.trace` words it.
+        held_by: who held it, by an act or by a hold of what comes.
         older_than, newer_than: by the time of queueing.
     """
 
@@ -56,6 +57,7 @@ class Filter:
     sender: str = ""
     subject: str = ""
     detail: str = ""
+    held_by: str = ""
     older_than: datetime | None = None
     newer_than: datetime | None = None
 
@@ -104,6 +106,9 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
         rows = rows.filter(about_message)
     if chosen.detail:
         rows = rows.filter(detail=chosen.detail)
+    if chosen.held_by:
+        held = f"held by {chosen.held_by}"
+        rows = rows.filter(Q(detail=held) | Q(detail__startswith=f"{held}, act "))
     if chosen.older_than is not None:
         rows = rows.filter(message__created_at__lt=chosen.older_than)
     if chosen.newer_than is not None:

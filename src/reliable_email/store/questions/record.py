@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reliable_email.store.questions.queries import ActionStory, outbox_database
+from reliable_email.store.questions.queries import ActionStory, action_story, outbox_database
 from reliable_email.store.tables.shared import Action
 
 PAGE_ROWS = 50
@@ -21,18 +21,6 @@ def record(using: str | None = None, *, before: int | None = None) -> RecordPage
     rows = Action._base_manager.using(outbox_database(using)).order_by("-id")
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    found = [
-        ActionStory(
-            id=row.pk,
-            at=row.at,
-            actor=row.actor,
-            verb=row.verb,
-            target=row.target,
-            reason=row.reason,
-            count=row.count,
-            detail=row.detail,
-        )
-        for row in rows[: PAGE_ROWS + 1]
-    ]
+    found = [action_story(row) for row in rows[: PAGE_ROWS + 1]]
     is_more = len(found) > PAGE_ROWS
     return RecordPage(acts=tuple(found[:PAGE_ROWS]), before=found[PAGE_ROWS - 1].id if is_more else None)

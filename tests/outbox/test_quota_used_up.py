@@ -252,8 +252,8 @@ def test_rows_without_a_lane_are_claimed_as_before(using: str) -> None:
     assert Lane(PriorityRank.NORMAL, 0) not in LaneBook(using, "", poll_seconds=1.0).due()
 
 
-def test_the_verdict_names_the_hour(using: str, settings: Any) -> None:
-    """DEGRADED, not HEALTHY, and not the age of a queue that could not have gone."""
+def use_quota(settings: Any, using: str, quota: str) -> None:
+    """A site whose outbox delivers by one server with this quota."""
     settings.MAILERS = {
         "default": {
             "BACKEND": "reliable_email.backends.OutboxBackend",
@@ -261,11 +261,16 @@ def test_the_verdict_names_the_hour(using: str, settings: Any) -> None:
         },
         "smtp": {
             "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": 9, "quota": "10/day"},
+            "OPTIONS": {"host": "127.0.0.1", "port": 9, "quota": quota},
         },
     }
     if django.VERSION < (6, 1):
         settings.EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
+
+
+def test_the_verdict_names_the_hour(using: str, settings: Any) -> None:
+    """DEGRADED, not HEALTHY, and not the age of a queue that could not have gone."""
+    use_quota(settings, using, "10/day")
     [route] = site_routes()["default"]
     store = DatabaseRouteStateStore(using)
     for _ in range(9):
@@ -287,18 +292,7 @@ def test_a_quota_per_minute_is_a_pace_and_no_finding_until_mail_has_waited_for_l
     using: str, settings: Any, priority: Priority
 ) -> None:
     """One a second, or ten a minute, is used up whenever somebody looks: no monitor is to call anybody for that."""
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "reliable_email.backends.OutboxBackend",
-            "OPTIONS": {"using": "smtp", "database": using},
-        },
-        "smtp": {
-            "BACKEND": "reliable_email.backends.ReliableSMTPBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": 9, "quota": "10/minute"},
-        },
-    }
-    if django.VERSION < (6, 1):
-        settings.EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
+    use_quota(settings, using, "10/minute")
     [route] = site_routes()["default"]
     store = DatabaseRouteStateStore(using)
     while store.reserve(route, 1, priority=priority):

@@ -30,26 +30,30 @@ def closed() -> None:
     queue(1, mailer="closed")
     queue(100, mailer="open")
     _copies(_ROWS, lanes=[lane_of(f"closed{n}") for n in range(10)], mailer="closed", due="now() - interval '1 day'")
-    plans: list[str] = []
+    every: list[list[str]] = []
 
     def explain(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith("WITH due"):
-            plans[:] = [f"{row[0]}" for row in _rows(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {sql}", params)]
+            every.append([f"{row[0]}" for row in _rows(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {sql}", params)])
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(explain):
         wanted = Wanted(environment="", turns=[Turn(Lane(PriorityRank.NORMAL, lane_of("open"), "open"))])
         claim("default", wanted, worker="w", limit=10, lease_seconds=60)
+    plans, rest = every
     print(f"a claim of ten in an open lane behind {_ROWS:,} rows of closed ones:")
     print("\n".join(f"    {line}" for line in plans))
-    hit, read = (sum(map(int, re.findall(rf"{word}=(\d+)", _first_buffers(plans)))) for word in ("hit", "read"))
-    print(f"blocks of the whole, the ten rows' changes in every index included: {hit + read}")
-    found = sum(map(int, re.findall(r"(?:hit|read)=(\d+)", _buffers_of(plans, "Limit"))))
-    print(f"blocks to find and lock the ten: {found}")
+    print(f"blocks of the whole, the ten rows' changes in every index included: {_blocks(_first_buffers(plans))}")
+    print(f"blocks to find and lock the ten: {_blocks(_buffers_of(plans, 'Limit'))}")
+    print(f"blocks to look for the rest of their messages: {_blocks(_first_buffers(rest))}")
     book = LaneBook("default", "", poll_seconds=1.0)
     began = time.monotonic()
     book.look(0)
     print(f"all lanes found in {(time.monotonic() - began) * 1000:.0f} ms: {len(book.due())}")
+
+
+def _blocks(buffers: str) -> int:
+    return sum(map(int, re.findall(r"(?:hit|read)=(\d+)", buffers)))
 
 
 def fair() -> None:

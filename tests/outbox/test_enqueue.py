@@ -346,3 +346,11 @@ def test_what_cannot_be_stored_is_said_to_the_caller(using: str, address: str) -
     with pytest.raises(ValueError, match="longer than"):
         enqueue([submission(to=(address,))], QueueOptions(mailer="routes", using=using))
     assert rows(using) == []
+
+
+def test_a_key_works_on_a_site_without_secrets(using: str, settings: Any) -> None:
+    """Nothing older than its own digest is looked for there."""
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "", []
+    options = QueueOptions(mailer="routes", using=using)
+    [first], [second] = (enqueue([submission(idempotency_key="order 7")], options) for _ in range(2))
+    assert (second.pk, second.was_queued_before) == (first.pk, True)

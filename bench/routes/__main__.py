@@ -1,9 +1,10 @@
 """What routes remember, in figures: `make routes` (ARGS="outages quota lanes locked statements"; PostgreSQL).
 
 `outages`: servers that are killed under eight connections and come back: how often the route opened, and how soon it
-was in use again. `quota`: what twenty thousand messages without quota cost two workers. `lanes`: what a claim reads of
-half a million rows that must not go, and how fair it is to ten thousand lanes. `locked`: what one lane delivers while
-the row of another lane's route is held. `statements`: of a message, with a quota and without.
+was in use again (at most 20 s after outages below ten seconds, 75 s after others; `--servers`, `--away SECONDS …`).
+`quota`: what twenty thousand messages without quota cost two workers. `lanes`: what a claim reads of half a million
+rows that must not go, and how fair it is to ten thousand lanes. `locked`: what one lane delivers while the row of
+another lane's route is held. `statements`: of a message, with a quota and without.
 """
 
 import argparse
@@ -24,6 +25,7 @@ def main() -> None:
     groups = ("outages", "quota", "lanes", "locked", "statements")
     parser.add_argument("groups", nargs="*", default=groups)
     parser.add_argument("--servers", nargs="*", default=["postfix-plain", "exim", "aiosmtpd"], choices=[*SERVERS])
+    parser.add_argument("--away", nargs="*", type=float, default=[1.0, 2.0, 15.0], help="seconds that a server is away")
     options = parser.parse_args()
     os.environ["ROUTES_DATABASE"] = DATABASE
     os.environ["ROUTES_SECRET"] = secrets.token_hex()
@@ -49,7 +51,7 @@ def main() -> None:
             if "locked" in options.groups:
                 locked.main()
             if "outages" in options.groups:
-                outages.main([SERVERS[name] for name in options.servers])
+                outages.main([SERVERS[name] for name in options.servers], options.away)
         finally:
             from django.db import connections
 

@@ -33,50 +33,8 @@ from reliable_email.values import (
 NAME = "RELIABLE_EMAIL"
 _lazy: Any = settings  # what is behind Django's lazy object has no public name
 
-PREFIX = "EMAIL_"
-FALLBACK_PREFIX = "EMAIL_FALLBACK_"
-FALLBACK_SWITCH = "EMAIL_FALLBACK_ENABLED"
-
-# Where the name of an `EMAIL_*` setting is not the option's name in capitals.
-_SETTING_NAMES = {"username": "HOST_USER", "password": "HOST_PASSWORD", "max_attempts": "MAX_RETRIES"}
-# Options that can be given by an `EMAIL_*` setting or variable. The others need a mailer.
-SETTING_OPTIONS = (
-    "host",
-    "port",
-    "username",
-    "password",
-    "use_tls",
-    "use_ssl",
-    "timeout",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_verify",
-    "max_attempts",
-    "provider",
-    "region",
-    "ssl_cafile",
-    "ssl_strict",
-    "ssl_pin",
-    "tls_server_name",
-    "auth",
-    "token_provider",
-    "allow_plaintext_auth",
-    "local_hostname",
-    "final_reply_timeout",
-    "connections",
-    "messages_per_connection",
-    "quota",
-    "on_unknown",
-    "only_to",
-    "redirect_to",
-)
 DEFAULT_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 LOCMEM_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-
-
-def email_setting_name(option: str, prefix: str = PREFIX) -> str:
-    """The `EMAIL_*` name of an option of `ReliableSMTPBackend`."""
-    return prefix + _SETTING_NAMES.get(option, option.upper())
 
 
 def is_set(name: str) -> bool:
@@ -179,41 +137,6 @@ def is_in_tests() -> bool:
 def email_backend() -> str:
     """The setting EMAIL_BACKEND, of which Django's default is its SMTP backend."""
     return str(setting("EMAIL_BACKEND", DEFAULT_BACKEND))
-
-
-def email_options(prefix: str = PREFIX) -> dict[str, object]:
-    """The options that `EMAIL_*` settings give to `ReliableSMTPBackend`; none beside MAILERS, where they are errors."""
-    if is_set("MAILERS"):
-        return {}
-    found = {}
-    for option in SETTING_OPTIONS:
-        value = setting(email_setting_name(option, prefix))
-        if not is_empty(value):
-            found[option] = value
-    if str(found.get("max_attempts")) == "0":
-        found["max_attempts"] = 1  # who wants no retries has counted retries, as the setting's name says
-    return found
-
-
-def email_names_beside_mailers() -> list[str]:
-    """The `EMAIL_*` settings that have no effect since there is a MAILERS, sorted."""
-    if not is_set("MAILERS"):
-        return []
-    names = {
-        *(email_setting_name(option, prefix) for option in SETTING_OPTIONS for prefix in (PREFIX, FALLBACK_PREFIX)),
-        FALLBACK_SWITCH,
-        "EMAIL_BACKEND",
-        "EMAIL_FILE_PATH",
-    }
-    return sorted(filter(is_set, names))
-
-
-def email_fallback_is_enabled() -> bool:
-    """The setting EMAIL_FALLBACK_ENABLED; a second provider that is configured counts as enabled unless it says no."""
-    if is_set("MAILERS"):
-        return False
-    value = setting(FALLBACK_SWITCH)
-    return bool(email_options(FALLBACK_PREFIX)) if is_empty(value) else boolean(value)
 
 
 def _key(default: Any, read: Callable[[Any], Any], help_text: str) -> Any:

@@ -26,16 +26,18 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from reliable_email.backends.reading.reader import OptionReader, sentence
-from reliable_email.backends.reading.route_options import read_route
-from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
-from reliable_email.conf import (
+from reliable_email.backends.reading.email_settings import (
     FALLBACK_PREFIX,
     FALLBACK_SWITCH,
     PREFIX,
     SETTING_OPTIONS,
     email_setting_name,
 )
+from reliable_email.backends.reading.option_values import address_patterns, pins, port, positive
+from reliable_email.backends.reading.options import SMTP_OPTIONS
+from reliable_email.backends.reading.reader import OptionReader, sentence
+from reliable_email.backends.reading.route_options import read_route
+from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
 from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
 from reliable_email.values import (
     Unusable,
@@ -46,7 +48,6 @@ from reliable_email.values import (
     is_content,
     keeps_no_locals,
     seconds,
-    strings,
 )
 
 SMTP_BACKEND = "reliable_email.backends.ReliableSMTPBackend"
@@ -63,12 +64,8 @@ _NEED_A_SERVER = frozenset({SMTP_BACKEND, FAILOVER_BACKEND, OUTBOX_BACKEND, _DJA
 DEBUG_VARIABLES = ("DJANGO_DEBUG", "DEBUG")
 # What a URL says by itself, so that the same by name would be a second answer.
 _SAID_BY_URL = ("host", "port", "use_tls", "use_ssl", "provider", "region")
-_TYPES: dict[str, Callable[[object], Any]] = {
-    **dict.fromkeys(("port", "max_attempts", "connections", "messages_per_connection"), integer),
-    **dict.fromkeys(("use_tls", "use_ssl", "ssl_verify", "allow_plaintext_auth"), boolean),
-    **dict.fromkeys(("timeout", "final_reply_timeout"), seconds),
-    **dict.fromkeys(("ssl_pin", "only_to"), strings),
-}
+# What stands in MAILERS as a number, a truth value or a list, since other backends read it too; the rest stays text.
+_TYPED = (port, positive, seconds, boolean, pins, address_patterns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,11 +251,11 @@ class _Environment:
         checked = {name: value for name, value in values.items() if name != "token_provider"}
         if "token_provider" in values:
             checked = {name: value for name, value in checked.items() if name != "auth"}
-        reader = OptionReader(values=checked, place=place)
+        reader = OptionReader(values=checked, options=SMTP_OPTIONS, place=place)
         route = read_route(reader, alias="default")
         if route is None:
             raise ImproperlyConfigured(" ".join(map(str, reader.problems)))
-        options = {name: _TYPES[name](value) if name in _TYPES else value for name, value in values.items()}
+        options = {name: _typed(name, value) for name, value in values.items()}
         if route.provider is not None and route.provider.name != "generic":
             return _Route(backend=SMTP_BACKEND, options=options, name=route.provider.name)
         return _Route(backend=SMTP_BACKEND, options=options)
@@ -335,6 +332,11 @@ def _content_of(path: str) -> tuple[str | None, str]:
         return None, "not text in UTF-8"
     except (OSError, ValueError) as error:
         return None, (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+
+
+def _typed(name: str, value: object) -> object:
+    read = SMTP_OPTIONS[name].read
+    return read(value) if read in _TYPED else value
 
 
 def _unusable(error: ImproperlyConfigured) -> _Route:

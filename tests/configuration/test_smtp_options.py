@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from reliable_email.backends.reading.route_options import SMTP_OPTIONS, SMTPOptions, smtp_options
+from reliable_email.backends.reading.options import SMTP_OPTIONS
+from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.oauth.grants import RefreshTokenProvider

@@ -1,6 +1,6 @@
 """A secret in any option, variable or key that can hold one is in no error, frame or page about it, right or wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test.utils import override_settings
 
 from reliable_email import backends, conf, env
-from reliable_email.backends.reading.option_names import (
+from reliable_email.backends.reading.options import (
     ERROR_MAIL_OPTIONS,
     FAILOVER_OPTIONS,
     OUTBOX_OPTIONS,
@@ -24,7 +24,7 @@ from tests.django.test_secrets import page_about, told_by
 SECRET = "pl4nted-S3cret-w0rd"
 PEM = f"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEI{SECRET}\n-----END EC PRIVATE KEY-----\n"
 JSON_KEY = f' {{"type": "service_account", "private_key": "{SECRET}"}}'
-DOORS: Mapping[str, Mapping[str, str]] = {
+DOORS: Mapping[str, Collection[str]] = {
     "ReliableSMTPBackend": SMTP_OPTIONS,
     "FailoverBackend": FAILOVER_OPTIONS,
     "OutboxBackend": OUTBOX_OPTIONS,

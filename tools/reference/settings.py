@@ -1,19 +1,19 @@
 """docs/reference/settings.md: what can be configured, where, and what holds unless it is."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import reliable_email
 from reliable_email import conf, emailurl, env
-from reliable_email.backends.reading import doors, route_options, tokens
-from reliable_email.backends.reading.option_names import (
+from reliable_email.backends.reading import email_settings, route_options, tokens
+from reliable_email.backends.reading.options import (
     ERROR_MAIL_OPTIONS,
     FAILOVER_OPTIONS,
     OUTBOX_OPTIONS,
     SMTP_OPTIONS,
+    Option,
 )
 from tools.reference.markdown import code, docstring_table, table
 
@@ -60,30 +60,6 @@ _IN_WORDS = {
     "on_unknown": '`"hold"`',
     "region": "the provider's default",
 }
-_WHERE: Mapping[str, Callable[[route_options.SMTPOptions], object]] = {
-    "ssl_verify": lambda one: one.connection.tls.verify,
-    "ssl_cafile": lambda one: one.connection.tls.cafile,
-    "ssl_strict": lambda one: one.connection.tls.strict,
-    "ssl_pin": lambda one: one.connection.tls.pins or None,
-    "tls_server_name": lambda one: one.connection.tls.server_hostname,
-    "ssl_certfile": lambda one: one.connection.tls.certfile,
-    "ssl_keyfile": lambda one: one.connection.tls.keyfile,
-    "dsn": lambda one: one.connection.dsn,
-    "auth": lambda one: one.connection.mechanism,
-    "allow_plaintext_auth": lambda one: one.connection.allow_plaintext_auth,
-    "final_reply_timeout": lambda one: one.connection.final_reply_timeout,
-    "pipelining": lambda one: one.connection.pipelining,
-    "chaining": lambda one: one.connection.chaining,
-    "flight": lambda one: one.connection.flight,
-    "timeout": lambda one: one.timeout,
-    "max_attempts": lambda one: one.max_attempts,
-    "fail_silently": lambda one: one.fail_silently,
-    "only_to": lambda one: one.only_to or None,
-    "redirect_to": lambda one: one.redirect_to,
-    "provider": lambda one: one.provider,
-    "password": lambda one: None,
-    "token_provider": lambda one: None,
-}
 
 
 def page() -> str:
@@ -109,32 +85,20 @@ def _effect(name: str) -> str:
 
 
 def _smtp() -> str:
-    reading = route_options.read_smtp_options({"host": "mail.example.com"}, alias="one")
-    assert reading.options is not None
-    rows = []
-    for name, help_text in SMTP_OPTIONS.items():
-        default = _IN_WORDS[name] if name in _IN_WORDS else _default(_WHERE[name](reading.options))
-        rows.append((code(name), default, help_text))
     text = (
         "## ReliableSMTPBackend\n\n`reliable_email.backends.ReliableSMTPBackend` sends directly through one SMTP "
         "server. "
         "Works without `INSTALLED_APPS`.\n\n"
     )
-    return text + table(("Option", "Default", "What it does"), rows)
+    return text + _options(SMTP_OPTIONS, _IN_WORDS)
 
 
 def _doors() -> str:
-    failover, outbox, error_mail = (
-        doors.failover_options({"using": ["a"]}, alias="one"),
-        doors.outbox_options({"using": "a"}, alias="one"),
-        doors.error_mail_options({}, alias="one"),
-    )
     parts = [
         _door(
             "FailoverBackend",
             "sends directly by the first healthy route, and uses the next one if a refusal is about the route.",
             FAILOVER_OPTIONS,
-            failover,
             {"timeout": "the sum of the routes'"},
         ),
         _door(
@@ -142,38 +106,39 @@ def _doors() -> str:
             "queues messages in the caller's database and transaction; `manage.py email_worker` delivers them. Needs "
             "the app's tables.",
             OUTBOX_OPTIONS,
-            outbox,
             {"database": "the router's choice", "expires_in": "`EXPIRES_DAYS`", "on_unknown": "the route's"},
         ),
         _door(
             "ErrorMailBackend",
             "sends error mail to ADMINS. It never raises, takes little time, and sends repeated messages once.",
             ERROR_MAIL_OPTIONS,
-            error_mail,
-            {"using": "the default mailer", "fail_silently": "`True`"},
+            {"using": "the default mailer"},
         ),
     ]
     return "\n".join(parts)
 
 
-def _door(name: str, what: str, known: Mapping[str, str], defaults: Any, in_words: Mapping[str, str]) -> str:
+def _door(name: str, what: str, known: Mapping[str, Option], in_words: Mapping[str, str]) -> str:
+    return f"## {name}\n\n`reliable_email.backends.{name}` {what}\n\n" + _options(known, in_words)
+
+
+def _options(known: Mapping[str, Option], in_words: Mapping[str, str]) -> str:
     rows = []
-    for option, help_text in known.items():
-        is_required = help_text.endswith("Required.")
-        default = "–" if is_required else in_words.get(option) or _default(getattr(defaults, option))
-        rows.append((code(option), default, help_text))
-    text = f"## {name}\n\n`reliable_email.backends.{name}` {what}\n\n"
-    return text + table(("Option", "Default", "What it does"), rows)
+    for option in known.values():
+        is_required = option.help.endswith("Required.")
+        default = "–" if is_required else in_words.get(option.name) or _default(option.default)
+        rows.append((code(option.name), default, option.help))
+    return table(("Option", "Default", "What it does"), rows)
 
 
 def _email_names() -> str:
     rows = [
         (
-            code(conf.email_setting_name(option)),
-            code(conf.email_setting_name(option, conf.FALLBACK_PREFIX)),
+            code(email_settings.email_setting_name(option)),
+            code(email_settings.email_setting_name(option, email_settings.FALLBACK_PREFIX)),
             code(option),
         )
-        for option in conf.SETTING_OPTIONS
+        for option in email_settings.SETTING_OPTIONS
     ]
     text = (
         "## EMAIL_* names\n\n"
@@ -182,7 +147,7 @@ def _email_names() -> str:
         "As **environment variables**, `reliable_email.env.mailers()` reads them on every version of Django:\n\n"
         "```python\nMAILERS = reliable_email.env.mailers(debug=DEBUG)\n```\n\n"
         "`EMAIL_MAX_RETRIES` is the total number of attempts, like `max_attempts`; 0 means one attempt. "
-        f"`{conf.FALLBACK_SWITCH}` disables the second provider (false) or requires one (true).\n\n"
+        f"`{email_settings.FALLBACK_SWITCH}` disables the second provider (false) or requires one (true).\n\n"
     )
     return text + table(("Name", "For a second provider", "Option"), rows)
 
@@ -208,7 +173,7 @@ def _tokens() -> str:
 
 
 def _default(value: object) -> str:
-    return "–" if value is None else code(_literal(value))
+    return "–" if value in (None, "", ()) else code(_literal(value))
 
 
 def _literal(value: object) -> str:

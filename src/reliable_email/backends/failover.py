@@ -10,7 +10,7 @@ from reliable_email.backends.building import build_routes, built_routes_of, make
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.given import given_backend
 from reliable_email.backends.reading.doors import FailoverOptions, failover_options
-from reliable_email.backends.reading.option_names import FAILOVER_OPTIONS
+from reliable_email.backends.reading.options import FAILOVER_OPTIONS
 from reliable_email.backends.routes import delivering_alias, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import none_can_be_built

@@ -9,6 +9,7 @@ from typing import Any
 
 from reliable_email import conf
 from reliable_email.backends.building import smtp_reading
+from reliable_email.backends.reading.email_settings import email_setting_name
 from reliable_email.backends.reading.route_options import SERVER_OPTIONS, SMTPOptions
 from reliable_email.backends.routes import Mailer, MailerKind, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
@@ -71,7 +72,7 @@ def _only(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 def _settings() -> dict[str, Any]:
     """The project's `EMAIL_*` settings, which Django before 6.1 lets stand beside MAILERS."""
-    return {name: conf.setting(conf.email_setting_name(name)) for name in SERVER_OPTIONS}
+    return {name: conf.setting(email_setting_name(name)) for name in SERVER_OPTIONS}
 
 
 def _server_of(route: Mailer) -> dict[str, Any]:

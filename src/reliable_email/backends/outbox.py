@@ -14,7 +14,7 @@ from reliable_email import conf
 from reliable_email.backends.base import Door
 from reliable_email.backends.misfits import Misfit, error_of_misfits, report_misfit
 from reliable_email.backends.reading.doors import OutboxOptions, outbox_options
-from reliable_email.backends.reading.option_names import OUTBOX_OPTIONS
+from reliable_email.backends.reading.options import OUTBOX_OPTIONS
 from reliable_email.backends.routes import MailerKind, delivering_alias, routes_of
 from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients, attach_report

@@ -54,7 +54,8 @@ from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004 
 from reliable_email import conf
 from reliable_email.backends.building import build_route, building_error, smtp_reading
 from reliable_email.backends.reading.doors import error_mail_problems, failover_problems, outbox_problems
-from reliable_email.backends.reading.option_names import (
+from reliable_email.backends.reading.email_settings import email_fallback_is_enabled, email_names_beside_mailers
+from reliable_email.backends.reading.options import (
     ERROR_MAIL_OPTIONS,
     FAILOVER_OPTIONS,
     OUTBOX_OPTIONS,
@@ -139,7 +140,7 @@ def _check_settings() -> Iterator[CheckMessage]:
     opens_by_itself = django.VERSION >= (6, 1)
     backend = all_mailers()[DEFAULT_ALIAS] if not has_mailers else Mailer(alias="", backend=conf.email_backend())
     is_default_mailer = backend.kind is MailerKind.DEFAULT_MAILER
-    useless = [name for name in conf.email_names_beside_mailers() if name != "EMAIL_BACKEND" or opens_by_itself]
+    useless = [name for name in email_names_beside_mailers() if name != "EMAIL_BACKEND" or opens_by_itself]
     if useless:
         yield Error(
             f"Settings without effect beside MAILERS: {', '.join(useless)}.",
@@ -381,7 +382,7 @@ def _no_second_provider() -> CheckMessage:
 
 
 def _lacks_second_provider(options: SMTPOptions) -> bool:
-    return conf.email_fallback_is_enabled() and options.fallback is None and not options.fallback_to_console
+    return email_fallback_is_enabled() and options.fallback is None and not options.fallback_to_console
 
 
 def _problem_messages(one: Mailer, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
@@ -401,7 +402,7 @@ def _help(one: Mailer, option: str) -> str:
         MailerKind.OUTBOX: OUTBOX_OPTIONS,
         MailerKind.ERROR_MAIL: ERROR_MAIL_OPTIONS,
     }.get(one.kind, SMTP_OPTIONS)
-    return table.get(option, "")
+    return table[option].help if option in table else ""
 
 
 def _smtp_routes(one: Mailer) -> list[SMTPOptions]:

@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's na
 from django.core.checks.messages import ERROR, WARNING
 from django.core.mail import EmailMessage
 
-from reliable_email import conf
 from reliable_email.backends.building import build_route, building_error, provider_of, smtp_reading
+from reliable_email.backends.reading.email_settings import email_setting_name
 from reliable_email.backends.reading.route_options import SMTPOptions
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias, routes_of
 from reliable_email.classification import Cause
@@ -233,7 +233,7 @@ def hello_notes(result: Climb, options: SMTPOptions) -> list[str]:
 
 
 def _place_of_hello_name(options: SMTPOptions) -> str:
-    return "local_hostname" if options.alias is not None else conf.email_setting_name("local_hostname")
+    return "local_hostname" if options.alias is not None else email_setting_name("local_hostname")
 
 
 def _examine_foreign(route: Mailer) -> RouteExamination:

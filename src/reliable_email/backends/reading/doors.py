@@ -1,16 +1,17 @@
 """The options of the doors that send through other mailers: failover, outbox and error mail."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-from reliable_email.backends.reading.option_names import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS
-from reliable_email.backends.reading.option_values import on_unknown
+from reliable_email.backends.reading.options import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS, Option
 from reliable_email.backends.reading.reader import OptionReader, Problem, ProblemKind
 from reliable_email.delivery.submission import OnUnknown, Priority
-from reliable_email.values import ValueProblem, boolean, choice, seconds, shown, strings, text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,7 @@ def failover_options(
     Raises:
         InvalidMailer: naming every problem.
     """
-    reader = _reader(values, FAILOVER_OPTIONS, alias, ignore_unknown)
-    options = _failover(reader)
-    reader.raise_problems(alias)
-    return options
+    return _read(_failover, values, FAILOVER_OPTIONS, alias, ignore_unknown)
 
 
 def outbox_options(
@@ -88,10 +86,7 @@ def outbox_options(
     Raises:
         InvalidMailer: naming every problem.
     """
-    reader = _reader(values, OUTBOX_OPTIONS, alias, ignore_unknown)
-    options = _outbox(reader)
-    reader.raise_problems(alias)
-    return options
+    return _read(_outbox, values, OUTBOX_OPTIONS, alias, ignore_unknown)
 
 
 def error_mail_options(
@@ -102,35 +97,47 @@ def error_mail_options(
     Raises:
         InvalidMailer: naming every problem.
     """
-    reader = _reader(values, ERROR_MAIL_OPTIONS, alias or "", ignore_unknown)
-    options = _error_mail(reader)
-    reader.raise_problems(alias)
-    return options
+    return _read(_error_mail, values, ERROR_MAIL_OPTIONS, alias or "", ignore_unknown)
 
 
 def error_mail_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
     """Return the problems in the OPTIONS of a door for error mail."""
-    reader = _reader(values, ERROR_MAIL_OPTIONS, alias, None)
-    _error_mail(reader)
-    return tuple(reader.problems)
+    return _problems(_error_mail, values, ERROR_MAIL_OPTIONS, alias)
 
 
 def failover_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
     """Return the problems in a failover's OPTIONS; `routes` checks whether its routes exist."""
-    reader = _reader(values, FAILOVER_OPTIONS, alias, None)
-    _failover(reader)
-    return tuple(reader.problems)
+    return _problems(_failover, values, FAILOVER_OPTIONS, alias)
 
 
 def outbox_problems(values: Mapping[str, object], *, alias: str) -> tuple[Problem, ...]:
     """Return the problems in an outbox's OPTIONS."""
-    reader = _reader(values, OUTBOX_OPTIONS, alias, None)
-    _outbox(reader)
+    return _problems(_outbox, values, OUTBOX_OPTIONS, alias)
+
+
+def _read(
+    read: Callable[[OptionReader], T],
+    values: Mapping[str, object],
+    known: Mapping[str, Option],
+    alias: str | None,
+    ignore_unknown: Collection[str] | None,
+) -> T:
+    reader = _reader(values, known, alias, ignore_unknown or ())
+    options = read(reader)
+    reader.raise_problems(alias or None)
+    return options
+
+
+def _problems(
+    read: Callable[[OptionReader], object], values: Mapping[str, object], known: Mapping[str, Option], alias: str
+) -> tuple[Problem, ...]:
+    reader = _reader(values, known, alias, ())
+    read(reader)
     return tuple(reader.problems)
 
 
 def _reader(
-    values: Mapping[str, object], known: Collection[str], alias: str | None, ignore_unknown: Collection[str] | None
+    values: Mapping[str, object], known: Mapping[str, Option], alias: str | None, ignore_unknown: Collection[str]
 ) -> OptionReader:
     if alias is None:
         raise ImproperlyConfigured(
@@ -138,16 +145,16 @@ def _reader(
             'Define MAILERS, and on Django before 6.1 set EMAIL_BACKEND = "reliable_email.backends.DefaultMailer".'
         )
     # send_mail() of Django 5.2 and 6.0 passes the login of the caller, as None, to every backend.
-    ignored = {*(ignore_unknown or ()), *(name for name in ("username", "password") if values.get(name) is None)}
+    ignored = {*ignore_unknown, *(name for name in ("username", "password") if values.get(name) is None)}
     reader = OptionReader(
-        values={name: value for name, value in values.items() if name in known or name not in ignored}
+        values={name: value for name, value in values.items() if name in known or name not in ignored}, options=known
     )
-    reader.report_unknown(known)
+    reader.report_unknown()
     return reader
 
 
 def _failover(reader: OptionReader) -> FailoverOptions:
-    using = reader.take("using", strings, ())
+    using = reader.take("using")
     if not using:
         _report_missing(reader, "a list of the aliases of its routes")
     if len(set(using)) != len(using):
@@ -155,54 +162,31 @@ def _failover(reader: OptionReader) -> FailoverOptions:
         reader.report(
             ProblemKind.BAD_VALUE, "using", f"{reader.place('using')} names {twice!r} twice.", "Name it once."
         )
-    return FailoverOptions(
-        using=using,
-        timeout=reader.take("timeout", seconds, None),
-        fail_silently=reader.take("fail_silently", boolean, False),
-    )
+    return FailoverOptions(using=using, timeout=reader.take("timeout"), fail_silently=reader.take("fail_silently"))
 
 
 def _error_mail(reader: OptionReader) -> ErrorMailOptions:
-    reader.take("fail_silently", boolean, True)  # Django's own handler passes it; it is always so
+    reader.take("fail_silently")  # Django's own handler passes it; it is always so
     return ErrorMailOptions(
-        using=reader.take("using", _one_alias, "") or None,
-        window=reader.take("window", seconds, 300.0),
-        timeout=reader.take("timeout", seconds, 5.0),
+        using=reader.take("using") or None, window=reader.take("window"), timeout=reader.take("timeout")
     )
 
 
 def _outbox(reader: OptionReader) -> OutboxOptions:
-    using = reader.take("using", _one_alias, "")
+    using = reader.take("using")
     if not using:
         _report_missing(reader, "the alias of the mailer that delivers")
     return OutboxOptions(
         using=using,
-        database=reader.take("database", text, None) or None,
-        expires_in=reader.take("expires_in", _duration, None),
-        priority=reader.take("priority", lambda value: Priority(choice(value, tuple(Priority))), Priority.NORMAL),
-        on_unknown=reader.take("on_unknown", on_unknown, None),
-        transactional=reader.take("transactional", boolean, True),
-        fail_silently=reader.take("fail_silently", boolean, False),
+        database=reader.take("database") or None,
+        expires_in=reader.take("expires_in"),
+        priority=reader.take("priority"),
+        on_unknown=reader.take("on_unknown"),
+        transactional=reader.take("transactional"),
+        fail_silently=reader.take("fail_silently"),
     )
 
 
 def _report_missing(reader: OptionReader, what: str) -> None:
     if not any(problem.option == "using" for problem in reader.problems):
         reader.report(ProblemKind.MISSING, "using", f"{reader.place('using')} is missing.", f"Set it to {what}.")
-
-
-def _one_alias(value: object) -> str:
-    aliases = strings(value)
-    if len(aliases) > 1:
-        raise ValueProblem(
-            f"must be one alias, not {shown(value)}: put a FailoverBackend over several routes and name that"
-        )
-    return aliases[0] if aliases else ""
-
-
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        if value <= timedelta():
-            raise ValueProblem(f"must be longer than nothing, not {shown(value)}")
-        return value
-    return timedelta(seconds=seconds(value))

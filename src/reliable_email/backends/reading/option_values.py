@@ -1,14 +1,18 @@
 """The values that only a mailer has: hosts, headers, pins, addresses. `reliable_email.values` has the rest."""
 
 import ipaddress
+from datetime import timedelta
 from typing import Literal
 
 from reliable_email.delivery.report import bare_address
-from reliable_email.delivery.submission import OnUnknown
+from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.smtp.dsn import DSN, dsn_from
+from reliable_email.smtp.protocol.auth import PASSWORD_MECHANISMS, TOKEN_MECHANISMS
 from reliable_email.smtp.syntax.paths import forward_path
 from reliable_email.smtp.tls.pins import parse_pin, show_pin
-from reliable_email.values import Unusable, ValueProblem, boolean, choice, integer, shown, strings, text
+from reliable_email.values import Unusable, ValueProblem, boolean, choice, integer, seconds, shown, strings, text
+
+_MECHANISMS = ("auto", *(name.lower() for name in (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)))
 
 
 def host_name(value: object) -> str:
@@ -124,3 +128,42 @@ def positive(value: object) -> int:
 def on_unknown(value: object) -> OnUnknown:
     """The option `on_unknown`."""
     return OnUnknown(choice(value, tuple(OnUnknown)))
+
+
+def port(value: object) -> int:
+    """The number of a TCP port."""
+    return integer(value, at_least=1, at_most=65_535)
+
+
+def mechanism(value: object) -> str:
+    """The option `auth`."""
+    return choice(value, _MECHANISMS)
+
+
+def flight(value: object) -> int:
+    """The option `flight`."""
+    return integer(value, at_least=0, at_most=100)
+
+
+def one_alias(value: object) -> str:
+    """The alias of one mailer; empty text if none is named."""
+    aliases = strings(value)
+    if len(aliases) > 1:
+        raise ValueProblem(
+            f"must be one alias, not {shown(value)}: put a FailoverBackend over several routes and name that"
+        )
+    return aliases[0] if aliases else ""
+
+
+def duration(value: object) -> timedelta:
+    """A timedelta, or a number of seconds."""
+    if isinstance(value, timedelta):
+        if value <= timedelta():
+            raise ValueProblem(f"must be longer than nothing, not {shown(value)}")
+        return value
+    return timedelta(seconds=seconds(value))
+
+
+def priority(value: object) -> Priority:
+    """The option `priority`."""
+    return Priority(choice(value, tuple(Priority)))

@@ -1,15 +1,16 @@
 """A reader that takes values out of a mailer's OPTIONS one by one, and keeps every problem with its place."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any
 
+from reliable_email.backends.reading.options import Option
 from reliable_email.exceptions import InvalidMailer, InvalidSettings
 from reliable_email.values import ValueProblem, closest, is_empty
 
-T = TypeVar("T")
-U = TypeVar("U")
+# Stands for "the table's default", since None is a default of its own.
+_TABLES: Any = object()
 
 
 class ProblemKind(StrEnum):
@@ -59,34 +60,37 @@ class OptionReader:
     """Reads `values`; None and "" stand for "not given", as Django and environments have it.
 
     Attributes:
-        values: the options.
+        values: the options as they were given.
+        options: the table of those that the backend has.
         place: how an option's place is called in a sentence.
         problems: what was found so far.
         given: the options that had a value that is not empty, with their places, for those who explain a configuration.
     """
 
     values: Mapping[str, object]
+    options: Mapping[str, Option]
     place: Callable[[str], str] = option_place
     problems: list[Problem] = field(default_factory=list)
     given: dict[str, str] = field(default_factory=dict)
 
-    def take(
-        self,
-        name: str,
-        read: Callable[[object], T],
-        default: U,
-        kind: ProblemKind = ProblemKind.BAD_VALUE,
-    ) -> T | U:
-        """The option as `read` understands it; the default where it is not given or cannot be used.
+    def take(self, name: str, default: Any = _TABLES, kind: ProblemKind = ProblemKind.BAD_VALUE) -> Any:
+        """Return the option's value, read as its row of the table says; the default if it is not given or unusable.
 
         Empty text is what an environment has for "not given".
+
+        Args:
+            name: the option.
+            default: what holds instead of the table's default.
+            kind: the kind of problem to report if the value cannot be used.
         """
-        value = self.values.get(name)
+        option = self.options[name]
+        if default is _TABLES:
+            default = option.default
         if not self.has(name):
             return default
         self.given[name] = self.place(name)
         try:
-            return read(value)
+            return option.read(self.values[name])
         except ValueProblem as problem:
             self.report(kind, name, sentence(f"{self.place(name)} {problem}"))
             return default
@@ -99,13 +103,12 @@ class OptionReader:
         """Add a problem."""
         self.problems.append(Problem(kind=kind, option=option, text=text, hint=hint))
 
-    def report_unknown(self, known: Iterable[str]) -> None:
-        """Add a problem for every option that is not known, with the name that was probably meant."""
-        names = tuple(known)
+    def report_unknown(self) -> None:
+        """Add a problem for every option that is not in the table, with the name that was probably meant."""
         for name in self.values:
-            if name not in names:
-                guess = closest(name, names)
-                hint = f"Did you mean {guess!r}?" if guess else f"Known are: {', '.join(sorted(names))}."
+            if name not in self.options:
+                guess = closest(name, self.options)
+                hint = f"Did you mean {guess!r}?" if guess else f"Known are: {', '.join(sorted(self.options))}."
                 self.report(ProblemKind.UNKNOWN_OPTION, name, f"Unknown option {name!r}.", hint)
 
     @property

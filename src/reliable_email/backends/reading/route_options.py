@@ -9,39 +9,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reliable_email import conf, providers
-from reliable_email.backends.reading.option_names import SMTP_OPTIONS
-from reliable_email.backends.reading.option_values import (
-    address,
-    address_patterns,
-    auto_or_boolean,
-    certificate_name,
-    dsn,
-    ehlo_name,
-    header_name,
-    host_name,
-    on_unknown,
-    pins,
-    positive,
+from reliable_email.backends.reading.email_settings import (
+    FALLBACK_PREFIX,
+    FALLBACK_SWITCH,
+    email_fallback_is_enabled,
+    email_options,
+    email_setting_name,
 )
-from reliable_email.backends.reading.quotas import quotas
+from reliable_email.backends.reading.options import SMTP_OPTIONS
 from reliable_email.backends.reading.reader import OptionReader, Problem, ProblemKind, option_place
-from reliable_email.backends.reading.tokens import token_provider
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Provider, Quota, UnknownProvider
-from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy, TokenProvider
+from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.protocol.auth import PASSWORD_MECHANISMS, TOKEN_MECHANISMS
-from reliable_email.values import (
-    ValueProblem,
-    boolean,
-    choice,
-    existing_file,
-    integer,
-    is_empty,
-    keeps_no_locals,
-    seconds,
-    secret,
-    text,
-)
+from reliable_email.values import ValueProblem, is_empty, keeps_no_locals
 
 # Which server, and as whom: whoever gives one of these means a server of his own.
 SERVER_OPTIONS = (
@@ -56,10 +37,6 @@ SERVER_OPTIONS = (
     "provider",
 )
 DEFAULT_PORTS = {TLSMode.NONE: 25, TLSMode.STARTTLS: 587, TLSMode.IMPLICIT: 465}
-MECHANISMS = ("auto", *(name.lower() for name in (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)))
-DEFAULT_MAX_ATTEMPTS = 3
-DEFAULT_TIMEOUT_SECONDS = 15.0
-DEFAULT_FINAL_REPLY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +67,8 @@ class SMTPOptions:
     connection: ConnectionOptions
     provider: Provider | None = None
     provider_is_named: bool = False
-    max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    max_attempts: int
+    timeout: float
     quotas: tuple[Quota, ...] = ()
     idempotency_header: str | None = None
     on_unknown: OnUnknown | None = None
@@ -185,18 +162,18 @@ def _read(
     """The reader, the route, and the problems of a second provider."""
     wanted = {name: value for name, value in values.items() if name in SMTP_OPTIONS or name not in ignore_unknown}
     if alias is not None:
-        reader = OptionReader(values=wanted)
+        reader = OptionReader(values=wanted, options=SMTP_OPTIONS)
         return reader, read_route(reader, alias=alias), ()
-    own = conf.email_options()
+    own = email_options()
     given = _given(wanted)
-    reader = OptionReader(values={**own, **given}, place=_settings_place(wanted))
+    reader = OptionReader(values={**own, **given}, options=SMTP_OPTIONS, place=_settings_place(wanted))
     main = read_route(reader, alias=None)
     if any(name in SERVER_OPTIONS and str(own.get(name, "")) != str(value) for name, value in given.items()):
         return reader, main, ()  # a server of the caller's own: the site's second provider has no part in it
     try:
-        is_enabled = conf.email_fallback_is_enabled()
+        is_enabled = email_fallback_is_enabled()
     except ValueProblem as problem:
-        reader.report(ProblemKind.BAD_VALUE, conf.FALLBACK_SWITCH, f"{conf.FALLBACK_SWITCH} {problem}.")
+        reader.report(ProblemKind.BAD_VALUE, FALLBACK_SWITCH, f"{FALLBACK_SWITCH} {problem}.")
         return reader, None, ()
     return (reader, *_with_fallback(reader, main)) if is_enabled else (reader, main, ())
 
@@ -212,18 +189,18 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
 
 def _settings_place(arguments: Mapping[str, object]) -> Callable[[str], str]:
     def place(name: str) -> str:
-        return f"The argument {name!r}" if arguments.get(name) is not None else conf.email_setting_name(name)
+        return f"The argument {name!r}" if arguments.get(name) is not None else email_setting_name(name)
 
     return place
 
 
 def _with_fallback(reader: OptionReader, main: SMTPOptions | None) -> tuple[SMTPOptions | None, Sequence[Problem]]:
     """The route with its second provider; one of the two is enough."""
-    second = conf.email_options(conf.FALLBACK_PREFIX)
+    second = email_options(FALLBACK_PREFIX)
     if not second:
         return (None if main is None else replace(main, fallback_to_console=conf.is_debug())), ()
     fallback_reader = OptionReader(
-        values=second, place=lambda name: conf.email_setting_name(name, conf.FALLBACK_PREFIX)
+        values=second, options=SMTP_OPTIONS, place=lambda name: email_setting_name(name, FALLBACK_PREFIX)
     )
     fallback = read_route(fallback_reader, alias=None)
     if main is None:
@@ -237,9 +214,9 @@ def _with_fallback(reader: OptionReader, main: SMTPOptions | None) -> tuple[SMTP
 
 
 def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None:
-    reader.report_unknown(SMTP_OPTIONS)
+    reader.report_unknown()
     named = _named_provider(reader)
-    host = reader.take("host", host_name, named.host if named else "")
+    host = reader.take("host", named.host if named else "")
     if not host and alias is None and not reader.has("host") and named is None:
         host = "localhost"  # Django's own default for EMAIL_HOST
     if not host and not any(problem.option in ("host", "provider", "region") for problem in reader.problems):
@@ -253,18 +230,18 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         tls=tls,
         credentials=credentials,
         mechanism=_mechanism(reader),
-        allow_plaintext_auth=reader.take("allow_plaintext_auth", boolean, False),
-        local_hostname=reader.take("local_hostname", ehlo_name, None),
-        final_reply_timeout=reader.take("final_reply_timeout", seconds, DEFAULT_FINAL_REPLY_SECONDS),
-        pipelining=reader.take("pipelining", boolean, True),
-        dsn=reader.take("dsn", dsn, None),
-        chaining=reader.take("chaining", auto_or_boolean, "auto"),
-        connections=reader.take("connections", positive, named.max_connections if named else None),
+        allow_plaintext_auth=reader.take("allow_plaintext_auth"),
+        local_hostname=reader.take("local_hostname"),
+        final_reply_timeout=reader.take("final_reply_timeout"),
+        pipelining=reader.take("pipelining"),
+        dsn=reader.take("dsn"),
+        chaining=reader.take("chaining"),
+        connections=reader.take("connections", named.max_connections if named else None),
         messages_per_connection=reader.take(
-            "messages_per_connection", positive, named.messages_per_connection if named else None
+            "messages_per_connection", named.messages_per_connection if named else None
         ),
         idle_seconds=known.idle_seconds if known else None,
-        flight=reader.take("flight", lambda value: integer(value, at_least=0, at_most=100), 0),
+        flight=reader.take("flight"),
     )
     _refuse_unverified_password(reader, connection)
     options = SMTPOptions(
@@ -272,14 +249,14 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
         connection=connection,
         provider=known,
         provider_is_named=named is not None,
-        max_attempts=reader.take("max_attempts", positive, DEFAULT_MAX_ATTEMPTS),
-        timeout=reader.take("timeout", seconds, DEFAULT_TIMEOUT_SECONDS),
-        quotas=reader.take("quota", quotas, named.quotas if named else ()),
-        idempotency_header=reader.take("idempotency_header", header_name, named.idempotency_header if named else None),
-        on_unknown=reader.take("on_unknown", on_unknown, None),
-        fail_silently=reader.take("fail_silently", boolean, False),
-        only_to=reader.take("only_to", address_patterns, ()),
-        redirect_to=reader.take("redirect_to", address, None),
+        max_attempts=reader.take("max_attempts"),
+        timeout=reader.take("timeout"),
+        quotas=reader.take("quota", named.quotas if named else ()),
+        idempotency_header=reader.take("idempotency_header", named.idempotency_header if named else None),
+        on_unknown=reader.take("on_unknown"),
+        fail_silently=reader.take("fail_silently"),
+        only_to=reader.take("only_to"),
+        redirect_to=reader.take("redirect_to"),
         given=reader.given,
     )
     if options.redirect_to is not None and not options.only_to:
@@ -293,8 +270,8 @@ def read_route(reader: OptionReader, *, alias: str | None) -> SMTPOptions | None
 
 
 def _named_provider(reader: OptionReader) -> Provider | None:
-    name = reader.take("provider", text, None)
-    region = reader.take("region", text, None)
+    name = reader.take("provider")
+    region = reader.take("region")
     if not name:
         if region:
             reader.report(
@@ -309,12 +286,12 @@ def _named_provider(reader: OptionReader) -> Provider | None:
 
 
 def _tls_and_port(reader: OptionReader, named: Provider | None) -> tuple[TLSPolicy, int]:
-    port = reader.take("port", lambda value: integer(value, at_least=1, at_most=65_535), None)
+    port = reader.take("port")
     mode = _tls_mode(reader, named, port)
     if port is None:
         port = _port_of(named, mode) or DEFAULT_PORTS[mode]
-    certfile = reader.take("ssl_certfile", existing_file, None)
-    keyfile = reader.take("ssl_keyfile", existing_file, None)
+    certfile = reader.take("ssl_certfile")
+    keyfile = reader.take("ssl_keyfile")
     if keyfile and not certfile and not reader.has("ssl_certfile"):
         reader.report(
             ProblemKind.MISSING,
@@ -324,20 +301,20 @@ def _tls_and_port(reader: OptionReader, named: Provider | None) -> tuple[TLSPoli
         )
     policy = TLSPolicy(
         mode=mode,
-        verify=reader.take("ssl_verify", boolean, True),
-        strict=reader.take("ssl_strict", auto_or_boolean, "auto"),
-        cafile=reader.take("ssl_cafile", existing_file, None),
+        verify=reader.take("ssl_verify"),
+        strict=reader.take("ssl_strict"),
+        cafile=reader.take("ssl_cafile"),
         certfile=certfile,
         keyfile=keyfile,
-        pins=reader.take("ssl_pin", pins, ()),
-        server_hostname=reader.take("tls_server_name", certificate_name, None),
+        pins=reader.take("ssl_pin"),
+        server_hostname=reader.take("tls_server_name"),
     )
     return policy, port
 
 
 def _tls_mode(reader: OptionReader, named: Provider | None, port: int | None) -> TLSMode:
-    use_tls = reader.take("use_tls", boolean, None)
-    use_ssl = reader.take("use_ssl", boolean, None)
+    use_tls = reader.take("use_tls")
+    use_ssl = reader.take("use_ssl")
     if use_tls and use_ssl:
         reader.report(
             ProblemKind.BOTH_TLS_MODES,
@@ -365,9 +342,9 @@ def _port_of(named: Provider | None, mode: TLSMode) -> int | None:
 
 
 def _credentials(reader: OptionReader, named: Provider | None) -> Credentials | None:
-    password = reader.take("password", secret, "")
-    username = reader.take("username", secret, "")
-    tokens: TokenProvider | None = reader.take("token_provider", token_provider, None, ProblemKind.TOKEN_PROVIDER)
+    password = reader.take("password")
+    username = reader.take("username")
+    tokens = reader.take("token_provider", kind=ProblemKind.TOKEN_PROVIDER)
     if not username and named is not None and password:
         username = password if named.username_is_password else named.username or ""
     if not username or not (password or tokens):
@@ -376,7 +353,7 @@ def _credentials(reader: OptionReader, named: Provider | None) -> Credentials | 
 
 
 def _mechanism(reader: OptionReader) -> str:
-    mechanism = reader.take("auth", lambda value: choice(value, MECHANISMS), "auto")
+    mechanism: str = reader.take("auth")
     has_tokens = reader.has("token_provider")
     if mechanism.upper() in TOKEN_MECHANISMS and not has_tokens:
         reader.report(
@@ -407,7 +384,6 @@ def _refuse_unverified_password(reader: OptionReader, connection: ConnectionOpti
 
 
 __all__ = [
-    "SMTP_OPTIONS",
     "SMTPOptions",
     "SMTPReading",
     "is_loopback_name",

@@ -6,7 +6,7 @@ Only this module and `env` read settings or the environment; everything else is 
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from reliable_email.records import dataclass, field
 from reliable_email.values import (
     ValueProblem,
     boolean,

@@ -13,10 +13,11 @@ User and password are percent-decoded. The query holds options by name, with `tl
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from reliable_email.backends.reading.route_options import is_loopback_name
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass, field
 from reliable_email.values import ValueProblem, boolean, closest
 
 _BACKENDS = {
@@ -34,7 +35,7 @@ _STARTTLS = frozenset({"submission", "submit", "smtp+tls"})
 _IMPLICIT = frozenset({"submissions", "smtp+ssl"})
 _SCHEMES = ("smtp", "smtps", *sorted(_STARTTLS | _IMPLICIT), *_BACKENDS)
 _SHORT = {"tls": "use_tls", "ssl": "use_ssl", "verify": "ssl_verify", "user": "username"}
-_GROUP = re.compile(r"([a-z]+)\s*\((.*)\)\Z", re.DOTALL | re.IGNORECASE)
+_GROUP = pattern(r"([a-z]+)\s*\((.*)\)\Z", re.DOTALL | re.IGNORECASE)
 
 
 class URLProblem(ValueError):

@@ -20,7 +20,6 @@ as not set. The dict that `mailers` returns contains secrets; this module never 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from reliable_email.backends.reading.reader import OptionReader, sentence
 from reliable_email.backends.reading.route_options import read_route
 from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
 from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
+from reliable_email.records import dataclass, field
 from reliable_email.values import (
     Unusable,
     ValueProblem,

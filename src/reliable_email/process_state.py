@@ -7,7 +7,8 @@ what is to happen.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from reliable_email.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

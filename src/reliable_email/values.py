@@ -5,13 +5,14 @@ A value may be of its own type or text of it ("587", "true"): environments have 
 """
 
 import math
-import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+
+from reliable_email.patterns import pattern
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,7 +22,7 @@ _LONGEST_NAME = 100  # no setting has a longer one, and comparing costs
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n", ""})
 # Generous: what is masked for nothing harms nobody. A quoted local part may hold spaces. Tried only where a run of
 # characters begins, since trying at each of them costs the square of the run's length.
-_ADDRESS = re.compile(r"""("[^"@\r\n]*+"|(?<![^\s<>()\[\]"',;:@])[^\s<>()\[\]"',;:@]++)@([^\s<>()"',;@]++)""")
+_ADDRESS = pattern(r"""("[^"@\r\n]*+"|(?<![^\s<>()\[\]"',;:@])[^\s<>()\[\]"',;:@]++)@([^\s<>()"',;@]++)""")
 
 
 class ValueProblem(ValueError):

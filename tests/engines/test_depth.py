@@ -133,6 +133,8 @@ WORKER = [
     "smtp/protocol/set_up",
     "smtp/tls/strictness",
 ]
+# What does the work of the standard library's `dataclasses` and `re`, by the same names, when it is first needed.
+AS_STANDARD = {"records.py", "patterns.py"}
 # Lines of code, as measured. They may shrink.
 MOST_DIRECT_LINES = 5950
 MOST_WORKER_LINES = 6950
@@ -193,7 +195,7 @@ class Seen:
         if event == "call":
             path = Path(frame.f_code.co_filename)
             if path.is_relative_to(ROOT):
-                self.files.add(path.relative_to(ROOT).as_posix())
+                self.files |= {path.relative_to(ROOT).as_posix()} - AS_STANDARD
         elif event == "c_call" and getattr(called, "__name__", "") in ("send", "sendall", "sendmsg"):
             stack = []
             above: FrameType | None = frame

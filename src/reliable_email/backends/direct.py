@@ -8,7 +8,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -39,6 +38,7 @@ from reliable_email.delivery.submission import OnUnknown, Submission
 from reliable_email.delivery.telling import tracing
 from reliable_email.delivery.telling.log_records import log_fields, log_report, nothing_raised
 from reliable_email.exceptions import InvalidMailer, error_for
+from reliable_email.records import dataclass, replace
 
 logger = logging.getLogger("reliable_email.delivery")
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from django.core.mail import EmailMessage
 
@@ -18,6 +17,7 @@ from reliable_email.delivery.report import (
     report_of,
 )
 from reliable_email.exceptions import invalid_message
+from reliable_email.records import dataclass, replace
 from reliable_email.values import printable, shown
 
 

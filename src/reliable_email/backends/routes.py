@@ -5,7 +5,6 @@ A route is a mailer that hands messages to somebody else than another mailer: an
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from reliable_email import conf
 from reliable_email.exceptions import InvalidMailer, MailerDoesNotExist
+from reliable_email.records import dataclass, field
 from reliable_email.values import ValueProblem, strings
 
 DEFAULT_ALIAS = "default"

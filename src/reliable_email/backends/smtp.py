@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -26,6 +25,7 @@ from reliable_email.delivery.transports.filters import restricted
 from reliable_email.delivery.transports.foreign import ForeignTransport
 from reliable_email.exceptions import InvalidMailer, error_for
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass, replace
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.driver.pool import pool
 from reliable_email.smtp.driver.transport import SMTPTransport

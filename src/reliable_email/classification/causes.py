@@ -1,9 +1,9 @@
 """The words of classification: cause, scope, and `Failure`, which holds them together."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import Reply
 

@@ -15,6 +15,7 @@ from reliable_email.classification.answers import classify_reply
 from reliable_email.classification.causes import Cause, Failure, Scope
 from reliable_email.classification.hints import MAX_WAIT_SECONDS
 from reliable_email.classification.meanings import help_for, is_permanent, scope_for
+from reliable_email.patterns import pattern
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.charsets import decoded
 from reliable_email.smtp.syntax.replies import Reply
@@ -144,7 +145,7 @@ _OF_AWS: dict[str, Cause] = {
     "InternalServiceErrorException": Cause.SYSTEM_TEMPORARY,
     "MessageRejected": Cause.CONTENT_REJECTED,
 }
-_SECRETS = re.compile(
+_SECRETS = pattern(
     r"(?i)(authorization[=: \"']+(?:bearer |basic )?|(?:bearer|basic) |(?:token|key|password|secret)[\"']?[=:] ?[\"']?)"
     r"[^\s\"',}]+"
 )

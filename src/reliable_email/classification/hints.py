@@ -3,23 +3,24 @@
 Only numbers that the sentence ties to trying again count; a server that mentions 24 hours of history asks for nothing.
 """
 
-import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+
+from reliable_email.patterns import pattern
 
 MAX_WAIT_SECONDS = 7 * 86400.0  # a longer wait is a mistake or an attack, and no reason to sit on a message
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # A stem that every wording has; looked for before any pattern is tried.
 _STEMS = ("again", "retry", "wait", "come back", "delay", "expires", "expire", "after", "per ", "hourly", "daily")
 
-_DELAY = re.compile(
+_DELAY = pattern(
     r"(?:again|retry(?:ing)?|wait|come back|delay(?:ed)?|expires?|resend|resume)\b[^.\d]{0,40}?"
     r"(?P<number>\d{1,6}) ?(?P<unit>second|sec|minute|min|hour|hr|day|s\b|m\b|h\b)"
 )
-_CLOCK = re.compile(r"(?:again|retry|wait|delay)[^.\d]{0,40}?(?P<hours>\d{1,2}):(?P<minutes>\d\d):(?P<seconds>\d\d)\b")
-_NUMBER_WORD = re.compile(r"(?:again|retry|wait)[^.\d]{0,40}?\b(?:a|an|one|few|several|some) (?P<unit>minute|hour|day)")
-_RFC_DATE = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun), \d{1,2} [a-z]{3} \d{4} \d\d:\d\d:\d\d (?:utc|gmt|[+-]\d{4})")
-_ISO_DATE = re.compile(
+_CLOCK = pattern(r"(?:again|retry|wait|delay)[^.\d]{0,40}?(?P<hours>\d{1,2}):(?P<minutes>\d\d):(?P<seconds>\d\d)\b")
+_NUMBER_WORD = pattern(r"(?:again|retry|wait)[^.\d]{0,40}?\b(?:a|an|one|few|several|some) (?P<unit>minute|hour|day)")
+_RFC_DATE = pattern(r"(?:mon|tue|wed|thu|fri|sat|sun), \d{1,2} [a-z]{3} \d{4} \d\d:\d\d:\d\d (?:utc|gmt|[+-]\d{4})")
+_ISO_DATE = pattern(
     r"(?:after|until|at) (?P<date>\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d)?(?:\.\d{1,6})?"
     r"(?:z|[+-]\d\d:?\d\d| ?utc| ?gmt)?)"
 )

@@ -1,10 +1,10 @@
 """The meaning of each cause: its scope, whether it lasts, and what you should do. The documentation's table of "
 "causes."""
 
-from dataclasses import dataclass
 from functools import cache
 
 from reliable_email.classification.causes import Cause, Scope
+from reliable_email.records import dataclass
 from reliable_email.smtp.stages import Stage
 
 

@@ -3,12 +3,13 @@
 import ast
 import re
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.syntax.charsets import decoded
 from reliable_email.smtp.syntax.replies import Reply, ReplyError, parse_reply
 
-_TUPLE = re.compile(r"\((?P<code>[2-5]\d\d), ?(?P<text>b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\")")
-_STATUS_ONLY = re.compile(r"\s*[#(]{0,2}(?P<enhanced>[45]\.\d{1,3}\.\d{1,3})\b\)?\s*(?P<text>.*)\Z", re.DOTALL)
-_CODE = re.compile(r"(?<![\d.])[2-5]\d\d[ -]")
+_TUPLE = pattern(r"\((?P<code>[2-5]\d\d), ?(?P<text>b?'(?:[^'\\]|\\.)*'|b?\"(?:[^\"\\]|\\.)*\")")
+_STATUS_ONLY = pattern(r"\s*[#(]{0,2}(?P<enhanced>[45]\.\d{1,3}\.\d{1,3})\b\)?\s*(?P<text>.*)\Z", re.DOTALL)
+_CODE = pattern(r"(?<![\d.])[2-5]\d\d[ -]")
 MAX_PASTED = 64 * 1024
 
 

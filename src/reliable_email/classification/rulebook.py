@@ -5,10 +5,8 @@ status, stage and provider are among those that it names. Rules are tried in the
 the first that matches decides. Phrases are found by plain substring search, which no text can make slow.
 """
 
-import re
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -18,10 +16,12 @@ from typing import Any
 
 from reliable_email.classification.causes import Cause, Scope
 from reliable_email.classification.words import words
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass
 from reliable_email.smtp.stages import Stage
 
 _STEM = 4  # characters of a word under which phrases are filed; a word alone with "*" needs at least so many
-_PLAIN = re.compile(r"[a-z0-9]+(?: [a-z0-9]+)*")
+_PLAIN = pattern(r"[a-z0-9]+(?: [a-z0-9]+)*")
 _OWN_FIRST = 1_000_000  # more than there are rules: puts those of the named provider before all others
 _SECTIONS = ("stages", "senders", "providers", "languages", "generic")  # the order of decision
 _KEYS = frozenset(

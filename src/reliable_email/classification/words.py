@@ -7,10 +7,10 @@ Accents are dropped. A script without spaces (Chinese, Japanese, Korean) is take
 linear in the text's length, whatever a hostile server sends.
 """
 
-import re
 import string
 import unicodedata
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.stages import Stage
 
 MAX_CHARACTERS = 2048
@@ -18,8 +18,8 @@ MAX_CHARACTERS = 2048
 _LOCAL_PART = string.ascii_lowercase + string.digits + ".!#$%&*+-/=?^_`{|}~"
 _DOMAIN = string.ascii_lowercase + string.digits + ".-"
 # IPv4, and the code and status that servers repeat on each line of a reply that somebody joined.
-_NUMBERS = re.compile(r"\d{1,3}[-. ]\d{1,3}\.\d{1,3}(?:\.\d{1,3})?")
-_IPV6 = re.compile(r"(?:[0-9a-f]{1,4}:){3,7}[0-9a-f:]{0,16}|[0-9a-f:]{0,32}::[0-9a-f:]{1,32}")
+_NUMBERS = pattern(r"\d{1,3}[-. ]\d{1,3}\.\d{1,3}(?:\.\d{1,3})?")
+_IPV6 = pattern(r"(?:[0-9a-f]{1,4}:){3,7}[0-9a-f:]{0,16}|[0-9a-f:]{0,32}::[0-9a-f:]{1,32}")
 _MARKS = bytes(code if chr(code).isalnum() and code < 128 else ord(" ") for code in range(256))
 _APOSTROPHES = b"'`"
 # NFKD may make eighteen characters of one.
@@ -27,9 +27,9 @@ _MAX_DECOMPOSED = 2 * MAX_CHARACTERS
 # What NFKD does not take apart.
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe", "þ": "th"})
 # Accents that NFKD has set apart, those of kana too, and apostrophes.
-_DROPPED = re.compile("['`\u2019\u0300-\u036f\u0483-\u0487\u3099\u309a]")
-_NO_WORD = re.compile(r"[\W_]+")
-_SPACELESS = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
+_DROPPED = pattern("['`\u2019\u0300-\u036f\u0483-\u0487\u3099\u309a]")
+_NO_WORD = pattern(r"[\W_]+")
+_SPACELESS = pattern("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
 _TOLD = {
     "mail from": Stage.MAIL,
     "rcpt to": Stage.RCPT,
@@ -40,8 +40,8 @@ _TOLD = {
     "auth": Stage.AUTH,
     "starttls": Stage.STARTTLS,
 }
-_IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
-_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
+_IPV4 = pattern(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_STATUS = pattern(r"[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
 
 
 def words(text: str) -> str:

@@ -1,7 +1,6 @@
 """The decision whether a message may use a route now, and the notes to the route's memory afterwards. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery import breaker
@@ -12,7 +11,7 @@ from reliable_email.delivery.progress import Progress, Send, domain_of
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent, RouteStateStore
 from reliable_email.delivery.words import Priority
-from reliable_email.records import record
+from reliable_email.records import dataclass, record
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Transaction, Verdict
 

@@ -8,7 +8,6 @@ about the route as it is now, however many of them fail and however late they do
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +16,7 @@ from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.evidence import asked_seconds, evidence_of, is_seen_by_login
 from reliable_email.delivery.fingerprints import Likeness, Part, joined, likeness
 from reliable_email.delivery.policy import Effect
+from reliable_email.records import dataclass, field, replace
 
 FAILURES_TO_OPEN: Final = 3
 FIRST_OPEN_SECONDS: Final = 15.0

@@ -12,7 +12,6 @@ import random as _random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.classification import Cause, Failure
@@ -26,6 +25,7 @@ from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, Rec
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.submission import Priority, Submission
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.dsn import dsn_from
 from reliable_email.smtp.stages import Stage

@@ -7,11 +7,11 @@ The table is DESIGN in code, one row per cause. Three rules stand above it:
 * a failure of the route is never held against the message: it costs no attempt.
 """
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
 from reliable_email.classification import Cause, Failure, Scope
+from reliable_email.records import dataclass, replace
 from reliable_email.smtp.stages import Stage
 
 

@@ -1,7 +1,6 @@
 """The progress of a message's recipients over the routes: the notes that `passage` keeps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from reliable_email.delivery.policy import Decision
 from reliable_email.delivery.report import address_key
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.words import Outcome
-from reliable_email.records import record
+from reliable_email.records import dataclass, field, record, replace
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict

@@ -5,13 +5,13 @@ lets less through than the provider would, never more.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from reliable_email.delivery.fingerprints import Likeness, Part, joined, likeness
 from reliable_email.delivery.submission import Priority
 from reliable_email.providers import Quota
+from reliable_email.records import dataclass, field, replace
 
 BUCKETS: Final = 24
 # How much of a limit each priority may use up. Providers count what is not seen here (the account's other senders), and

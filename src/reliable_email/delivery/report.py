@@ -12,7 +12,6 @@ import struct
 import sys
 import weakref
 from collections.abc import ItemsView, Iterator, Mapping, Sequence, Set, ValuesView
-from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from email.message import Message
@@ -24,6 +23,8 @@ from django.utils.functional import Promise
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.words import Outcome
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass, field, replace
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.paths import identity
 from reliable_email.smtp.syntax.replies import Reply
@@ -56,7 +57,7 @@ _FIELDS: Final = (
 _NOT_OF_THE_LETTER: Final = frozenset(
     {"to", "cc", "bcc", "extra_headers", "connection", "_connection", "delivery", "delivery_options", "anymail_status"}
 )
-_BOUNDARY: Final = re.compile(r';\s*boundary=(?:"[^"]*"|[^\s;]*)', re.I)
+_BOUNDARY: Final = pattern(r';\s*boundary=(?:"[^"]*"|[^\s;]*)', re.I)
 _WRITERS: Final = ("message", "_create_message", "_add_bodies", "_add_attachments", "_add_attachment")
 
 

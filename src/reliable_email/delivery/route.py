@@ -1,10 +1,10 @@
 """A route, as delivery sees it: the transport that takes jobs, and its limits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Quota
+from reliable_email.records import dataclass
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.transaction import Transport

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -26,6 +25,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.telling.log_records import log_breaker
 from reliable_email.delivery.words import Priority
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,13 @@
 """A submitted message: envelope, content and the caller's options, independent of the caller's object."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
 from reliable_email.delivery.words import OnUnknown, Priority
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.dsn import DSN, dsn_from
 from reliable_email.smtp.transaction import Content
 

@@ -1,12 +1,12 @@
 """The addresses of the settings, as people write them: with a name, with a comma in it, without a domain."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from email.utils import getaddresses
 
 from django.conf import settings
 
 from reliable_email.delivery.content.building import envelope_address
+from reliable_email.records import dataclass
 
 NOBODYS_SENDER = "webmaster@localhost"  # Django's default
 

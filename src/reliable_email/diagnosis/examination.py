@@ -6,7 +6,6 @@ the whole: one route of a failover that works is enough to be only DEGRADED.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's name
 from django.core.checks.messages import ERROR, WARNING
@@ -29,6 +28,7 @@ from reliable_email.diagnosis.route_errors import stopping_errors
 from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.exceptions import DeliveryError
 from reliable_email.mailers import mailers
+from reliable_email.records import dataclass, field
 
 MESSAGE_SUBJECT = "Test message from your site"
 MESSAGE_BODY = "This message was sent by “manage.py test_email”. If you can read it, your site's mail works.\n"

@@ -4,14 +4,14 @@ Four parts, always in this order: where, what was said, what it means, what to d
 up to three more handshakes, in which no credential is sent, so that the smallest safe remedy can be named.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from reliable_email.backends.reading.route_options import SMTPOptions, is_loopback_name
 from reliable_email.classification import Cause, Failure, classify
 from reliable_email.classification.meanings import MEANINGS
+from reliable_email.patterns import pattern
 from reliable_email.providers import Provider
+from reliable_email.records import dataclass, replace
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.driver.connection import Connection
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
@@ -254,7 +254,7 @@ def _remedy_of(failure: Failure) -> str:
 
 # What is printed here never sends a person to where it is printed.
 _ITSELF = "manage.py test_email"
-_NAMES_ITSELF = re.compile(r"(?:^|[;.])\s*[^.;]*`manage\.py test_email[^`]*`[^.;]*")
+_NAMES_ITSELF = pattern(r"(?:^|[;.])\s*[^.;]*`manage\.py test_email[^`]*`[^.;]*")
 _NAMED_IN_REPLY = frozenset({Cause.SYNTAX_OR_UNSUPPORTED, Cause.ADDRESS_INVALID})
 
 

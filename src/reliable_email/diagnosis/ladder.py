@@ -6,9 +6,9 @@ no message is sent. Nothing here decides what a failure means; that is `explanat
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.driver.connection import Connection
 from reliable_email.smtp.driver.hello import is_loopback

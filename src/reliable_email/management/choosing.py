@@ -1,6 +1,5 @@
 """The options of `email_outbox` by which a person says which recipients are meant, and the filter that they make."""
 
-import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +13,14 @@ from reliable_email.delivery.report import bare_address
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import check_filter, check_priorities
+from reliable_email.patterns import pattern
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.queries import message_ids, missing_messages
 from reliable_email.store.questions.search import has_recipient
 from reliable_email.store.tables.states import PriorityRank, State
 from reliable_email.values import printable
 
-_AGE = re.compile(r"(\d{1,9})\s*([smhd])\Z")
+_AGE = pattern(r"(\d{1,9})\s*([smhd])\Z")
 _AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MOST_DIGITS = 18  # of a primary key
 

@@ -1,12 +1,12 @@
 """One thing that is not as it should be, and words that findings share."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.records import dataclass
 
 
 class Topic(StrEnum):

@@ -5,7 +5,6 @@ The dashboard, the health view, `email_outbox status` and `test_email --health-c
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.monitoring.findings import Finding
 from reliable_email.monitoring.outbox_health import outbox_findings
 from reliable_email.monitoring.route_health import route_findings
+from reliable_email.records import dataclass, replace
 from reliable_email.values import masked
 
 __all__ = ["Finding", "SiteHealth", "examine_site"]

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,6 +23,7 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.mailers import mailers
 from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import Finding, Topic, instant
+from reliable_email.records import dataclass
 from reliable_email.values import printable
 
 _PACE_SECONDS: Final = 300  # a quota of a shorter window is a pace, and nothing to call somebody for

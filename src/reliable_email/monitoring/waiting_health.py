@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from django.db import connections, transaction
@@ -13,6 +12,7 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
 from reliable_email.outbox.operations.incoming import standing_holds
+from reliable_email.records import dataclass, field
 from reliable_email.store.questions.lanes import due_lanes, lane_names
 from reliable_email.store.tables.states import PriorityRank
 from reliable_email.values import printable

@@ -1,6 +1,5 @@
 """The catalogue of providers, by name or by host; reads each data file once, when it is first asked for."""
 
-import re
 import tomllib
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -9,10 +8,11 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from reliable_email.patterns import pattern
 from reliable_email.providers.provider import DNSRecord, Endpoint, Provider, Quota
 from reliable_email.smtp.options import TLSMode
 
-_REGION = re.compile(r"[a-z0-9-]{1,40}\Z")
+_REGION = pattern(r"[a-z0-9-]{1,40}\Z")
 # Spellings that people type; the right side is a data file's name.
 _ALIASES = {
     "google": "gmail",

@@ -1,10 +1,10 @@
 """The data about one provider."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.options import TLSMode
 
 

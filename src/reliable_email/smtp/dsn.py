@@ -5,10 +5,10 @@ Where the server does not announce DSN nothing of it is said, and mail goes out 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.syntax.paths import identity
 
 MAX_ENVID_CHARACTERS = 100  # RFC 3461 §4.4

@@ -4,9 +4,9 @@ Foreign errors (`OSError`, `ssl.SSLError`, `socket.gaierror`) are translated her
 whoever catches a `WireError` needs to know nothing of sockets.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import Reply
 

@@ -1,10 +1,10 @@
 """The options of a connection to one submission server: immutable values, which can key pools and caches."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.dsn import DSN
 
 

@@ -16,11 +16,10 @@ asks for the next step. `run` is the plain way: it blocks.
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from reliable_email.records import record
+from reliable_email.records import dataclass, field, record
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import WireFailure

@@ -1,11 +1,11 @@
 """The words for acts and closed sets, for people; lazily translated, since each reader has a language."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
 from reliable_email.outbox.operations.operate import Act
+from reliable_email.records import dataclass
 
 if TYPE_CHECKING:
     from django.utils.functional import Promise

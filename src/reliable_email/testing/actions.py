@@ -6,9 +6,9 @@ Every action is a value that is called with the `Conversation`. `reply` and its 
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reliable_email.records import dataclass
 from reliable_email.testing.link import ConversationOver
 from reliable_email.testing.records import Ending
 

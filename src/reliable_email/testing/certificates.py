@@ -13,7 +13,6 @@ import ssl
 import tempfile
 import threading
 import warnings
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from reliable_email.records import dataclass, field, replace
 from reliable_email.testing.issuing import CA, HOSTS, INTERMEDIATE, LEAF, Issued, Profile, issue
 
 

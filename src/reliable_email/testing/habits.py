@@ -1,8 +1,9 @@
 """The shape of a provider's habits: what it announces, and how it refuses. `wordings` has the providers' own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from reliable_email.records import dataclass, field
 
 RefusalStage = Literal["greeting", "auth", "mail", "rcpt", "data", "final_reply"]
 

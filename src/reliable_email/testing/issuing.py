@@ -2,9 +2,10 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+
+from reliable_email.records import dataclass
 
 try:
     from cryptography import x509

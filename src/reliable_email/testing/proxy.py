@@ -13,9 +13,10 @@ import struct
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
+
+from reliable_email.records import dataclass
 
 _RECEIVE_BYTES = 64 * 1024
 _JOIN_SECONDS = 5.0

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from reliable_email.records import dataclass, field
 
 
 class Ending(StrEnum):

@@ -1,8 +1,8 @@
 """The script of one connection of a `ScriptedServer`: its differences from a correct server."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from reliable_email.records import dataclass
 from reliable_email.testing.actions import Act
 
 Scripted = Act | Sequence[Act]

@@ -4,7 +4,6 @@ The first POST changes nothing: it counts, says what the act means and asks why.
 the outbox between the two is left alone.
 """
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operations.incoming import can_be_held
 from reliable_email.outbox.operations.operate import Act, affected, perform, undoing
+from reliable_email.records import dataclass, replace
 from reliable_email.store.questions.queries import Filter, action
 from reliable_email.store.questions.search import newest_recipient, understood
 from reliable_email.store.sql.bounded import MOST

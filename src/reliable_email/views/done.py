@@ -1,12 +1,11 @@
 """The notice about an act on the page that follows it: the link names its record, so no session is needed."""
 
-from dataclasses import dataclass
-
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
 from reliable_email.outbox.operations.operate import Act, undoing
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import ActionStory, action
 from reliable_email.templatetags.mail_words import thousands
 from reliable_email.templatetags.words import ACTS, verb_words

@@ -1,8 +1,6 @@
 """The search form of the message list: what its fields say, and the same in a link."""
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from reliable_email.backends.routes import all_mailers
 from reliable_email.classification import Cause
 from reliable_email.delivery.words import Priority
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import Filter
 from reliable_email.store.questions.search import Field, Search
 from reliable_email.store.tables.states import OWN_CAUSES, PriorityRank, State
@@ -35,7 +35,7 @@ FIELDS = (
     (Field.MESSAGE_ID.value, _("Message-ID")),
     (Field.SUBJECT.value, _("subject")),
 )
-_AGE = re.compile(r"(last|before)-(\d{1,4})([mhd])\Z")
+_AGE = pattern(r"(last|before)-(\d{1,4})([mhd])\Z")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _MANY = ("state", "cause", "route", "mailer", "priority", "account", "stream")
 _ONE = ("q", "in", "age", "sender")

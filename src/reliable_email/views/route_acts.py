@@ -1,6 +1,5 @@
 """Operators' acts on a route, on a page or in a terminal: pause, resume, probe now. Each leaves an `Action`."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
@@ -12,6 +11,7 @@ from reliable_email.diagnosis.examination import RouteExamination, examine_route
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.outbox.operations.operate import note
+from reliable_email.records import dataclass, field
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore, database_store
 
 

@@ -1,7 +1,6 @@
 """The options of the doors that send through other mailers: failover, outbox and error mail."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -10,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from reliable_email.backends.reading.options import ERROR_MAIL_OPTIONS, FAILOVER_OPTIONS, OUTBOX_OPTIONS, Option
 from reliable_email.backends.reading.reader import OptionReader, Problem, ProblemKind
 from reliable_email.delivery.submission import OnUnknown, Priority
+from reliable_email.records import dataclass
 
 T = TypeVar("T")
 

@@ -1,14 +1,14 @@
 """The option `quota`: "500/day, 30 messages/minute", {"day": 500}, or False for "do not count"."""
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
+from reliable_email.patterns import pattern
 from reliable_email.providers import Quota
 from reliable_email.values import ValueProblem, shown
 
 WINDOWS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_592_000}
-_WORDS = re.compile(r"(\d{1,15})\s*(?:(recipients?|messages?)\s*)?(?:/|per\s)\s*([a-z]+)\Z")
+_WORDS = pattern(r"(\d{1,15})\s*(?:(recipients?|messages?)\s*)?(?:/|per\s)\s*([a-z]+)\Z")
 
 
 def quotas(value: object) -> tuple[Quota, ...]:

@@ -1,12 +1,12 @@
 """A reader that takes values out of a mailer's OPTIONS one by one, and keeps every problem with its place."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from reliable_email.backends.reading.options import Option
 from reliable_email.exceptions import InvalidMailer, InvalidSettings
+from reliable_email.records import dataclass, field
 from reliable_email.values import ValueProblem, closest, is_empty
 
 # Stands for "the table's default", since None is a default of its own.

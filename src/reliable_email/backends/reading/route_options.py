@@ -6,7 +6,6 @@ before any connection, and named with its place and its remedy. Nothing here res
 
 import ipaddress
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from reliable_email import conf, providers
 from reliable_email.backends.reading.email_settings import (
@@ -20,6 +19,7 @@ from reliable_email.backends.reading.options import SMTP_OPTIONS
 from reliable_email.backends.reading.reader import OptionReader, Problem, ProblemKind, option_place
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.providers import Provider, Quota, UnknownProvider
+from reliable_email.records import dataclass, field, replace
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.protocol.auth import PASSWORD_MECHANISMS, TOKEN_MECHANISMS
 from reliable_email.values import ValueProblem, is_empty, keeps_no_locals

@@ -6,17 +6,17 @@ name of a grant under "grant" (or a dotted path under "path") and the arguments 
 """
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from django.utils.module_loading import import_string
 
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass
 from reliable_email.smtp.options import TokenProvider
 from reliable_email.values import ValueProblem, choice, shown, text
 
-_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+_DOTTED = pattern(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 # What ships with the package, by the name of the grant.
 GRANTS: Mapping[str, str] = {

@@ -29,6 +29,7 @@ from django.utils.functional import Promise
 from reliable_email import conf
 from reliable_email.delivery.content.serializer import serialized
 from reliable_email.delivery.submission import NO_WISHES, DeliveryOptions, Submission
+from reliable_email.patterns import pattern
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.syntax.mime import is_signed, written
 from reliable_email.smtp.syntax.paths import deduplicate, domain_identity, forward_path, reverse_path, with_ascii_domain
@@ -37,14 +38,14 @@ from reliable_email.smtp.syntax.paths import deduplicate, domain_identity, forwa
 BadHeaderError: type[ValueError] = ValueError if django.VERSION >= (6, 0) else django_message.BadHeaderError
 # What could end a header line for some reader, and what no header may hold (RFC 5322 §2.2). Django 5.2 looks for CR
 # and LF alone. A tab is white space.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = pattern("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_SURROGATE = pattern("[\ud800-\udfff]")
 _COMMON_WRITERS = frozenset(
     cls.as_bytes for cls in (Message, MIMEPart, getattr(django_message, "MIMEMixin", None)) if cls is not None
 )
-_FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
-_PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-_NAMED = re.compile(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
+_FIELD_NAME = pattern(r"[!-9;-~]+")  # RFC 5322 §2.2
+_PLAIN = pattern(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+_NAMED = pattern(rf'(?:"[^"\\]*"|[^"<>()\[\],:;@\\]*)<({_PLAIN.pattern})>')
 # Django allows a mailbox of the machine; RFC 6532 allows more than ASCII. Python's text has that stray bracket.
 # Python's grammar of addresses costs the square of what it reads.
 _MAX_WRITTEN_CHARACTERS = 4096
@@ -55,8 +56,8 @@ _ALLOWED_DEFECTS = _ENCODED_NAME | {_NO_DOMAIN, "local-part contains non-ASCII c
 _ADDRESS_HEADERS = frozenset(
     ("from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender")
 )
-_BLIND_COPY = re.compile(rb"^(?:Resent-)?Bcc:.*\r?\n(?:[ \t].*\r?\n)*", re.IGNORECASE | re.MULTILINE)
-_HEADER_END = re.compile(rb"\r?\n\r?\n")
+_BLIND_COPY = pattern(rb"^(?:Resent-)?Bcc:.*\r?\n(?:[ \t].*\r?\n)*", re.IGNORECASE | re.MULTILINE)
+_HEADER_END = pattern(rb"\r?\n\r?\n")
 _message_ids = count()
 
 

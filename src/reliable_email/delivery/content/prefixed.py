@@ -1,8 +1,8 @@
 """Content with further header lines in front of it, so that what was built once need not be built again."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.transaction import Content
 
 

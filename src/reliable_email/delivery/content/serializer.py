@@ -8,7 +8,6 @@ differential tests, not by care alone: when in doubt, this module answers None.
 
 import binascii
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from email.utils import formatdate
 from functools import lru_cache
@@ -20,6 +19,7 @@ import django
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.functional import Promise
 
+from reliable_email.patterns import pattern
 from reliable_email.process_state import remember
 
 _CLASSES: Final = (EmailMessage, EmailMultiAlternatives)
@@ -50,15 +50,15 @@ _PIECE_BYTES: Final = 57 * 16384  # whole lines
 _IS_DJANGO_6: Final = django.VERSION >= (6, 0)
 _NAMELESS: Final = "Content-Disposition: attachment\r\n" if _IS_DJANGO_6 else ""
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
-_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-_PRINTABLE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_TOKEN: Final = pattern(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
+_FIELD_NAME: Final = pattern(r"[A-Za-z][A-Za-z0-9-]*")
+_PRINTABLE: Final = pattern(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_ADDRESS: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
-_NAMED: Final = re.compile(rf'(?:"([^"\\\r\n]*)"|([^"<>()\[\]:;@\\,\r\n]*)) <({_ADDRESS.pattern})>')
-_ATOMS: Final = re.compile(rf"{_ATOM}(?: {_ATOM})*")
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff\s]+(?: [^\x00-\x1f\x7f\ud800-\udfff\s]+)*")
-_FILE_NAME: Final = re.compile(r"[A-Za-z0-9 ._()+=,@~-]+")
+_ADDRESS: Final = pattern(rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+_NAMED: Final = pattern(rf'(?:"([^"\\\r\n]*)"|([^"<>()\[\]:;@\\,\r\n]*)) <({_ADDRESS.pattern})>')
+_ATOMS: Final = pattern(rf"{_ATOM}(?: {_ATOM})*")
+_NAME: Final = pattern(r"[^\x00-\x1f\x7f\ud800-\udfff\s]+(?: [^\x00-\x1f\x7f\ud800-\udfff\s]+)*")
+_FILE_NAME: Final = pattern(r"[A-Za-z0-9 ._()+=,@~-]+")
 # What is joined once, at the end, since an attachment may be very large.
 _Pieces: TypeAlias = list[bytes | bytearray]
 

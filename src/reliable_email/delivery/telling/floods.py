@@ -4,11 +4,12 @@ Pure: time comes in as an argument. Alike is what a person would call the same e
 quoted values do not count.
 """
 
-import re
-from dataclasses import dataclass, replace
 from typing import Final
 
-_VARYING: Final = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass, replace
+
+_VARYING: Final = pattern(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
 _KEPT_CHARACTERS: Final = 200
 FIRST_PAUSE_SECONDS: Final = 5.0
 MAX_PAUSE_SECONDS: Final = 300.0

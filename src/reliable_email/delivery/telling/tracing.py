@@ -6,10 +6,10 @@ Addresses, subjects and the words of replies are not told.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from reliable_email.delivery.report import Outcome
+from reliable_email.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

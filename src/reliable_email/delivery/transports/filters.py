@@ -7,10 +7,10 @@ for direct sends and for the outbox alike and nobody who owns the route can forg
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
 
 from reliable_email.delivery.content.prefixed import with_header
 from reliable_email.delivery.report import address_key
+from reliable_email.records import dataclass, replace
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage

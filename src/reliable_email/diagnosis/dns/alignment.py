@@ -1,13 +1,13 @@
 """DMARC's policy, and whether each route's mail will be aligned with the domain."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from reliable_email.diagnosis.dns.dmarc import Policy
 from reliable_email.diagnosis.dns.findings import Finding, Level, Record, Topic, unasked
 from reliable_email.diagnosis.dns.lookup import Answer
 from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
+from reliable_email.records import dataclass
 
 
 class Proof(StrEnum):

@@ -2,11 +2,11 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from reliable_email.diagnosis.dns.lookup import Answer, Ask
 from reliable_email.providers import Provider, get, names
+from reliable_email.records import dataclass
 from reliable_email.smtp.tls.der import BIT_STRING, INTEGER, SEQUENCE, DERError, read
 
 GOOD_BITS = 2048

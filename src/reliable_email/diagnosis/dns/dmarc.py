@@ -5,9 +5,9 @@ record of the domain itself counts, else that of its organizational domain, else
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from reliable_email.diagnosis.dns.lookup import Answer, AnswerKind, Ask
+from reliable_email.records import dataclass
 
 # A name of more labels than these is cut to seven after the first question (section 4.10).
 _LABELS = 8

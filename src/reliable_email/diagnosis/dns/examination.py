@@ -6,7 +6,6 @@ is needed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from reliable_email.diagnosis.dns.alignment import (
     Alignment,
@@ -22,6 +21,7 @@ from reliable_email.diagnosis.dns.mx import examine_mx
 from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
 from reliable_email.diagnosis.dns.senders import sender_findings
 from reliable_email.diagnosis.verdict import Health, worst
+from reliable_email.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Findings about a domain, each with the remedy and the records to add."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from reliable_email.diagnosis.dns.lookup import Answer
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.records import dataclass
 
 
 class Topic(StrEnum):

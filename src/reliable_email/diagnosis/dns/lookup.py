@@ -5,9 +5,10 @@ dnspython is imported when the first question is asked; it comes with the extra 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from reliable_email.records import dataclass
 
 if TYPE_CHECKING:
     from dns.resolver import Resolver

@@ -1,7 +1,6 @@
 """The domains in each route's mail: the one that signs it, and the one in the MAIL FROM that receivers see."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from email.utils import parseaddr
 from fnmatch import fnmatchcase
 
@@ -11,6 +10,7 @@ from reliable_email.backends.reading.route_options import SMTPOptions
 from reliable_email.backends.routes import Mailer, MailerKind
 from reliable_email.diagnosis.dns.findings import Record
 from reliable_email.providers import Provider, UnknownProvider
+from reliable_email.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ with which the receivers refuse stand in `classification/rules/senders.toml`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reliable_email.diagnosis.dns.alignment import Alignment, Proof
 from reliable_email.diagnosis.dns.dmarc import Policy
 from reliable_email.diagnosis.dns.findings import Finding, Level, Topic
 from reliable_email.diagnosis.dns.lookup import Answer
 from reliable_email.diagnosis.dns.routes import RouteMail, free_owner
+from reliable_email.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

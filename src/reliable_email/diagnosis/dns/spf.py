@@ -4,10 +4,9 @@ Counted is the worst case, in which no mechanism matches before the last. Macros
 single message is not followed. Nothing is evaluated for an IP address.
 """
 
-from dataclasses import dataclass, field
-
 from reliable_email.diagnosis.dns.lookup import Answer, Ask
 from reliable_email.diagnosis.dns.spf_record import Term, TermError, oddities, parse, spf_records
+from reliable_email.records import dataclass, field
 
 MAX_LOOKUPS = 10  # section 4.6.4
 MAX_VOIDS = 2

@@ -3,14 +3,15 @@
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from reliable_email.diagnosis.dns.lookup import Answer
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass
 
-_VERSION = re.compile(r"v=spf1(?: |\Z)", re.IGNORECASE)
-_MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)\Z")
-_MECHANISM = re.compile(r"([+?~-]?)([A-Za-z0-9]+)(?:([:/])(.*))?\Z")
-_CIDR = re.compile(r"(?P<domain>[^/]*)(?:/(?P<four>\d{1,2}))?(?://(?P<six>\d{1,3}))?\Z")
+_VERSION = pattern(r"v=spf1(?: |\Z)", re.IGNORECASE)
+_MODIFIER = pattern(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)\Z")
+_MECHANISM = pattern(r"([+?~-]?)([A-Za-z0-9]+)(?:([:/])(.*))?\Z")
+_CIDR = pattern(r"(?P<domain>[^/]*)(?:/(?P<four>\d{1,2}))?(?://(?P<six>\d{1,3}))?\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +17,12 @@ from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.outbox.operations.suppressed import allow, prune_suppressions, suppress, suppress_all
+from reliable_email.patterns import pattern
 from reliable_email.store.questions.queries import SuppressedAddress, outbox_database, suppressions
 from reliable_email.values import printable
 
-_DAYS = re.compile(r"(\d{1,5})d\Z")
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\Z")
+_DAYS = pattern(r"(\d{1,5})d\Z")
+_ADDRESS = pattern(r"[^@\s]+@[^@\s]+\Z")
 _COLUMNS = ("address", "reason", "source", "since", "until")
 _SHOWN_LINES = 5
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")

@@ -2,7 +2,7 @@
 
 import getpass
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from reliable_email import conf
 from reliable_email.delivery.report import bare_address
 from reliable_email.outbox.keyring import Keyring, configured_keyring
 from reliable_email.outbox.operations.letters import open_or_say, open_reply
+from reliable_email.records import dataclass, replace
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.search import Field, Line, Search, search
 from reliable_email.values import masked, printable

@@ -1,11 +1,11 @@
 """The outbox at one moment, as `email_outbox status` and the worker's screen show it; and its plain words."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from reliable_email.delivery.breaker import BreakerState, Phase
 from reliable_email.monitoring.findings import Finding, span
 from reliable_email.monitoring.health import SiteHealth
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import Status, WorkerStatus
 from reliable_email.store.questions.sizes import size_words, table_bytes
 from reliable_email.store.tables.states import State

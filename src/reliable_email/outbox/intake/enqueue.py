@@ -5,7 +5,6 @@ What the caller can do wrong is said to the caller, here. After the commit nothi
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from reliable_email.outbox.intake.autonomous import outside_of_transactions
 from reliable_email.outbox.intake.digests import configured_secrets, content_digests, idempotency_digests
 from reliable_email.outbox.intake.foreign_fields import foreign_fields
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.dsn import dsn_from, dsn_to_text
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, forward_path

@@ -6,9 +6,9 @@ the older ones are tried too, so that keys can be rotated.
 
 import hmac
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from reliable_email.outbox.keyring import KeyMissing
+from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.paths import identity
 
 _PURPOSE = b"reliable_email.erased"

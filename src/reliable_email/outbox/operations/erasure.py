@@ -11,7 +11,6 @@ kill.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections, transaction
@@ -24,6 +23,7 @@ from reliable_email.outbox.operations.erased import ERASED, ERASING, SOURCE, Mar
 from reliable_email.outbox.operations.mentions import Names, mentions, redact_everywhere
 from reliable_email.outbox.operations.operate import Act, note, perform
 from reliable_email.outbox.operations.suppressed import erased_among, suppressed
+from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, identity, older_spellings
 from reliable_email.store.questions.filters import Filter, outbox_database, stored_spellings
 from reliable_email.store.questions.personal import Role, emptied

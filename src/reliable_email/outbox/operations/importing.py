@@ -7,7 +7,6 @@ nothing twice. django-mailer stores pickles: read them only from a database that
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -22,6 +21,7 @@ from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import DeliveryOptions, Priority, Submission
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.records import dataclass, field, replace
 from reliable_email.store.questions.progress import UNTOLD, Progress
 
 

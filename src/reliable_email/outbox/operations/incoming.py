@@ -5,7 +5,6 @@ claimed after it was committed; what a worker has in hand at that moment may sti
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 
@@ -15,6 +14,7 @@ from django.db.models import Q
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.rows.claim import Claimed
 from reliable_email.outbox.rows.loading import StoredMessage
+from reliable_email.records import dataclass
 from reliable_email.store.questions.filters import Filter, outbox_database
 from reliable_email.store.sql.clock import DatabaseNow, database_now
 from reliable_email.store.sql.texts import storable

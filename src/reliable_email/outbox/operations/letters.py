@@ -7,7 +7,6 @@ what cannot be read is said, not passed over: `ContentGone` where it was pruned,
 import email
 import email.policy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
@@ -17,6 +16,7 @@ from mimetypes import guess_extension
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.rows.loading import ContentGone
+from reliable_email.records import dataclass, field
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.tables.messages import OutboxMessage
 

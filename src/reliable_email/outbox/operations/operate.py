@@ -4,7 +4,7 @@ The states from which each is allowed are the table's; rows that have moved on m
 that comes back is of rows that changed. `reason` is why, in the words of whoever does it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, assert_never, cast
@@ -15,6 +15,7 @@ from django.db.models import Case, F, Field, QuerySet, Value, When
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.rows.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
+from reliable_email.records import dataclass
 from reliable_email.store.questions.progress import UNTOLD, Progress
 from reliable_email.store.questions.queries import ActionStory, Filter, outbox_database, recipients
 from reliable_email.store.sql.bounded import MOST, BoundedCount, bounded_count

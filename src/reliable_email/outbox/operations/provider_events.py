@@ -8,7 +8,6 @@ also come while the attempt that it is about is still in hand; `settle_by_events
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connections, transaction
@@ -18,6 +17,7 @@ from reliable_email.delivery.report import address_key
 from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.operations.suppressed import erased_among
 from reliable_email.outbox.rows.transitions import RULES, Event
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import message_ids
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.sql.texts import escaped, storable

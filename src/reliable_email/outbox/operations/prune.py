@@ -3,7 +3,6 @@
 Nothing unfinished is ever touched, however old it is, and `unknown` counts as unfinished: its content may be needed.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
@@ -11,6 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.operations.suppressed import prune_suppressions
+from reliable_email.records import dataclass
 from reliable_email.store.questions.progress import UNTOLD, Progress
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.sql.clock import DatabaseNow

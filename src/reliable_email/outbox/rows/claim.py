@@ -10,7 +10,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.rows.lanes import Lane, Turn
 from reliable_email.outbox.rows.sql import Tables, is_one_of, marks
 from reliable_email.outbox.rows.transitions import RULES, Delivery, Event
+from reliable_email.records import dataclass, field, replace
 from reliable_email.store.questions.lanes import due_lanes
 from reliable_email.store.sql.inserts import batched
 from reliable_email.store.tables.states import PriorityRank, State

@@ -7,9 +7,9 @@ are found by skipping through that index, in one statement for all priorities.
 
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from reliable_email.outbox.rows.sql import Tables
+from reliable_email.records import dataclass
 from reliable_email.store.questions.lanes import NO_LANE, due_lanes, lane_names
 from reliable_email.store.tables.states import PriorityRank
 

@@ -8,13 +8,12 @@ then, and from there on none is used.
 
 import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from reliable_email.records import record
+from reliable_email.records import dataclass, record
 
 _MAX_PREPARED = 64
 _MAX_SEEN = 256

@@ -2,7 +2,6 @@
 """The rescue of recipients that dead workers had claimed. The journal decides (`transitions`, rule 3)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +13,7 @@ from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.rows.settle import AttemptRow, Evidence, plan_attempts
 from reliable_email.outbox.rows.sql import Tables, marks
 from reliable_email.outbox.rows.transitions import Delivery, Event, apply
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.stages import Stage
 from reliable_email.store.tables.states import State
 

@@ -14,7 +14,6 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reliable_email.delivery import quota
 from reliable_email.delivery.route import Route
@@ -23,7 +22,7 @@ from reliable_email.delivery.words import Priority
 from reliable_email.outbox.rows.pipeline import Step
 from reliable_email.outbox.rows.sql import Changed, Tables
 from reliable_email.process_state import remember
-from reliable_email.records import record
+from reliable_email.records import dataclass, record
 from reliable_email.store.memory.route_rows import ledger_to_json
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 

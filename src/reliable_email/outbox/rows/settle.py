@@ -8,7 +8,6 @@ the `unknown` that rescue declared, and nothing else.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
 from functools import lru_cache
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,7 +18,7 @@ from reliable_email.outbox.rows.claim import Claimed
 from reliable_email.outbox.rows.pipeline import Step
 from reliable_email.outbox.rows.sql import Tables, is_one_of
 from reliable_email.outbox.rows.transitions import LATE, RULES, Delivery, Event, apply
-from reliable_email.records import record
+from reliable_email.records import field, record, replace
 from reliable_email.smtp.syntax.replies import Reply
 from reliable_email.store.sql.inserts import FEW, MAX_ROWS, Raw, Value, adapted, batched, insert_sql
 from reliable_email.store.sql.texts import escaped, storable

@@ -1,7 +1,6 @@
 """The words that the outbox's SQL is made of: one connection's table names, clock and small differences."""
 
 from collections.abc import Collection, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.db.backends.utils import CursorWrapper
 
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.rows.pipeline import Batches, Reading, Step
+from reliable_email.records import dataclass
 from reliable_email.store.sql.clock import age_sql, now_sql
 from reliable_email.store.sql.inserts import column_types
 from reliable_email.store.tables.messages import OutboxMessage

@@ -26,10 +26,9 @@
    settles a recipient only where no other attempt may have left another.
 """
 
-from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 
-from reliable_email.records import record
+from reliable_email.records import dataclass, field, record, replace
 from reliable_email.store.tables.states import State
 
 

@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from django.db import connections
 
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.outbox.upkeep.reconnect import Outage, drop_connection
 from reliable_email.outbox.upkeep.threads import WorkerThread
+from reliable_email.records import dataclass
 from reliable_email.store.sql.outages import is_outage
 
 logger = logging.getLogger("reliable_email.outbox")

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from reliable_email.delivery.breaker import Permission, permission
@@ -11,6 +10,7 @@ from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.outbox.rows.held import held_routes
 from reliable_email.outbox.rows.lanes import Lane
+from reliable_email.records import dataclass, field
 from reliable_email.store.tables.states import PriorityRank
 
 logger = logging.getLogger("reliable_email.outbox")

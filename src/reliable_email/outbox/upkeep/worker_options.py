@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

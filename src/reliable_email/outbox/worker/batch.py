@@ -9,7 +9,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -51,6 +50,7 @@ from reliable_email.outbox.worker.settlements import (
     trace_of,
 )
 from reliable_email.outbox.worker.steps import Read, Steps
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.transaction import Aside, Ask, Grant, Job, Transaction
 from reliable_email.store.tables.states import State

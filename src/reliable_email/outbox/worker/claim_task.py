@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from reliable_email.delivery.route import Route
@@ -17,6 +16,7 @@ from reliable_email.outbox.rows.sql import Tables, marks
 from reliable_email.outbox.upkeep.reconnect import drop_connection, insist
 from reliable_email.outbox.worker.batch import Round, RoundOptions
 from reliable_email.outbox.worker.steps import Read, Rest, Steps, Write
+from reliable_email.records import dataclass
 from reliable_email.smtp.transaction import Aside
 from reliable_email.store.sql.outages import is_outage, sentence
 from reliable_email.store.tables.states import State

@@ -8,7 +8,6 @@ import logging
 import selectors
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
 
 from django.db import OperationalError
 
@@ -20,6 +19,7 @@ from reliable_email.outbox.rows.pipeline import Reading
 from reliable_email.outbox.rows.sql import Tables
 from reliable_email.outbox.upkeep.reconnect import drop, drop_connection
 from reliable_email.outbox.worker.steps import Write
+from reliable_email.records import dataclass, replace
 from reliable_email.store.sql.outages import is_outage, trouble
 
 logger = logging.getLogger("reliable_email.outbox")

@@ -1,7 +1,6 @@
 """The jobs of one claim: its messages are read a few megabytes at a time, and made into jobs for a route."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from django.db.utils import Error as DatabaseError
 
@@ -10,7 +9,7 @@ from reliable_email.delivery.progress import Send
 from reliable_email.delivery.route import Route
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.rows.loading import StoredMessage, load_contents, load_submission
-from reliable_email.records import record
+from reliable_email.records import dataclass, record
 from reliable_email.smtp.dsn import DSN, dsn_from_text
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.transaction import Content, Job

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections
@@ -30,6 +29,7 @@ from reliable_email.outbox.upkeep.threads import Crew
 from reliable_email.outbox.worker.blocking import Helper
 from reliable_email.outbox.worker.committer import Committer, Writer
 from reliable_email.outbox.worker.steps import Read, Rest, Step, Steps, Write
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.transaction import Aside, Wait
 
 logger = logging.getLogger("reliable_email.outbox")

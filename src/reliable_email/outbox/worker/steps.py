@@ -5,10 +5,10 @@ has seen to that.
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from reliable_email.outbox.rows.journal import Request, Written
+from reliable_email.records import dataclass
 from reliable_email.smtp.transaction import Aside, Wait
 
 T = TypeVar("T")

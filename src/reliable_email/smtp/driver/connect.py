@@ -11,10 +11,10 @@ import selectors
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.resolve import AddressInfo, address_text, bare_host, resolve

@@ -5,11 +5,12 @@ names without a dot; a loopback address from one of them is what junk mail says,
 """
 
 import ipaddress
-import re
 import socket
 
+from reliable_email.patterns import pattern
+
 _LOOPBACK_LITERAL = "[127.0.0.1]"
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+_LABEL = pattern(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _MAX_NAME_CHARACTERS = 255
 # Full by their form, and names of no machine.
 _NOBODY = frozenset({"localhost.localdomain", "localhost6.localdomain6", "localhost.local"})

@@ -17,11 +17,11 @@ chaining at once: there the price of a second try is an unknown outcome.
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 
 if TYPE_CHECKING:
     from reliable_email.smtp.options import ConnectionOptions

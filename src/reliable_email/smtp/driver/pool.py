@@ -11,10 +11,10 @@ import atexit
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import partial
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.driver.connection import Connection
 from reliable_email.smtp.driver.first_logins import first_logins

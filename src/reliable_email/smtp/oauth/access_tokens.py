@@ -8,10 +8,10 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.shared_calls import SharedCalls, TooManyCalls

@@ -1,8 +1,8 @@
 """Token providers that sign an assertion with a key of their own: by google-auth and msal, the extra [oauth]."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.failures import FailureKind, WireError
 from reliable_email.smtp.oauth import access_tokens as tokens
 from reliable_email.smtp.oauth.grants import SERVICES

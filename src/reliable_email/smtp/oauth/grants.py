@@ -5,8 +5,8 @@ Trouble that passes by itself (network, 429, 5xx) is reported as such; kind TOKE
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from reliable_email.records import dataclass, field
 from reliable_email.smtp.oauth import access_tokens as tokens
 from reliable_email.smtp.oauth.token_request import request_token
 

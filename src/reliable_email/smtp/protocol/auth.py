@@ -12,10 +12,10 @@ import binascii
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.protocol.redaction import REDACTED, redact, to_bytes
 from reliable_email.smtp.syntax.replies import Reply
@@ -42,9 +42,9 @@ TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
 # else the response waits for the challenge. "AUTH PLAIN " and the line end are part of it.
 MAX_INITIAL_RESPONSE_BYTES = 512 - len("AUTH PLAIN \r\n")
 
-_TLS_WORDS = re.compile(r"(?i)\b(?:start)?tls\b|\bssl\b|encrypt|secure (?:connection|channel)")
-_CREDENTIAL_WORDS = re.compile(r"(?i)passw|credential|user|log.?in|account|token|secur|sign|invalid|incorrect|wrong")
-_UNSUPPORTED_WORDS = re.compile(
+_TLS_WORDS = pattern(r"(?i)\b(?:start)?tls\b|\bssl\b|encrypt|secure (?:connection|channel)")
+_CREDENTIAL_WORDS = pattern(r"(?i)passw|credential|user|log.?in|account|token|secur|sign|invalid|incorrect|wrong")
+_UNSUPPORTED_WORDS = pattern(
     r"(?i)unsupported|not (?:supported|implemented|available|recogni[sz]ed|allowed here)|unrecogni[sz]ed|unknown auth"
 )
 

@@ -1,7 +1,6 @@
 """The extensions that a server announced in its reply to EHLO (RFC 5321 §4.1.1.1)."""
 
-from dataclasses import dataclass
-
+from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.replies import Reply
 
 _SIZE_DIGITS = 20  # RFC 1870 §3

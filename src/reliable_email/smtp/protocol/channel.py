@@ -7,8 +7,8 @@ read as the answer to something else (RFC 2920 §3.1 is strict about the order f
 """
 
 from collections import deque
-from dataclasses import dataclass
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Transcript
 from reliable_email.smtp.protocol.exchange import STAGE_OF, Command, Exchange, Verb

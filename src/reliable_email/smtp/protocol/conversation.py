@@ -5,12 +5,13 @@ These are wide nets on purpose: what they catch is asked once more in another wa
 
 import re
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.syntax.replies import Reply
 
 # RFC 5321 §4.2.2: syntax, sequence, not implemented, parameters.
 _CODES = frozenset({500, 502, 503, 504, 555})
-_STATUS = re.compile(r"[245]\.5\.[0124]\Z")  # RFC 3463 §3.6: protocol status
-_WORDS = re.compile(
+_STATUS = pattern(r"[245]\.5\.[0124]\Z")  # RFC 3463 §3.6: protocol status
+_WORDS = pattern(
     r"protocol|synchroni[sz]|pipelin|out of (?:sync|order|sequence)|bad sequence|sequence of commands"
     r"|unexpected (?:command|data|input)|unrecogni[sz]ed command|too (?:early|fast to speak)",
     re.IGNORECASE,
@@ -18,23 +19,21 @@ _WORDS = re.compile(
 
 
 # Said of what one session may carry; see `is_session_limit`.
-_TOO_MANY = re.compile(r"too (?:many|much)|max|limit|exceed|reached|no more|more than|zu viele", re.IGNORECASE)
-_WHERE = re.compile(
+_TOO_MANY = pattern(r"too (?:many|much)|max|limit|exceed|reached|no more|more than|zu viele", re.IGNORECASE)
+_WHERE = pattern(
     r"(?:session|connection|conversation|verbindung|sitzung)(?!s? (?:from|attempt|rate|time))", re.IGNORECASE
 )
-_OF_WHAT = re.compile(
+_OF_WHAT = pattern(
     r"\b(?:messages|e-?mails|mails|recipients|transactions|envelopes|deliveries|nachrichten)\b|message per",
     re.IGNORECASE,
 )
-_OF_WHOM = re.compile(
+_OF_WHOM = pattern(
     r"\b(?:from|sender|user|account|client|host|ip|address|mailbox|inbox|domain|you|your|you've)\b", re.IGNORECASE
 )
-_BY_TIME = re.compile(
+_BY_TIME = pattern(
     r"\b(?:hour|hourly|day|daily|today|minute|second|seconds|minutes|hours|24h?|rate|frequen\w+)\b", re.IGNORECASE
 )
-_AT_ONCE = re.compile(
-    r"concurren|simultan|parallel|connections|sessions|at (?:once|a time|the same time)", re.IGNORECASE
-)
+_AT_ONCE = pattern(r"concurren|simultan|parallel|connections|sessions|at (?:once|a time|the same time)", re.IGNORECASE)
 _FOR_NOW = frozenset({421, 450, 451, 452, 454})
 
 

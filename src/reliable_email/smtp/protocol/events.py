@@ -1,8 +1,6 @@
 """The events that a session gives to its driver."""
 
-from dataclasses import dataclass
-
-from reliable_email.records import record
+from reliable_email.records import dataclass, record
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.transaction import Content, Job, RecipientResult, Transaction
 

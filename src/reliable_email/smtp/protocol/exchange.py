@@ -10,9 +10,9 @@ The only window in which the outcome can be unknown is from "the kernel has the 
 """
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.dsn import DSN
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.protocol.capabilities import Capabilities

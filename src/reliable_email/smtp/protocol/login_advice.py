@@ -7,12 +7,13 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.protocol.auth import PASSWORD_MECHANISMS, TOKEN_MECHANISMS, ways
 
 _QUOTES = "\"'`“”„‟‘’‚«»"
-_PLACEHOLDER = re.compile(r"\$\{\w+\}|\$[A-Z][A-Z_]{2,}|\{\{.*\}\}|<[^<>]+>|%\(\w+\)s|%[A-Z_]+%", re.DOTALL)
-_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_PLACEHOLDER = pattern(r"\$\{\w+\}|\$[A-Z][A-Z_]{2,}|\{\{.*\}\}|<[^<>]+>|%\(\w+\)s|%[A-Z_]+%", re.DOTALL)
+_PERCENT = pattern(r"%[0-9A-Fa-f]{2}")
 _KNOWN = (
     f"{', '.join(PASSWORD_MECHANISMS[:-1])} and {PASSWORD_MECHANISMS[-1]} with a password, "
     f"{' and '.join(TOKEN_MECHANISMS)} with an access token"

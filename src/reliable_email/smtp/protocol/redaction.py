@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.failures import WireFailure
 from reliable_email.smtp.options import Credentials
 from reliable_email.smtp.syntax.replies import Reply
@@ -25,10 +26,10 @@ SHORT_SECRET_CHARACTERS = 4
 # How much of a known form gives it away where a server cut the echo short.
 TELLING_CHARACTERS = 8
 
-_BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{4,}={0,2}")
-_BEARER = re.compile(r"(?i)\b(bearer)(?:[ \t]+|%20|\+)[A-Za-z0-9._~+/=%-]+")
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
-_PERCENT_RUN = re.compile(r"[^\s\"'<>]+")  # those without a percent sign are left alone
+_BASE64_RUN = pattern(r"[A-Za-z0-9+/_-]{4,}={0,2}")
+_BEARER = pattern(r"(?i)\b(bearer)(?:[ \t]+|%20|\+)[A-Za-z0-9._~+/=%-]+")
+_ESCAPE = pattern(r"%[0-9A-Fa-f]{2}")
+_PERCENT_RUN = pattern(r"[^\s\"'<>]+")  # those without a percent sign are left alone
 # In which a reply may be read that is not UTF-8 as a whole, whatever the secret in it was sent in.
 _OTHER_ENCODINGS = ("latin-1", "cp1252", "cp1251", "koi8-r", "gb18030", "big5", "shift_jis", "euc_kr")
 
@@ -70,8 +71,8 @@ class Redactor:
         if not self._may_tell(text):
             return text
         text = _BEARER.sub(rf"\1 {REDACTED}", text)
-        for pattern in (*self._plain, *self._short):
-            text = pattern.sub(REDACTED, text)
+        for known in (*self._plain, *self._short):
+            text = known.sub(REDACTED, text)
         for start, secret in self._begun:
             text = _without_begun(text, start, secret)
         if "%" in text:

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.syntax import mime
 from reliable_email.smtp.transaction import Content
 
 MAX_LINE_BYTES = 998  # RFC 5322 §2.1.1, without the CRLF
 PIECE_BYTES = 65536
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_LINE_END = pattern(rb"\r\n|\r|\n")
+_FIELD = pattern(rb"[!-9;-~]+[ \t]*:")
 # Written anew, such content would no longer be what was signed (RFC 6376 §5.3, RFC 1847 §2.1).
-_SIGNATURE = re.compile(
-    rb"^(?:DKIM-Signature|ARC-Seal):|^Content-Type:\s*multipart/(?:signed|encrypted)\b", re.I | re.M
-)
+_SIGNATURE = pattern(rb"^(?:DKIM-Signature|ARC-Seal):|^Content-Type:\s*multipart/(?:signed|encrypted)\b", re.I | re.M)
 
 
 class InvalidContent(ValueError):

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from reliable_email.patterns import pattern
+
 # By which rules an identity was made; what is stored says so, and is written anew where they change.
 IDENTITY_VERSION = 1
 
@@ -19,12 +21,12 @@ MAX_DOMAIN_BYTES = 255
 # reply tokens and return paths are. What bounds them is the line of MAIL, 512 bytes (§4.5.3.1.4).
 MAX_PATH_BYTES = 512 - len("MAIL FROM:<>\r\n")
 
-_PLAIN = re.compile(r"[A-Za-z0-9._%+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
-_UNQUOTED = re.compile(r'[^\s"(),:;<>@\[\\\]\x00-\x1f\x7f]+')
-_QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"')
-_ESCAPED = re.compile(r"\\(.)")
-_DOMAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[A-Za-z0-9.:_-]+\]")
-_JOINERS = re.compile("[\u200c\u200d]")
+_PLAIN = pattern(r"[A-Za-z0-9._%+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+_UNQUOTED = pattern(r'[^\s"(),:;<>@\[\\\]\x00-\x1f\x7f]+')
+_QUOTED = pattern(r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"')
+_ESCAPED = pattern(r"\\(.)")
+_DOMAIN = pattern(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[A-Za-z0-9.:_-]+\]")
+_JOINERS = pattern("[\u200c\u200d]")
 # ASCII alone: what another letter's small form is depends on who asks, and a server decides about its local parts.
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 

@@ -7,9 +7,10 @@ refusal (`220-mx.example.com`, then `554 you are blocked`), since nothing can be
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.charsets import decoded
 
 MAX_LINE_BYTES = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; real servers write longer EHLO and error lines
@@ -23,10 +24,10 @@ MAX_QUOTED_BYTES = 512
 
 # The first digit is 2 to 5 (RFC 5321 §4.2.1). The second should be 0 to 5, but servers in use answer "571";
 # a bare code without text is allowed (§4.2).
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
+_LINE = pattern(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
 # RFC 3463 §2; the parts have up to three digits in use (5.7.139). The class digit agrees with the reply's in a sound
 # server; where it does not, both are kept.
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|\Z)")
+_ENHANCED = pattern(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|\Z)")
 
 
 class ReplyError(ValueError):

@@ -6,9 +6,9 @@ OpenSSL gives the fields of a certificate only after it has accepted it; a refus
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.tls import der
 from reliable_email.smtp.tls.der import DERError, Element
 

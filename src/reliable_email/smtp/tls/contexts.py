@@ -8,10 +8,10 @@ chain is enough, so that a server's own certificate can be the one trusted.
 import contextlib
 import ssl
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 from reliable_email.smtp.options import TLSPolicy
 
 _PEM_BEGIN = "-----BEGIN"

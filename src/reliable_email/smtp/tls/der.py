@@ -1,7 +1,8 @@
 """Just enough of DER (X.690) to find a field inside a certificate. Reads; never decides whether to trust."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from reliable_email.records import dataclass
 
 BOOLEAN = 0x01
 INTEGER = 0x02

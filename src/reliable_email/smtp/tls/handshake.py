@@ -8,10 +8,10 @@ import selectors
 import socket
 import ssl
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import TLSPolicy

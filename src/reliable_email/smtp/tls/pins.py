@@ -5,13 +5,13 @@ A pin is checked in addition to the chain, right after the handshake and before 
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable
 
+from reliable_email.patterns import pattern
 from reliable_email.smtp.tls.certificates import key_fingerprint
 
-_PREFIX = re.compile(r"(?i)(?:pin-)?sha-?256(?://|/|:|=)")
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
+_PREFIX = pattern(r"(?i)(?:pin-)?sha-?256(?://|/|:|=)")
+_HEX = pattern(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
 DIGEST_BYTES = 32
 
 

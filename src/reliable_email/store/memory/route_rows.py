@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from reliable_email.delivery.fingerprints import Likeness, Part, likeness
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass, field, replace
 
 logger = logging.getLogger("reliable_email.store")
 

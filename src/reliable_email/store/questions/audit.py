@@ -6,8 +6,8 @@ moment, so whatever looks wrong is looked at again in one statement before it is
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.progress import UNTOLD, Progress
 from reliable_email.store.questions.queries import each_message_id, outbox_database
 from reliable_email.store.sql.clock import database_now

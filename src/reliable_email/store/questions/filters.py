@@ -1,13 +1,13 @@
 """Filters: the conditions on recipients that lists and acts have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Q, QuerySet
 
 from reliable_email.delivery.report import address_key, bare_address
+from reliable_email.records import dataclass, replace
 from reliable_email.smtp.syntax.paths import InvalidPath, domain_identity, forward_path, older_spellings
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient

@@ -5,12 +5,12 @@ The work grows with what waits and with the number of routes, never with what wa
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connections
 from django.db.models import Count, Max
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.lanes import due_lanes, lanes_by_environment
 from reliable_email.store.questions.queries import WorkerStatus, workers
 from reliable_email.store.sql.clock import database_now

@@ -1,9 +1,9 @@
 """The history of a route's openings, for the question how often and why it was closed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.tables.routes import Opening
 

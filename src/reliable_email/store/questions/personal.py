@@ -4,12 +4,12 @@ Erasure and export read nothing else. A test holds every model to it, so that a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from django.db.models import Model
 
+from reliable_email.records import dataclass
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.events import ProviderEvent
 from reliable_email.store.tables.handled import HandlerEvent

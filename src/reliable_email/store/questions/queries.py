@@ -4,12 +4,12 @@ Counts come from the index (state, lease_until, id); nothing here sorts a table.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Min, Q
 
+from reliable_email.records import dataclass, field
 from reliable_email.store.questions.filters import Filter as Filter
 from reliable_email.store.questions.filters import outbox_database as outbox_database
 from reliable_email.store.questions.filters import recipients as recipients

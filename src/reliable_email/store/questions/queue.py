@@ -1,10 +1,10 @@
 """The contents of the queue, by priority and by state. Each answer reads a bounded range of an index."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connections
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.lanes import count_waiting, due_lanes, first_due, lanes_by_environment
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.sql.bounded import BoundedCount, bounded_count

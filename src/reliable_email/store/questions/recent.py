@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import outbox_database, reply_words
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.attempts import Attempt

@@ -1,7 +1,6 @@
 """The record of what people did, the newest first; `outbox.operations.operate` writes it."""
 
-from dataclasses import dataclass
-
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import ActionStory, action_story, outbox_database
 from reliable_email.store.tables.shared import Action
 

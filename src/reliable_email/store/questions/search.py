@@ -5,15 +5,16 @@ has no index (cause, route, subject, a whole domain) is looked for in a window o
 far it has looked, so that whoever needs older ones looks further.
 """
 
-import re
-from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
 from django.db.models import Max, Q, QuerySet
 
 from reliable_email.delivery.report import address_key, bare_address
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass
 from reliable_email.store.questions.filters import of_messages, without_messages
 from reliable_email.store.questions.queries import (
     Filter,
@@ -33,7 +34,7 @@ WINDOW_ROWS = 10_000
 # Transactions that were open at the same time commit in any order, so ids follow the clock only nearly.
 _DISORDER = 10_000
 _MESSAGES_AT_ONCE = 500
-_NAMED = re.compile(r"[^<>]+<[^<>\s]+@[^<>\s]+>")
+_NAMED = pattern(r"[^<>]+<[^<>\s]+@[^<>\s]+>")
 
 
 class Field(StrEnum):

@@ -1,10 +1,10 @@
 """The suppression list, for people: a page of it, or what a search finds."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q
 
+from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.paths import domain_identity, older_spellings
 from reliable_email.store.questions.queries import outbox_database, shown_entry
 from reliable_email.store.tables.shared import Suppression

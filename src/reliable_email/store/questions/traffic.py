@@ -8,13 +8,13 @@ a bucket that is over does not change any more, so the process remembers it and 
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connections
 from django.db.models import Sum
 
 from reliable_email.process_state import remember
+from reliable_email.records import dataclass
 from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.sql.inserts import adapted

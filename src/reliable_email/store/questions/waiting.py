@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connections, transaction
 from django.db.models import Count, Max, Min
 
+from reliable_email.records import dataclass, field
 from reliable_email.store.questions.lanes import due_lanes, first_due, lanes_by_environment
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.recipients import OutboxRecipient

@@ -1,9 +1,10 @@
 """Counts that stop: "10,000+" is all that a person needs to know, and all that an index can say at once."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Model, QuerySet
+
+from reliable_email.records import dataclass
 
 MOST = 10_000
 

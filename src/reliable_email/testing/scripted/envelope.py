@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass, field
 from reliable_email.testing.records import Digest
 
 MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
 RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _KEYWORD = {"BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN", "NOTIFY": "DSN", "ORCPT": "DSN"}
-_PATH = re.compile(
+_PATH = pattern(
     rb"(?P<verb>MAIL FROM|RCPT TO):[ ]?<(?P<path>(?:\"(?:[^\"\\]|\\.)*\"|[^<>\"\s])*)>(?P<rest>.*)", re.IGNORECASE
 )
 

@@ -2,14 +2,15 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from reliable_email.patterns import pattern
 
 if TYPE_CHECKING:
     from reliable_email.testing.scripted.conversation import Conversation
 
-_XOAUTH2 = re.compile(rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01")
+_XOAUTH2 = pattern(rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01")
 
 
 def log_in(conversation: "Conversation", argument: bytes) -> str | None:

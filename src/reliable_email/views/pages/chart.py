@@ -1,12 +1,12 @@
 """A day's traffic as the points of three lines; the page draws them as SVG, which needs no script. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.traffic import BUCKET, Bucket, Traffic
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """The history of a route as its page shows it: a strip of seven days, and the newest openings of its breaker. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from reliable_email.records import dataclass
 from reliable_email.store.questions.opening_history import OpeningStory
 
 DAYS = 7

@@ -1,7 +1,5 @@
 """Evidence in words: a state's badge, a cause's meaning and remedy, an address as it may be shown."""
 
-from dataclasses import dataclass
-
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
@@ -9,6 +7,7 @@ from reliable_email import conf
 from reliable_email.classification import Cause, classify
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery.telling.consequences import package_does, typical
+from reliable_email.records import dataclass
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import ReplyError, parse_reply
 from reliable_email.store.tables.states import State

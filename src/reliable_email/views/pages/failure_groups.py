@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from reliable_email.classification.words import words
+from reliable_email.records import dataclass
 from reliable_email.store.questions.recent import RecentAttempt
 
 _DOMAINS_SHOWN = 5

@@ -9,13 +9,14 @@ a hostile mail costs time in proportion to its size.
 import base64
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from html import escape, unescape
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext
 
 from reliable_email.outbox.operations.letters import Attachment, Letter
+from reliable_email.patterns import pattern
+from reliable_email.records import dataclass, field
 
 MOST_HTML_CHARACTERS = 2_000_000
 MOST_IMAGE_BYTES = 5_000_000  # of all images together, each counted as often as it is shown
@@ -42,12 +43,12 @@ _ATTRIBUTES = _words(
 # What stands between their tags is no HTML.
 _RAW = _words("iframe noembed noframes noscript plaintext script style textarea title xmp")
 _VOID = frozenset({"br", "col", "hr", "img"})
-_NAME = re.compile(r"[a-zA-Z][^\s/>]*")
-_ATTRIBUTE = re.compile(r"""[\s/]*([^\s=>/"'][^\s=>/]*)?""")
-_CONTENT_ID = re.compile(r"\s*cid:(.{1,250})\Z", re.IGNORECASE | re.DOTALL)
-_ELSEWHERE = re.compile(r"\s*https?://", re.IGNORECASE)
-_LOADS = re.compile(r"url\s*\([^)]*\)?|@import[^;]*;?|image-set|expression\s*\(|\\", re.IGNORECASE)
-_LOOPBACK = re.compile(r"localhost|.*\.localhost|127(\.\d{1,3}){3}|::1|0\.0\.0\.0")
+_NAME = pattern(r"[a-zA-Z][^\s/>]*")
+_ATTRIBUTE = pattern(r"""[\s/]*([^\s=>/"'][^\s=>/]*)?""")
+_CONTENT_ID = pattern(r"\s*cid:(.{1,250})\Z", re.IGNORECASE | re.DOTALL)
+_ELSEWHERE = pattern(r"\s*https?://", re.IGNORECASE)
+_LOADS = pattern(r"url\s*\([^)]*\)?|@import[^;]*;?|image-set|expression\s*\(|\\", re.IGNORECASE)
+_LOOPBACK = pattern(r"localhost|.*\.localhost|127(\.\d{1,3}){3}|::1|0\.0\.0\.0")
 
 
 @dataclass(slots=True)
@@ -262,8 +263,8 @@ def _read_tag(text: str, name: "re.Match[str]", *, is_end: bool) -> tuple[_Tag |
             at += 1  # a stray quote or equals sign
 
 
-_BLANKS = re.compile(r"\s*")
-_UNQUOTED = re.compile(r"[^\s>]*")
+_BLANKS = pattern(r"\s*")
+_UNQUOTED = pattern(r"[^\s>]*")
 
 
 def _read_value(text: str, at: int) -> tuple[str | None, int]:

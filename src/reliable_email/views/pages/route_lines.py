@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from django.utils import timezone
@@ -20,6 +19,7 @@ from reliable_email.monitoring.route_health import RouteCondition, condition, si
 from reliable_email.outbox.keyring import Keyring, configured_keyring
 from reliable_email.outbox.operations.letters import open_reply
 from reliable_email.providers import Quota
+from reliable_email.records import dataclass, replace
 from reliable_email.smtp.stages import Stage
 from reliable_email.store.questions.metering import Histogram, latencies
 from reliable_email.store.questions.opening_history import OpeningStory, openings

@@ -1,6 +1,5 @@
 """The suppression list: search it, add to it, take from it."""
 
-import re
 from datetime import timedelta
 
 from django.db import transaction
@@ -14,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from reliable_email.delivery.report import bare_address
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.operations.suppressed import allow, suppress
+from reliable_email.patterns import pattern
 from reliable_email.store.questions.queries import action, outbox_database
 from reliable_email.store.questions.suppressions import suppressed_address, suppressions
 from reliable_email.templatetags.mail_words import thousands
@@ -23,7 +23,7 @@ from reliable_email.views.page import show
 from reliable_email.views.pages.evidence import shown_address
 
 ADD, REMOVE = "suppress", "unsuppress"
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+_ADDRESS = pattern(r"[^@\s]+@[^@\s]+")
 _MOST_DAYS = 3650
 _REASON_CHARACTERS = 100  # as long as the list keeps
 

@@ -32,7 +32,9 @@ from reliable_email.models import (
     Worker,
 )
 from reliable_email.outbox.operations.operate import Act, note, perform
-from reliable_email.store.questions.queries import Filter, message_ids, outbox_database, shown_entry, stored_spellings
+from reliable_email.store.questions.filters import Filter, outbox_database, stored_spellings
+from reliable_email.store.questions.stories import message_ids
+from reliable_email.store.questions.suppressions import shown_entry
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.states import State
 from reliable_email.templatetags.mail_words import recipients

@@ -8,7 +8,7 @@ from django.utils import timezone
 from reliable_email.models import Tally, Worker
 from reliable_email.outbox.operations.operate import cancel
 from reliable_email.outbox.operations.suppressed import suppress
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from tests.outbox.desk import worker
 from tests.outbox.network import Network
 from tests.views.letters import USING, queue

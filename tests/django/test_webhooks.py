@@ -21,7 +21,7 @@ from reliable_email.delivery.content.building import build_submission
 from reliable_email.integrations import anymail
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.operations.suppressed import suppress, suppressed
-from reliable_email.store.questions.queries import story
+from reliable_email.store.questions.stories import story
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.messages import OutboxMessage

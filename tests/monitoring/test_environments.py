@@ -19,7 +19,7 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.health import examine_site
 from reliable_email.monitoring.metrics import exposition
 from reliable_email.outbox.upkeep import worker_row
-from reliable_email.store.questions.queue import queue
+from reliable_email.store.questions.status import queue
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State

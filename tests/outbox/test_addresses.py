@@ -11,9 +11,9 @@ from reliable_email.outbox.operations.suppressed import (
     unify_suppressions,
     unwanted_by_direct_sends,
 )
-from reliable_email.store.questions.queries import Filter, recipients
+from reliable_email.store.questions.filters import Filter, recipients
 from reliable_email.store.questions.search import Search, search
-from reliable_email.store.questions.suppressions import suppressions
+from reliable_email.store.questions.suppressions import suppression_page
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.events import EventKind
 from reliable_email.store.tables.shared import Suppression
@@ -55,8 +55,8 @@ def test_lists_that_were_written_before_go_on_to_work(using: str, stored: str, s
     """Such a line is found as it is, by search, too, and written as an identity when the list is pruned."""
     Suppression.objects.using(using).create(address=stored, created_at=DatabaseNow())
     assert suppressed(using, [spelled, "other@example.com"]) == {spelled.lower()}
-    assert [one.address for one in suppressions(using, text=spelled).addresses] == [stored]
-    assert len(suppressions(using, text="@bücher.example").addresses) == 1
+    assert [one.address for one in suppression_page(using, text=spelled).addresses] == [stored]
+    assert len(suppression_page(using, text="@bücher.example").addresses) == 1
     prune_suppressions(using)
     assert list(Suppression.objects.using(using).values_list("address", flat=True)) == [PATH]
     assert suppressed(using, [spelled]) == {spelled.lower()}

@@ -17,7 +17,7 @@ from reliable_email.outbox.rows.journal import Intent, commit
 from reliable_email.outbox.rows.rescue import RescuePolicy, rescue
 from reliable_email.outbox.rows.settle import Evidence, Settlement
 from reliable_email.outbox.rows.transitions import LATE, RULES, Delivery, Event, Guard, apply
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.events import EventKind
 from reliable_email.store.tables.recipients import OutboxRecipient

@@ -15,7 +15,7 @@ from reliable_email.smtp.driver import learned_limits, pool
 from reliable_email.smtp.driver.transport import SMTPTransport
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.said import MOST_LINES
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.testing.server import Script, ScriptedServer, accept_then, close, reset
 from tests.outbox.desk import let_time_pass, queue, smtp_route, submission, worker

@@ -29,8 +29,8 @@ from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.outbox.upkeep.counters import Tallies
 from reliable_email.outbox.upkeep.duties import Upkeep
 from reliable_email.store.questions.audit import audit
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.personal import IMPERSONAL, PLACES
-from reliable_email.store.questions.queries import Filter
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.events import EventKind, ProviderEvent
 from reliable_email.store.tables.messages import OutboxMessage

@@ -13,7 +13,7 @@ from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming, standing_holds
 from reliable_email.outbox.operations.operate import hold, requeue
 from reliable_email.store.questions.audit import audit
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.sizes import size_words, table_bytes
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.holds import IncomingHold

@@ -8,7 +8,9 @@ from django.db import connections
 from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.store.questions.audit import audit
-from reliable_email.store.questions.queries import Filter, status, story
+from reliable_email.store.questions.filters import Filter
+from reliable_email.store.questions.status import status
+from reliable_email.store.questions.stories import story
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.messages import OutboxMessage

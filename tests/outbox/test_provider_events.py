@@ -19,7 +19,7 @@ from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox.operations.provider_events import Noted, Report, note_report, settle_by_events
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.store.questions.audit import audit
-from reliable_email.store.questions.queries import story
+from reliable_email.store.questions.stories import story
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.events import EventKind, ProviderEvent

@@ -24,7 +24,7 @@ from reliable_email.outbox.rows.rescue import RescuePolicy, rescue
 from reliable_email.outbox.rows.settle import AttemptRow, Evidence, Settlement
 from reliable_email.outbox.rows.transitions import Event
 from reliable_email.store.questions.audit import audit
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
 from tests.outbox.desk import let_leases_end, let_time_pass, submission

@@ -24,7 +24,7 @@ from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.outbox.rows.loading import load_contents, load_messages, load_submission
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.sql.texts import encodings, escaped
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.events import EventKind, ProviderEvent

@@ -21,7 +21,7 @@ from django.urls import reverse
 from reliable_email import models
 from reliable_email.outbox.operations import suppressed
 from reliable_email.outbox.operations.operate import note
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.away import away_errors
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient

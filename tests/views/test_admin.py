@@ -145,7 +145,7 @@ from django.test import Client
 call_command("migrate", verbosity=0)
 call_command("check")
 from reliable_email.outbox.operations.operate import cancel
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 assert cancel(Filter(), actor="ada", reason="why") == 0
 answer = Client().get("/mail/messages/")
 assert answer.status_code == 403 and b"AuthenticationMiddleware" in answer.content, answer.content

@@ -8,7 +8,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from reliable_email.models import Opening
-from reliable_email.store.questions.opening_history import OpeningStory
+from reliable_email.store.questions.route_history import OpeningStory
 from reliable_email.views.pages.closings import SHOWN, WIDTH, closings
 from tests.views.test_acting import MAILERS, OLDER
 

@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 
 from reliable_email.models import OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.search import Field, Search, search
 from tests.views.letters import deliver, queue
 

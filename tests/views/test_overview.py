@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from reliable_email.store.questions.queue import queue as read_queue
+from reliable_email.store.questions.status import queue as read_queue
 from reliable_email.store.questions.traffic import BUCKET, Bucket, Traffic, traffic
 from reliable_email.store.sql.bounded import BoundedCount, bounded_count
 from reliable_email.store.sql.clock import database_now

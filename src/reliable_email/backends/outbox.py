@@ -212,7 +212,7 @@ class OutboxBackend(Door):
 def _is_in_transaction(database: str | None) -> bool:
     from django.db import connections
 
-    from reliable_email.store.questions.queries import outbox_database
+    from reliable_email.store.questions.filters import outbox_database
 
     return connections[outbox_database(database)].in_atomic_block
 

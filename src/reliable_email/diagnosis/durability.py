@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from reliable_email.backends.routes import MailerKind, all_mailers
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 
 _FULL = 2  # PRAGMA synchronous
 

@@ -18,7 +18,7 @@ from reliable_email.backends.routes import MailerKind, all_mailers, mailer
 from reliable_email.exceptions import MailerDoesNotExist
 from reliable_email.outbox.operations.provider_events import Noted, Report, note_report
 from reliable_email.outbox.operations.suppressed import suppress
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.tables.events import EventKind
 
 logger = logging.getLogger("reliable_email.events")

@@ -15,8 +15,8 @@ from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import check_filter, check_priorities
 from reliable_email.patterns import pattern
 from reliable_email.store.questions.filters import Filter
-from reliable_email.store.questions.queries import message_ids, missing_messages
 from reliable_email.store.questions.search import has_recipient
+from reliable_email.store.questions.stories import message_ids, missing_messages
 from reliable_email.store.tables.states import PriorityRank, State
 from reliable_email.values import printable
 

@@ -9,7 +9,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import refuse
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.outages import is_outage, sentence
 
 

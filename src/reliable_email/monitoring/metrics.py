@@ -39,7 +39,7 @@ from reliable_email.monitoring.health import examine_site
 from reliable_email.monitoring.route_health import condition, site_routes
 
 if TYPE_CHECKING:
-    from reliable_email.store.questions.metering import Measurement
+    from reliable_email.store.questions.status import Measurement
 
 _WORKER_STATES = ("running", "stopping", "missing")
 
@@ -111,8 +111,8 @@ class EmailCollector(Collector):
         yield from families.all()
 
     def _add_outbox(self, families: _Families) -> None:
-        from reliable_email.store.questions.metering import measure
-        from reliable_email.store.questions.queries import outbox_database
+        from reliable_email.store.questions.filters import outbox_database
+        from reliable_email.store.questions.status import measure
         from reliable_email.store.sql.away import away_errors
 
         try:

@@ -20,8 +20,8 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
     if not apps.is_installed("reliable_email"):
         return  # a check says so where an outbox needs it
     from reliable_email.monitoring.waiting_health import held_findings, standing_findings, standing_lanes
-    from reliable_email.store.questions.queries import outbox_database
-    from reliable_email.store.questions.waiting import waiting
+    from reliable_email.store.questions.filters import outbox_database
+    from reliable_email.store.questions.status import waiting
     from reliable_email.store.sql.away import away_errors
 
     named = (using,) if using is not None else outbox_databases()
@@ -103,7 +103,7 @@ def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float)
 
 
 def _unreadable(alias: str, error: Exception) -> Finding:
-    from reliable_email.store.questions.waiting import has_tables
+    from reliable_email.store.questions.status import has_tables
     from reliable_email.store.sql.away import away_errors
 
     try:

@@ -37,7 +37,7 @@ from reliable_email.outbox.worker.batch import RoundOptions
 from reliable_email.outbox.worker.claim_task import Line, LineOptions
 from reliable_email.outbox.worker.steps import Rest, Steps, Write
 from reliable_email.smtp.transaction import Aside, Wait, block
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient

@@ -16,7 +16,8 @@ from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operations.incoming import can_be_held
 from reliable_email.outbox.operations.operate import Act, affected, perform, undoing
 from reliable_email.records import dataclass, replace
-from reliable_email.store.questions.queries import Filter, action
+from reliable_email.store.questions.acts import action
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.search import newest_recipient, understood
 from reliable_email.store.sql.bounded import MOST
 from reliable_email.templatetags.words import ACTS, SAY_WHY

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from reliable_email import conf
 from reliable_email.outbox.operations.incoming import Hold, hold_incoming, release_one, standing_holds
 from reliable_email.outbox.operations.operate import Act, affected, perform
-from reliable_email.store.questions.queries import Filter, outbox_database
+from reliable_email.store.questions.filters import Filter, outbox_database
 from reliable_email.store.tables.states import State
 from reliable_email.templatetags.words import SAY_WHY
 from reliable_email.views.access import ACT, VIEW, actor_of, requires

@@ -14,7 +14,7 @@ from reliable_email.classification import Cause
 from reliable_email.delivery.words import Priority
 from reliable_email.patterns import pattern
 from reliable_email.records import dataclass
-from reliable_email.store.questions.queries import Filter
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.search import Field, Search
 from reliable_email.store.tables.states import OWN_CAUSES, PriorityRank, State
 from reliable_email.templatetags.words import WORDS

@@ -30,13 +30,9 @@ from reliable_email.outbox.operations.importing import SenderRuns, Source, Sourc
 from reliable_email.outbox.operations.operate import Act, Resolution, affected, perform
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.store.questions.audit import audit
-from reliable_email.store.questions.queries import (
-    Filter,
-    MessageStory,
-    outbox_database,
-    story,
-)
+from reliable_email.store.questions.filters import Filter, outbox_database
 from reliable_email.store.questions.sizes import table_bytes
+from reliable_email.store.questions.stories import MessageStory, story
 from reliable_email.store.tables.states import State
 from reliable_email.values import printable
 

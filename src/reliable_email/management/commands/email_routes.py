@@ -14,8 +14,8 @@ from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.management.names import refuse
 from reliable_email.management.screens.finding import columns, instant, user
 from reliable_email.monitoring.databases import outbox_databases
-from reliable_email.store.questions.opening_history import openings
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
+from reliable_email.store.questions.route_history import openings
 from reliable_email.values import printable
 from reliable_email.views.pages.route_lines import RouteLine, route_line, site_route_mailers
 from reliable_email.views.route_acts import Verb, do

@@ -18,7 +18,8 @@ from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
 from reliable_email.outbox.operations.suppressed import allow, prune_suppressions, suppress, suppress_all
 from reliable_email.patterns import pattern
-from reliable_email.store.questions.queries import SuppressedAddress, outbox_database, suppressions
+from reliable_email.store.questions.filters import outbox_database
+from reliable_email.store.questions.suppressions import SuppressedAddress, suppressions
 from reliable_email.values import printable
 
 _DAYS = pattern(r"(\d{1,5})d\Z")

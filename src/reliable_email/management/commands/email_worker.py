@@ -21,7 +21,7 @@ from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker.process import Worker, WorkerFailed, WorkerOptions
 from reliable_email.outbox.worker.stopping import Stopping
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.values import closest
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.management.screens.outbox_view import OutboxView, RouteView, route_view
 from reliable_email.monitoring.health import examine_site
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
-from reliable_email.store.questions.queries import status
+from reliable_email.store.questions.status import status
 
 
 class Looker:

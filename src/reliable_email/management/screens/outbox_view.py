@@ -6,8 +6,8 @@ from reliable_email.delivery.breaker import BreakerState, Phase
 from reliable_email.monitoring.findings import Finding, span
 from reliable_email.monitoring.health import SiteHealth
 from reliable_email.records import dataclass
-from reliable_email.store.questions.queries import Status, WorkerStatus
 from reliable_email.store.questions.sizes import size_words, table_bytes
+from reliable_email.store.questions.status import Status, WorkerStatus
 from reliable_email.store.tables.states import State
 from reliable_email.values import printable
 

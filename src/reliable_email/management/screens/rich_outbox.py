@@ -16,7 +16,7 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.management.screens.outbox_view import OutboxView, RouteView, due_words, finding_words, queued_words
 from reliable_email.management.screens.pace import Pace
 from reliable_email.monitoring.findings import span
-from reliable_email.store.questions.queries import Status, WorkerStatus
+from reliable_email.store.questions.status import Status, WorkerStatus
 from reliable_email.store.tables.states import State
 from reliable_email.values import printable
 

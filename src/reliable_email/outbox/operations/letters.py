@@ -17,7 +17,7 @@ from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.rows.loading import ContentGone
 from reliable_email.records import dataclass, field
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.tables.messages import OutboxMessage
 
 READ = "read_content"

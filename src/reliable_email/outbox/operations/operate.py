@@ -16,8 +16,9 @@ from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.rows.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
 from reliable_email.records import dataclass
+from reliable_email.store.questions.acts import ActionStory
+from reliable_email.store.questions.filters import Filter, outbox_database, recipients
 from reliable_email.store.questions.progress import UNTOLD, Progress
-from reliable_email.store.questions.queries import ActionStory, Filter, outbox_database, recipients
 from reliable_email.store.sql.bounded import MOST, BoundedCount, bounded_count
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.sql.inserts import batched

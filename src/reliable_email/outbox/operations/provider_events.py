@@ -18,7 +18,7 @@ from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.operations.suppressed import erased_among
 from reliable_email.outbox.rows.transitions import RULES, Event
 from reliable_email.records import dataclass
-from reliable_email.store.questions.queries import message_ids
+from reliable_email.store.questions.stories import message_ids
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.sql.texts import escaped, storable
 from reliable_email.store.tables.attempts import Attempt

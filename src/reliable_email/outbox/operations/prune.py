@@ -11,8 +11,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.operations.suppressed import prune_suppressions
 from reliable_email.records import dataclass
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.progress import UNTOLD, Progress
-from reliable_email.store.questions.queries import outbox_database
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.events import ProviderEvent

@@ -12,7 +12,7 @@ from reliable_email.outbox.operations.erased import configured_marker
 from reliable_email.outbox.rows.sql import Tables
 from reliable_email.process_state import remember
 from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, identity, older_spellings
-from reliable_email.store.questions.queries import SuppressedAddress
+from reliable_email.store.questions.suppressions import SuppressedAddress
 from reliable_email.store.sql.away import away_errors, is_away_for_all
 from reliable_email.store.sql.clock import DatabaseNow, database_now
 from reliable_email.store.sql.inserts import MAX_ROWS, batched

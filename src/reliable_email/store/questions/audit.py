@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from reliable_email.records import dataclass
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.progress import UNTOLD, Progress
-from reliable_email.store.questions.queries import each_message_id, outbox_database
+from reliable_email.store.questions.stories import each_message_id
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.messages import OutboxMessage

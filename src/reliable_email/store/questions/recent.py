@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from reliable_email.records import dataclass
-from reliable_email.store.questions.queries import outbox_database, reply_words
+from reliable_email.store.questions.filters import outbox_database
+from reliable_email.store.questions.stories import reply_words
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.messages import OutboxMessage

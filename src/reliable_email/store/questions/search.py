@@ -15,15 +15,15 @@ from django.db.models import Max, Q, QuerySet
 from reliable_email.delivery.report import address_key, bare_address
 from reliable_email.patterns import pattern
 from reliable_email.records import dataclass
-from reliable_email.store.questions.filters import of_messages, without_messages
-from reliable_email.store.questions.queries import (
+from reliable_email.store.questions.filters import (
     Filter,
-    message_ids,
+    of_messages,
     outbox_database,
     recipients,
-    reply_words,
     stored_spellings,
+    without_messages,
 )
+from reliable_email.store.questions.stories import message_ids, reply_words
 from reliable_email.store.sql.inserts import batched
 from reliable_email.store.tables.messages import MESSAGE_ID_LENGTH, OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient

@@ -1,20 +1,63 @@
-"""The suppression list, for people: a page of it, or what a search finds."""
+"""The suppression list: all of it for commands, and a page or a search of it for people."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from django.db.models import Q
 
 from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.paths import domain_identity, older_spellings
-from reliable_email.store.questions.queries import outbox_database, shown_entry
-from reliable_email.store.tables.shared import Suppression
+from reliable_email.store.questions.filters import outbox_database
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.shared import (
+    Suppression,
+)
 
 PAGE_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressedAddress:
-    """An address to which nothing is sent; for ever where `expires_at` is None."""
+    """One line of the suppression list.
+
+    Attributes:
+        since: None for now, where it is to be written.
+        until: None for ever.
+        is_erased: of a person who was forgotten, of whose address a hash is left.
+    """
+
+    address: str
+    reason: str = ""
+    source: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    is_erased: bool = False
+
+
+def shown_entry(row: Suppression) -> str:
+    """The address of an entry; of a person who was erased, what tells them from others."""
+    return f"(erased {row.address[:12]})" if row.digest_key else row.address
+
+
+def suppressions(using: str | None = None, *, with_expired: bool = False) -> Iterator[SuppressedAddress]:
+    """The suppression list, newest first; what has expired is still there until it is pruned."""
+    rows = Suppression._base_manager.using(outbox_database(using))
+    if not with_expired:
+        rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
+    for row in rows.order_by("-created_at", "address").iterator(chunk_size=2000):
+        yield SuppressedAddress(
+            address=shown_entry(row),
+            reason=row.reason,
+            source=row.source,
+            since=row.created_at,
+            until=row.expires_at,
+            is_erased=bool(row.digest_key),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionEntry:
+    """One entry of a page of the list; `expires_at` is None for an address that gets nothing for ever."""
 
     id: int
     address: str
@@ -28,11 +71,11 @@ class SuppressedAddress:
 class SuppressionPage:
     """Some addresses, and the id to ask with for older entries; None where there are none."""
 
-    addresses: tuple[SuppressedAddress, ...]
+    addresses: tuple[SuppressionEntry, ...]
     before: int | None = None
 
 
-def suppressions(using: str | None = None, *, text: str = "", before: int | None = None) -> SuppressionPage:
+def suppression_page(using: str | None = None, *, text: str = "", before: int | None = None) -> SuppressionPage:
     """The newest entries first. `text` is an address, its beginning, or a domain with its @."""
     rows = Suppression._base_manager.using(outbox_database(using)).order_by("-id")
     wanted = text.strip().lower()
@@ -43,7 +86,7 @@ def suppressions(using: str | None = None, *, text: str = "", before: int | None
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = [
-        SuppressedAddress(
+        SuppressionEntry(
             id=row.pk,
             address=shown_entry(row),
             reason=row.reason,

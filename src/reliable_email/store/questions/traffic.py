@@ -15,7 +15,7 @@ from django.db.models import Sum
 
 from reliable_email.process_state import remember
 from reliable_email.records import dataclass
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.sql.inserts import adapted
 from reliable_email.store.tables.messages import OutboxMessage

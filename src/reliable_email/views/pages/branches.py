@@ -1,7 +1,7 @@
 """The table in which the ways of a message's recipients part: a column for each attempt, a line for each recipient."""
 
 from reliable_email.records import dataclass
-from reliable_email.store.questions.queries import AttemptStory, MessageStory
+from reliable_email.store.questions.stories import AttemptStory, MessageStory
 from reliable_email.store.tables.states import State
 from reliable_email.views.pages.evidence import badge, shown_address
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from reliable_email.records import dataclass
-from reliable_email.store.questions.opening_history import OpeningStory
+from reliable_email.store.questions.route_history import OpeningStory
 
 DAYS = 7
 WIDTH = 700  # of the strip, in units of SVG

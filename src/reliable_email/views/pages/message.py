@@ -9,7 +9,8 @@ from django.views.decorators.http import require_safe
 from reliable_email.outbox.keyring import Keyring, configured_keyring
 from reliable_email.outbox.operations.letters import READ, open_or_say, open_reply
 from reliable_email.outbox.operations.operate import Act
-from reliable_email.store.questions.queries import AttemptStory, MessageStory, RecipientStory, actions_about, story
+from reliable_email.store.questions.acts import actions_about
+from reliable_email.store.questions.stories import AttemptStory, MessageStory, RecipientStory, story
 from reliable_email.store.tables.states import State
 from reliable_email.templatetags.words import ACTS
 from reliable_email.values import printable

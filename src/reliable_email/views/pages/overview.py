@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from reliable_email import conf
-from reliable_email.store.questions.queue import STANDING, queue
+from reliable_email.store.questions.status import STANDING, queue
 from reliable_email.store.questions.traffic import traffic
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.holding import holds

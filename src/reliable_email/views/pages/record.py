@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from reliable_email.store.questions.record import record
+from reliable_email.store.questions.acts import record
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.page import show
 

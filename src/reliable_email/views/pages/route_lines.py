@@ -21,10 +21,9 @@ from reliable_email.outbox.operations.letters import open_reply
 from reliable_email.providers import Quota
 from reliable_email.records import dataclass, replace
 from reliable_email.smtp.stages import Stage
-from reliable_email.store.questions.metering import Histogram, latencies
-from reliable_email.store.questions.opening_history import OpeningStory, openings
-from reliable_email.store.questions.queries import outbox_database
+from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.recent import RouteActivity, route_activity
+from reliable_email.store.questions.route_history import Histogram, OpeningStory, latencies, openings
 from reliable_email.templatetags.mail_words import span, thousands
 from reliable_email.views.pages.closings import Closings, closings
 from reliable_email.views.pages.evidence import Explained, explained

@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
-from reliable_email.store.questions.queries import ActionStory, action
+from reliable_email.store.questions.acts import ActionStory, action
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.page import show

@@ -14,8 +14,9 @@ from reliable_email.delivery.report import bare_address
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.operations.suppressed import allow, suppress
 from reliable_email.patterns import pattern
-from reliable_email.store.questions.queries import action, outbox_database
-from reliable_email.store.questions.suppressions import suppressed_address, suppressions
+from reliable_email.store.questions.acts import action
+from reliable_email.store.questions.filters import outbox_database
+from reliable_email.store.questions.suppressions import suppressed_address, suppression_page
 from reliable_email.templatetags.mail_words import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
@@ -90,7 +91,7 @@ def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
     text = request.GET.get("q", "").replace("\0", "").strip()[:320]
     name = request.GET.get("before", "")
     before = int(name) if name.isdecimal() and len(name) < 19 else None
-    page = suppressions(text=text, before=before)
+    page = suppression_page(text=text, before=before)
     return show(
         request,
         "reliable_email/suppressions.html",

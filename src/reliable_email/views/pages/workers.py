@@ -5,8 +5,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from reliable_email import conf
-from reliable_email.store.questions.queries import WorkerStatus, workers
 from reliable_email.store.questions.sizes import table_bytes
+from reliable_email.store.questions.status import WorkerStatus, workers
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.page import show
 

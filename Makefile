@@ -4,6 +4,8 @@
 	compare soak recovery routes fleet servers build clean
 
 RUN := tools/uv run --locked --all-extras
+# The demos need no tools of development: a newcomer waits for 40 MB, and not for 370. What else is installed stays.
+RUN_DEMO := tools/uv run --locked --no-default-groups --extra cli --extra encryption --extra prometheus
 PYTEST := $(RUN) python -m pytest
 # Many tests wait for a server or a process more than they compute: more of them at once than there are processors.
 SIDE_BY_SIDE := -n $(or $(WORKERS),4) --dist worksteal
@@ -15,10 +17,10 @@ setup: ## the locked environment, in .venv
 	tools/uv sync --locked --all-extras
 
 demo: ## fifty messages through two simulated providers that misbehave, told live (ARGS="--plain")
-	$(RUN) python manage.py demo $(ARGS)
+	$(RUN_DEMO) python manage.py demo $(ARGS)
 
 demo-live: ## the whole on localhost until Ctrl-C: providers, a worker, traffic, troubles, pages (ARGS="--calm --port 8080")
-	$(RUN) python -W ignore -m demo.live $(ARGS)
+	$(RUN_DEMO) python -W ignore -m demo.live $(ARGS)
 
 screenshots: ## pictures of the pages for the docs, taken of a running demo-live (Chromium; ARGS="--seconds 60")
 	$(RUN) python -W ignore tools/screenshots.py $(ARGS)

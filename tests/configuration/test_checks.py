@@ -327,6 +327,21 @@ def test_they_are_registered_under_django_s_tag() -> None:
     assert getattr(Tags, "mail", "mail") in configuration.tags
 
 
+@pytest.mark.parametrize(
+    ("sender", "ids"),
+    [
+        ("webmaster@localhost", ["reliable_email.W009"]),
+        ("shop@intranet", ["reliable_email.W009"]),
+        ("Shop <shop@example.com>", []),
+    ],
+)
+def test_a_sender_that_nobody_could_answer_is_a_warning_of_deployment(sender: str, ids: list[str]) -> None:
+    """Django's own default among them; in development mail may come from there."""
+    with override_settings(MAILERS={"default": smtp(host="mail.example.com")["default"]}, DEFAULT_FROM_EMAIL=sender):
+        assert [one.id for one in checks.check_deployment()] == ids
+        assert "reliable_email.W009" not in [one.id for one in checks.check_configuration()]
+
+
 SITE = """
 import sys
 touched = []

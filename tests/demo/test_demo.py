@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,40 @@ def test_the_demo_ends_by_itself_and_the_servers_agree(told: str) -> None:
 def test_each_misfortune_is_met_and_explained(told: str, line: str) -> None:
     """None of them is only promised."""
     assert line in told
+
+
+def test_the_warning_about_the_certificate_is_announced_before_it_comes(told: str) -> None:
+    """A newcomer's first sight is no riddle."""
+    assert -1 < told.find("the warning (!) below is about it") < told.find("  !  The certificate of")
+
+
+def test_the_readme_shows_what_the_demo_prints(told: str) -> None:
+    """Each line of the excerpt, in order; … stands for the rest of a line."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (excerpt,) = [one for one in re.findall(r"```\n(.*?)```", readme, re.DOTALL) if "on its server" in one]
+    shown = [line for line in excerpt.splitlines() if line]
+    assert len(shown) > 10
+    printed = iter(told.splitlines())
+    for line in shown:
+        begin = line.removesuffix("…")
+        assert any(one.startswith(begin) if begin != line else one == line for one in printed), line
+
+
+def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    """`manage.py demo | head -1`."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "demo"],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    with process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
 
 
 def test_plain_output_has_no_control_characters(told: str) -> None:

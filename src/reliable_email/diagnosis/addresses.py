@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from email.utils import getaddresses
 
 from django.conf import settings
+from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's name
 
 from reliable_email.delivery.content.building import envelope_address
 from reliable_email.records import dataclass
@@ -41,6 +42,19 @@ def written_addresses() -> Iterator[tuple[str, str]]:
     for name in ("ADMINS", "MANAGERS"):
         for one in _entries(getattr(settings, name, ())):
             yield name, one
+
+
+def default_sender_messages() -> Iterator[CheckMessage]:
+    """A DEFAULT_FROM_EMAIL that a message can carry, but that receivers refuse and nobody can answer (W009)."""
+    sender = dict(written_addresses())["DEFAULT_FROM_EMAIL"]
+    if problem_of(sender) is not None or "." in envelope_of(sender).rpartition("@")[2]:
+        return
+    what = "Django's default" if sender == NOBODYS_SENDER else "without a domain of the DNS"
+    yield Warning(
+        f"DEFAULT_FROM_EMAIL is {sender!r}, {what}: many servers refuse mail from it, and recipients could not answer.",
+        hint="Set DEFAULT_FROM_EMAIL to an address of your own domain.",
+        id="reliable_email.W009",
+    )
 
 
 def people(name: str) -> list[str]:

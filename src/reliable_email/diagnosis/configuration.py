@@ -38,7 +38,7 @@ Each route of a failover or an outbox is built once, to find out whether that wo
 | reliable_email.W006 | a provider without a login |
 | reliable_email.W007 | an outbox on SQLite whose settings let writers lock each other out (with `--database`) |
 | reliable_email.W008 | the outbox's database may lose committed data (with `--database`) |
-| reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default or has no domain (only in `test_email`) |
+| reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default, `webmaster@localhost`, or has no domain (deploy) |
 | reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
 | reliable_email.I002 | a decision that was made for you when the environment was read |
 | reliable_email.I003 | an outbox's database has a pool; names the connections that a worker opens in addition |
@@ -64,7 +64,7 @@ from reliable_email.backends.reading.options import (
 from reliable_email.backends.reading.reader import Problem, ProblemKind
 from reliable_email.backends.reading.route_options import SMTPOptions, is_loopback_name
 from reliable_email.backends.routes import DEFAULT_ALIAS, DEFAULT_MAILER, Mailer, MailerKind, all_mailers
-from reliable_email.diagnosis.addresses import address_problems
+from reliable_email.diagnosis.addresses import address_problems, default_sender_messages
 from reliable_email.diagnosis.databases import database_messages
 from reliable_email.diagnosis.route_errors import RouteError, building_messages, named, replaced_messages
 from reliable_email.smtp.options import TLSMode
@@ -94,6 +94,10 @@ def check_configuration(app_configs: Sequence[AppConfig] | None = None, **kwargs
 
 def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Run the checks of `manage.py check --deploy`."""
+    return [*_deployment_messages(), *default_sender_messages()]
+
+
+def _deployment_messages() -> list[CheckMessage]:
     entries = all_mailers()
     messages: list[CheckMessage] = []
     if not _is_replaced_by_tests():
@@ -121,8 +125,8 @@ def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
 
 
 def configuration_messages() -> list[CheckMessage]:
-    """Run every check, without needing INSTALLED_APPS; the worst messages first."""
-    messages = [*check_configuration(), *check_deployment()]
+    """Run every check of mailers and keys, without needing INSTALLED_APPS; the worst messages first."""
+    messages = [*check_configuration(), *_deployment_messages()]
     return sorted(messages, key=lambda message: -message.level)
 
 

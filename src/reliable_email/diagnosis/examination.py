@@ -5,9 +5,9 @@ the whole: one route of a failover that works is enough to be only DEGRADED.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's name
+from django.core.checks import CheckMessage
 from django.core.checks.messages import ERROR, WARNING
 from django.core.mail import EmailMessage
 
@@ -19,7 +19,7 @@ from reliable_email.classification import Cause
 from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.failures import local_failure
 from reliable_email.delivery.report import DeliveryReport
-from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, problem_of, written_addresses
+from reliable_email.diagnosis.addresses import default_sender_messages
 from reliable_email.diagnosis.configuration import configuration_messages
 from reliable_email.diagnosis.dns.examination import DomainExamination
 from reliable_email.diagnosis.explanation import Explanation, explain, explain_failure
@@ -144,19 +144,7 @@ def _not_working(aliases: list[str]) -> str:
 
 def examine_configuration() -> Configuration:
     """The checks of this package, as `manage.py check` would show them, and what only a person who asks must hear."""
-    return Configuration(messages=(*configuration_messages(), *_default_sender()))
-
-
-def _default_sender() -> Iterator[CheckMessage]:
-    sender = dict(written_addresses())["DEFAULT_FROM_EMAIL"]
-    if problem_of(sender) is not None or "." in envelope_of(sender).rpartition("@")[2]:
-        return
-    what = "Django's default" if sender == NOBODYS_SENDER else "without a domain of the DNS"
-    yield Warning(
-        f"DEFAULT_FROM_EMAIL is {sender!r}, {what}: many servers refuse mail from it, and recipients could not answer.",
-        hint="Set DEFAULT_FROM_EMAIL to an address of your own domain.",
-        id="reliable_email.W009",
-    )
+    return Configuration(messages=(*configuration_messages(), *default_sender_messages()))
 
 
 def routes_to_examine(alias: str | None = None) -> tuple[Mailer, ...]:

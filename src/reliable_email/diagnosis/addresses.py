@@ -45,7 +45,7 @@ def written_addresses() -> Iterator[tuple[str, str]]:
 
 
 def default_sender_messages() -> Iterator[CheckMessage]:
-    """A DEFAULT_FROM_EMAIL that a message can carry, but that receivers refuse and nobody can answer (W009)."""
+    """Warn of a DEFAULT_FROM_EMAIL that a message can carry, but that receivers refuse (W009)."""
     sender = dict(written_addresses())["DEFAULT_FROM_EMAIL"]
     if problem_of(sender) is not None or "." in envelope_of(sender).rpartition("@")[2]:
         return

@@ -1,7 +1,7 @@
 # Everything starts here, on a machine with python3 (3.11 or newer) and make; tools/uv brings the rest into this folder.
 .DEFAULT_GOAL := help
 .PHONY: messages django-tests message-tests sites help setup demo demo-live screenshots test lint matrix chaos fuzz migrations measure-replies bench profile docs site \
-	compare soak recovery routes fleet servers build clean
+	compare soak recovery routes fleet servers build release-check clean
 
 RUN := tools/uv run --locked --all-extras
 # The demos need no tools of development: a newcomer waits for 40 MB, and not for 370. What else is installed stays.
@@ -80,8 +80,9 @@ docs: ## the pages that are written by the code: docs/reference, troubleshooting
 	$(RUN) python -W ignore tools/write_deliverability.py
 	$(RUN) python -W ignore tools/write_reference.py
 
-site: ## the documentation as web pages, in var/site
+site: ## the documentation as web pages, in var/site; each page's Markdown beside it, for programs that read llms.txt
 	$(RUN) zensical build --strict
+	cd docs && find . -name '*.md' -exec cp --parents {} ../var/site ';'
 
 compare: ## what three mail queues make of the same misfortunes, as a table (docs/comparison.md)
 	tools/uv venv --quiet --allow-existing .venvs/compare
@@ -104,8 +105,13 @@ servers: ## real mail servers, killed in the middle, and the books of both sides
 	@tools/servers || echo "what could not be fetched is skipped below"
 	$(RUN) python -W ignore -m bench.servers $(ARGS)
 
-build: ## the wheel and the source distribution, in dist/
-	tools/uv build
+build: ## the wheel, the source distribution and the list of dependencies (CycloneDX), in dist/; the same bytes each time
+	rm -rf dist
+	"$$(tools/find-python)" tools/build.py
+
+release-check: build ## what is built, judged by the tools that an index and its users have (twine, check-wheel-contents)
+	tools/uv run --locked --no-default-groups --group release twine check --strict dist/*.whl dist/*.tar.gz
+	tools/uv run --locked --no-default-groups --group release check-wheel-contents dist/*.whl
 
 clean: ## environments, caches and what was built
 	rm -rf .venv .venvs .uv .python dist build var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

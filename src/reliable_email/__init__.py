@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Priority
     from reliable_email.exceptions import DeliveryError, InvalidMailer, OutcomeUnknown
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 _HOMES = {
     "DeliveryError": "exceptions",

@@ -30,7 +30,7 @@ def test_every_target_that_the_documents_name_exists() -> None:
 
 
 def test_the_demo_downloads_little() -> None:
-    """At most 80 MB with uv itself, counted with the biggest wheel of each package; no tool of development is needed."""
+    """At most 80 MB with uv itself, counted by the biggest wheel of each package; no tool of development is needed."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
     (line,) = re.findall(r"^RUN_DEMO := tools/uv run (.*)$", makefile, re.MULTILINE)
     command = [str(ROOT / "tools" / "uv"), "export", "--quiet", "--no-hashes", "--no-emit-project", *shlex.split(line)]

@@ -12,7 +12,7 @@ import django  # noqa: E402
 
 django.setup()
 
-from tools.reference import PAGES, rooms  # noqa: E402
+from tools.reference import PAGES, llms, pictures, rooms  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
 
@@ -22,3 +22,8 @@ for name, page in PAGES.items():
     print(f"wrote {FOLDER / name}")
 rooms.FILE.write_text(rooms.picture(), "utf-8")
 print(f"wrote {rooms.FILE}")
+for name, draw in pictures.PICTURES.items():
+    (pictures.FOLDER / name).write_text(draw(), "utf-8")
+    print(f"wrote {pictures.FOLDER / name}")
+llms.FILE.write_text(llms.text(), "utf-8")
+print(f"wrote {llms.FILE}")

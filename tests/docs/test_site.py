@@ -2,14 +2,19 @@
 
 import importlib.util
 import re
-import shutil
-import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.docs.conftest import build_site
 from tests.docs.pages import DOCS, ROOT, anchors, links, pages
+from tools.reference import llms, pictures
+
+# "For operators who …", "This page is for …"
+_FOR_WHOM = re.compile(
+    r"(?:This \w+ is for|For) (?:\w+ ){0,4}?(?:\w*one|who\w*|those|sites?|developers|operators|readers|con)"
+)
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
@@ -35,15 +40,44 @@ def test_every_page_is_in_the_contents() -> None:
     assert reached == {page.resolve() for page in pages()}, "the first page names every other"
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(DOCS)))
+def test_the_first_paragraph_says_for_whom_the_page_is(page: Path) -> None:
+    """So that somebody else can leave at once."""
+    heading, first, *_ = page.read_text("utf-8").split("\n\n")
+    assert heading.startswith("# ")
+    assert _FOR_WHOM.match(" ".join(first.split())), first
+
+
+def test_every_explanation_has_a_picture_that_is_readable_in_light_and_dark() -> None:
+    """Of its own: a drawing in the folder."""
+    contents = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    (explanations,) = [group["Explanation"] for group in contents if "Explanation" in group]
+    for page in (DOCS / name for entry in explanations for name in entry.values()):
+        drawn = [page.parent / target for target in links(page) if target.endswith(".svg")]
+        assert drawn, f"{page.name} has no picture"
+        for file in drawn:
+            assert "prefers-color-scheme: dark" in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_picture_is_what_the_code_would_draw(name: str) -> None:
+    """`make docs` draws it anew."""
+    assert (pictures.FOLDER / name).read_text("utf-8") == pictures.PICTURES[name]()
+
+
+def test_contents_for_programs_are_those_of_the_pages() -> None:
+    """Each page once, with its first sentence; `make docs` writes it anew."""
+    text = llms.FILE.read_text("utf-8")
+    assert text == llms.text()
+    named = re.findall(r"^- \[[^\]]+\]\(([^)]+)\): .{15,}", text, re.MULTILINE)
+    assert sorted(named) == [str(page.relative_to(DOCS)) for page in pages()]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("zensical") is None, reason="zensical is not installed (group docs)")
 def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
     """Fonts, scripts and pictures are the site's own; what would fetch a script (diagrams) is not used."""
-    shutil.copytree(DOCS, tmp_path / "docs")
-    shutil.copy(ROOT / "zensical.toml", tmp_path)
-    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "warning" not in (done.stdout + done.stderr).lower()
+    said = build_site(tmp_path)
+    assert "warning" not in said.lower()
     built = sorted((tmp_path / "var" / "site").rglob("*.html"))
     assert len(built) == len(pages()) + 1  # 404.html
     for page in built:

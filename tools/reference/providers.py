@@ -20,7 +20,7 @@ provider does not document it, but it may have one. The data are files in the pa
 
 
 _MATRIX = """\
-## What each can do
+## The provider matrix: what each can do
 
 """
 _LEGEND = """

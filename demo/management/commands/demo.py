@@ -75,7 +75,9 @@ def _introduce(screen: Screen, plan: Plan) -> None:
     screen.say()
     screen.say(f"{plan.count} messages by send_mail(), over two providers: gmail, and sendgrid where gmail cannot.")
     screen.say("Both are simulated on this machine, with TLS; gmail misbehaves on purpose.")
-    screen.say("So does its certificate, which breaks a rule as many private ones do: the warning (!) below is about it.")
+    screen.say(
+        "So does its certificate, which breaks a rule as many private ones do: the warning (!) below is about it."
+    )
     screen.say()
 
 

@@ -8,21 +8,18 @@ from typing import Any
 
 import django
 from django.core.mail import EmailMessage
-from django.core.mail.backends.console import EmailBackend as ConsoleBackend
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from reliable_email import classification
 from reliable_email.backends.base import Door
-from reliable_email.backends.derived import OpenedTransport, refuse_replaced_send, replaces
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.fingerprint import described, keyed
 from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
 from reliable_email.backends.unbuilt import unbuilt_route
-from reliable_email.classification import classify
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.transports.filters import restricted
-from reliable_email.delivery.transports.foreign import ForeignTransport
 from reliable_email.exceptions import InvalidMailer, error_for
 from reliable_email.process_state import remember
 from reliable_email.records import dataclass, replace
@@ -230,6 +227,8 @@ class ReliableSMTPBackend(Door):
         """
         if type(self) is ReliableSMTPBackend:
             return self._own_route()
+        from reliable_email.backends.derived import OpenedTransport, refuse_replaced_send, replaces  # few sites derive
+
         refuse_replaced_send(type(self), ReliableSMTPBackend, self.alias)
         route = self._own_route()
         if not any(replaces(type(self), name, ReliableSMTPBackend) for name in ("open", "close")):
@@ -404,6 +403,10 @@ def route_of(options: SMTPOptions, *, alias: str) -> Route:
 
 def _console_route() -> Route:
     """Shows a developer what could not be sent."""
+    from django.core.mail.backends.console import EmailBackend as ConsoleBackend
+
+    from reliable_email.delivery.transports.foreign import ForeignTransport  # for the console alone
+
     return Route(
         alias="console",
         transport=ForeignTransport(ConsoleBackend, alias="console"),
@@ -433,7 +436,7 @@ def fingerprint(options: ConnectionOptions) -> str:
 
 def _open_error(error: WireError, options: SMTPOptions) -> Exception:
     provider = options.provider.name if options.provider else None
-    failure = classify(error.failure, provider=provider, now=datetime.now(UTC))
+    failure = classification.classify(error.failure, provider=provider, now=datetime.now(UTC))
     outcome = RecipientOutcome(
         outcome=Outcome.DEFERRED, cause=failure.cause, reply=failure.reply, route=options.route, failure=failure
     )

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from reliable_email.classification import Cause, Failure, Scope, classify
+from reliable_email import classification
+from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.failures import unknown_failure
 from reliable_email.delivery.policy import Decision, Step, as_limit, decide
 from reliable_email.delivery.progress import LIMITED, Progress, Send, is_own
@@ -36,7 +37,7 @@ def failure_of(route: Route, result: RecipientResult, *, sender_domain: str, now
         return unknown_failure(result)
     evidence = result.failure
     assert evidence is not None, "every result but an accepted one has its failure"
-    return classify(evidence, provider=route.provider, sender_domain=sender_domain, now=now)
+    return classification.classify(evidence, provider=route.provider, sender_domain=sender_domain, now=now)
 
 
 def judge(send: Send, one: Progress, failure: Failure, result: RecipientResult, *, shared: int) -> Decision:

@@ -9,7 +9,6 @@ from reliable_email.delivery.submission import OnUnknown, Priority
 from reliable_email.smtp.dsn import DSN, dsn_from
 from reliable_email.smtp.protocol.auth import PASSWORD_MECHANISMS, TOKEN_MECHANISMS
 from reliable_email.smtp.syntax.paths import forward_path
-from reliable_email.smtp.tls.pins import parse_pin, show_pin
 from reliable_email.values import Unusable, ValueProblem, boolean, choice, integer, seconds, shown, strings, text
 
 _MECHANISMS = ("auto", *(name.lower() for name in (*PASSWORD_MECHANISMS, *TOKEN_MECHANISMS)))
@@ -89,6 +88,8 @@ def pins(value: object) -> tuple[str, ...]:
 
 def _pin(words: str) -> str:
     """One pin in its canonical spelling, so that equal pins are equal options."""
+    from reliable_email.smtp.tls.pins import parse_pin, show_pin  # most servers are known by their authority
+
     try:
         return show_pin(parse_pin(words))
     except ValueError as error:

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
+from reliable_email import classification
 from reliable_email.classification import Cause
-from reliable_email.classification.foreign import classify_exception
 from reliable_email.delivery.report import address_key
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
@@ -55,7 +55,7 @@ def not_ready(error: Exception, alias: str) -> WireFailure:
     """Return the failure for an exception while a backend was built or opened. Nothing was sent."""
     if isinstance(error, CannotBeBuilt):
         return _cannot_be_built(error.why, alias)
-    told = classify_exception(error)
+    told = classification.classify_exception(error)
     is_known = told.cause is not Cause.OUTCOME_UNKNOWN
     is_answer = is_known and not told.rule.startswith("exception.")
     if is_answer or told.cause in _NETWORK or (isinstance(error, OSError) and not isinstance(error, _FILES)):
@@ -88,7 +88,7 @@ def _foreign(error: Exception, stage: Stage) -> WireFailure:
 
 def _told(error: Exception) -> str:
     """The exception in words, without secrets."""
-    name, words = type(error).__name__, classify_exception(error).detail
+    name, words = type(error).__name__, classification.classify_exception(error).detail
     return words if words.startswith(name) else f"{name}: {words}"
 
 
@@ -111,7 +111,7 @@ def sending_raised(
             return by_recipient(
                 job, {address: by_name.get(address, left) for address in job.recipients}, began_at, stage=Stage.RCPT
             )
-    is_unknown = classify_exception(error).cause is Cause.OUTCOME_UNKNOWN
+    is_unknown = classification.classify_exception(error).cause is Cause.OUTCOME_UNKNOWN
     failure = _foreign(error, Stage.FINAL_REPLY)
     return for_all(job, Verdict.UNKNOWN if is_unknown else Verdict.NOT_SENT, failure, began_at)
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from reliable_email.classification import classify
+from reliable_email import classification
 from reliable_email.delivery.policy import decide
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent, RouteStateStore
@@ -30,7 +30,7 @@ def probe_standby(routes: Iterable[Route], *, store: RouteStateStore, every_seco
             store.tell(route, RouteEvent(failure=None, opening=opening))
             continue
         now = datetime.fromtimestamp(store.now(), tz=UTC)
-        failure = classify(wire, provider=route.provider, now=now)
+        failure = classification.classify(wire, provider=route.provider, now=now)
         logger.warning("Route %s would not take a message now: %s, at %s", route.alias, failure.cause, wire.stage)
         store.tell(route, RouteEvent(failure=failure, effect=decide(failure).effect, opening=opening))
     return count

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from reliable_email.smtp.deadline import Deadline, StageClock
 from reliable_email.smtp.driver import learned_limits
@@ -19,7 +20,6 @@ from reliable_email.smtp.driver.connect import open_socket
 from reliable_email.smtp.driver.hello import hello_name, is_loopback_peer
 from reliable_email.smtp.driver.wire import Wire, WireLost
 from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
-from reliable_email.smtp.oauth.access_tokens import access_token
 from reliable_email.smtp.options import ConnectionOptions, TLSMode, Transcript
 from reliable_email.smtp.protocol.events import (
     Broken,
@@ -34,8 +34,11 @@ from reliable_email.smtp.protocol.events import (
 from reliable_email.smtp.protocol.session import Session
 from reliable_email.smtp.said import dialogue
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.tls import handshake
+from reliable_email.smtp.tls import strictness
 from reliable_email.smtp.transaction import Job, Transaction, Wait, block
+
+if TYPE_CHECKING:
+    from reliable_email.smtp.tls.handshake import TLSInfo
 
 logger = logging.getLogger("reliable_email.smtp")
 
@@ -46,7 +49,7 @@ class Connection:
     def __init__(self, wire: Wire, session: Session, options: ConnectionOptions, *, peer: str) -> None:
         self.options = options
         self.peer = peer
-        self.tls: handshake.TLSInfo | None = None
+        self.tls: TLSInfo | None = None
         self.opened_at = time.monotonic()
         self.idle_since = self.opened_at
         self.message_count = 0
@@ -78,11 +81,11 @@ class Connection:
         Raises:
             WireError: the stage that failed, and how.
         """
-        strict = handshake.strictness(options.tls, options.host, options.port, time.monotonic())
+        strict = strictness.strictness(options.tls, options.host, options.port, time.monotonic())
         try:
             return cls._open(options, deadline, transcript, strict=strict)
         except WireError as error:
-            if not (strict and handshake.may_relax(error, options.tls)):
+            if not (strict and strictness.may_relax(error, options.tls)):
                 raise
         # Only rules of form may have failed. Without them chain, dates and host name are still verified; where
         # that fails too, the second error is the true one (strictness can hide it).
@@ -146,8 +149,10 @@ class Connection:
         return connection
 
     def _handshake(self, deadline: Deadline, *, strict: bool) -> None:
+        from reliable_email.smtp.tls.handshake import handshake  # seven modules that a plain relay needs none of
+
         began = time.monotonic()
-        wrapped, self.tls = handshake.handshake(
+        wrapped, self.tls = handshake(
             self._wire.handle,
             self.options.tls,
             host=self.options.host,
@@ -169,6 +174,8 @@ class Connection:
                 self._handshake(deadline, strict=strict)
                 self._handle(self._session.tls_established())
             if self._token_wanted is not None:
+                from reliable_email.smtp.oauth.access_tokens import access_token  # most log in by a password
+
                 wanted, self._token_wanted = self._token_wanted, None
                 credentials = self.options.credentials
                 assert credentials is not None

@@ -3,16 +3,18 @@
 The standard library writes and compiles six methods for each frozen dataclass when its module is imported: about half
 a millisecond each, for some eighty that the first message of a process needs the names of, and not half as many
 instances. Here a class gets its slots and the list of its fields at once, and each method is written when it is first
-called. To the type checker both are `dataclasses.dataclass`. `fields`, `replace`, `asdict`, `match`, copying and
-pickling work as usual.
+called. To the type checker both are `dataclasses.dataclass`. `fields`, `replace`, `asdict`, `match`, copying, pickling,
+`pprint` and `inspect.signature` work as usual.
 
 A `record` is a dataclass that nobody changes, where a message makes so many that guarding each costs as much as
 sending: to the type checker it is frozen and an assignment an error, and at run time nothing stands guard.
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from dataclasses import field, replace
+from inspect import Parameter, Signature
 from types import MemberDescriptorType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +54,9 @@ else:
 
 _NONE: Any = dataclasses.MISSING
 _FIELD: Any = dataclasses._FIELD  # type: ignore[attr-defined]
+_FACTORY: Any = dataclasses._HAS_DEFAULT_FACTORY  # type: ignore[attr-defined] # shown as "<factory>"
+# What the standard library's decorator was told, which `pprint` and libraries that derive dataclasses read.
+_PARAMS = {"init": True, "repr": True, "order": False, "unsafe_hash": False, "match_args": True, "slots": True}
 Write = Callable[[type], Callable[..., Any]]
 
 
@@ -65,9 +70,12 @@ def _made(cls: type[Any], *, frozen: bool, kw_only: bool, eq: bool, is_hashed: b
     namespace |= {
         "__slots__": names,
         "__dataclass_fields__": fields,
-        "__dataclass_params__": SimpleNamespace(frozen=frozen),
+        "__dataclass_params__": SimpleNamespace(**_PARAMS, eq=eq, frozen=frozen, kw_only=kw_only),
+        "__signature__": _Signature(),
         "__match_args__": tuple(one.name for one in fields.values() if one.init and not kw_only),
     }
+    if sys.version_info >= (3, 13):
+        namespace["__replace__"] = _replaced
     if frozen:
         namespace |= {"__getstate__": _state, "__setstate__": _restore}
     is_told_hash = namespace.get("__hash__") is not None
@@ -124,7 +132,7 @@ def _guard(cls: type[Any], fields: "dict[str, dataclasses.Field[Any]]") -> None:
 def _write_init(cls: type[Any]) -> Callable[..., Any]:
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)
     is_frozen = cls.__dataclass_params__.frozen
-    known: dict[str, Any] = {"_none": _NONE}
+    known: dict[str, Any] = {"_factory": _FACTORY}
     parameters, lines = [], []
     for one in fields:
         value = name = one.name
@@ -134,8 +142,8 @@ def _write_init(cls: type[Any]) -> Callable[..., Any]:
             value = name if one.init else f"_default_{name}"
         elif one.default_factory is not _NONE:
             known[f"_factory_{name}"] = one.default_factory
-            default = "=_none"
-            value = f"_factory_{name}() if {name} is _none else {name}" if one.init else f"_factory_{name}()"
+            default = "=_factory"
+            value = f"_factory_{name}() if {name} is _factory else {name}" if one.init else f"_factory_{name}()"
         elif one.init:
             default = ""
         else:
@@ -186,6 +194,29 @@ def _compiled(
     method: Callable[..., Any] = found[name]
     method.__qualname__ = f"{cls.__qualname__}.{name}"
     return method
+
+
+class _Signature:
+    """The signature of the class that is asked, as `inspect.signature` and `help` look for it."""
+
+    def __get__(self, instance: object, cls: type[Any]) -> Signature:
+        if instance is not None or next(one for one in cls.__mro__ if "__init__" in vars(one)) is not self._owner:
+            raise AttributeError("__signature__")  # a subclass has an __init__ of its own
+        kind = Parameter.KEYWORD_ONLY if cls.__dataclass_params__.kw_only else Parameter.POSITIONAL_OR_KEYWORD
+        parameters = []
+        for one in dataclasses.fields(cls):
+            if one.init:
+                default = _FACTORY if one.default_factory is not _NONE else one.default
+                shown = Parameter.empty if default is _NONE else default
+                parameters.append(Parameter(one.name, kind, default=shown, annotation=one.type))
+        return Signature(parameters, return_annotation=None)
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._owner = owner
+
+
+def _replaced(self: Any, /, **changes: Any) -> Any:
+    return dataclasses.replace(self, **changes)
 
 
 def _slot(cls: type[Any], name: str) -> MemberDescriptorType:

@@ -2,7 +2,10 @@
 
 import copy
 import dataclasses
+import inspect
 import pickle
+import pprint
+import sys
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any
@@ -82,6 +85,26 @@ class Own:
 
     def __hash__(self) -> int:
         return hash(self.name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    """What no test makes one of."""
+
+    name: str
+    grams: "int | None" = None
+    items: tuple[str, ...] = ()
+    weightless: bool = field(init=False, default=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UsualUnmade:
+    """The same, by the standard library."""
+
+    name: str
+    grams: "int | None" = None
+    items: tuple[str, ...] = ()
+    weightless: bool = field(init=False, default=False)
 
 
 class Longer(Point):
@@ -189,6 +212,21 @@ def test_a_class_may_be_derived_by_either() -> None:
         colour: str = "red"
 
     assert Coloured(1, 2).colour == "red"
+
+
+def test_tools_that_look_at_dataclasses_find_what_they_look_for() -> None:
+    """`pprint`, `inspect.signature` before any is made, `help` and, from Python 3.13, `copy.replace`."""
+    long = Parcel(name="a" * 200)
+    assert "a" * 200 in pprint.pformat(long)
+    assert "weightless" not in str(inspect.signature(Unmade))
+    assert str(inspect.signature(Unmade)) == str(inspect.signature(UsualUnmade))
+    assert str(inspect.signature(Longer)) == str(inspect.signature(Point))
+    assert str(inspect.signature(Parcel)) == str(inspect.signature(Usual))
+    ours, usual = (vars(one)["__dataclass_params__"] for one in (Unmade, UsualUnmade))
+    for name in ("init", "repr", "eq", "order", "unsafe_hash", "frozen"):
+        assert getattr(ours, name) == getattr(usual, name)
+    if sys.version_info >= (3, 13):
+        assert copy.replace(Point(1, 2), x=3) == Point(3, 2)
 
 
 def test_a_pattern_answers_as_a_compiled_one() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from reliable_email.classification import Cause
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.passage import Passage
+from reliable_email.delivery.passages.passage import Passage
+from reliable_email.delivery.passages.progress import QUEUED, Progress
 from reliable_email.delivery.policy import Effect
-from reliable_email.delivery.progress import QUEUED, Progress
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import MemoryRouteStateStore, RouteEvent
 from reliable_email.delivery.words import Priority

@@ -18,9 +18,9 @@ from reliable_email.classification import Cause, Failure
 from reliable_email.delivery import registry
 from reliable_email.delivery.content.prefixed import with_header
 from reliable_email.delivery.failures import interrupted, local_failure, never_tried, raised
-from reliable_email.delivery.passage import Passage
+from reliable_email.delivery.passages.passage import Passage
+from reliable_email.delivery.passages.progress import DIRECT, Fate, Progress, Send
 from reliable_email.delivery.policy import direct_delay
-from reliable_email.delivery.progress import DIRECT, Fate, Progress, Send
 from reliable_email.delivery.report import Attempt, DeliveryReport, Outcome, RecipientOutcome, Recipients
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore

@@ -17,8 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import never_tried, raised
-from reliable_email.delivery.passage import Passage
-from reliable_email.delivery.progress import QUEUED, Fate, Progress, Send, is_withheld
+from reliable_email.delivery.passages.passage import Passage
+from reliable_email.delivery.passages.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore, writing_nothing
 from reliable_email.delivery.telling import tracing

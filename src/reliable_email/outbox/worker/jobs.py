@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.db.utils import Error as DatabaseError
 
 from reliable_email.delivery.content.prefixed import with_header
-from reliable_email.delivery.progress import Send
+from reliable_email.delivery.passages.progress import Send
 from reliable_email.delivery.route import Route
 from reliable_email.outbox.keyring import KeyMissing, Keyring
 from reliable_email.outbox.rows.loading import StoredMessage, load_contents, load_submission

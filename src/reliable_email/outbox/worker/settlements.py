@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import replace
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery.passage import Passage
+from reliable_email.delivery.passages.passage import Passage
+from reliable_email.delivery.passages.progress import Fate, Progress, Send
 from reliable_email.delivery.policy import queue_delay
-from reliable_email.delivery.progress import Fate, Progress, Send
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.telling.tracing import AttemptTrace
 from reliable_email.outbox.rows.claim import Claimed

@@ -16,7 +16,7 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import RecipientResult, Transaction, Verdict
 
 if TYPE_CHECKING:
-    from reliable_email.delivery.passage import Passage
+    from reliable_email.delivery.passages.passage import Passage
 
 # Notes of a recipient's row: a plain alias has refused the message; marked, it refused it for a limit, or cannot
 # carry it at all.

@@ -6,8 +6,8 @@ from reliable_email.classification import Cause, Failure
 from reliable_email.delivery import breaker
 from reliable_email.delivery.breaker import Permission
 from reliable_email.delivery.failures import closed_failure, closed_there_failure, local_failure
+from reliable_email.delivery.passages.progress import Progress, Send, domain_of
 from reliable_email.delivery.policy import Decision, Effect
-from reliable_email.delivery.progress import Progress, Send, domain_of
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent, RouteStateStore
 from reliable_email.delivery.words import Priority

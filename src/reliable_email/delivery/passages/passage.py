@@ -20,11 +20,10 @@ from datetime import datetime
 from typing import assert_never
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery.admission import Admission
 from reliable_email.delivery.failures import local_failure
-from reliable_email.delivery.judging import calls_for_person, failure_of, judge, says_later
-from reliable_email.delivery.policy import Decision, Effect, Step
-from reliable_email.delivery.progress import (
+from reliable_email.delivery.passages.admission import Admission
+from reliable_email.delivery.passages.judging import calls_for_person, failure_of, judge, says_later
+from reliable_email.delivery.passages.progress import (
     NOBODY,
     UNABLE,
     Fate,
@@ -41,6 +40,7 @@ from reliable_email.delivery.progress import (
     told_by,
     why_nobody_else,
 )
+from reliable_email.delivery.policy import Decision, Effect, Step
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.words import OnUnknown, Outcome, Priority

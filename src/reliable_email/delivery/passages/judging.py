@@ -6,8 +6,8 @@ from datetime import datetime
 from reliable_email import classification
 from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.failures import unknown_failure
+from reliable_email.delivery.passages.progress import LIMITED, Progress, Send, is_own
 from reliable_email.delivery.policy import Decision, Step, as_limit, decide
-from reliable_email.delivery.progress import LIMITED, Progress, Send, is_own
 from reliable_email.delivery.route import Route
 from reliable_email.smtp.failures import FailureKind
 from reliable_email.smtp.stages import Stage

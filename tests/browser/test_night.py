@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from reliable_email.models import Action, Attempt, IncomingHold, Opening, OutboxMessage, OutboxRecipient, Worker
 from reliable_email.store.sql.clock import DatabaseNow
-from reliable_email.views.pages.route_lines import find_route
+from reliable_email.views.parts.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.chromium import Browser
 from tests.browser.test_acts import confirm, row

@@ -49,7 +49,7 @@ from reliable_email.smtp.syntax.replies import Reply, ReplyError, ReplyParser, p
 from reliable_email.smtp.tls.pins import parse_pin
 from reliable_email.store.sql.texts import escaped
 from reliable_email.templatetags.mail_words import said
-from reliable_email.views.pages.preview import preview, warnings
+from reliable_email.views.parts.preview import preview, warnings
 
 HALF, WHOLE = 32 * 1024, 64 * 1024
 RUNS = 10

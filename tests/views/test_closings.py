@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from reliable_email.models import Opening
 from reliable_email.store.questions.route_history import OpeningStory
-from reliable_email.views.pages.closings import SHOWN, WIDTH, closings
+from reliable_email.views.parts.closings import SHOWN, WIDTH, closings
 from tests.views.test_acting import MAILERS, OLDER
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

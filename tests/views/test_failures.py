@@ -11,7 +11,7 @@ from reliable_email.outbox.keyring import Keyring
 from reliable_email.store.questions.recent import RecentAttempt, failures, route_activity
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.attempts import Attempt
-from reliable_email.views.pages.failure_groups import domain_lines, failure_groups
+from reliable_email.views.parts.failure_groups import domain_lines, failure_groups
 from tests.views.letters import USING, deliver, queue
 
 PAGE = "/mail/failures/"

@@ -17,7 +17,7 @@ from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.shared import Tally
 from reliable_email.store.tables.states import State
-from reliable_email.views.pages.chart import HEIGHT, WIDTH, chart
+from reliable_email.views.parts.chart import HEIGHT, WIDTH, chart
 from tests.views.letters import USING, deliver, queue
 
 PAGE = "/mail/"

@@ -11,7 +11,7 @@ from reliable_email.models import Action
 from reliable_email.outbox.operations.letters import Attachment, Letter, letter
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.views.pages import preview as previews
-from reliable_email.views.pages.preview import preview, warnings
+from reliable_email.views.parts.preview import preview, warnings
 from tests.views.letters import PIXEL, own_image, queue_message
 
 EVIL = "http://evil.example/x"

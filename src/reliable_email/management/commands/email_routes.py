@@ -17,7 +17,7 @@ from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.route_history import openings
 from reliable_email.values import printable
-from reliable_email.views.pages.route_lines import RouteLine, route_line, site_route_mailers
+from reliable_email.views.parts.route_lines import RouteLine, route_line, site_route_mailers
 from reliable_email.views.route_acts import Verb, do
 
 _EVIDENCE_CHARACTERS = 60

@@ -1,1 +1,1 @@
-"""One module for each page, and the parts that pages share: charts, lists of routes, evidence."""
+"""One module for each page, by its address. What pages show is made in `views.parts`."""

@@ -1,7 +1,7 @@
 """The content of a message, for those who may read it. Each answer of this module is recorded as a reading.
 
 Content is a stranger's: it runs no script, sends no form and loads nothing, wherever it is opened. HTML is written
-anew (`views.pages.preview`) and answered by an address of its own, in a frame without any rights and under a policy
+anew (`views.parts.preview`) and answered by an address of its own, in a frame without any rights and under a policy
 that allows nothing but inline styles and the message's own images; everything else is a download that no browser
 interprets.
 """
@@ -20,7 +20,7 @@ from reliable_email.values import printable
 from reliable_email.views.access import READ_CONTENT, actor_of, requires
 from reliable_email.views.page import show
 from reliable_email.views.pages.message import missing
-from reliable_email.views.pages.preview import preview, warnings
+from reliable_email.views.parts.preview import preview, warnings
 
 FRAME_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "

@@ -12,9 +12,9 @@ from reliable_email.store.questions.recent import LOOKED_AT, MOST_FAILURES, Rece
 from reliable_email.store.questions.traffic import CauseCount, causes
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.page import show
-from reliable_email.views.pages.evidence import explained
-from reliable_email.views.pages.failure_groups import FailureGroup, domain_lines, failure_groups
-from reliable_email.views.pages.route_lines import providers_by_route
+from reliable_email.views.parts.evidence import explained
+from reliable_email.views.parts.failure_groups import FailureGroup, domain_lines, failure_groups
+from reliable_email.views.parts.route_lines import providers_by_route
 
 _GROUPS_SHOWN = 40
 _DOMAINS_SHOWN = 15

@@ -17,8 +17,8 @@ from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.done import notices
 from reliable_email.views.page import show
-from reliable_email.views.pages.branches import branches
-from reliable_email.views.pages.evidence import STATE_WORDS, badge, explained, shown_address
+from reliable_email.views.parts.branches import branches
+from reliable_email.views.parts.evidence import STATE_WORDS, badge, explained, shown_address
 
 # Of a message to thousands, so many recipients stand on the page; the list has all.
 SHOWN = 100

@@ -18,7 +18,7 @@ from reliable_email.views.done import notices
 from reliable_email.views.holding import holds
 from reliable_email.views.narrowing import LABELS, WRITTEN, Narrowing, choices, read
 from reliable_email.views.page import show
-from reliable_email.views.pages.evidence import badge, shown_address
+from reliable_email.views.parts.evidence import badge, shown_address
 
 
 @require_safe

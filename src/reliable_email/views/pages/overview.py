@@ -10,8 +10,8 @@ from reliable_email.store.questions.traffic import traffic
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.holding import holds
 from reliable_email.views.page import show
-from reliable_email.views.pages.chart import chart
-from reliable_email.views.pages.evidence import STATE_WORDS
+from reliable_email.views.parts.chart import chart
+from reliable_email.views.parts.evidence import STATE_WORDS
 
 
 @require_safe

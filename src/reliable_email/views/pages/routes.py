@@ -12,7 +12,7 @@ from reliable_email.store.questions.acts import ActionStory, action
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.page import show
-from reliable_email.views.pages.route_lines import RouteLine, find_route, route_lines
+from reliable_email.views.parts.route_lines import RouteLine, find_route, route_lines
 from reliable_email.views.route_acts import Verb, do
 
 _REASON_CHARACTERS = 500

@@ -21,7 +21,7 @@ from reliable_email.templatetags.mail_words import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.page import show
-from reliable_email.views.pages.evidence import shown_address
+from reliable_email.views.parts.evidence import shown_address
 
 ADD, REMOVE = "suppress", "unsuppress"
 _ADDRESS = pattern(r"[^@\s]+@[^@\s]+")

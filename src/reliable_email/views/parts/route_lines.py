@@ -25,8 +25,8 @@ from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.recent import RouteActivity, route_activity
 from reliable_email.store.questions.route_history import Histogram, OpeningStory, latencies, openings
 from reliable_email.templatetags.mail_words import span, thousands
-from reliable_email.views.pages.closings import Closings, closings
-from reliable_email.views.pages.evidence import Explained, explained
+from reliable_email.views.parts.closings import Closings, closings
+from reliable_email.views.parts.evidence import Explained, explained
 
 _NOTHING = RouteActivity()
 _OPENINGS = 200  # of all routes together

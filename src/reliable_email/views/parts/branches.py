@@ -3,7 +3,7 @@
 from reliable_email.records import dataclass
 from reliable_email.store.questions.stories import AttemptStory, MessageStory
 from reliable_email.store.tables.states import State
-from reliable_email.views.pages.evidence import badge, shown_address
+from reliable_email.views.parts.evidence import badge, shown_address
 
 MOST_RECIPIENTS = 20
 MOST_ATTEMPTS = 12

@@ -32,12 +32,12 @@ from reliable_email.backends.reading.email_settings import (
     SETTING_OPTIONS,
     email_setting_name,
 )
+from reliable_email.backends.reading.email_url import ParsedURL, URLProblem, parse_urls
 from reliable_email.backends.reading.option_values import address_patterns, pins, port, positive
 from reliable_email.backends.reading.options import SMTP_OPTIONS
 from reliable_email.backends.reading.reader import OptionReader, sentence
 from reliable_email.backends.reading.route_options import read_route
 from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
-from reliable_email.emailurl import ParsedURL, URLProblem, parse_urls
 from reliable_email.records import dataclass, field
 from reliable_email.values import (
     Unusable,

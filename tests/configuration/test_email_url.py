@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reliable_email.emailurl import URLProblem, parse_urls
+from reliable_email.backends.reading.email_url import URLProblem, parse_urls
 
 
 @pytest.mark.parametrize(

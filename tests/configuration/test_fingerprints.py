@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 
 from reliable_email.backends.failover import make_route
-from reliable_email.backends.fingerprint import described
+from reliable_email.backends.reading.fingerprint import described
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.smtp.oauth.grants import RefreshTokenProvider
 
@@ -77,7 +77,7 @@ def test_a_token_provider_is_the_same_in_every_process_and_changes_with_its_secr
 
     assert route(token_provider=provider("one")) == route(token_provider=provider("one"))
     assert route(token_provider=provider("one")) != route(token_provider=provider("two"))
-    code = "from reliable_email.backends.fingerprint import described\nfrom email.message import Message\n"
+    code = "from reliable_email.backends.reading.fingerprint import described\nfrom email.message import Message\n"
     code += "print(described([Message(), Message, len, {'b': b'x', 'a': {2, 1}}]))"
     told = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
     assert len(told) == 1

@@ -76,7 +76,7 @@ WORKER = [
     "outbox/operations/erased",
     "outbox/operations/erasure",
     "outbox/faultpoints",
-    "outbox/worker/given_ids",
+    "outbox/operations/given_ids",
     "outbox/worker/hardship",
     "outbox/worker/in_hand",
     "outbox/worker/blocking",

@@ -20,6 +20,7 @@ if __name__ == "__main__":
 
 from reliable_email import values
 from reliable_email.backends.reading import option_values
+from reliable_email.backends.reading.email_url import parse_urls
 from reliable_email.backends.reading.quotas import quotas
 from reliable_email.classification import classify, classify_exception
 from reliable_email.classification.hints import retry_hint, window_hint
@@ -36,7 +37,6 @@ from reliable_email.diagnosis.dns.dkim import read_key
 from reliable_email.diagnosis.dns.dmarc import names_to_ask, read_policy
 from reliable_email.diagnosis.dns.routes import domain_of
 from reliable_email.diagnosis.dns.spf_record import TermError, merged, parse
-from reliable_email.emailurl import parse_urls
 from reliable_email.outbox.operations.letters import letter
 from reliable_email.smtp.driver.hello import is_full_name
 from reliable_email.smtp.dsn import original_recipient, xtext

@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import reliable_email
-from reliable_email import conf, emailurl, env
-from reliable_email.backends.reading import email_settings, route_options, tokens
+from reliable_email import conf, env
+from reliable_email.backends.reading import email_settings, email_url, route_options, tokens
 from reliable_email.backends.reading.options import (
     ERROR_MAIL_OPTIONS,
     FAILOVER_OPTIONS,
@@ -159,7 +159,7 @@ def _environment() -> str:
         "An empty variable counts as not set.\n\n"
         + docstring_table(env)
         + "\n## EMAIL_URL\n\nPercent-encode user and password, and write options in the query. For several servers, "
-        "write `failover(smtps://… submission://…)`.\n\n" + docstring_table(emailurl)
+        "write `failover(smtps://… submission://…)`.\n\n" + docstring_table(email_url)
     )
 
 

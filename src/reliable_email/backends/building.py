@@ -8,7 +8,7 @@ within the minute.
 from collections.abc import Iterable
 
 from reliable_email import conf
-from reliable_email.backends.fingerprint import described, keyed
+from reliable_email.backends.reading.fingerprint import described, keyed
 from reliable_email.backends.reading.route_options import SMTPReading, read_smtp_options
 from reliable_email.backends.routes import Mailer, MailerKind, mailer, routes_of
 from reliable_email.backends.smtp import ReliableSMTPBackend

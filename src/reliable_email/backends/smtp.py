@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from reliable_email import classification
 from reliable_email.backends.base import Door
 from reliable_email.backends.direct import send_directly
-from reliable_email.backends.fingerprint import described, keyed
+from reliable_email.backends.reading.fingerprint import described, keyed
 from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
 from reliable_email.backends.unbuilt import unbuilt_route
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients

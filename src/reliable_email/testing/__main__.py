@@ -9,8 +9,8 @@ import sys
 
 from reliable_email.testing.records import ReceivedMessage
 from reliable_email.testing.scripted.conversation import Conversation
+from reliable_email.testing.scripted.submission import Submission
 from reliable_email.testing.server import ScriptedServer
-from reliable_email.testing.submission import Submission
 
 
 class Postbox(Submission):

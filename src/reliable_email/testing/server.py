@@ -56,7 +56,7 @@ from reliable_email.testing.records import ConnectionRecord, Ending, ReceivedMes
 from reliable_email.testing.script import Script
 from reliable_email.testing.scripted.conversation import Conversation
 from reliable_email.testing.scripted.ledger import Ledger
-from reliable_email.testing.submission import Submission
+from reliable_email.testing.scripted.submission import Submission
 
 __all__ = [
     "Act",

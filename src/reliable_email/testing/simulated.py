@@ -16,8 +16,8 @@ from typing import Any
 from reliable_email.testing.records import ReceivedMessage
 from reliable_email.testing.script import Script
 from reliable_email.testing.scripted.conversation import Conversation
+from reliable_email.testing.scripted.submission import Submission
 from reliable_email.testing.server import TLS, ScriptedServer
-from reliable_email.testing.submission import Submission
 from reliable_email.testing.wordings import HABITS, Habits, Refusal, RefusalStage
 
 

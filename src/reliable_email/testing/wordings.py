@@ -6,7 +6,7 @@ those of which only the sense is known. Ids, host names and dates that real repl
 
 from collections.abc import Mapping
 
-from reliable_email.testing.habits import Habits, Refusal, RefusalStage
+from reliable_email.testing.scripted.habits import Habits, Refusal, RefusalStage
 
 __all__ = ["HABITS", "Habits", "Refusal", "RefusalStage"]
 

@@ -26,6 +26,7 @@ from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.delivery.telling.tracing import tracing_round
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.keyring import Keyring
+from reliable_email.outbox.operations.given_ids import given_id
 from reliable_email.outbox.operations.incoming import held_by, standing_holds
 from reliable_email.outbox.operations.suppressed import suppressed
 from reliable_email.outbox.rows.claim import Claim, Claimed
@@ -36,7 +37,6 @@ from reliable_email.outbox.rows.settle import AttemptRow, Evidence, Settlement
 from reliable_email.outbox.rows.standing import refused_long_ago
 from reliable_email.outbox.rows.transitions import Event
 from reliable_email.outbox.upkeep.delivery_log import log_written
-from reliable_email.outbox.worker.given_ids import given_id
 from reliable_email.outbox.worker.jobs import Contents, Loaded, Missing, Turn, job_of, no_job
 from reliable_email.outbox.worker.permits import Wish, permitted_by
 from reliable_email.outbox.worker.settlements import (

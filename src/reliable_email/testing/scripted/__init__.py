@@ -1,1 +1,1 @@
-"""The inside of `testing.server`: the conversation, and the books that it keeps."""
+"""The inside of `testing.server`: the conversation, its rules and habits, and the books that it keeps."""

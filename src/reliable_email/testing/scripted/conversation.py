@@ -30,7 +30,7 @@ from reliable_email.testing.scripted.envelope import (
 )
 from reliable_email.testing.scripted.ledger import Ledger
 from reliable_email.testing.scripted.login import log_in
-from reliable_email.testing.submission import Submission
+from reliable_email.testing.scripted.submission import Submission
 
 
 class Conversation:

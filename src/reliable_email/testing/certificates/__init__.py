@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from reliable_email.records import dataclass, field, replace
-from reliable_email.testing.issuing import CA, HOSTS, INTERMEDIATE, LEAF, Issued, Profile, issue
+from reliable_email.testing.certificates.issuing import CA, HOSTS, INTERMEDIATE, LEAF, Issued, Profile, issue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

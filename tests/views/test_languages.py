@@ -11,7 +11,8 @@ import pytest
 from django.core.management import call_command
 from django.template.base import Lexer, TokenType
 from django.test import Client, override_settings
-from django.utils.translation import override
+from django.utils.formats import reset_format_cache
+from django.utils.translation import _trans, override
 from django.utils.translation.template import templatize
 
 import reliable_email
@@ -152,9 +153,23 @@ def test_numbers_and_times_are_the_languages(language: str, told: list[str]) -> 
         assert ("28.11.2026 12:00" if language == "de" else "2026-11-28 12:00") in at(now - timedelta(days=2), now)
 
 
-def test_without_translations_numbers_stay_readable() -> None:
-    """A site that has switched them off."""
-    with override_settings(USE_I18N=False):
+@pytest.fixture
+def without_translations() -> Iterator[None]:
+    """A site that has switched them off: Django keeps each function that it has chosen, and each format, for good."""
+    chosen, _trans.__dict__ = _trans.__dict__, {}
+    reset_format_cache()
+    try:
+        with override_settings(USE_I18N=False):
+            yield
+    finally:
+        _trans.__dict__ = chosen
+        reset_format_cache()
+
+
+def test_without_translations_numbers_stay_readable(without_translations: None) -> None:
+    """Thousands are told apart by commas, whatever language the reader asks for."""
+    assert thousands(19410) == "19,410"
+    with override("de"):
         assert thousands(19410) == "19,410"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import trustme
 
 START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_FIRST_PORT = 15000
 
 
 class ServerDidNotStart(RuntimeError):
@@ -54,12 +56,25 @@ def public_folder(prefix: str) -> Iterator[Path]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; the caller tries again where another process was faster."""
-    with contextlib.ExitStack() as sockets:
-        held = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for sock in held:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in held]
+    """Return ports that were free a moment ago; the caller tries again where another process was faster.
+
+    They lie below those that the system gives to clients: while a killed server is away, no connection of another
+    process may take its port.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(_FIRST_PORT, _first_port_of_clients())
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
+
+
+def _first_port_of_clients() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        return 32768
 
 
 def wait_until(holds: Callable[[], bool], what: str, log: Callable[[], str], seconds: float = START_SECONDS) -> None:

@@ -18,7 +18,11 @@ from django.db.backends.signals import connection_created
 from reliable_email.integrations import announcing, delivering
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.rows.claim import Wanted, claim
+from reliable_email.outbox.upkeep import worker_row
 from reliable_email.outbox.upkeep.registration import SweepRegistration
+from reliable_email.store.questions.status import workers
+from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.shared import Worker as WorkerRow
 from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import both, hang, pause, real
@@ -160,6 +164,36 @@ def test_a_sweep_delivers_what_a_dead_worker_held(site: str) -> None:
     assert states(site) == [State.ACCEPTED] * 3
 
 
+def test_a_process_that_was_killed_in_a_task_is_lost_when_its_lease_is_over(site: str) -> None:
+    """People read so within minutes, and not for a day that it runs; one without tasks is only silent."""
+    delivering.deliver_messages(queued(site, 1), using=site)
+    worker = Attempt.objects.using(site).get().worker
+    WorkerRow.objects.using(site).update(seen_at=DatabaseNow(-600))
+    (process,) = workers(site)
+    assert (process.name[:6], process.state) == ("tasks:", "silent")
+    queued(site, 1)
+    claim(site, Wanted(environment=""), worker=worker, limit=1, lease_seconds=60)
+    let_leases_end(site)
+    assert delivering.sweep(using=site) == 1
+    assert {one.name[:6]: one.state for one in workers(site)} == {"tasks:": "lost", "sweep:": "stopped"}
+
+
+def test_a_process_without_tasks_for_an_hour_is_forgotten_and_comes_back(site: str) -> None:
+    """Killed ones are not told from idle ones, so neither is listed for long."""
+    delivering.deliver_messages(queued(site, 1), using=site)
+    first = WorkerRow.objects.using(site).get().name
+    WorkerRow.objects.using(site).update(seen_at=DatabaseNow(-4000))
+    worker_row.arrive(site, "another", "", 1)
+    assert [one.name for one in workers(site)] == ["another"]
+    process = delivering._registrations[site]
+    process._noted_at -= 60.0
+    delivering.deliver_messages(queued(site, 1), using=site)
+    assert {one.name: (one.state, one.settled) for one in workers(site)} == {
+        first: ("running", 2),
+        "another": ("running", 0),
+    }
+
+
 def test_one_sweep_at_a_time(site: str) -> None:
     """Whoever comes meanwhile leaves at once; the row of one that died is free after a lease."""
     queued(site, 1)
@@ -249,8 +283,8 @@ def test_what_a_task_had_no_time_for_is_announced_again(
     monkeypatch.setattr(announcing, "_is_immediate", lambda name: False)
     monkeypatch.setattr(announcing, "_announcer", lambda name: told.extend)
     # Of the second the server has the envelope by then.
-    server.behave(Script(final_reply=[both(pause(2.5), real()), None]))
-    assert delivering.deliver_messages(ids, using=site, limit_seconds=4.0) == 2
+    server.behave(Script(final_reply=[both(pause(4.5), real()), None]))
+    assert delivering.deliver_messages(ids, using=site, limit_seconds=8.0) == 2
     assert states(site) == [State.ACCEPTED, State.ACCEPTED, State.QUEUED]
     assert announcing._process.flush(10.0)
     assert told == ids

@@ -36,13 +36,16 @@ def _worker(name: str, *, silent_seconds: float, state: str = "running") -> None
 
 
 def test_workers_show_their_last_sign_of_life(operator: Client) -> None:
-    """One that is silent for too long is said to be, whatever it last said of itself."""
+    """One that is silent for too long is lost, whatever it last said of itself; a fleet's process may have no tasks."""
     _worker("alive", silent_seconds=2)
     _worker("silent", silent_seconds=900)
     _worker("ended", silent_seconds=7000, state="stopped")
+    _worker("tasks:web-1:7:ab", silent_seconds=900)
     answer = operator.get("/mail/workers/")
     found = {one.name: (state, badge) for one, state, badge in answer.context["workers"]}
-    assert found == {"alive": ("running", "good"), "silent": ("silent", "bad"), "ended": ("stopped", "")}
+    assert found == {"alive": ("running", "good"), "silent": ("lost", "bad"), "ended": ("stopped", "")} | {
+        "tasks:web-1:7:ab": ("silent", "")
+    }
     assert "15 min ago" in _text(answer)
 
 

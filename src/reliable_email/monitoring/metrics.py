@@ -137,13 +137,12 @@ class EmailCollector(Collector):
         self._add_workers(families, found)
 
     def _add_workers(self, families: _Families, found: "Measurement") -> None:
-        limit = conf.get().health_worker_seconds
         counts = dict.fromkeys(_WORKER_STATES, 0)
         connections = 0
         for worker in found.workers:
-            if worker.state == "stopped":
-                continue  # it ended in order
-            is_missing = worker.silent_seconds > limit
+            if worker.state in ("stopped", "silent"):
+                continue  # it ended in order, or is a process of a fleet that has no tasks
+            is_missing = worker.state == "lost"
             counts["missing" if is_missing else worker.state] += 1
             connections += 0 if is_missing else worker.connections
         for state, count in counts.items():

@@ -53,6 +53,7 @@ WORDS: Final = {
     "stopping": _("stopping"),
     "stopped": _("stopped"),
     "silent": _("silent"),
+    "lost": _("lost"),
     "messages": _("messages"),
     "recipients": _("recipients"),
     "in use": _("in use"),

@@ -92,7 +92,7 @@ def lines(view: OutboxView, room: Iterable[str] = ()) -> Iterator[str]:
 
 def _worker_lines(workers: Sequence[WorkerStatus]) -> Iterator[str]:
     """Yield a line for each worker, those that run first; a cron job or a fleet leaves hundreds of rows a day."""
-    shown = sorted(workers, key=lambda one: one.state == "stopped")[:_WORKERS_AT_MOST]
+    shown = sorted(workers, key=lambda one: one.state in ("stopped", "silent"))[:_WORKERS_AT_MOST]
     for worker in shown:
         seen = f"seen {span(worker.silent_seconds)} ago"
         yield f"worker {worker.name}: {worker.state}, {worker.settled:,} transactions, {seen}"

@@ -36,7 +36,6 @@ _STATES = {
 _ALWAYS = (State.QUEUED, State.UNKNOWN, State.PARKED, State.ACCEPTED)
 _FINDINGS_AT_MOST = 2  # the worst come first
 _WORKERS_AT_MOST = 8
-_SILENT_SECONDS = 60.0
 
 
 class RichOutbox:
@@ -131,10 +130,10 @@ def _routes(routes: Sequence[RouteView]) -> Table:
 def _workers(workers: list[WorkerStatus]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for worker in workers[:_WORKERS_AT_MOST]:
-        is_well = worker.state == "running" and worker.silent_seconds < _SILENT_SECONDS
+        color = {"running": "green", "lost": "bold yellow"}.get(worker.state, "dim")
         table.add_row(
             Text(f"  {printable(worker.name)}", overflow="fold"),
-            Text(worker.state, style="green" if is_well else "dim"),
+            Text(worker.state, style=color),
             Text(f"{worker.settled:,} transactions"),
             Text(f"seen {span(worker.silent_seconds)} ago", style="dim"),
         )

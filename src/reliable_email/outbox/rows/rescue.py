@@ -48,6 +48,7 @@ class Rescued:
     Attributes:
         messages: of those whose outcome is unknown now.
         resent: of those among them that are sent again by themselves.
+        workers: who held them.
     """
 
     requeued: int = 0
@@ -56,6 +57,7 @@ class Rescued:
     messages: frozenset[int] = frozenset()
     attempts: tuple[AttemptRow, ...] = ()
     resent: frozenset[int] = frozenset()
+    workers: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -71,8 +73,10 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
     with transaction.atomic(using):
         attempts = []
         resent = set()
-        for row in _expired(tables, policy):
-            found = _rescue_row(tables, policy, row, counts)
+        workers = set()
+        for *row, worker in _expired(tables, policy):
+            found = _rescue_row(tables, policy, tuple(row), counts)
+            workers.add(worker)
             if found is not None:
                 attempt, is_resent = found
                 attempts.append(attempt)
@@ -87,6 +91,7 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
         messages=frozenset(attempt.message_id for attempt in attempts),
         attempts=tuple(attempts),
         resent=frozenset(resent),
+        workers=frozenset(workers),
     )
 
 
@@ -106,8 +111,8 @@ def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
     return tables.rows(
         "rescue:select",
         f"SELECT {r}.id, {r}.message_id, {r}.position, {r}.state, {r}.claim, {r}.unknowns, {r}.crashes, "
-        f"{r}.started_at IS NOT NULL, {r}.authorized_route, {tables.age(f'{r}.authorized_at')}, {m}.on_unknown "
-        f"FROM {r} JOIN {m} ON {m}.id = {r}.message_id "
+        f"{r}.started_at IS NOT NULL, {r}.authorized_route, {tables.age(f'{r}.authorized_at')}, {m}.on_unknown, "
+        f"{r}.claimed_by FROM {r} JOIN {m} ON {m}.id = {r}.message_id "
         f"WHERE {where} LIMIT {_ROWS}{lock}",
         parameters,
     )

@@ -16,6 +16,7 @@ from reliable_email.outbox.operations.erasure import finish
 from reliable_email.outbox.operations.provider_events import settle_by_events
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.outbox.rows.rescue import Rescued, RescuePolicy, rescue
+from reliable_email.outbox.upkeep import worker_row
 from reliable_email.outbox.upkeep.counters import Tallies
 from reliable_email.outbox.upkeep.delivery_log import log_rescued
 from reliable_email.outbox.upkeep.signalling import tell_rescued
@@ -67,6 +68,7 @@ class Upkeep:
             wake.nudge()
         self._tallies.add(rescued.attempts, is_measured=False)
         log_rescued(rescued)
+        worker_row.lose(using, rescued.workers)
         if rescued.messages:
             tell_rescued(using, type(self._kept), rescued.messages)
         settle_by_events(using, environment=self._options.environment)

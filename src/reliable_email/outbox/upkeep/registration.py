@@ -11,6 +11,7 @@ from reliable_email.outbox.rows.loading import missing_keys
 from reliable_email.outbox.upkeep import worker_row
 from reliable_email.outbox.upkeep.counters import Tallies
 from reliable_email.outbox.upkeep.worker_options import Bounds, WorkerOptions
+from reliable_email.store.tables.shared import TASKS_PREFIX
 
 _NOTE_SECONDS = 30.0
 
@@ -25,11 +26,17 @@ def unique_name() -> str:
 
 
 class Registration:
-    """One worker's row."""
+    """One worker's row.
 
-    def __init__(self, options: WorkerOptions, name: str) -> None:
+    Attributes:
+        name: of the row.
+        worker_name: under which the worker claims.
+    """
+
+    def __init__(self, options: WorkerOptions, name: str, worker_name: str = "") -> None:
         self.options = options
         self.name = name
+        self.worker_name = worker_name or name
         self.tallies = Tallies()
 
     def arrive(self) -> None:
@@ -60,8 +67,8 @@ class ProcessRegistration:
     def __init__(self) -> None:
         self.tallies = Tallies()
         self._lock = threading.Lock()
-        self._pid = 0
-        self._name = ""
+        self._pid = 0  # whose row is written
+        self._named = (0, "")
         self._settled = 0
         self._noted_at = 0.0
 
@@ -69,15 +76,26 @@ class ProcessRegistration:
         """Return the registration of one task."""
         return TaskRegistration(options, self)
 
+    @property
+    def name(self) -> str:
+        """The process's own, which the names of its tasks begin with: by a lease that ends it is known whose it was."""
+        with self._lock:
+            if self._named[0] != os.getpid():
+                self._named = (os.getpid(), unique_name())
+            return self._named[1]
+
     def arrive(self, options: WorkerOptions) -> None:
         """Write the process's row, once."""
+        name = self.name
         with self._lock:
             if self._pid == os.getpid():
                 return
             check_keys(options)
-            name = unique_name()
-            worker_row.arrive(options.using, name, options.environment, options.connections)
-            self._name, self._pid, self._settled, self._noted_at = name, os.getpid(), 0, -_NOTE_SECONDS
+            self._write(options, name)
+            self._pid, self._settled, self._noted_at = os.getpid(), 0, -_NOTE_SECONDS
+
+    def _write(self, options: WorkerOptions, name: str) -> None:
+        worker_row.arrive(options.using, TASKS_PREFIX + name, options.environment, options.connections)
 
     def add(self, options: WorkerOptions, settled: int) -> None:
         """One task has ended."""
@@ -86,25 +104,27 @@ class ProcessRegistration:
             if self._pid != os.getpid() or time.monotonic() - self._noted_at < _NOTE_SECONDS:
                 return
             self._noted_at = time.monotonic()
-            name, total = self._name, self._settled
+            name, total = self._named[1], self._settled
         self.tallies.write(options.using)
-        worker_row.note(options.using, name, total)
+        if not worker_row.note(options.using, TASKS_PREFIX + name, total):
+            self._write(options, name)  # it was forgotten: no task came for an hour
+            worker_row.note(options.using, TASKS_PREFIX + name, total)
 
     def leave(self, using: str) -> None:
         """Delete the process's row, because the process ends."""
         with self._lock:
-            name, pid = self._name, self._pid
+            name, pid = self._named[1], self._pid
             self._pid = 0
         if pid == os.getpid():
             self.tallies.write(using)
-            worker_row.forget(using, name)
+            worker_row.forget(using, TASKS_PREFIX + name)
 
 
 class TaskRegistration(Registration):
     """One task's part in the row of its process."""
 
     def __init__(self, options: WorkerOptions, process: ProcessRegistration) -> None:
-        super().__init__(options, unique_name())
+        super().__init__(options, process.name, f"{process.name}.{secrets.token_hex(4)}")
         self._process = process
         self.tallies = process.tallies
 
@@ -128,7 +148,7 @@ class SweepRegistration(Registration):
     """
 
     def __init__(self, options: WorkerOptions) -> None:
-        super().__init__(options, f"sweep:{options.environment}")
+        super().__init__(options, f"sweep:{options.environment}", unique_name())
         self._bounds = Bounds(options)
 
     def arrive(self) -> None:

@@ -12,16 +12,20 @@ from django.db.models import Q
 from reliable_email.outbox.rows.sql import Tables, marks
 from reliable_email.outbox.rows.transitions import RULES, Event
 from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.tables.shared import LOST, TASKS_PREFIX
 from reliable_email.store.tables.shared import Worker as WorkerRow
 from reliable_email.store.tables.states import State
 
 _FORGET_SECONDS = 86400.0
+_FORGET_TASKS_SECONDS = 3600.0
 
 
 def arrive(using: str, name: str, environment: str, connections: int) -> None:
-    """Write the row, and forget those that were silent for a day."""
+    """Write the row, and forget those that were silent for a day; for an hour where a fleet's tasks deliver."""
     rows = WorkerRow._base_manager.using(using)
     rows.filter(seen_at__lt=DatabaseNow(-_FORGET_SECONDS)).delete()
+    of_tasks = rows.filter(name__startswith=TASKS_PREFIX)
+    of_tasks.filter(seen_at__lt=DatabaseNow(-_FORGET_TASKS_SECONDS)).delete()
     rows.create(
         name=name,
         environment=environment,
@@ -34,14 +38,22 @@ def arrive(using: str, name: str, environment: str, connections: int) -> None:
     )
 
 
-def note(using: str, name: str, settled: int, *, state: str = "running") -> None:
-    """Update the worker's heartbeat."""
-    WorkerRow._base_manager.using(using).filter(name=name).update(seen_at=DatabaseNow(), settled=settled, state=state)
+def note(using: str, name: str, settled: int, *, state: str = "running") -> bool:
+    """Update the worker's heartbeat; False where its row is gone."""
+    rows = WorkerRow._base_manager.using(using).filter(name=name)
+    return bool(rows.update(seen_at=DatabaseNow(), settled=settled, state=state))
 
 
 def leave(using: str, name: str, settled: int) -> None:
     """Mark the worker as stopped."""
     note(using, name, settled, state="stopped")
+
+
+def lose(using: str, workers: Collection[str]) -> None:
+    """Mark the processes whose tasks these were as lost: their leases are over, so they were killed or hang."""
+    names = {f"{TASKS_PREFIX}{one.rpartition('.')[0]}" for one in workers if "." in one}
+    if names:
+        WorkerRow._base_manager.using(using).filter(name__in=names).update(state=LOST)
 
 
 def forget(using: str, name: str) -> None:

@@ -78,8 +78,8 @@ class Worker:
         registration: Registration | None = None,
     ) -> None:
         self.options = options
-        self.name = unique_name()
-        self._registration = registration or Registration(options, self.name)
+        self._registration = registration or Registration(options, unique_name())
+        self.name = self._registration.worker_name
         self._bounds = Bounds(options)
         self.transactions = 0
         self.left_unknown = 0  # recipients whose replies were not waited for

@@ -11,6 +11,7 @@ from datetime import datetime
 from django.db import connections, transaction
 from django.db.models import Count, Max, Min, QuerySet
 
+from reliable_email import conf
 from reliable_email.records import dataclass, field
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.lanes import count_waiting, due_lanes, first_due, lanes_by_environment
@@ -18,7 +19,7 @@ from reliable_email.store.questions.route_history import Histogram, latencies
 from reliable_email.store.sql.bounded import BoundedCount, bounded_count
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.recipients import OutboxRecipient
-from reliable_email.store.tables.shared import OutcomeTotal, Worker
+from reliable_email.store.tables.shared import LOST, SILENT, STOPPED, TASKS_PREFIX, OutcomeTotal, Worker
 from reliable_email.store.tables.states import PriorityRank, State
 
 # What is not over: it waits for a worker, is in a worker's hand, or waits for a person. The others are history, and
@@ -50,7 +51,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStatus:
-    """A worker's own word on itself."""
+    """A worker, as its row tells.
+
+    Attributes:
+        state: running, stopping or stopped, in its own words; lost, where it gave no sign of life for
+            HEALTH_WORKER_SECONDS or a lease of its ended; silent, where a process of a fleet gave none, which gives
+            them with its tasks alone.
+    """
 
     name: str
     host: str
@@ -99,13 +106,19 @@ def workers(using: str | None = None, *, environment: str | None = None) -> list
             host=row.host,
             pid=row.pid,
             environment=row.environment,
-            state=row.state,
+            state=_condition(row, silent := (now - row.seen_at).total_seconds()),
             connections=row.connections,
             settled=row.settled,
-            silent_seconds=(now - row.seen_at).total_seconds(),
+            silent_seconds=silent,
         )
         for row in rows
     ]
+
+
+def _condition(row: Worker, silent_seconds: float) -> str:
+    if row.state in (STOPPED, LOST) or silent_seconds <= conf.get().health_worker_seconds:
+        return row.state
+    return SILENT if row.name.startswith(TASKS_PREFIX) else LOST
 
 
 def _by_state_and_priority(rows: QuerySet[OutboxRecipient], states: Collection[State]) -> dict[tuple[str, str], int]:

@@ -49,6 +49,11 @@ class Suppression(models.Model):
         return self.address
 
 
+TASKS_PREFIX = "tasks:"
+"""The name of a row that stands for a process of a fleet begins so: its tasks alone give signs of life."""
+STOPPED, LOST, SILENT = "stopped", "lost", "silent"
+
+
 class Worker(models.Model):
     """A worker process, as it describes itself; nothing is decided by this row."""
 

@@ -6,10 +6,11 @@ from django.views.decorators.http import require_safe
 
 from reliable_email import conf
 from reliable_email.store.questions.sizes import table_bytes
-from reliable_email.store.questions.status import WorkerStatus, workers
+from reliable_email.store.questions.status import workers
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.page import show
 
+_BADGES = {"running": "good", "stopping": "warn", "lost": "bad"}
 _TABLES = 8  # the largest; the others are small
 
 
@@ -17,24 +18,16 @@ _TABLES = 8  # the largest; the others are small
 @requires(VIEW)
 def workers_page(request: HttpRequest) -> HttpResponse:
     """Show the workers that were seen within a day."""
-    silent = conf.get().health_worker_seconds
+    settings = conf.get()
+    found = workers(environment=settings.environment)
     return show(
         request,
         "reliable_email/workers.html",
         {
-            "workers": [(one, *_state(one, silent)) for one in workers(environment=conf.get().environment)],
-            "silent_seconds": silent,
+            "workers": [(one, one.state, _BADGES.get(one.state, "")) for one in found],
+            "silent_seconds": settings.health_worker_seconds,
             "tables": [(name.removeprefix("reliable_email_"), size) for name, size in table_bytes().items()][:_TABLES],
             "now": timezone.now(),
         },
         section="workers",
     )
-
-
-def _state(one: WorkerStatus, silent_seconds: float) -> tuple[str, str]:
-    """A word and its badge."""
-    if one.state == "stopped":
-        return "stopped", ""
-    if one.silent_seconds > silent_seconds:
-        return "silent", "bad"
-    return one.state, "good" if one.state == "running" else "warn"

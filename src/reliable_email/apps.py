@@ -58,7 +58,7 @@ def _database_store() -> "RouteStateStore":
 
 def _suppressed(addresses: Sequence[str]) -> Collection[str]:
     from reliable_email.delivery import registry
-    from reliable_email.outbox.operations.suppressed import unwanted_by_direct_sends
+    from reliable_email.outbox.operations.suppression_list import unwanted_by_direct_sends
 
     registry.register_suppressions(unwanted_by_direct_sends)  # from now on it is asked itself
     return unwanted_by_direct_sends(addresses)

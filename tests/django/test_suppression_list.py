@@ -14,7 +14,8 @@ from django.core.management import CommandError, call_command
 from django.test.utils import modify_settings
 
 from reliable_email.integrations import anymail
-from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.shared import Suppression
 from tests.django.post import A, B

@@ -20,7 +20,8 @@ from django.urls import include, path
 from reliable_email.delivery.content.building import build_submission
 from reliable_email.integrations import anymail
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.store.questions.stories import story
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt

@@ -74,13 +74,12 @@ WORKER = [
     "outbox/worker/jobs",
     "outbox/rows/domains",
     "outbox/operations/erased",
-    "outbox/operations/erasure",
     "outbox/faultpoints",
     "outbox/operations/given_ids",
     "outbox/worker/hardship",
     "outbox/worker/in_hand",
     "outbox/worker/blocking",
-    "outbox/operations/incoming",
+    "outbox/operations/holds",
     "outbox/rows/held",
     "outbox/rows/journal",
     "outbox/upkeep/keeper",
@@ -94,7 +93,7 @@ WORKER = [
     "outbox/worker/permits",
     "outbox/rows/pipeline",
     "outbox/upkeep/worker_row",
-    "outbox/operations/provider_events",
+    "outbox/upkeep/reports",
     "outbox/upkeep/reconnect",
     "outbox/upkeep/registration",
     "outbox/rows/rescue",
@@ -106,7 +105,7 @@ WORKER = [
     "outbox/upkeep/standstill",
     "outbox/worker/steps",
     "outbox/rows/loading",
-    "outbox/operations/suppressed",
+    "outbox/operations/suppression_list",
     "outbox/rows/sql",
     "outbox/upkeep/counters",
     "outbox/upkeep/signalling",
@@ -136,8 +135,8 @@ WORKER = [
 # What does the work of the standard library's `dataclasses` and `re`, by the same names, when it is first needed.
 AS_STANDARD = {"records.py", "patterns.py"}
 # Lines of code, as measured. They may shrink.
-MOST_DIRECT_LINES = 5950
-MOST_WORKER_LINES = 6950
+MOST_DIRECT_LINES = 5900
+MOST_WORKER_LINES = 6350
 
 
 _CODE = {

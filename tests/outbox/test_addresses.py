@@ -3,14 +3,8 @@
 import pytest
 
 from reliable_email.outbox.operations.provider_events import Report, note_report
-from reliable_email.outbox.operations.suppressed import (
-    allow,
-    prune_suppressions,
-    suppress,
-    suppressed,
-    unify_suppressions,
-    unwanted_by_direct_sends,
-)
+from reliable_email.outbox.operations.suppressed import allow, prune_suppressions, suppress, unify_suppressions
+from reliable_email.outbox.operations.suppression_list import suppressed, unwanted_by_direct_sends
 from reliable_email.store.questions.filters import Filter, recipients
 from reliable_email.store.questions.search import Search, search
 from reliable_email.store.questions.suppressions import suppression_page

@@ -24,7 +24,8 @@ from reliable_email.outbox.operations.erasure import erase, finish, kept_marks, 
 from reliable_email.outbox.operations.exporting import export
 from reliable_email.outbox.operations.operate import Resolution, hold, note, requeue, resolve
 from reliable_email.outbox.operations.provider_events import Report, note_report
-from reliable_email.outbox.operations.suppressed import allow, suppress, suppressed
+from reliable_email.outbox.operations.suppressed import allow, suppress
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.outbox.upkeep.counters import Tallies
 from reliable_email.outbox.upkeep.duties import Upkeep

@@ -10,7 +10,8 @@ from django.core.management import CommandError, call_command
 from reliable_email.monitoring.outbox_health import outbox_findings
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming, standing_holds
+from reliable_email.outbox.operations.holds import standing_holds
+from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming
 from reliable_email.outbox.operations.operate import hold, requeue
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.questions.filters import Filter

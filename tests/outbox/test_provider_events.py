@@ -16,8 +16,9 @@ from django.db import connections
 from django.test import override_settings
 
 from reliable_email.delivery.submission import OnUnknown
-from reliable_email.outbox.operations.provider_events import Noted, Report, note_report, settle_by_events
+from reliable_email.outbox.operations.provider_events import Noted, Report, note_report
 from reliable_email.outbox.operations.prune import prune
+from reliable_email.outbox.upkeep.reports import settle_by_events
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.questions.stories import story
 from reliable_email.store.sql.clock import DatabaseNow

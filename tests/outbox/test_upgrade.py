@@ -12,7 +12,7 @@ from django.db import connections
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from reliable_email.outbox.operations.suppressed import suppressed
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.sql.clock import database_now

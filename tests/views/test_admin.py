@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 
 from reliable_email.models import Action, OutboxMessage, OutboxRecipient, RouteState, Suppression
-from reliable_email.outbox.operations.suppressed import suppressed
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.store.sql.clock import database_now
 from tests.views.letters import RESET_LINK, USING, deliver, queue
 

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 
 from reliable_email.outbox.operations.operate import note
-from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.store.sql.clock import database_now
 from reliable_email.store.tables.shared import Action, Suppression, Worker
 from tests.views.letters import USING, deliver, queue

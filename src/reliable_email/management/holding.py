@@ -8,7 +8,8 @@ from django.core.management.base import CommandError
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.choosing import age, filter_of
 from reliable_email.management.screens.finding import user
-from reliable_email.outbox.operations.incoming import can_be_held, hold_incoming, release_incoming, standing_holds
+from reliable_email.outbox.operations.holds import standing_holds
+from reliable_email.outbox.operations.incoming import can_be_held, hold_incoming, release_incoming
 from reliable_email.values import printable
 
 

@@ -11,7 +11,7 @@ from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
-from reliable_email.outbox.operations.incoming import standing_holds
+from reliable_email.outbox.operations.holds import standing_holds
 from reliable_email.records import dataclass, field
 from reliable_email.store.questions.lanes import due_lanes, lane_names
 from reliable_email.store.tables.states import PriorityRank

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from reliable_email import conf
-from reliable_email.outbox.operations.incoming import Hold, hold_incoming, release_one, standing_holds
+from reliable_email.outbox.operations.holds import Hold, standing_holds
+from reliable_email.outbox.operations.incoming import hold_incoming, release_one
 from reliable_email.outbox.operations.operate import Act, affected, perform
 from reliable_email.store.questions.filters import Filter, outbox_database
 from reliable_email.store.tables.states import State

@@ -19,10 +19,11 @@ from django.db.models.functions import Cast, Concat
 
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.keyring import KeyMissing, Keyring, configured_keyring
-from reliable_email.outbox.operations.erased import ERASED, ERASING, SOURCE, Mark, configured_marker
+from reliable_email.outbox.operations.erased import ERASED, ERASING, SOURCE, Mark, configured_marker, unfinished
 from reliable_email.outbox.operations.mentions import Names, mentions, redact_everywhere
 from reliable_email.outbox.operations.operate import Act, note, perform
-from reliable_email.outbox.operations.suppressed import erased_among, suppressed
+from reliable_email.outbox.operations.suppressed import erased_among
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.records import dataclass
 from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, identity, older_spellings
 from reliable_email.store.questions.filters import Filter, outbox_database, stored_spellings
@@ -155,13 +156,12 @@ def preview(address: str, *, using: str | None = None) -> Erasure:
 def finish(using: str | None = None, *, progress: Progress = UNTOLD) -> tuple[int, int]:
     """Erase what was marked and has been settled since; how many messages that were, and how many still wait."""
     alias = outbox_database(using)
-    rows = Suppression._base_manager.using(alias).exclude(digest_key="").filter(reason=ERASING)
-    pending = list(rows.values_list("pk", flat=True))
-    if not pending:  # no index knows the marked rows, and most sites never have one
+    pending = unfinished(alias)
+    if not pending:
         return 0, 0
     done, waiting = _finish_marked(alias, progress)
     if not waiting:
-        rows.filter(pk__in=pending).update(reason=ERASED)
+        Suppression._base_manager.using(alias).filter(pk__in=pending, reason=ERASING).update(reason=ERASED)
     return done, waiting
 
 

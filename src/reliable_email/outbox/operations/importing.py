@@ -20,7 +20,8 @@ from django.utils import timezone
 from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import DeliveryOptions, Priority, Submission
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.operations.suppressed import suppress, suppressed
+from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.records import dataclass, field, replace
 from reliable_email.store.questions.progress import UNTOLD, Progress
 

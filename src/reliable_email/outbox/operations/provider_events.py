@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from django.db import connections, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 
 from reliable_email.delivery.report import address_key
 from reliable_email.outbox.keyring import configured_keyring
@@ -30,7 +30,6 @@ from reliable_email.store.tables.states import State
 _DETAIL_CHARACTERS = 2048
 _NAME_CHARACTERS = 1024
 _NAMES = 8
-_ROWS = 200
 _TAKEN = tuple(kind.value for kind in EventKind if kind.says_taken)
 _REFUSED = tuple(kind.value for kind in EventKind if kind.says_refused)
 
@@ -114,9 +113,11 @@ def note_report(report: Report, using: str) -> Noted:
                 "detail": _sealed(report.detail, message, using),
             },
         )
-        has_settled = is_new and recipient is not None and _settle(using, recipient.pk, report.kind, report.source)
+        has_settled = (
+            is_new and recipient is not None and settle_as_reported(using, recipient.pk, report.kind, report.source)
+        )
         if is_new and recipient is not None and not has_settled and report.kind.says_taken:
-            has_settled = not _is_kept_for_the_copy_under_way(using, event, recipient.pk) and _settle(
+            has_settled = not _is_kept_for_the_copy_under_way(using, event, recipient.pk) and settle_as_reported(
                 using, recipient.pk, report.kind, report.source
             )
     return Noted(is_known=True, is_new=is_new, has_settled=has_settled)
@@ -132,29 +133,6 @@ def _is_kept_for_the_copy_under_way(using: str, event: ProviderEvent, recipient:
     # Not before the permission, so that `settle_by_events` does not take it for history.
     ProviderEvent._base_manager.using(using).filter(pk=event.pk).update(noted_at=DatabaseNow())
     return True
-
-
-def settle_by_events(using: str, *, environment: str) -> int:
-    """Settle what became unknown after the provider had reported on it already; how many recipients that were."""
-    events = ProviderEvent._base_manager.using(using).filter(
-        # Only what was reported since the last attempt: an earlier copy may have had a fate of its own.
-        message=OuterRef("message"),
-        position=OuterRef("position"),
-        noted_at__gte=OuterRef("authorized_at"),
-    )
-    rows = OutboxRecipient._base_manager.using(using).filter(
-        Exists(events), state=State.UNKNOWN.value, environment=environment
-    )
-    count = 0
-    for row in rows.order_by("id")[:_ROWS]:
-        told = ProviderEvent._base_manager.using(using).filter(
-            message=row.message_id, position=row.position, noted_at__gte=row.authorized_at
-        )
-        # What it has is stronger than what became of it.
-        event = told.filter(kind__in=_TAKEN).first() or told.filter(kind__in=_REFUSED).first()
-        if event is not None:
-            count += _settle(using, row.pk, EventKind(event.kind), event.source)
-    return count
 
 
 def _find(report: Report, using: str) -> tuple[int, OutboxRecipient | None] | None:
@@ -185,7 +163,8 @@ def _routes(message: int, recipient: OutboxRecipient | None, using: str) -> set[
     return set(Attempt._base_manager.using(using).filter(message=message).values_list("route", flat=True))
 
 
-def _settle(using: str, recipient: int, kind: EventKind, source: str) -> bool:
+def settle_as_reported(using: str, recipient: int, kind: EventKind, source: str) -> bool:
+    """Settle one recipient by a report; return whether its state admitted that."""
     event = Event.REPORT_TAKEN if kind.says_taken else Event.REPORT_REFUSED
     rule = RULES[event]
     rows = OutboxRecipient._base_manager.using(using).filter(pk=recipient, state__in=rule.states)

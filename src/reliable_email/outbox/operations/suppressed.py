@@ -1,47 +1,20 @@
-"""The look-up of suppressed addresses."""
+"""Changes of the suppression list; `suppression_list` asks it."""
 
-import logging
-import time
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connections, router, transaction
 
 from reliable_email.outbox.operations.erased import configured_marker
-from reliable_email.outbox.rows.sql import Tables
-from reliable_email.process_state import remember
 from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, identity, older_spellings
 from reliable_email.store.questions.suppressions import SuppressedAddress
-from reliable_email.store.sql.away import away_errors, is_away_for_all
 from reliable_email.store.sql.clock import DatabaseNow, database_now
 from reliable_email.store.sql.inserts import MAX_ROWS, batched
-from reliable_email.store.sql.outages import sentence
 from reliable_email.store.sql.texts import storable
 from reliable_email.store.tables.shared import Suppression
 
-logger = logging.getLogger("reliable_email.outbox")
-
-_AWAY_SECONDS = 10.0
 # Lists that were written before addresses had one identity may hold letters beyond ASCII, quotes, or the root's dot.
 _MAY_BE_NO_IDENTITY = r"[^ -~]|^\"|[.]$"
-_away_until = float("-inf")
-
-
-def suppressed(using: str, addresses: Sequence[str]) -> set[str]:
-    """Return those of the addresses that are on the list now, in any spelling, in lower case."""
-    tables = Tables(using)
-    spelled = {address: older_spellings(address) for address in addresses}
-    erased = configured_marker().by_digest(addresses)
-    among, parameters = tables.among(
-        "address", {*erased, *(one for spellings in spelled.values() for one in spellings)}
-    )
-    sql = (
-        f"SELECT address FROM {tables.suppression} "  # noqa: S608 - names and clock
-        f"WHERE {among} AND stream = '' AND (expires_at IS NULL OR expires_at > {tables.now()})"
-    )
-    found = {identity(erased.get(address, address)) for (address,) in tables.rows("suppressed", sql, parameters)}
-    return {address.lower() for address in addresses if identity(address) in found}
 
 
 def suppress(
@@ -187,31 +160,3 @@ def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
     wanted |= configured_marker().by_digest(addresses).keys()
     rows = Suppression._base_manager.using(using or router.db_for_write(Suppression))
     return rows.filter(address__in=wanted).delete()[0]
-
-
-def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
-    """Return those of the addresses that are on the list. A database that is away stops no mail."""
-    global _away_until
-    if time.monotonic() < _away_until:
-        return ()
-    using = router.db_for_write(Suppression)  # a replica may not know yet whom somebody has just suppressed
-    # An SQL error must not break the caller's transaction.
-    guard = transaction.atomic(using) if connections[using].in_atomic_block else nullcontext()
-    try:
-        with guard:
-            found = suppressed(using, addresses)
-    except away_errors() as error:
-        if is_away_for_all(error):
-            _away_until = time.monotonic() + _AWAY_SECONDS
-        logger.warning("The suppression list cannot be read, mail goes without it. %s", sentence(using, error))
-        return ()
-    return [address for address in addresses if address.lower() in found]
-
-
-def reset() -> None:
-    """Ask the database again, whatever it did before."""
-    global _away_until
-    _away_until = float("-inf")
-
-
-remember(__name__, reset=reset)

@@ -12,13 +12,14 @@ from reliable_email.delivery.route_memory import RouteStateStore
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox import wake
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.operations.erased import unfinished
 from reliable_email.outbox.operations.erasure import finish
-from reliable_email.outbox.operations.provider_events import settle_by_events
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.outbox.rows.rescue import Rescued, RescuePolicy, rescue
 from reliable_email.outbox.upkeep import worker_row
 from reliable_email.outbox.upkeep.counters import Tallies
 from reliable_email.outbox.upkeep.delivery_log import log_rescued
+from reliable_email.outbox.upkeep.reports import settle_by_events
 from reliable_email.outbox.upkeep.signalling import tell_rescued
 from reliable_email.outbox.upkeep.standby import probe_standby
 from reliable_email.outbox.upkeep.worker_options import WorkerOptions
@@ -79,7 +80,8 @@ class Upkeep:
         if time.monotonic() < self._prune_at:
             return
         self._prune_at = time.monotonic() + _PRUNE_SECONDS
-        finish(self._options.using)
+        if unfinished(self._options.using):
+            finish(self._options.using)
         days = self._options.content_days
         if days is None:
             return

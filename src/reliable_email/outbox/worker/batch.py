@@ -27,8 +27,8 @@ from reliable_email.delivery.telling.tracing import tracing_round
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.operations.given_ids import given_id
-from reliable_email.outbox.operations.incoming import held_by, standing_holds
-from reliable_email.outbox.operations.suppressed import suppressed
+from reliable_email.outbox.operations.holds import held_by, standing_holds
+from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.outbox.rows.claim import Claim, Claimed
 from reliable_email.outbox.rows.held import held_routes
 from reliable_email.outbox.rows.journal import Intent, Written

@@ -13,8 +13,8 @@ from reliable_email.outbox.rows.claim import Claim, Wanted
 from reliable_email.outbox.rows.journal import Written, commit_together
 from reliable_email.outbox.rows.settle import AttemptRow, Settlement
 from reliable_email.outbox.rows.standing import STANDS_SECONDS
-from reliable_email.outbox.worker.batch import RoundOptions
-from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.batch import BatchOptions
+from reliable_email.outbox.worker.claim_task import ClaimTask, ClaimTaskOptions
 from reliable_email.outbox.worker.steps import Write
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt
@@ -147,8 +147,8 @@ def work(using: str, routes: Sequence[Route], store: MemoryRouteStateStore) -> i
         [written] = commit_together(using, [step.request], keyring=Keyring())
         step.done(written)
 
-    line = Line(
-        LineOptions(round=RoundOptions(using=using, worker="w")),
+    line = ClaimTask(
+        ClaimTaskOptions(batch_options=BatchOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: routes,
         store=store,

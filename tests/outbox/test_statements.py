@@ -21,8 +21,8 @@ from reliable_email.outbox.rows import reservations
 from reliable_email.outbox.rows.claim import Claim, Wanted
 from reliable_email.outbox.rows.journal import Written, commit_together
 from reliable_email.outbox.rows.settle import AttemptRow, Settlement
-from reliable_email.outbox.worker.batch import RoundOptions
-from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.batch import BatchOptions
+from reliable_email.outbox.worker.claim_task import ClaimTask, ClaimTaskOptions
 from reliable_email.outbox.worker.steps import Write
 from reliable_email.providers import Quota
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
@@ -90,8 +90,8 @@ def work(using: str, *, quotas: tuple[Quota, ...] = (), store: RouteStateStore |
         [written] = commit_together(using, [asked.request], keyring=Keyring())
         asked.done(written)
 
-    line = Line(
-        LineOptions(round=RoundOptions(using=using, worker="w")),
+    line = ClaimTask(
+        ClaimTaskOptions(batch_options=BatchOptions(using=using, worker="w")),
         Foreman(),
         routes_of=lambda mailer: [route],
         store=store or MemoryRouteStateStore(),

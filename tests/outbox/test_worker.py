@@ -17,8 +17,8 @@ from reliable_email.outbox import faultpoints
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.rows.claim import Wanted, claim
-from reliable_email.outbox.worker.batch import RoundOptions
-from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.batch import BatchOptions
+from reliable_email.outbox.worker.claim_task import ClaimTask, ClaimTaskOptions
 from reliable_email.outbox.worker.loop import Loop
 from reliable_email.outbox.worker.steps import Steps
 from reliable_email.providers import Quota
@@ -403,8 +403,8 @@ def test_a_lease_that_ends_while_a_permission_is_committed_sends_nothing(using: 
             committed.extend(states(using))
 
     with ScriptedServer() as server:
-        line = Line(
-            LineOptions(round=RoundOptions(using=using, worker="w")),
+        line = ClaimTask(
+            ClaimTaskOptions(batch_options=BatchOptions(using=using, worker="w")),
             Watch(),
             routes_of=lambda mailer: [smtp_route(server)],
             store=MemoryRouteStateStore(),

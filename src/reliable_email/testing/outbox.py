@@ -33,8 +33,8 @@ from reliable_email.outbox.rows.journal import Written, commit_in_steps
 from reliable_email.outbox.rows.settle import AttemptRow, Settlement
 from reliable_email.outbox.rows.sql import Changed, Tables
 from reliable_email.outbox.upkeep.signalling import is_anybody_told, tell_settled
-from reliable_email.outbox.worker.batch import RoundOptions
-from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.batch import BatchOptions
+from reliable_email.outbox.worker.claim_task import ClaimTask, ClaimTaskOptions
 from reliable_email.outbox.worker.steps import Rest, Steps, Write
 from reliable_email.smtp.transaction import Aside, Wait, block
 from reliable_email.store.questions.filters import outbox_database
@@ -99,8 +99,8 @@ def deliver_outbox(*, using: str | None = None, let_time_pass: bool = False) -> 
         OutboxRecipient.objects.using(alias).exclude(due_at=None).update(due_at=DatabaseNow(-1))
     foreman = _Foreman(alias)
     keyring = configured_keyring()
-    line = Line(
-        LineOptions(round=RoundOptions(using=alias, worker=_WORKER, keyring=keyring)),
+    line = ClaimTask(
+        ClaimTaskOptions(batch_options=BatchOptions(using=alias, worker=_WORKER, keyring=keyring)),
         foreman,
         routes_of=routes_for,
         store=store_in_use(),

@@ -69,7 +69,7 @@ class ForeignTransport:
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of sending: work for another thread, questions and finished transactions."""
-        line = _Line(self._make_backend)
+        line = _OpenBackend(self._make_backend)
         settled: list[Transaction] = []
         for number, job in enumerate(jobs):
             if number:
@@ -79,7 +79,7 @@ class ForeignTransport:
             yield transaction
 
     def _one(
-        self, job: Job, line: "_Line", settled: list[Transaction]
+        self, job: Job, line: "_OpenBackend", settled: list[Transaction]
     ) -> Generator[Aside[Any] | Ask, None, Transaction]:
         """Open, copy, ask, send: what raises before the question was certainly not sent."""
         began_at = time.monotonic()
@@ -138,7 +138,7 @@ class ForeignTransport:
         return for_all(job, Verdict.NOT_SENT, failure, began_at)
 
 
-class _Line:
+class _OpenBackend:
     """One stream's backend: made once, and opened and closed for each message, as Django does it.
 
     An open connection that waits for the next message may be gone by then, and nobody could tell that from one that

@@ -61,8 +61,8 @@ _PENDING = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundOptions:
-    """The options of a round.
+class BatchOptions:
+    """The options of a batch.
 
     Attributes:
         using: alias of the database.
@@ -77,24 +77,24 @@ class RoundOptions:
     keyring: Keyring = field(default_factory=Keyring)
 
 
-class Round:
+class Batch:
     """One claim's way over the routes, on one connection.
 
     Args:
         claim: what was claimed.
-        options: see `RoundOptions`.
+        options: see `BatchOptions`.
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
         write: commits settlements, attempts and intents; see `journal.commit`.
         give_back: ids of rows that are not for this line after all.
-        may_go_on: asked before each message; False ends the round, and what was not begun is released.
+        may_go_on: asked before each message; False ends the batch, and what was not begun is released.
         may_authorize: asked before each permission.
     """
 
     def __init__(
         self,
         claim: Claim,
-        options: RoundOptions,
+        options: BatchOptions,
         *,
         routes_of: Callable[[str], Sequence[Route]],
         store: RouteStateStore,

@@ -14,7 +14,7 @@ from reliable_email.outbox.rows.journal import Intent, Request, Written
 from reliable_email.outbox.rows.settle import AttemptRow, Settlement
 from reliable_email.outbox.rows.sql import Tables, marks
 from reliable_email.outbox.upkeep.reconnect import drop_connection, insist
-from reliable_email.outbox.worker.batch import Round, RoundOptions
+from reliable_email.outbox.worker.batch import Batch, BatchOptions
 from reliable_email.outbox.worker.steps import Read, Rest, Steps, Write
 from reliable_email.records import dataclass
 from reliable_email.smtp.transaction import Aside
@@ -32,7 +32,7 @@ _MAX_REFUSALS = 3
 
 
 class Foreman(Protocol):
-    """The questions and reports of a line to its worker."""
+    """The questions and reports of a claim task to its worker."""
 
     name: str
 
@@ -63,8 +63,8 @@ class Foreman(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineOptions:
-    """The options with which a line claims.
+class ClaimTaskOptions:
+    """The options with which a claim task claims.
 
     Attributes:
         first_batch: what it takes at first, and again once less was there; then twice as much each time, up to `batch`.
@@ -72,14 +72,14 @@ class LineOptions:
         takes_suspects: whether it takes, alone, what had a worker die on it.
     """
 
-    round: RoundOptions
+    batch_options: BatchOptions
     batch: int = 100
     first_batch: int | None = None
     lease_seconds: float = 60.0
     takes_suspects: bool = True
 
 
-class Line:
+class ClaimTask:
     """One connection of a worker: it claims, sends what it claimed, and claims again.
 
     Args:
@@ -89,7 +89,7 @@ class Line:
 
     def __init__(
         self,
-        options: LineOptions,
+        options: ClaimTaskOptions,
         foreman: Foreman,
         *,
         routes_of: Callable[[str], Sequence[Route]],
@@ -97,7 +97,7 @@ class Line:
         suspects: threading.Lock,
     ) -> None:
         self._options = options
-        self._using = options.round.using
+        self._using = options.batch_options.using
         self._foreman = foreman
         self._routes_of = routes_of
         self._store = store
@@ -235,9 +235,9 @@ class Line:
                 self._foreman.has_written(settlements, attempts, written)
             return written
 
-        way = Round(
+        batch = Batch(
             taken,
-            self._options.round,
+            self._options.batch_options,
             routes_of=self._routes_of,
             store=self._store,
             write=write,
@@ -246,9 +246,9 @@ class Line:
             may_authorize=may_authorize,
         )
         try:
-            yield from way.run()
+            yield from batch.run()
             self.is_in_trouble = bool(refusals)
-            if way.is_held:  # what was given back may be claimed at once, and would only come back
+            if batch.is_held:  # what was given back may be claimed at once, and would only come back
                 yield Rest(PATIENCE_SECONDS)
         except Exception as error:
             self.is_in_trouble = True
@@ -256,19 +256,19 @@ class Line:
             if is_outage(error):
                 logger.warning("A claim was interrupted: %s", sentence(self._using, error), extra=log_fields())
                 drop_connection(self._using)
-                yield from way.finish()
-                if way.is_in_doubt:
+                yield from batch.finish()
+                if batch.is_in_doubt:
                     yield from self._insist_on_letting_go(taken)
-                if not way.is_loaded:
+                if not batch.is_loaded:
                     raise  # told by whoever knows how long it lasts
                 return
             # Anything, in code of anybody's, about some message of this claim. It is treated as a crash with the claim
             # in hand: its messages are tried one by one, and the one that is to blame is parked after a few times.
             logger.exception("A claim of the worker's thread 'lines' ended with an error", extra=log_fields())
             try:
-                yield from way.write_known()
+                yield from batch.write_known()
             except Exception:
                 logger.exception("What is known of the claim cannot be written", extra=log_fields())
             yield from self._insist_on_letting_go(taken)
         finally:
-            self._foreman.has_finished(taken, way.transactions)
+            self._foreman.has_finished(taken, batch.transactions)

@@ -31,8 +31,8 @@ from reliable_email.outbox.upkeep.registration import Registration, unique_name
 from reliable_email.outbox.upkeep.signalling import is_anybody_told, tell_settled
 from reliable_email.outbox.upkeep.threads import Crew, WorkerFailed, WorkerThread
 from reliable_email.outbox.upkeep.worker_options import Bounds, WorkerOptions
-from reliable_email.outbox.worker.batch import RoundOptions
-from reliable_email.outbox.worker.claim_task import Line, LineOptions
+from reliable_email.outbox.worker.batch import BatchOptions
+from reliable_email.outbox.worker.claim_task import ClaimTask, ClaimTaskOptions
 from reliable_email.outbox.worker.hardship import Hardship, Idleness
 from reliable_email.outbox.worker.in_hand import InHand
 from reliable_email.outbox.worker.loop import Loop
@@ -61,7 +61,7 @@ _RENEWAL_TRIES = 10
 
 
 class Worker:
-    """A worker process: its lines, its keeper, and the state that they share.
+    """A worker process: its claim tasks (lines), its keeper, and the state that they share.
 
     Args:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
@@ -321,9 +321,9 @@ class Worker:
         self._crew.dismiss(thread)
 
     def _line(self, number: int) -> Steps[None]:
-        line = Line(
-            LineOptions(
-                round=RoundOptions(
+        line = ClaimTask(
+            ClaimTaskOptions(
+                batch_options=BatchOptions(
                     using=self.options.using,
                     worker=self.name,
                     final_reply_seconds=self.options.final_reply_seconds,
@@ -343,7 +343,7 @@ class Worker:
         yield from self._claims(line, number)
         self._hardship.leave(number)
 
-    def _claims(self, line: Line, number: int) -> Steps[None]:
+    def _claims(self, line: ClaimTask, number: int) -> Steps[None]:
         while self._goes_on():
             yield from self._hardship.wait(number)
             if not self._has_lease():

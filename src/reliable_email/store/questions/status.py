@@ -140,7 +140,7 @@ def _first_due(using: str, lanes: Sequence[tuple[PriorityRank, int, float]]) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriorityLine:
+class PriorityCount:
     """The recipients that wait at one priority: queued, or unknown and to be resent.
 
     Attributes:
@@ -161,11 +161,11 @@ class Queue:
     """The queue at one moment, by the database's clock."""
 
     at: datetime
-    priorities: tuple[PriorityLine, ...]
+    priorities: tuple[PriorityCount, ...]
     states: dict[State, BoundedCount]
 
     @property
-    def oldest(self) -> PriorityLine | None:
+    def oldest(self) -> PriorityCount | None:
         """The priority at which something has been due for the longest time."""
         waiting = [(line.oldest_due_at, line) for line in self.priorities if line.oldest_due_at is not None]
         return min(waiting, key=lambda found: found[0])[1] if waiting else None
@@ -178,14 +178,14 @@ def queue(using: str | None = None, *, environment: str) -> Queue:
     rows = OutboxRecipient._base_manager.using(alias).filter(environment=environment)
     return Queue(
         at=now,
-        priorities=_lines(alias, environment),
+        priorities=_priorities(alias, environment),
         states={
             state: bounded_count(rows.filter(state=state).order_by("state", "lease_until", "id")) for state in STANDING
         },
     )
 
 
-def _lines(using: str, environment: str) -> tuple[PriorityLine, ...]:
+def _priorities(using: str, environment: str) -> tuple[PriorityCount, ...]:
     connection = connections[using]
     found = lanes_by_environment(connection, due_lanes(connection)).get(environment, [])
     lanes = [(rank, key) for rank, key, _ in found]
@@ -195,7 +195,7 @@ def _lines(using: str, environment: str) -> tuple[PriorityLine, ...]:
     for rank in PriorityRank:
         first = _first_due(using, [one for one in found if one[0] is rank and one[2] >= 0])
         lines.append(
-            PriorityLine(
+            PriorityCount(
                 priority=rank.priority.value,
                 due=due[rank],
                 later=later[rank],

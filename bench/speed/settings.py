@@ -30,6 +30,8 @@ _ENGINE: dict[str, Any] = (
     if "/" in _DATABASE
     else {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "USER": "postgres", "NAME": _DATABASE}
 )
+if WAY == "prepared":
+    _ENGINE["OPTIONS"] = {"prepare_threshold": 5}
 DATABASES = {"default": _ENGINE}
 INSTALLED_APPS = ["django.contrib.contenttypes"]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]

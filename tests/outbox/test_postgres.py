@@ -10,10 +10,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.rows.journal import events
 from reliable_email.outbox.rows.pipeline import Batches, Reading, Step
 from reliable_email.outbox.rows.sql import Tables
 from reliable_email.outbox.upkeep.reconnect import drop
+from reliable_email.store.tables.messages import OutboxMessage
+from tests.outbox.desk import submission
 
 FIRST = "SET LOCAL synchronous_commit = on"
 PLACE = "INSERT INTO sent (place) VALUES (%s)"
@@ -347,3 +350,36 @@ def test_a_batch_may_have_more_statements_than_are_kept_prepared(connection: Bas
         steps: Sequence[Step] = [_different(number) for number in range(MANY)]
         send(batches, *steps)
         assert places(connection) == list(range(MANY))
+
+
+@pytest.fixture
+def queue_of(using: str) -> Iterator[BaseDatabaseWrapper]:
+    """The connection that queues; nothing is prepared on it, before or after."""
+    connection = connections[using]
+    connection.ensure_connection()
+    if not hasattr(connection.connection, "prepare_threshold"):
+        pytest.skip("only psycopg 3 prepares by itself")
+    execute(connection, "DEALLOCATE ALL")
+    yield connection
+    connection.close()
+
+
+def prepared_for(connection: BaseDatabaseWrapper, threshold: int | None) -> list[str]:
+    """What the server keeps prepared after eight messages, whose words and lengths differ."""
+    raw: Any = connection.connection
+    raw.prepare_threshold = threshold
+    for n in range(8):
+        enqueue([submission("y" * (n + 1), to=[f"b{n}@example.net"])], QueueOptions(mailer="a", using=connection.alias))
+    assert OutboxMessage.objects.using(connection.alias).count() == 8
+    return [text for text in prepared(connection) if text.startswith("WITH message")]
+
+
+def test_one_text_queues_every_message_so_that_the_driver_may_prepare_it(queue_of: BaseDatabaseWrapper) -> None:
+    """Where `OPTIONS["prepare_threshold"]` allows it; Django's own cursors would make eight texts of eight messages."""
+    (text,) = prepared_for(queue_of, 3)
+    assert "@example.net" not in text
+
+
+def test_nothing_is_prepared_where_nobody_asked_for_it(queue_of: BaseDatabaseWrapper) -> None:
+    """A pooler in transaction mode would lose it."""
+    assert prepared_for(queue_of, None) == []

@@ -15,7 +15,7 @@ from reliable_email.backends.base import Door
 from reliable_email.backends.misfits import Misfit, error_of_misfits, report_misfit
 from reliable_email.backends.reading.doors import OutboxOptions, outbox_options
 from reliable_email.backends.reading.options import OUTBOX_OPTIONS
-from reliable_email.backends.routes import MailerKind, delivering_alias, routes_of
+from reliable_email.backends.routes import MailerKind, delivering_routes
 from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome, Recipients, attach_report
 from reliable_email.delivery.submission import DeliveryOptions, OnUnknown, Submission
@@ -206,7 +206,7 @@ class OutboxBackend(Door):
                 )
 
     def _routes(self) -> Any:
-        return routes_of(delivering_alias(self.options.using))
+        return delivering_routes(self.options.using)
 
 
 def _is_in_transaction(database: str | None) -> bool:

@@ -152,8 +152,12 @@ def mailer(alias: str) -> Mailer:
     Raises:
         MailerDoesNotExist: there is no such alias.
     """
+    return _one_of(all_mailers(), alias)
+
+
+def _one_of(entries: Mapping[str, Mailer], alias: str) -> Mailer:
     try:
-        return all_mailers()[alias]
+        return entries[alias]
     except KeyError:
         raise MailerDoesNotExist(alias=alias) from None
 
@@ -167,7 +171,11 @@ def routes_of(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
         MailerDoesNotExist: it, or the only mailer that it names, does not exist.
         InvalidMailer: every way from it leads back to itself.
     """
-    found = named_routes(alias)
+    return _routes_among(all_mailers(), alias)
+
+
+def _routes_among(entries: Mapping[str, Mailer], alias: str) -> tuple[Mailer, ...]:
+    found = _named_among(entries, alias)
     if all(one.problem for one in found):
         missing = next((one.alias for one in found if not one.problem.startswith(_LOOP)), None)
         if missing is not None:
@@ -178,8 +186,12 @@ def routes_of(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
 
 def named_routes(alias: str = DEFAULT_ALIAS) -> tuple[Mailer, ...]:
     """Return routes like `routes_of`, without raising: a name that leads nowhere is a route with a `problem`."""
+    return _named_among(all_mailers(), alias)
+
+
+def _named_among(entries: Mapping[str, Mailer], alias: str) -> tuple[Mailer, ...]:
     found: dict[str, Mailer] = {}
-    for one in _leaves(alias, all_mailers(), ()):
+    for one in _leaves(alias, entries, ()):
         if found.get(one.alias) is None or found[one.alias].problem:
             found[one.alias] = one
     return tuple(found.values())
@@ -219,10 +231,24 @@ def delivering_alias(alias: str = DEFAULT_ALIAS) -> str:
     Raises:
         MailerDoesNotExist, InvalidMailer: as `routes_of`.
     """
-    routes_of(alias)
-    found = mailer(alias)
+    return _delivering_among(all_mailers(), alias)
+
+
+def delivering_routes(alias: str) -> tuple[Mailer, ...]:
+    """The routes of the mailer that delivers what is handed to `alias`.
+
+    Raises:
+        MailerDoesNotExist, InvalidMailer: as `routes_of`.
+    """
+    entries = all_mailers()  # once: each message that is queued asks
+    return _routes_among(entries, _delivering_among(entries, alias))
+
+
+def _delivering_among(entries: Mapping[str, Mailer], alias: str) -> str:
+    _routes_among(entries, alias)
+    found = _one_of(entries, alias)
     while found.kind in (MailerKind.OUTBOX, MailerKind.ERROR_MAIL) and found.using:
-        found = mailer(found.using[0])
+        found = _one_of(entries, found.using[0])
     return found.alias
 
 

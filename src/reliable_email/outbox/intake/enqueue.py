@@ -28,7 +28,8 @@ from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, forward_path
 from reliable_email.store.questions.lanes import lane_of
 from reliable_email.store.sql import copying
 from reliable_email.store.sql.clock import now_sql
-from reliable_email.store.sql.inserts import Raw, Value, insert, insert_sql
+from reliable_email.store.sql.inserts import FEW, Raw, Value, insert, insert_sql
+from reliable_email.store.sql.preparing import preparing_cursor
 from reliable_email.store.sql.texts import encodings, holds, storable_json
 from reliable_email.store.tables.messages import MESSAGE_ID_LENGTH, OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
@@ -53,6 +54,7 @@ _FRESH: tuple[Value, ...] = (
     _QUEUED, _ZERO, _EMPTY, _EMPTY, _ZERO, _ZERO, _ZERO, _EMPTY, Raw("'[]'"), _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY,
     _EMPTY, _EMPTY, Raw(str(IDENTITY_VERSION)),
 )  # fmt: skip
+_FRESH_AT_ONCE: tuple[Value, ...] = (Raw(", ".join(one.sql for one in _FRESH if isinstance(one, Raw))),)
 _NULL = Raw("NULL")
 _DUPLICATE_ENTRY = 1062  # MySQL
 _HEADER_PREVIEW_BYTES = 4096
@@ -202,10 +204,11 @@ def _write_at_once(
     connection = connections[using]
     row = _message_row(connection, draft, options, traceparent)
     message_sql, message_parameters = insert_sql(connection, OutboxMessage, _MESSAGE_COLUMNS, [row])
-    rows = list(_recipient_rows(connection, Raw("(SELECT id FROM message)"), draft, options))
+    fresh = _FRESH_AT_ONCE if len(draft.submission.recipients) < FEW else _FRESH
+    rows = list(_recipient_rows(connection, Raw("(SELECT id FROM message)"), draft, options, fresh=fresh))
     sql, parameters = insert_sql(connection, OutboxRecipient, _RECIPIENT_COLUMNS, rows)
     point("enqueue:begin")
-    with connection.cursor() as cursor:
+    with preparing_cursor(connection) as cursor:
         cursor.execute(
             f"WITH message AS ({message_sql} RETURNING id) {sql} RETURNING message_id",
             [*message_parameters, *parameters],
@@ -285,7 +288,12 @@ def _stored_fields(connection: BaseDatabaseWrapper, draft: _Draft, keyring: Keyr
 
 
 def _recipient_rows(
-    connection: BaseDatabaseWrapper, message_id: Value, draft: _Draft, options: QueueOptions
+    connection: BaseDatabaseWrapper,
+    message_id: Value,
+    draft: _Draft,
+    options: QueueOptions,
+    *,
+    fresh: tuple[Value, ...] = _FRESH,
 ) -> Iterator[list[Value]]:
     submission = draft.submission
     expires_in = submission.options.expires_in if submission.options.expires_in is not None else options.expires_in
@@ -297,7 +305,7 @@ def _recipient_rows(
         _refuse_what_would_change(connection, address)
         yield [
             message_id, position, forward_path(address)[0], options.mailer, lane, options.environment,
-            Raw(str(rank)), due_at, gives_up_at, *_FRESH,
+            Raw(str(rank)), due_at, gives_up_at, *fresh,
         ]  # fmt: skip
 
 

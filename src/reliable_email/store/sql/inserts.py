@@ -99,7 +99,7 @@ def insert_sql(
     for row in rows:
         words = []
         for value in row:
-            if isinstance(value, Raw):
+            if type(value) is Raw:
                 words.append(value.sql)
             elif value == "":  # of which there are many, and each parameter costs the driver something
                 words.append("''")

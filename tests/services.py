@@ -92,6 +92,7 @@ SERVICES: Mapping[str, Callable[[], str | None]] = {
     "node": _node,
     "faketime": lambda: _programs("faketime"),
     "chromium": _chromium,
+    "prometheus": lambda: _programs("prometheus", "promtool"),
     "packages": _packages,
     **{name: server.missing for name, server in SERVERS.items()},
 }

@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from demo import database as _database
 from demo.settings import *  # noqa: F403 - a project's settings stand on each other
@@ -13,10 +12,10 @@ DATABASES = {"default": _database.settings(None, VAR_DIR / "demo.sqlite3")}
 MAILERS = json.loads(Path(os.environ["DEMO_LIVE_MAILERS"]).read_text())
 DEFAULT_FROM_EMAIL = "Shop <orders@shop.example>"
 # So that the pages are never far behind.
-RELIABLE_EMAIL: dict[str, Any] = {"POLL_SECONDS": 0.5, "LEASE_SECONDS": 20}
+RELIABLE_EMAIL = {"POLL_SECONDS": 0.5, "LEASE_SECONDS": 20}
 # For a Prometheus of yours: docs/how-to/monitoring.md.
 if "DEMO_MONITOR_TOKEN" in os.environ:
-    RELIABLE_EMAIL["HEALTH_TOKENS"] = [os.environ["DEMO_MONITOR_TOKEN"]]
+    RELIABLE_EMAIL |= {"HEALTH_TOKENS": [os.environ["DEMO_MONITOR_TOKEN"]]}
 
 ROOT_URLCONF = "demo.live.urls"
 LOGIN_URL = "admin:login"

@@ -229,6 +229,7 @@ class MemoryRouteStateStore:
 
     def ask(self, route: Route, *, sender_domain: str) -> Permission:
         """Return whether a message may use the route; gives the probe to one caller."""
+        # Asked and noted under one lock: two callers who both found the time come would both probe a broken server.
         with self._lock:
             state = self.read(route)
             now = self._clock()
@@ -254,6 +255,7 @@ class MemoryRouteStateStore:
         """Apply an event to the route's state, and send the signals of a change."""
         with self._lock:
             known = self.read(route)
+            # `apply_event` ignores what belongs to an earlier opening: a late success must not close a later one.
             told = apply_event(known, event, now=self._clock())
             if event.failure is None and told == known:
                 return  # as nearly always
@@ -267,6 +269,7 @@ class MemoryRouteStateStore:
         """Take from the route's quotas; return whether all of it fitted."""
         if not route.quotas:
             return True
+        # Counted and taken under one lock: between the two another thread could take the same room.
         with self._lock:
             ledger = self.ledger(route)
             taken = quota.reserve(

@@ -283,9 +283,9 @@ class Passage:
         refused_there = []
         used = 0
         for one, result in zip(send.recipients, told, strict=True):
-            used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)
+            used += result.verdict in (Verdict.ACCEPTED, Verdict.UNKNOWN)  # the provider may have counted it
             if one.address in send.outcomes:
-                continue
+                continue  # taken at RCPT, by `refuse_early`
             found = self._take_one(send, one, result, shared=shared, now=now)
             taken.append(one)
             if found is not None and found[1].effect is Effect.CLOSE_SENDER_THERE:
@@ -372,7 +372,7 @@ class Passage:
 
     def _hold(self, route: Route, one: Progress) -> None:
         one.is_doubted = True
-        one.pin = route.alias
+        one.pin = route.alias  # by another route, a second copy would be certain where this one has the first (P2)
         one.may_resend = self.may_resend(route)
         if self._manner.waits or not one.may_resend:
             one.fate = Fate.UNKNOWN

@@ -130,6 +130,8 @@ def claim(
         suspects: take one that had a worker die on it, and nothing else.
     """
     tables = Tables(using)
+    # The fence of every later write. It is random and not counted, since a counter is a row that all claims would lock;
+    # and never 0, which is the number of rows that nobody has claimed.
     number = secrets.randbits(62) + 1
     rows: list[Claimed] = []
     most = 1 if suspects else limit
@@ -173,6 +175,7 @@ def _all_turns(tables: Tables, wanted: Wanted) -> list[Turn]:
 
 
 def _conditions(wanted: Wanted, lane: Lane, *, suspects: bool) -> tuple[str, list[Any]]:
+    # What had a worker die on it is claimed alone: beside it, others would be accused of the next crash.
     words = ["environment = %s", "crashes > 0" if suspects else "crashes = 0"]
     parameters: list[Any] = [wanted.environment]
     states = RULES[Event.CLAIM].states
@@ -241,6 +244,7 @@ def _claim_lane(
             )
             found = tables.rows("claim", sql, [*due_parameters, *change_parameters])
         case "sqlite":
+            # One writer at a time: while this statement runs, nobody else can claim what it has found.
             sql = f"{change} WHERE id IN (SELECT id {due}) RETURNING {columns}, {is_over}"
             found = tables.rows("claim", sql, [*change_parameters, *due_parameters])
         case _:
@@ -296,6 +300,8 @@ def renew(using: str, ids: Sequence[int], *, worker: str, lease_seconds: float) 
 def _renewed(tables: Tables, ids: Sequence[int], worker: str, lease_seconds: float) -> Collection[int]:
     name = tables.recipient
     in_hand = is_one_of(tuple(state.value for state in State if state.is_in_hand))
+    # A lease that has ended is not renewed, not even by its holder: rescue may be taking the row at this moment, and
+    # renewed behind that it would be held by two.
     held = f"id IN ({marks(ids)}) AND {in_hand} AND lease_until > {tables.now()} AND claimed_by = %s"
     change = f"UPDATE {name} SET lease_until = {tables.now(lease_seconds)}"
     match tables.vendor:

@@ -116,6 +116,7 @@ def commit_in_steps(
     planned = [plan_settlement(tables, one, keyring) for one in settlements]
     news: list[AttemptRow] = []
     for request in requests:
+        # The first try may have been committed before its answer was lost: appended again, it would count twice.
         news += unwritten(tables, request.attempts) if request.is_repeat else request.attempts
     settling = _settling(tables, planned)
     appending = plan_attempts(tables, news, keyring)
@@ -127,6 +128,8 @@ def commit_in_steps(
     permitting = (
         [_charge_and_permit(tables, reserving.steps, wanted, tokens)] if is_one else _permitting(tables, wanted, tokens)
     )
+    # One transaction, in this order. A permission rests on the charge before it; and no permission is committed without
+    # the outcomes of what this line sent before, so that a crash makes one message a line unknown and never two.
     steps = [*(step for step, _ in settling), *appending, *charging, *permitting]
     changed = yield from tables.run_together("journal", steps)
     behind = len(changed) - len(permitting)
@@ -188,6 +191,8 @@ def _settled(
     settled = []
     for settlement, plan, is_written in zip(settlements, planned, written, strict=True):
         if not is_written:
+            # The row has another claim: this one was taken for dead. It may still bring the reply that resolves its own
+            # unknown, and nothing else.
             plan = plan_late(tables, settlement, keyring)
             step = update(tables, plan.change) if plan is not None else None
             is_written = step is not None and bool(tables.run("settle:late", step.sql, step.parameters))
@@ -211,6 +216,9 @@ def _permitting(tables: Tables, intents: Sequence[Intent], tokens: Sequence[int 
 def _permit(tables: Tables, intent: Intent, token: int | None) -> Step:
     ids = [one.id for one in intent.recipients]
     number = intent.recipients[0].delivery.claim
+    # Each condition stops one way to send twice: `claim`, a worker that was taken for dead and woke up; the state, what
+    # was cancelled meanwhile; the lease, what rescue may take at this moment. The clock is the database's alone, since
+    # two machines' clocks would disagree about whose the row is. `_permit_many` has the same four.
     return Step(
         f"UPDATE {tables.recipient} SET state = '{State.AUTHORIZED}', authorized_at = {tables.now()}, "
         f"authorized_route = %s WHERE id IN ({marks(ids)}) AND claim = %s "
@@ -278,6 +286,7 @@ def _permitted(
             _withdraw(tables, intent)
     for intent, is_permitted in zip(intents, permitted, strict=True):
         if is_permitted:
+            # The rules that the SQL was made from are asked once more: if both ever differ, nothing is sent.
             for claimed in intent.recipients:
                 after = apply(claimed.delivery, Event.AUTHORIZE, claim=claimed.delivery.claim, is_lease_live=True)
                 assert after is not None, "the database permitted what the rules forbid"

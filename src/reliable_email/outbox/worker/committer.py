@@ -87,6 +87,7 @@ class Committer:
 
     def begin(self) -> None:
         """Write for all that wait; `may_begin` has been asked."""
+        # A writer has one commit at a time: a second transaction on its connection would be a part of the first.
         writer = self._idle_writer()
         assert writer is not None
         writer.group, self._waiting = self._waiting, []
@@ -167,6 +168,7 @@ class Committer:
         """
         group, tables = writer.group, writer.tables
         has_just_failed = False
+        # With one that was tried before, all are written by themselves: together, it would make the others fail again.
         if len(group) > 1 and not any(write.request.is_repeat for write in group):
             try:
                 written = yield from commit_in_steps(tables, [one.request for one in group], keyring=self._keyring)
@@ -175,6 +177,7 @@ class Committer:
                 if is_outage(error):
                     self._drop(tables)
                     has_just_failed = True
+                # Whether it was committed is not known: the answer may have been lost behind it.
                 for write in group:
                     write.request = replace(write.request, is_repeat=True)
             else:

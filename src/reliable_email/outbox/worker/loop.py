@@ -137,7 +137,7 @@ class Loop:
     def _wind_up(self) -> None:
         """Close all lines and release everything that waits, whatever ended the loop."""
         with self._rope_lock:
-            self._rope = None
+            self._rope = None  # before the socket is closed: another thread's ring would raise there
         for task in self._tasks:
             try:
                 task.context.run(task.steps.close)
@@ -175,6 +175,7 @@ class Loop:
 
     def _go_on(self, task: _Task) -> None:
         try:
+            # In the line's own context: a span or an account of one message must not be there in another line's.
             step = task.context.run(next, task.steps, None)
             if step is not None:
                 self._begin(task, step)
@@ -194,6 +195,7 @@ class Loop:
             self._selector.register(step.wire.handle, events, task)
             task.wait, task.until = step, step.until
         elif isinstance(step, Write):
+            # Only the commit makes the line ready again: no terminator is on the wire before its permission is durable.
             step.on_done = lambda: self._ready.append(task)
             self._committer.enter(step)
         elif isinstance(step, Rest):

@@ -7,7 +7,7 @@ events; when the connection dies, say so with `lost()`. No call blocks, no clock
 were split into reads makes no difference to the events.
 
 A session is set up once (`set_up`: greeting to AUTH) and then carries exchanges, one for each job. `channel` pairs
-replies with commands. Three rules keep that pairing true:
+replies with commands. Four rules keep that pairing true:
 
 Rule 1: before a command is written, nothing may be waiting: no reply outstanding (but those of its own pipelined
         group) and no byte unread. Otherwise the connection is given up, and nothing is believed.
@@ -257,13 +257,13 @@ class Session:
         exchange = self._wanted
         assert exchange is not None, "no exchange wants content"
         try:
-            self.channel.require_silence()
+            self.channel.require_silence()  # what waits here would be read as the reply to the terminator
         except Trouble as trouble:
             return self.fail(trouble.failure)
         exchange.terminator_start = self.channel.queued_bytes
         self._wanted = None
         self.channel.write(Command(Verb.END, TERMINATOR), exchange, shown=".")
-        exchange.terminator_end = self.channel.queued_bytes
+        exchange.terminator_end = self.channel.queued_bytes  # once the kernel has all of it, a loss is `unknown`
         return []
 
     def withhold(self, detail: str) -> list[Event]:

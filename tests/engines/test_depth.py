@@ -135,8 +135,8 @@ WORKER = [
 # What does the work of the standard library's `dataclasses` and `re`, by the same names, when it is first needed.
 AS_STANDARD = {"records.py", "patterns.py"}
 # Lines of code, as measured. They may shrink.
-MOST_DIRECT_LINES = 5900
-MOST_WORKER_LINES = 6350
+MOST_DIRECT_LINES = 5920
+MOST_WORKER_LINES = 6400
 
 
 _CODE = {

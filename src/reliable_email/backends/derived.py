@@ -6,14 +6,14 @@ There nobody calls `send_messages()`: a class that replaces it would silently lo
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from reliable_email.delivery.transports.foreign_answers import for_all, not_ready
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import WireError, WireFailure
-from reliable_email.smtp.transaction import Aside, Authorize, Job, Transaction, Transport, Verdict, WireSteps, run
+from reliable_email.smtp.transaction import Aside, Job, Transport, Verdict, WireSteps
 
 
 def replaces(cls: type, name: str, base: type) -> bool:
@@ -40,7 +40,7 @@ def replaced_send(cls: type) -> str:
     )
 
 
-class OpenedTransport:
+class OpenedTransport(Transport):
     """Calls `open()` before the first of a stream's messages, and `close()` after the last.
 
     Args:
@@ -62,10 +62,6 @@ class OpenedTransport:
         self._open = open_backend
         self._close = close_backend
         self._transport = transport
-
-    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Send jobs, and yield one finished transaction for each."""
-        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of sending, after the class's `open()` and before its `close()`."""

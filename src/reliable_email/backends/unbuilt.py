@@ -12,7 +12,14 @@ from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
-from reliable_email.smtp.transaction import Authorize, Job, RecipientResult, Transaction, Verdict, WireSteps, run
+from reliable_email.smtp.transaction import (
+    Job,
+    RecipientResult,
+    Transaction,
+    Transport,
+    Verdict,
+    WireSteps,
+)
 from reliable_email.values import printable
 
 logger = logging.getLogger("reliable_email.delivery")
@@ -74,15 +81,11 @@ def _secrets(options: object, name: str = "") -> Iterator[str]:
         yield options
 
 
-class _Nothing:
+class _Nothing(Transport):
     """Stands where a transport would; whoever asks it all the same is told why there is none."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-
-    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Yield a transaction for each job that says that nothing was sent."""
-        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield a transaction for each job that says that nothing was sent."""

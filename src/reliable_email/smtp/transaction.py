@@ -245,15 +245,16 @@ WireSteps = Generator[WireStep, None, None]
 
 
 class Transport(Protocol):
-    """A receiver of a stream of jobs: an SMTP route, or the adapter of another backend."""
+    """A receiver of a stream of jobs: an SMTP route, or the adapter of another backend. It writes `steps` alone."""
 
     def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Submit each job; yield one transaction for each, in order. It is `run` over the steps.
+        """Submit each job; yield one transaction for each, in order.
 
         The jobs are pulled one ahead of the wire, so an iterable that blocks delays the message before it: give a
         finite batch. Raises nothing for what happens on the wire: a connection that cannot be opened is a
         transaction with every recipient NOT_SENT (or REFUSED where the server said so).
         """
+        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of `transact`, for a driver that waits in its own way. One that stops early closes it."""

@@ -17,7 +17,6 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.paths import domain_identity
 from reliable_email.smtp.transaction import (
     Ask,
-    Authorize,
     Grant,
     Job,
     RecipientResult,
@@ -25,7 +24,6 @@ from reliable_email.smtp.transaction import (
     Transport,
     Verdict,
     WireSteps,
-    run,
 )
 
 
@@ -80,7 +78,7 @@ class _Book:
                 yield self.refused[id(turn)]
 
 
-class RestrictedTransport:
+class RestrictedTransport(Transport):
     """Passes on the recipients that an allow-list names; the others are refused, or redirected to one address.
 
     A redirected message says in a header for whom it was: `X-Redirected-For`.
@@ -90,10 +88,6 @@ class RestrictedTransport:
         self._transport = transport
         self._only_to = tuple(only_to)
         self._redirect_to = redirect_to
-
-    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Send jobs and yield finished transactions, with refused recipients answered here."""
-        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of sending: waits, questions and finished transactions."""

@@ -11,7 +11,7 @@ import logging
 import smtplib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,20 +38,19 @@ from reliable_email.smtp.syntax.paths import forward_path, with_ascii_domain
 from reliable_email.smtp.transaction import (
     Aside,
     Ask,
-    Authorize,
     Grant,
     Job,
     RecipientResult,
     Transaction,
+    Transport,
     Verdict,
     WireSteps,
-    run,
 )
 
 logger = logging.getLogger("reliable_email.delivery")
 
 
-class ForeignTransport:
+class ForeignTransport(Transport):
     """A transport over another package's backend. Jobs carry their `Submission` as key.
 
     Args:
@@ -62,10 +61,6 @@ class ForeignTransport:
     def __init__(self, make_backend: Callable[[], BaseEmailBackend], *, alias: str) -> None:
         self._make_backend = make_backend
         self._alias = alias
-
-    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Send jobs through the backend, and yield finished transactions."""
-        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of sending: work for another thread, questions and finished transactions."""

@@ -22,20 +22,24 @@ from reliable_email.smtp.options import ConnectionOptions
 from reliable_email.smtp.protocol.conversation import is_session_limit
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.paths import deduplicate
-from reliable_email.smtp.transaction import Aside, Authorize, Job, RecipientResult, Transaction, Verdict, WireSteps, run
+from reliable_email.smtp.transaction import (
+    Aside,
+    Job,
+    RecipientResult,
+    Transaction,
+    Transport,
+    Verdict,
+    WireSteps,
+)
 
 _BEFORE_CONTENT = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
-class SMTPTransport:
+class SMTPTransport(Transport):
     """The SMTP transport of one route."""
 
     def __init__(self, options: ConnectionOptions) -> None:
         self.options = options
-
-    def transact(self, jobs: Iterable[Job], *, deadline: Deadline, authorize: Authorize) -> Iterator[Transaction]:
-        """Send jobs, and yield one finished transaction for each."""
-        return run(self.steps(jobs, deadline=deadline), authorize=authorize)
 
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of sending: waits for the wire, questions, and finished transactions."""

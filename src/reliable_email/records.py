@@ -71,9 +71,10 @@ def _made(cls: type[Any], *, frozen: bool, kw_only: bool, eq: bool, is_hashed: b
         "__slots__": names,
         "__dataclass_fields__": fields,
         "__dataclass_params__": SimpleNamespace(**_PARAMS, eq=eq, frozen=frozen, kw_only=kw_only),
-        "__signature__": _Signature(),
         "__match_args__": tuple(one.name for one in fields.values() if one.init and not kw_only),
     }
+    if "__init__" not in namespace:
+        namespace["__signature__"] = _Signature()
     if sys.version_info >= (3, 13):
         namespace["__replace__"] = _replaced
     if frozen:
@@ -85,7 +86,8 @@ def _made(cls: type[Any], *, frozen: bool, kw_only: bool, eq: bool, is_hashed: b
     made.__qualname__ = cls.__qualname__
     if frozen:
         _guard(made, fields)
-    _defer(made, "__init__", _write_init)
+    if "__init__" not in namespace:
+        _defer(made, "__init__", _write_init)
     if "__repr__" not in namespace:
         _defer(made, "__repr__", _write_repr)
     if eq and "__eq__" not in namespace:

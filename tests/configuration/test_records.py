@@ -14,6 +14,7 @@ import pytest
 
 from reliable_email.patterns import pattern
 from reliable_email.records import dataclass, record
+from reliable_email.testing.actions import both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,3 +240,10 @@ def test_a_pattern_answers_as_a_compiled_one() -> None:
     assert found[1] == "12"
     assert digits.sub("", "1x2x3") == "3"
     assert digits.groups == 1
+
+
+def test_an_own_way_of_making_stays() -> None:
+    """A class that writes its own `__init__` keeps it, and its signature, as in the standard library."""
+    act = both("250 Ok", "221 Bye")
+    assert act.acts == ("250 Ok", "221 Bye")
+    assert [one.kind for one in inspect.signature(both).parameters.values()] == [inspect.Parameter.VAR_POSITIONAL]

@@ -1,6 +1,6 @@
 """`FailoverBackend` over real sockets: the next route takes what the first cannot, and never what may have arrived."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,20 +37,6 @@ def failover(overrides: list[Any]) -> Failover:
         return mailers["default"]
 
     return over
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., ScriptedServer]]:
-    """Starts servers that end with the test."""
-    servers: list[ScriptedServer] = []
-
-    def start(*scripts: Script, **options: Any) -> ScriptedServer:
-        servers.append(ScriptedServer(*scripts, **options).start())
-        return servers[-1]
-
-    yield start
-    for one in servers:
-        one.close()
 
 
 def dead() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
+from reliable_email.delivery import registry
 from tests.outbox.conftest import _TABLES, created_database
 
 
@@ -31,3 +32,12 @@ def using(engines_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator
         for model in _TABLES:
             manager: Any = model._base_manager
             manager.using(engines_database).all().delete()
+
+
+@pytest.fixture
+def no_suppressions() -> Iterator[None]:
+    """A site on whose suppression list nobody is."""
+    lookup = registry.suppression_lookup
+    registry.register_suppressions(None)
+    yield
+    registry.register_suppressions(lookup)

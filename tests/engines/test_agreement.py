@@ -1,15 +1,14 @@
 """What holds for any routes that stay as they are: both doors end alike, nothing without proof, health is asked."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reliable_email import models
-from reliable_email.delivery import registry
 from tests.engines import table
 from tests.engines.doors import World, by_queue, directly
+
+pytestmark = pytest.mark.usefixtures("no_suppressions")
 
 FINAL = ("accepted", "rejected", "unknown")
 HEALTHY = "250"
@@ -36,15 +35,6 @@ ANSWERS = {
 ENOUGH_ROUNDS = 4
 networks = st.lists(st.sampled_from(sorted(ANSWERS)), min_size=1, max_size=3)
 envelopes = st.sampled_from([("ann",), ("ann", "bob"), ("ann", "bob", "cid")])
-
-
-@pytest.fixture(autouse=True)
-def no_suppressions() -> Iterator[None]:
-    """Nobody is on a list here."""
-    lookup = registry.suppression_lookup
-    registry.register_suppressions(None)
-    yield
-    registry.register_suppressions(lookup)
 
 
 def _empty(using: str) -> None:

@@ -1,28 +1,20 @@
 """What the memory of routes learns from an answer, by both doors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from reliable_email.classification import Cause
-from reliable_email.delivery import registry
 from reliable_email.delivery.breaker import Phase
 from reliable_email.store.tables.states import State
 from tests.engines.doors import Told, World, by_queue, directly, work
 from tests.outbox.desk import let_time_pass, rows
 
+pytestmark = pytest.mark.usefixtures("no_suppressions")
+
 TO = ["ann@example.com", "bob@example.com"]
 Door = Callable[..., Told]
 NOT_VERIFIED = "mail:550 the from address does not match a verified sender identity"
-
-
-@pytest.fixture(autouse=True)
-def no_suppressions() -> Iterator[None]:
-    """Nobody is on a list here."""
-    lookup = registry.suppression_lookup
-    registry.register_suppressions(None)
-    yield
-    registry.register_suppressions(lookup)
 
 
 @pytest.fixture(params=["direct", "queue"])

@@ -1,13 +1,12 @@
 """One message that the only route hangs up on, and those that wait beside it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 from django.db.models import F
 
-from reliable_email.delivery import registry
 from reliable_email.delivery.breaker import Phase
 from reliable_email.smtp.transaction import Job, Transaction, WireStep
 from reliable_email.store.tables.recipients import OutboxRecipient
@@ -16,16 +15,9 @@ from tests.engines.doors import World, work
 from tests.engines.routes import Scripted
 from tests.outbox.desk import queue, rows
 
+pytestmark = pytest.mark.usefixtures("no_suppressions")
+
 STEP_SECONDS = 60.0
-
-
-@pytest.fixture(autouse=True)
-def no_suppressions() -> Iterator[None]:
-    """Nobody is on a list here."""
-    lookup = registry.suppression_lookup
-    registry.register_suppressions(None)
-    yield
-    registry.register_suppressions(lookup)
 
 
 @dataclass(eq=False)

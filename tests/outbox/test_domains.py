@@ -50,8 +50,8 @@ def test_no_cap_gives_back_nothing(using: str) -> None:
     assert (cap.enter(taken), cap.enter(taken), cap.full) == (frozenset(), frozenset(), [])
 
 
-def test_two_workers_of_one_database_share_the_cap(using: str) -> None:
-    """Each with four lines: never more than two of the eight at one domain, and all arrives once."""
+def counting_network() -> tuple[Network, Counter[str]]:
+    """A network, and the most sends that were under way at each domain at once."""
     at_work: Counter[str] = Counter()
     most: Counter[str] = Counter()
     lock = threading.Lock()
@@ -67,6 +67,12 @@ def test_two_workers_of_one_database_share_the_cap(using: str) -> None:
             at_work[job.recipients[0].partition("@")[2]] -= 1
 
     network = Network(before_send=enter, after_send=leave)
+    return network, most
+
+
+def test_two_workers_of_one_database_share_the_cap(using: str) -> None:
+    """Each with four lines: never more than two of the eight at one domain, and all arrives once."""
+    network, most = counting_network()
     for n in range(60):
         queue(using, f"ok{n}@{'example.com' if n % 3 else 'example.net'}")
     workers = [worker(using, network.route(), connections=4, batch=3, domain_connections=2) for _ in range(2)]
@@ -84,21 +90,7 @@ def test_two_workers_of_one_database_share_the_cap(using: str) -> None:
 
 def test_a_domain_never_has_more_lines_than_its_cap_and_all_arrive(using: str) -> None:
     """Four lines, two domains, one line for each at a time; nothing stays behind."""
-    at_work: Counter[str] = Counter()
-    most: Counter[str] = Counter()
-    lock = threading.Lock()
-
-    def enter(job: Job) -> None:
-        domain = job.recipients[0].partition("@")[2]
-        with lock:
-            at_work[domain] += 1
-            most[domain] = max(most[domain], at_work[domain])
-
-    def leave(job: Job) -> None:
-        with lock:
-            at_work[job.recipients[0].partition("@")[2]] -= 1
-
-    network = Network(before_send=enter, after_send=leave)
+    network, most = counting_network()
     for n in range(40):
         queue(using, f"ok{n}@{'example.com' if n % 2 else 'example.net'}")
     worker(using, network.route(), connections=4, batch=3, domain_connections=1).run()

@@ -5,8 +5,20 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming
+from reliable_email.outbox.operations.operate import (
+    Act,
+    Resolution,
+    affected,
+    cancel,
+    hold,
+    perform,
+    requeue,
+    resolve,
+    undoing,
+)
 from reliable_email.outbox.operations.prune import prune
+from reliable_email.store.questions.acts import action
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.status import status
@@ -190,3 +202,83 @@ def test_the_audit_finds_a_second_copy_and_a_lost_row(using: str) -> None:
     texts = [finding.text for finding in audit(using).findings]
     assert any("accepted 2 times" in text for text in texts)
     assert any("no recipients" in text for text in texts)
+
+
+def doubted(using: str) -> None:
+    """Queue a message whose first copy may have arrived, and have a person ask for a second one."""
+    queue(using, "lost@example.com")
+    worker(using, Network().route()).run()
+    resolve(EVERYTHING, Resolution.RESEND, actor="ada", using=using)
+
+
+def undo(using: str) -> int:
+    """Take the newest act back, as the button on the page does."""
+    newest = Action.objects.using(using).latest("pk")
+    story_of = action(newest.pk, using)
+    assert story_of is not None
+    found = undoing(story_of)
+    assert found is not None
+    return perform(found[0], found[1], actor="ada", undoes=True, using=using).count
+
+
+def test_the_undo_of_a_hold_brings_a_resend_back(using: str) -> None:
+    """What is unknown is not parked, but it was kept from its second copy all the same; the doubt stays told."""
+    doubted(using)
+    assert hold(EVERYTHING, actor="bob", using=using) == 1
+    held = row(using)
+    assert (held.state, held.due_at, held.cause) == (State.UNKNOWN, None, "outcome_unknown")
+    assert "held by bob" in held.detail
+    assert undo(using) == 1
+    assert row(using).due_at is not None
+    assert undo(using) == 1, "an undo has an undo"
+    assert row(using).due_at is None
+    assert undo(using) == 1
+    network = Network()
+    worker(using, network.route()).run()
+    assert network.taken == {}, "a late reply may still say what became of the first copy"
+    let_time_pass(using)
+    worker(using, network.route()).run()
+    assert row(using).unknowns == 2
+    assert audit(using).is_clean
+
+
+def test_a_release_brings_held_resends_back(using: str) -> None:
+    """As it lets go what was parked."""
+    doubted(using)
+    hold(EVERYTHING, actor="bob", using=using)
+    released = Filter(states=(State.PARKED,), causes=("held",))
+    assert affected(Act.REQUEUE, released, using=using).count == 1
+    assert requeue(released, actor="ada", using=using) == 1
+    assert (row(using).state, row(using).unknowns) == (State.UNKNOWN, 1)
+    assert row(using).due_at is not None
+    assert requeue(released, actor="ada", using=using) == 0
+
+
+def test_a_resend_that_was_cancelled_while_it_was_held_does_not_come_back(using: str) -> None:
+    """The later word of a person counts."""
+    doubted(using)
+    hold(EVERYTHING, actor="bob", using=using)
+    cancel(EVERYTHING, actor="ada", using=using)
+    assert requeue(Filter(states=(State.PARKED,), causes=("held",)), actor="ada", using=using) == 0
+    assert row(using).due_at is None
+
+
+def test_a_hold_does_not_make_a_resend_of_what_had_none(using: str) -> None:
+    """An unknown outcome that waits for a person goes on to wait for one."""
+    queue(using, "lost@example.com")
+    worker(using, Network().route()).run()
+    before = row(using).detail
+    hold(EVERYTHING, actor="bob", using=using)
+    undo(using)
+    assert (row(using).due_at, row(using).detail) == (None, before)
+
+
+def test_the_release_of_new_mail_brings_a_resend_back(using: str) -> None:
+    """It was stopped when a worker took it."""
+    doubted(using)
+    hold_incoming(EVERYTHING, actor="bob", using=using)
+    worker(using, Network().route()).run()
+    assert (row(using).state, row(using).due_at) == (State.UNKNOWN, None)
+    release_incoming(EVERYTHING, actor="bob", using=using)
+    assert requeue(Filter(states=(State.PARKED,), causes=("held",), held_by="bob"), actor="ada", using=using) == 1
+    assert row(using).due_at is not None

@@ -1,6 +1,7 @@
 """Every page with a million messages in the outbox: few statements, and none that reads a whole table."""
 
 import io
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import resolve
 from pytest_django import DjangoDbBlocker
 
+from reliable_email.management.screens.finding import LOOK_BACK_ROWS
+from reliable_email.store.questions.search import WINDOW_ROWS
 from tests.outbox.conftest import created_database
 from tests.services import require
 from tests.views.crowd import fill
@@ -162,6 +165,35 @@ def test_the_list_in_the_terminal_reads_no_whole_table(site: None, filters: list
         call_command("email_outbox", "list", *filters, "--json", stdout=io.StringIO())
     statements = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
     assert 0 < len(statements) <= _MOST_STATEMENTS
+    assert [sql for sql in statements if _LARGE.search(_plan(sql))] == []
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        ["--account", "acme"],
+        ["--stream", "weekly"],
+        ["--stream", "weekly", "--until", "30d"],
+        ["--mailer", "gmail"],
+        ["--sender", "nobody@example.com"],
+        ["--subject", "not there"],
+        ["--cause", "rate_limited"],
+        ["--environment", "staging"],
+        ["--recipient", "nobody"],
+        ["--recipient", "@nowhere.example"],
+    ],
+    ids=" ".join,
+)
+def test_a_list_without_an_index_looks_back_so_far_and_says_so(site: None, filters: list[str]) -> None:
+    """A minute of reading would answer nobody at night, and load the database; `--since` looks further back."""
+    out = io.StringIO()
+    with CaptureQueriesContext(connections[ALIAS]) as captured:
+        call_command("email_outbox", "list", *filters, "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert (told["count"], told["is_more"]) == (0, True)
+    assert told["looked_back_to"] is not None
+    statements = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
+    assert 0 < len(statements) <= 8 * LOOK_BACK_ROWS // WINDOW_ROWS
     assert [sql for sql in statements if _LARGE.search(_plan(sql))] == []
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from reliable_email.delivery.report import bare_address
+from reliable_email.delivery.report import address_key, bare_address
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import check_filter, check_priorities
+from reliable_email.management.screens.finding import Found, find
 from reliable_email.patterns import pattern
 from reliable_email.store.questions.filters import Filter
-from reliable_email.store.questions.search import has_recipient
+from reliable_email.store.questions.search import has_address, has_recipient
 from reliable_email.store.questions.stories import message_ids, missing_messages
 from reliable_email.store.tables.states import PriorityRank, State
 from reliable_email.values import printable
@@ -68,8 +69,10 @@ def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = Fal
     """
     check_priorities(options["priority"])
     recipient, part = _recipient(options["recipient"])
-    if is_for_looking and recipient and not has_recipient(recipient, "", using):
-        recipient, part = "", recipient
+    if is_for_looking and recipient and not recipient.startswith("@") and not has_address(recipient, using):
+        recipient, part = "", address_key(recipient)
+        if not has_recipient("", part, using):
+            raise _no_recipient(options["recipient"])
     chosen = Filter(
         ids=tuple(options.get("ids") or ()),
         states=tuple(options["state"]),
@@ -88,7 +91,9 @@ def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = Fal
         older_than=options["until"],
     )
     check_filter(chosen, using)
-    _refuse_missing(chosen, options["recipient"], using)
+    _refuse_missing(chosen.ids, using)
+    if not is_for_looking and options["recipient"] and not has_recipient(recipient, part, using):
+        raise _no_recipient(options["recipient"])
     return chosen
 
 
@@ -151,11 +156,30 @@ def _recipient(text: str) -> tuple[str, str]:
     return (bare_address(text), "") if local and domain else ("", text)
 
 
-def _refuse_missing(chosen: Filter, recipient: str, using: str) -> None:
-    missing = missing_messages(chosen.ids, using)
+def _refuse_missing(ids: Sequence[int], using: str) -> None:
+    """Refuse numbers that no message has."""
+    missing = missing_messages(ids, using)
     if missing:
         names = ", ".join(map(str, missing))
         raise CommandError(f"There is no message {names}. Nothing was changed.", returncode=ExitCode.UNHEALTHY)
-    if recipient and not has_recipient(chosen.recipient, chosen.recipient_part, using):
-        words = f"There is no recipient {printable(recipient)!r} in the outbox."
-        raise CommandError(words, returncode=ExitCode.UNHEALTHY)
+
+
+def look(options: dict[str, Any], using: str) -> Found:
+    """What `list` shows.
+
+    Raises:
+        CommandError: exit code 2 for a name that nothing has; 1 for a message or an address that is not here.
+    """
+    chosen = filter_of(options, using, is_for_looking=True)
+    found = find(chosen, using, limit=options["limit"])
+    text = options["recipient"].strip()
+    if text and "@" not in text[1:] and not found.lines and found.looked_back_to is None:
+        only = Filter(recipient=chosen.recipient, recipient_part=chosen.recipient_part)
+        if only == chosen or not find(only, using, limit=1).lines:
+            raise _no_recipient(text)
+    return found
+
+
+def _no_recipient(text: str) -> CommandError:
+    words = f"There is no recipient {printable(text)!r} in the outbox."
+    return CommandError(words, returncode=ExitCode.UNHEALTHY)

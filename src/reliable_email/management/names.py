@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from django.core.management.base import CommandError
+from django.db.models import Q, QuerySet
 
 from reliable_email.backends.routes import all_mailers
 from reliable_email.classification import Cause
@@ -10,6 +11,7 @@ from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.monitoring.route_health import site_routes
 from reliable_email.store.questions.filters import Filter, recipients
+from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.states import OWN_CAUSES, State
 from reliable_email.values import closest, printable
 
@@ -38,7 +40,7 @@ def check_filter(chosen: Filter, using: str) -> None:
     """
     _check("state", chosen.states, {one.value for one in State})
     for name in chosen.mailers:
-        if name not in all_mailers() and not recipients(Filter(mailers=(name,)), using).exists():
+        if name not in all_mailers() and not _messages_of(name, using).exists():
             raise refuse("mailer", name, all_mailers())
     for name in chosen.routes:
         if name not in route_names() and not recipients(Filter(routes=(name,)), using).exists():
@@ -47,6 +49,11 @@ def check_filter(chosen: Filter, using: str) -> None:
     for name in chosen.causes:
         if name not in causes and not recipients(Filter(causes=(name,)), using).exists():
             raise refuse("cause", name, causes)
+
+
+def _messages_of(mailer: str, using: str) -> "QuerySet[OutboxMessage]":
+    named = Q(mailer=mailer) | Q(entry_mailer=mailer)
+    return OutboxMessage._base_manager.using(using).filter(named)
 
 
 def check_priorities(names: Sequence[str]) -> None:

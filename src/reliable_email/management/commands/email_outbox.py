@@ -13,12 +13,12 @@ from django.db.utils import Error as DatabaseError
 from reliable_email import conf
 from reliable_email.backends.routes import delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
-from reliable_email.management.choosing import add_filters, age, filter_of, named_messages, narrowed
+from reliable_email.management.choosing import add_filters, age, filter_of, look, named_messages, narrowed
 from reliable_email.management.holding import add_incoming, hold_what_comes, release_what_comes
 from reliable_email.management.names import refuse, route_names
 from reliable_email.management.people import PeopleCommand, add_erase, add_export
 from reliable_email.management.screens.bars import bars
-from reliable_email.management.screens.finding import as_json, find, newest_to, shown_address, table, user
+from reliable_email.management.screens.finding import as_json, newest_to, shown_address, table, user
 from reliable_email.management.screens.looking import Looker
 from reliable_email.management.screens.outbox_view import health_lines, lines, sizes
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
@@ -124,7 +124,7 @@ class Command(PeopleCommand):
     def _list(self, options: dict[str, Any]) -> None:
         if options["limit"] < 1:
             raise CommandError("--limit must be at least 1.", returncode=ExitCode.USAGE)
-        found = find(filter_of(options, self._using, is_for_looking=True), self._using, limit=options["limit"])
+        found = look(options, self._using)
         if self._json:
             self._print_json(as_json(found))
             return

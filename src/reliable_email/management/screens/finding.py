@@ -14,38 +14,57 @@ from reliable_email.outbox.keyring import Keyring, configured_keyring
 from reliable_email.outbox.operations.letters import open_or_say, open_reply
 from reliable_email.records import dataclass, replace
 from reliable_email.store.questions.filters import Filter
-from reliable_email.store.questions.search import Field, Line, Search, search
+from reliable_email.store.questions.search import WINDOW_ROWS, Field, Line, Search, search
 from reliable_email.values import masked, printable
 
 _NEWEST = 20
 _AT_ONCE = 500
 _SUBJECT_CHARACTERS = 40
+# What has no index is looked for among so many; a million would take seconds, and load the database at a bad time.
+LOOK_BACK_ROWS = 200_000
 _HEADINGS = ("message", "queued", "state", "recipient", "mailer", "route", "cause", "tries", "subject")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The newest lines, whether there are more, and whether subjects were passed over since they are sealed."""
+    """The newest lines.
+
+    Attributes:
+        is_more: there are more, or may be.
+        looked_back_to: the time at which the search stopped, though older ones may match; None where it did not.
+        passes_over_sealed: subjects were not compared, since they are encrypted.
+    """
 
     lines: list[Line]
     is_more: bool
+    looked_back_to: datetime | None
     passes_over_sealed: bool
 
 
 def find(chosen: Filter, using: str, *, limit: int) -> Found:
-    """The newest recipients that match, however far back they are."""
+    """The newest recipients that match.
+
+    They are found however far back they are by an index (an address, a state, a message's number), and within the time
+    that the filter names; by anything else, among the newest `LOOK_BACK_ROWS`.
+    """
     wanted = Search(chosen=chosen)
     if chosen.subject:  # the search reads subjects by key, a few hundred at once
         wanted = Search(text=chosen.subject, field=Field.SUBJECT, chosen=replace(chosen, subject=""))
+    # A whole address is the question of the night, and one condition is compared faster than a message is read.
+    is_address = any("@" in one[1:-1] for one in (chosen.recipient, chosen.recipient_part))
+    windows = None if is_address or chosen.newer_than is not None else LOOK_BACK_ROWS // WINDOW_ROWS
     lines: list[Line] = []
     while True:
         page = search(wanted, using, size=min(limit - len(lines), _AT_ONCE))
         lines += page.lines
-        if page.before is None or len(lines) >= limit:
+        if page.is_cut and windows is not None:
+            windows -= 1
+        if page.before is None or len(lines) >= limit or windows == 0:
             keyring = configured_keyring()
             return Found(
                 lines=[_opened(one, keyring) for one in lines],
                 is_more=page.before is not None,
+                looked_back_to=page.looked_back_to if len(lines) < limit else None,
                 passes_over_sealed=bool(chosen.subject and keyring.fingerprints),
             )
         wanted = replace(wanted, before=page.before)
@@ -69,6 +88,7 @@ def as_json(found: Found) -> dict[str, Any]:
     return {
         "count": len(rows),
         "is_more": found.is_more,
+        "looked_back_to": found.looked_back_to,
         "passes_over_sealed": found.passes_over_sealed,
         "recipients": rows,
     }
@@ -78,11 +98,18 @@ def table(found: Found) -> Iterator[str]:
     """Columns under headings, and a sentence where something is left out."""
     if found.passes_over_sealed:
         yield "Subjects that are encrypted were not looked at; search by --recipient, --sender or time for them."
-    if not found.lines:
+    if found.lines:
+        yield from columns(_HEADINGS, [_cells(one) for one in found.lines])
+    elif found.looked_back_to is None:
         yield "No recipient matches."
-        return
-    yield from columns(_HEADINGS, [_cells(one) for one in found.lines])
-    if found.is_more:
+    else:
+        yield "No recipient matches so far."
+    if found.looked_back_to is not None:
+        yield (
+            f"Looked through the newest {LOOK_BACK_ROWS:,}, back to {instant(found.looked_back_to)}; "
+            f"--since looks further back, such as --since 30d."
+        )
+    elif found.is_more:
         yield f"The newest {len(found.lines):,} are shown; there may be more: narrow it, or raise --limit."
 
 

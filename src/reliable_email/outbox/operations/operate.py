@@ -13,6 +13,7 @@ from django.db import connections, transaction
 from django.db.models import Case, F, Field, QuerySet, Value, When
 
 from reliable_email.outbox.faultpoints import point
+from reliable_email.outbox.operations import held_resends
 from reliable_email.outbox.rows.transitions import RULES, Event
 from reliable_email.outbox.wake import announce
 from reliable_email.records import dataclass
@@ -106,7 +107,7 @@ def perform(
             }
             noted = {"by_route": route} if route else {}
         case Act.CANCEL:
-            changes = {"cause": "cancelled", "detail": f"cancelled by {actor}"}
+            changes = {"cause": "cancelled"}
         case Act.HOLD:
             changes = {"cause": "held"}  # its detail names the act: by that, exactly these are let go again
         case Act.RESOLVE_ACCEPTED:
@@ -134,7 +135,10 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
     for ids in batched(set(found), _IDS_AT_ONCE):
         with_content.update(messages.filter(pk__in=ids).values_list("pk", flat=True))
     count = sum(one in with_content for one in found[:most])
-    return BoundedCount(count=count, is_more=len(found) > most)
+    resends = _resends(event, chosen, alias)
+    if resends is not None:
+        count += resends.order_by()[:most].count()
+    return BoundedCount(count=min(count, most), is_more=len(found) > most or count > most)
 
 
 def cancel(chosen: Filter, *, actor: str, reason: str = "", using: str | None = None) -> int:
@@ -240,8 +244,6 @@ def _act(
         detail={name: str(value)[:_WORDS_CHARACTERS] for name, value in asdict(chosen).items() if value} | noted,
         using=alias,
     )
-    if event is Event.HOLD:
-        changes["detail"] = storable_json(connections[alias], trace(actor, action))
     doubted = rule.doubted or rule.target
     target: Any = rule.target.value
     if doubted is not rule.target:
@@ -257,21 +259,43 @@ def _act(
     }
     if event is Event.REQUEUE:
         changes["settled_at"] = None
+    if event in (Event.HOLD, Event.CANCEL):
+        words = trace(actor, action) if event is Event.HOLD else f"cancelled by {actor}"
+        # First: MySQL evaluates one assignment after the other, and the detail depends on what the row was.
+        changes = {"detail": held_resends.marked(storable(connections[alias], words))} | changes
+    parts = [(rows, rule.states, changes)]
+    resends = _resends(event, chosen, alias)
+    if resends is not None:
+        kept = {"detail": changes.get("detail"), "due_at": None}
+        again = {"due_at": held_resends.due_again()} if becomes_due else kept
+        parts.append((resends, (State.UNKNOWN.value,), again))
     count = 0
-    progress.begin("recipients", rows.count)
+    progress.begin("recipients", lambda: sum(rows.count() for rows, _, _ in parts))
     # Each batch is committed with its part of the record: after a kill, the same act goes on with what is left.
-    for ids in _runs(rows):
-        with transaction.atomic(alias):
-            # The condition on the state is repeated: a worker may have been quicker.
-            own = OutboxRecipient._base_manager.using(alias).filter(pk__in=ids, state__in=rule.states)
-            changed = own.update(**changes)
-            Action._base_manager.using(alias).filter(pk=action).update(count=F("count") + changed)
-        point("act:batch")
-        count += changed
-        progress.advance(len(ids))
+    for chosen_rows, states, wanted in parts:
+        for ids in _runs(chosen_rows):
+            with transaction.atomic(alias):
+                # The condition on the state is repeated: a worker may have been quicker.
+                own = OutboxRecipient._base_manager.using(alias).filter(pk__in=ids, state__in=states)
+                changed = own.update(**wanted)
+                Action._base_manager.using(alias).filter(pk=action).update(count=F("count") + changed)
+            point("act:batch")
+            count += changed
+            progress.advance(len(ids))
     if becomes_due and count:
         announce(alias)
     return Performed(count=count, action=action)
+
+
+def _resends(event: Event, chosen: Filter, alias: str) -> "QuerySet[OutboxRecipient] | None":
+    """The second copies that go with these rows; None where the act is about no hold."""
+    match event:
+        case Event.REQUEUE:
+            return held_resends.held(chosen, alias)
+        case Event.HOLD:
+            return held_resends.held_again(chosen, alias)
+        case _:
+            return None
 
 
 def _unless_doubted(name: str, value: Any) -> Case:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Q, QuerySet
@@ -92,9 +93,6 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     ):
         if values:
             rows = rows.filter(**{lookup: list(values)})
-    if chosen.mailers:
-        names = list(chosen.mailers)
-        rows = rows.filter(Q(mailer__in=names) | Q(message__entry_mailer__in=names))
     if chosen.up_to is not None:
         rows = rows.filter(pk__lte=chosen.up_to)
     if chosen.recipient:
@@ -109,16 +107,15 @@ def recipients(chosen: Filter, using: str | None = None) -> "QuerySet[OutboxReci
     if chosen.held_by:
         held = f"held by {chosen.held_by}"
         rows = rows.filter(Q(detail=held) | Q(detail__startswith=f"{held}, act "))
-    if chosen.older_than is not None:
-        rows = rows.filter(message__created_at__lt=chosen.older_than)
-    if chosen.newer_than is not None:
-        rows = rows.filter(message__created_at__gte=chosen.newer_than)
     return rows
 
 
 def of_messages(chosen: Filter, prefix: str = "") -> Q:
     """The conditions that stand in the messages' rows alone; empty where there is none."""
     wanted = Q()
+    if chosen.mailers:
+        names = list(chosen.mailers)
+        wanted &= Q(**{f"{prefix}mailer__in": names}) | Q(**{f"{prefix}entry_mailer__in": names})
     if chosen.accounts:
         wanted &= Q(**{f"{prefix}account__in": list(chosen.accounts)})
     if chosen.streams:
@@ -127,12 +124,17 @@ def of_messages(chosen: Filter, prefix: str = "") -> Q:
         wanted &= _sender(chosen.sender, prefix)
     if chosen.subject:
         wanted &= Q(**{f"{prefix}encryption_key": "", f"{prefix}subject__icontains": chosen.subject})
+    if chosen.older_than is not None:
+        wanted &= Q(**{f"{prefix}created_at__lt": chosen.older_than})
+    if chosen.newer_than is not None:
+        wanted &= Q(**{f"{prefix}created_at__gte": chosen.newer_than})
     return wanted
 
 
 def without_messages(chosen: Filter) -> Filter:
     """The rest of the conditions."""
-    return replace(chosen, accounts=(), streams=(), sender="", subject="")
+    own: dict[str, Any] = {"mailers": (), "accounts": (), "streams": (), "sender": "", "subject": ""}
+    return replace(chosen, older_than=None, newer_than=None, **own)
 
 
 def _spelled(column: str, wanted: str) -> Q:

@@ -34,6 +34,7 @@ WINDOW_ROWS = 10_000
 # Transactions that were open at the same time commit in any order, so ids follow the clock only nearly.
 _DISORDER = 10_000
 _MESSAGES_AT_ONCE = 500
+_SPREAD = 4  # so many messages between may be read for one that is asked for
 _NAMED = pattern(r"[^<>]+<[^<>\s]+@[^<>\s]+>")
 
 
@@ -150,15 +151,29 @@ def search(wanted: Search, using: str | None = None, *, size: int = PAGE_ROWS, w
 def _of_such_messages(rows: "QuerySet[OutboxRecipient]", about: Q, alias: str, count: int) -> list[int]:
     """The newest of the rows, `count` of them, whose message is such a one.
 
-    Messages are asked for by key, a few hundred at once: joined, the planner may read every message there is.
+    Messages are asked for by key: joined, the planner may read every message there is. The first few hundred suffice
+    where many match; the rest of a window, whose messages mostly follow each other, is one range.
     """
-    messages = OutboxMessage._base_manager.using(alias).filter(about)
+    messages = OutboxMessage._base_manager.using(alias).filter(about).order_by()
     found: list[int] = []
-    for chunk in batched(rows.order_by("-pk").values_list("pk", "message_id"), _MESSAGES_AT_ONCE):
-        matching = set(messages.filter(pk__in={message for _, message in chunk}).values_list("pk", flat=True))
+    pairs = rows.order_by("-pk").values_list("pk", "message_id")
+    size = _MESSAGES_AT_ONCE
+    while chunk := list(pairs[:size]):
+        ids = {message for _, message in chunk}
+        low, high = min(ids), max(ids)
+        if high - low < _SPREAD * len(ids):
+            matching = set(messages.filter(pk__gte=low, pk__lte=high).values_list("pk", flat=True))
+        else:
+            matching = {
+                pk
+                for some in batched(ids, _MESSAGES_AT_ONCE)
+                for pk in messages.filter(pk__in=some).values_list("pk", flat=True)
+            }
         found += [pk for pk, message in chunk if message in matching]
-        if len(found) >= count:
+        if len(found) >= count or len(chunk) < size:
             break
+        pairs = pairs.filter(pk__lt=chunk[-1][0])
+        size = WINDOW_ROWS
     return found[:count]
 
 
@@ -174,13 +189,17 @@ def newest_recipient(using: str | None = None) -> int:
     return rows.values_list("pk", flat=True).first() or 0
 
 
+def has_address(address: str, using: str | None = None) -> bool:
+    """Return whether the index knows this address; what differs in capitals alone it may not know."""
+    rows = OutboxRecipient._base_manager.using(outbox_database(using))
+    return rows.filter(address__in=stored_spellings(address)).exists()
+
+
 def has_recipient(address: str, part: str, using: str | None = None) -> bool:
     """Return whether the outbox knows this address, or any with these characters."""
     alias = outbox_database(using)
-    if address and not address.startswith("@"):  # in most capitals the index has it
-        exact = OutboxRecipient._base_manager.using(alias).filter(address__in=stored_spellings(address))
-        if exact.exists():
-            return True
+    if address and not address.startswith("@") and has_address(address, alias):  # in most capitals the index has it
+        return True
     return recipients(Filter(recipient=address, recipient_part=part), alias).exists()
 
 

@@ -2,11 +2,14 @@
 
 import ast
 import gettext
+import html
 import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import django
 import pytest
 from django.core.management import call_command
 from django.template.base import Lexer, TokenType
@@ -14,16 +17,25 @@ from django.test import Client, override_settings
 from django.utils.formats import reset_format_cache
 from django.utils.translation import _trans, override
 from django.utils.translation.template import templatize
+from reliable_email.views.pages.route_lines import find_route
 
 import reliable_email
-from reliable_email.templatetags.mail_words import ago, at, milliseconds, span, thousands
+from reliable_email.models import OutboxRecipient
+from reliable_email.outbox.operations.operate import hold
+from reliable_email.store.questions.filters import Filter
+from reliable_email.templatetags.mail_words import ago, at, milliseconds
+from reliable_email.templatetags.numbers import span, thousands
 from reliable_email.templatetags.words import WORDS
+from reliable_email.views.route_acts import Verb, do
+from tests.browser.site import MAILERS
 from tests.views.letters import deliver, queue
 from tests.views.test_acting import ids
+from tools.page_texts import texts
 
 ROOT = Path(reliable_email.__file__).parent
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 MODULES = sorted([*(ROOT / "views").rglob("*.py"), ROOT / "admin.py", ROOT / "templatetags/mail_words.py"])
+FINDINGS = sorted((ROOT / "monitoring").rglob("*.py"))
 CATALOGUE = ROOT / "locale/de/LC_MESSAGES/django.mo"
 _CALLS = {"_": 1, "gettext": 1, "gettext_lazy": 1, "ngettext": 2, "pgettext": 2, "pgettext_lazy": 2}
 _CALL = re.compile(r"""\b(?:n?gettext|_)\(\s*u?('(?:[^'\\\\]|\\\\.)*'|"(?:[^"\\\\]|\\\\.)*")""")
@@ -100,7 +112,8 @@ def test_no_sentence_of_a_view_is_missed(module: Path) -> None:
 
 def asked() -> Iterator[str]:
     """The first argument of every call that translates, context before it."""
-    for path in [*MODULES, *TEMPLATES]:
+    yield from filter(None, texts())
+    for path in [*MODULES, *FINDINGS, *TEMPLATES]:
         source = path.read_text("utf-8")
         if path.suffix == ".html":
             for call in _CALL.finditer(templatize(source)):
@@ -115,13 +128,27 @@ def asked() -> Iterator[str]:
                 yield f"{arguments[0]}\x04{arguments[1]}" if is_context else str(arguments[0])
 
 
+@pytest.mark.parametrize("module", FINDINGS, ids=lambda path: path.name)
+def test_what_a_finding_says_can_be_translated(module: Path) -> None:
+    """Its text and its remedy come from a catalogue; only what the checks of the configuration say is English."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "Sentence", "Sentences")):
+            continue
+        said = [one.value for one in node.keywords if one.arg in ("text", "remedy")]
+        if node.func.id != "Finding":  # type: ignore[attr-defined]
+            said += node.args[:1]
+        found = [one for one in said if isinstance(one, ast.JoinedStr) or getattr(one, "value", "")]
+        plain = [one for one in found if isinstance(one, ast.JoinedStr | ast.Constant)]
+        assert plain == [], f"line {node.lineno}"
+
+
 def test_german_has_every_text() -> None:
     """As it was compiled, with the places for values that the English one has; `make messages` writes both."""
     with CATALOGUE.open("rb") as file:
         known = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
     found = {key if isinstance(key, str) else key[0]: value for key, value in known.items()}
     wanted = set(asked())
-    assert len(wanted) > 400
+    assert len(wanted) > 650
     assert {one for one in wanted if not found.get(one)} == set()
     for english, german in found.items():
         assert sorted(re.findall(r"%\(\w+\)s", english)) == sorted(re.findall(r"%\(\w+\)s", german)), english
@@ -190,6 +217,34 @@ def test_a_german_site_gets_german_pages_and_english_commands(
     assert operator.get("/mail/health/?format=json").json()["status"] in ("healthy", "degraded", "unhealthy")
     call_command("email_routes", "list")
     assert "geschlossen" not in capsys.readouterr().out
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(LANGUAGE_CODE="de")
+def test_the_verdict_and_what_causes_mean_are_german_too(operator: Client, settings: Any) -> None:
+    """No sentence of the pages is left in English; the same finding is English for a monitor."""
+    settings.MAILERS = MAILERS
+    if django.VERSION < (6, 1):
+        settings.EMAIL_BACKEND = "reliable_email.backends.DefaultMailer"
+    queue("nouser@example.com")
+    deliver()
+    OutboxRecipient.objects.filter(state="queued").delete()
+    for number in range(3):
+        queue(f"waits{number}@example.com")
+    hold(Filter(states=("queued",)), actor="ada")
+    route = find_route("gmail")
+    assert route is not None
+    do(Verb.PAUSE, route, actor="ada", reason="the provider is down")
+    pages = [operator.get(f"/mail/{one}").content.decode() for one in ("", "routes/", "failures/", "messages/")]
+    told = html.unescape(" ".join(pages))
+    for words in (
+        "der Weg 'gmail' ist pausiert, von ada",
+        "Die Adresse des Empfängers gibt es nicht.",
+        "Postfach unbekannt",
+    ):
+        assert words in told
+    assert re.findall(r'<(?!html)[^>]*lang="en"[^>]*>[^<]*', " ".join(pages)) == []
+    assert "the route 'gmail' is paused by ada" in operator.get("/mail/health/?format=json").content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -34,10 +34,10 @@ def add_filters(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mailer", action="append", default=[], help="the mailer that the application used, or the one that delivers"
     )
-    parser.add_argument("--account", action="append", default=[], help="the account whose routes deliver the message")
     parser.add_argument(
-        "--stream", action="append", default=[], help="the stream of the message, from which recipients unsubscribe"
+        "--account", action="append", default=[], help="the account of the message; nothing sets one yet"
     )
+    parser.add_argument("--stream", action="append", default=[], help="the stream of the message; nothing sets one yet")
     parser.add_argument("--subject", default="", help="words of the subject; encrypted subjects never match")
     parser.add_argument(
         "--sender", default="", help="the envelope's sender: an address, @domain, or a part of an address"

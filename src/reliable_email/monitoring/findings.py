@@ -6,6 +6,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.sentences import Seconds
 from reliable_email.records import dataclass
 
 
@@ -46,7 +47,7 @@ class Finding:
 
     Attributes:
         verdict: what it makes of the whole; never HEALTHY.
-        text: what is so, one sentence.
+        text: what is so, one sentence; see `sentences`.
         remedy: what a person can do about it; may be "".
         since: aware; None where nobody noted it.
         topic, name: what it is about, and which route or mailer.
@@ -74,7 +75,4 @@ def instant(seconds: float) -> datetime | None:
 
 def span(seconds: float) -> str:
     """A duration for people."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+    return str(Seconds(seconds))

@@ -18,8 +18,8 @@ from reliable_email.diagnosis.verdict import Health, worst
 from reliable_email.monitoring.findings import Finding
 from reliable_email.monitoring.outbox_health import outbox_findings
 from reliable_email.monitoring.route_health import route_findings
+from reliable_email.monitoring.sentences import without_addresses
 from reliable_email.records import dataclass, replace
-from reliable_email.values import masked
 
 __all__ = ["Finding", "SiteHealth", "examine_site"]
 
@@ -113,6 +113,6 @@ def _judged(found: Iterable[Finding]) -> SiteHealth:
     findings = sorted(found, key=lambda one: -order.index(one.verdict))
     # Replies of servers name accounts and recipients.
     if conf.key_problems() or conf.get().mask_addresses:
-        findings = [replace(one, text=masked(one.text)) for one in findings]
+        findings = [replace(one, text=without_addresses(one.text)) for one in findings]
     verdict = worst(one.verdict for one in findings)
     return SiteHealth(at=datetime.now(UTC), verdict=verdict, findings=tuple(findings))

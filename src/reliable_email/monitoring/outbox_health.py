@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.apps import apps
+from django.utils.translation import gettext_noop as _
 
 from reliable_email import conf
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.databases import outbox_databases
-from reliable_email.monitoring.findings import Finding, Topic, aware, span
+from reliable_email.monitoring.findings import Finding, Topic, aware
+from reliable_email.monitoring.sentences import Seconds, Sentence
 
 
 def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -> Iterator[Finding]:
@@ -48,11 +50,14 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
             seen = max(filter(None, (found.worker_seen_at, due_since)))
             silent_seconds = (at - seen).total_seconds()
             if found.worker_seen_at is None or silent_seconds > settings.health_worker_seconds:
-                words = f"for {span(silent_seconds)}" if found.worker_seen_at is not None else "within a day"
+                text = Sentence(_("messages are due and no worker was seen within a day"))
+                if found.worker_seen_at is not None:
+                    template = _("messages are due and no worker was seen for %(time)s")
+                    text = Sentence(template, time=Seconds(silent_seconds))
                 yield Finding(
                     verdict=Health.UNHEALTHY,
-                    text=f"messages are due and no worker was seen {words}",
-                    remedy="Start “manage.py email_worker”, and see to it that it is started again when it ends.",
+                    text=text,
+                    remedy=_("Start “manage.py email_worker”, and see to it that it is started again when it ends."),
                     since=aware(seen),
                     topic=Topic.WORKERS,
                 )
@@ -61,27 +66,33 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
             if due_seconds > settings.health_queue_seconds:
                 yield Finding(
                     verdict=Health.UNHEALTHY,
-                    text=f"the oldest message has been due for {span(due_seconds)}",
-                    remedy="Look at the routes and at the log of email_worker; where it only has too much to do, run "
-                    "another one or give it more --connections.",
+                    text=Sentence(_("the oldest message has been due for %(time)s"), time=Seconds(due_seconds)),
+                    remedy=_(
+                        "Look at the routes and at the log of email_worker; where it only has too much to do, run "
+                        "another one or give it more --connections."
+                    ),
                     since=aware(found.oldest_due_at),
                     topic=Topic.QUEUE,
                 )
         if found.unknown > settings.health_unknown:
             yield Finding(
                 verdict=Health.DEGRADED,
-                text=f"{_count(found.unknown)} with an unknown outcome: a server may have taken the message",
-                remedy="Ask the provider whether it took them (“manage.py email_outbox show ID” names the Message-ID), "
-                "then “manage.py email_outbox resolve ID accepted”, or “resend” where a second copy does no harm.",
+                text=_unknown(found.unknown),
+                remedy=_(
+                    "Ask the provider whether it took them (“manage.py email_outbox show ID” names the Message-ID), "
+                    "then “manage.py email_outbox resolve ID accepted”, or “resend” where a second copy does no harm."
+                ),
                 since=aware(found.unknown_since),
                 topic=Topic.UNKNOWN,
             )
         if found.parked > settings.health_parked:
             yield Finding(
                 verdict=Health.DEGRADED,
-                text=f"{_count(found.parked)} parked: no further attempt is made until you requeue or cancel",
-                remedy="See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
-                "--state parked”, or “cancel --state parked”.",
+                text=_parked(found.parked),
+                remedy=_(
+                    "See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
+                    "--state parked”, or “cancel --state parked”."
+                ),
                 topic=Topic.PARKED,
             )
         for name, since in sorted(found.forsaken.items()):
@@ -92,11 +103,14 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
 def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float) -> Iterator[Finding]:
     silent_seconds = (at - seen_at).total_seconds() if seen_at is not None else None
     if silent_seconds is None or silent_seconds > limit_seconds:
-        words = f"for {span(silent_seconds)}" if silent_seconds is not None else "within a day"
+        text = Sentence(_("messages are queued by an outbox, and no worker was seen within a day"))
+        if silent_seconds is not None:
+            template = _("messages are queued by an outbox, and no worker was seen for %(time)s")
+            text = Sentence(template, time=Seconds(silent_seconds))
         yield Finding(
             verdict=Health.DEGRADED,
-            text=f"messages are queued by an outbox, and no worker was seen {words}",
-            remedy="Start “manage.py email_worker”; where a task queue or cron delivers, see whether it does.",
+            text=text,
+            remedy=_("Start “manage.py email_worker”; where a task queue or cron delivers, see whether it does."),
             since=aware(seen_at) if seen_at is not None else None,
             topic=Topic.WORKERS,
         )
@@ -113,26 +127,52 @@ def _unreadable(alias: str, error: Exception) -> Finding:
     if not is_there:
         return Finding(
             verdict=Health.UNHEALTHY,
-            text=f"the outbox has no tables in the database {alias!r}, so messages cannot be queued",
-            remedy="Run “manage.py migrate reliable_email”.",
+            text=Sentence(
+                _("the outbox has no tables in the database %(database)s, so messages cannot be queued"),
+                database=repr(alias),
+            ),
+            remedy=_("Run “manage.py migrate reliable_email”."),
         )
     return Finding(
         verdict=Health.UNHEALTHY,
-        text=f"the outbox's database {alias!r} does not answer ({type(error).__name__})",
-        remedy="See to the database; nothing is lost meanwhile, and nothing is sent.",
+        text=Sentence(
+            _("the outbox's database %(database)s does not answer (%(error)s)"),
+            database=repr(alias),
+            error=type(error).__name__,
+        ),
+        remedy=_("See to the database; nothing is lost meanwhile, and nothing is sent."),
     )
 
 
 def _forsaken(queued_in: str, environment: str, since: datetime) -> Finding:
     return Finding(
         verdict=Health.DEGRADED,
-        text=f"messages of the environment {queued_in!r} are due, and no worker of it was seen within a day",
-        remedy=f"RELIABLE_EMAIL['ENVIRONMENT'] was {queued_in!r} where they were queued; workers of {environment!r} "
-        f"leave them alone. After a restore hold or cancel them (“--environment {queued_in!r}”); otherwise run a "
-        f"worker of that environment.",
+        text=Sentence(
+            _("messages of the environment %(name)s are due, and no worker of it was seen within a day"),
+            name=repr(queued_in),
+        ),
+        remedy=Sentence(
+            _(
+                "RELIABLE_EMAIL['ENVIRONMENT'] was %(name)s where they were queued; workers of %(own)s leave them "
+                "alone. After a restore hold or cancel them (“--environment %(name)s”); otherwise run a worker of that "
+                "environment."
+            ),
+            name=repr(queued_in),
+            own=repr(environment),
+        ),
         since=aware(since),
     )
 
 
-def _count(recipients: int) -> str:
-    return f"{recipients:,} recipient{'s are' if recipients != 1 else ' is'}"
+def _unknown(count: int) -> Sentence:
+    if count == 1:
+        return Sentence(_("1 recipient is with an unknown outcome: a server may have taken the message"))
+    template = _("%(count)s recipients are with an unknown outcome: a server may have taken the message")
+    return Sentence(template, count=count)
+
+
+def _parked(count: int) -> Sentence:
+    if count == 1:
+        return Sentence(_("1 recipient is parked: no further attempt is made until you requeue or cancel"))
+    template = _("%(count)s recipients are parked: no further attempt is made until you requeue or cancel")
+    return Sentence(template, count=count)

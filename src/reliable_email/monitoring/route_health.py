@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from django.apps import apps
+from django.utils.translation import gettext_noop as _
 
 from reliable_email import conf
 from reliable_email.backends.building import build_route
@@ -23,6 +24,7 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.mailers import mailers
 from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import Finding, Topic, instant
+from reliable_email.monitoring.sentences import Name, Sentence, Sentences
 from reliable_email.records import dataclass
 from reliable_email.values import printable
 
@@ -126,8 +128,10 @@ def route_findings(using: str | None = None) -> Iterator[Finding]:
             if alias == DEFAULT_ALIAS and not conf.is_in_tests():
                 yield Finding(
                     verdict=Health.DEGRADED,
-                    text=f"the mailer {alias!r} only shows or stores messages and delivers none",
-                    remedy="Use a route that reaches people where they should get mail.",
+                    text=Sentence(
+                        _("the mailer %(mailer)s only shows or stores messages and delivers none"), mailer=repr(alias)
+                    ),
+                    remedy=_("Use a route that reaches people where they should get mail."),
                 )
             continue
         conditions = [condition(route, using) for route in routes]
@@ -144,8 +148,10 @@ def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding
         since = [instant(one.breaker.opened_at) for one in closed if one.is_out_of_use]
         yield Finding(
             verdict=Health.UNHEALTHY,
-            text=f"no mail goes out by the mailer {alias!r}: every route of it is closed",
-            remedy="See what is said of its routes.",
+            text=Sentence(
+                _("no mail goes out by the mailer %(mailer)s: every route of it is closed"), mailer=repr(alias)
+            ),
+            remedy=_("See what is said of its routes."),
             topic=Topic.ROUTE,
             since=max(filter(None, since), default=None),
         )
@@ -156,44 +162,68 @@ def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding
 
 
 def _told(one: RouteCondition, verdict: Health) -> Finding:
-    state, name = one.breaker, f"the route {one.route.alias!r}"
+    state, name = one.breaker, repr(one.route.alias)
     if one.route.build_error:
-        remedy = MEANINGS[Cause.CANNOT_BE_BUILT].person
-        text = f"{name} cannot be built: {one.route.build_error}"
-        return Finding(verdict=verdict, text=text, remedy=remedy, topic=Topic.ROUTE, name=one.route.alias)
-    if state.phase is Phase.PAUSED:
         return Finding(
             verdict=verdict,
-            text=f"{name} is paused by {printable(state.paused_by) or 'an operator'}",
-            remedy="Resume it when the reason for the pause is over.",
+            text=Sentence(_("the route %(route)s cannot be built: %(error)s"), route=name, error=one.route.build_error),
+            remedy=MEANINGS[Cause.CANNOT_BE_BUILT].person,
+            topic=Topic.ROUTE,
+            name=one.route.alias,
+        )
+    if state.phase is Phase.PAUSED:
+        text = Sentence(_("the route %(route)s is paused by an operator"), route=name)
+        if state.paused_by:
+            text = Sentence(_("the route %(route)s is paused by %(who)s"), route=name, who=printable(state.paused_by))
+        return Finding(
+            verdict=verdict,
+            text=text,
+            remedy=_("Resume it when the reason for the pause is over."),
             since=instant(state.opened_at),
             topic=Topic.PAUSED,
             name=one.route.alias,
         )
     if one.is_out_of_use or one.is_on_trial:
-        why = f": {state.reason}" if state.reason is not None else ""
-        said = f" ({printable(state.evidence)})" if state.evidence else ""
-        until = "" if one.is_out_of_use else "; its time is over, and the next message tries it again"
         meaning = MEANINGS[state.reason] if state.reason is not None else None
         return Finding(
             verdict=verdict,
-            text=f"{name} is closed{why}{said}{until}",
-            remedy=f"{meaning.says} {meaning.person}".strip() if meaning is not None else "",
+            text=_closed(one, name),
+            remedy=Sentences(meaning.says, meaning.person) if meaning is not None else "",
             since=instant(state.opened_at),
             topic=Topic.ROUTE,
             name=one.route.alias,
         )
-    hours = (one.used_up or 0) / 3600
     at = one.goes_on_at(Priority.HIGH)
-    until = f", at {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC" if at is not None else ""
+    waits: str = _("Its messages wait until the window has moved on.")
+    if at is not None:
+        template = _("Its messages wait until the window has moved on, at %(moment)s.")
+        waits = Sentence(template, moment=datetime.fromtimestamp(at, UTC))
     return Finding(
         verdict=verdict,
-        text=f"{name} has used up its quota of the last {hours:g} h",
-        remedy=f"Its messages wait until the window has moved on{until}. "
-        "Send less, ask the provider for more, or add a route.",
+        text=Sentence(
+            _("the route %(route)s has used up its quota of the last %(hours)s h"),
+            route=name,
+            hours=f"{(one.used_up or 0) / 3600:g}",
+        ),
+        remedy=Sentences(waits, _("Send less, ask the provider for more, or add a route.")),
         topic=Topic.QUOTA,
         name=one.route.alias,
     )
+
+
+def _closed(one: RouteCondition, name: str) -> str:
+    """The route, why, what was said, and whether it is tried again by the next message."""
+    state = one.breaker
+    values = {"route": name, "cause": Name(state.reason or ""), "evidence": printable(state.evidence)}
+    if not state.reason:
+        text = Sentence(_("the route %(route)s is closed"), route=name)
+    elif not state.evidence:
+        text = Sentence(_("the route %(route)s is closed: %(cause)s"), route=name, cause=values["cause"])
+    else:
+        text = Sentence(_("the route %(route)s is closed: %(cause)s (%(evidence)s)"), **values)
+    if one.is_out_of_use:
+        return text
+    return Sentence(_("%(closed)s; its time is over, and the next message tries it again"), closed=text)
 
 
 def routes_behind(alias: str) -> Iterator[Route]:

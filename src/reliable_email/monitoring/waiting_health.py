@@ -6,12 +6,14 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from django.db import connections, transaction
+from django.utils.translation import gettext_noop as _
 
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
-from reliable_email.outbox.operations.holds import standing_holds
+from reliable_email.monitoring.sentences import Sentence, Value
+from reliable_email.outbox.operations.holds import Hold, standing_holds
 from reliable_email.records import dataclass, field
 from reliable_email.store.questions.lanes import due_lanes, lane_names
 from reliable_email.store.tables.states import PriorityRank
@@ -77,15 +79,22 @@ def standing_lanes(using: str, environment: str) -> tuple[dict[str, Standing], s
 def standing_findings(found: Mapping[str, Standing], at: datetime) -> Iterator[Finding]:
     """One for each mailer whose messages wait for quota."""
     for mailer, standing in sorted(found.items()):
-        until = ""
+        values: dict[str, Value] = {
+            "mailer": repr(mailer),
+            "priorities": " + ".join(rank.priority.value for rank in sorted(standing.priorities)),
+            "routes": ", ".join(repr(one) for one in standing.routes),
+        }
+        template = _("messages of the mailer %(mailer)s (%(priorities)s) wait: the quota of %(routes)s is used up")
         if standing.goes_on_at is not None:
-            until = f"; it goes on at {datetime.fromtimestamp(standing.goes_on_at, UTC):%Y-%m-%d %H:%M} UTC"
-        priorities = " and ".join(rank.priority.value for rank in sorted(standing.priorities))
-        routes = " and ".join(repr(one) for one in standing.routes)
+            template = _(
+                "messages of the mailer %(mailer)s (%(priorities)s) wait: the quota of %(routes)s is used up; it goes "
+                "on at %(moment)s"
+            )
+            values["moment"] = datetime.fromtimestamp(standing.goes_on_at, UTC)
         yield Finding(
             verdict=Health.DEGRADED,
-            text=f"messages of the mailer {mailer!r} ({priorities}) wait: the quota of {routes} is used up{until}",
-            remedy="Send less, ask the provider for more and raise the route's quota, or add a route.",
+            text=Sentence(template, **values),
+            remedy=_("Send less, ask the provider for more and raise the route's quota, or add a route."),
             since=_before(at, standing.since_seconds),
             topic=Topic.QUOTA,
             name=standing.routes[0] if standing.routes else "",
@@ -97,15 +106,26 @@ def held_findings(using: str) -> Iterator[Finding]:
     with transaction.atomic(using) if connections[using].in_atomic_block else nullcontext():
         holds = standing_holds(using)
     for one in holds:
-        reason = f": {printable(one.reason)}" if one.reason else ""
+        text = Sentence(_("new mail (%(which)s) is held by %(who)s"), which=_which(one), who=printable(one.actor))
+        if one.reason:
+            text = Sentence(
+                _("new mail (%(which)s) is held by %(who)s: %(reason)s"),
+                which=_which(one),
+                who=printable(one.actor),
+                reason=printable(one.reason),
+            )
         yield Finding(
             verdict=Health.DEGRADED,
-            text=f"new mail ({printable(one.words)}) is held by {printable(one.actor)}{reason}",
-            remedy="“manage.py email_outbox release”, with --all or the same filter, lets it go.",
+            text=text,
+            remedy=_("“manage.py email_outbox release”, with --all or the same filter, lets it go."),
             since=aware(one.created_at),
             topic=Topic.HELD,
             name=one.mailer,
         )
+
+
+def _which(hold: Hold) -> str:
+    return Sentence(_("all mail")) if hold.holds_all else printable(hold.words)
 
 
 def _before(at: datetime, seconds: float) -> datetime | None:

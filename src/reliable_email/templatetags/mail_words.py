@@ -1,34 +1,25 @@
 """Words on the pages for durations, instants and other people's text."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django import template
 from django.utils import timezone
-from django.utils.formats import date_format, get_format, number_format
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext
 
 from reliable_email import conf
+from reliable_email.outbox.operations.holds import Hold
 from reliable_email.store.sql.bounded import BoundedCount
+from reliable_email.templatetags.languages import in_language, marked
+from reliable_email.templatetags.numbers import decimal, span, thousands
 from reliable_email.templatetags.words import WORDS, verb_words
 from reliable_email.values import masked, printable
 
 register = template.Library()
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
-
-
-@register.filter
-def span(value: float | timedelta | None) -> str:
-    """A duration in its largest unit: "3.5 h"."""
-    if value is None:
-        return ""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{_decimal(seconds / size)} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+register.filter(span)
+register.filter(thousands)
 
 
 @register.filter
@@ -36,17 +27,7 @@ def milliseconds(value: float) -> str:
     """A short duration: "85 ms", "1.2 s"; "longer" for one without an end."""
     if value == float("inf"):
         return gettext("longer")
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{_decimal(value, least=1)} s" if value < 60 else span(value)
-
-
-@register.filter
-def thousands(number: int | BoundedCount) -> str:
-    """A count with its thousands apart, as the reader's language writes it."""
-    if isinstance(number, BoundedCount):
-        return f"{thousands(number.count)}{'+' if number.is_more else ''}"
-    if not get_format("NUMBER_GROUPING"):  # a site without USE_I18N
-        return f"{number:,}"
-    return number_format(number, force_grouping=True)
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{decimal(value, least=1)} s" if value < 60 else span(value)
 
 
 @register.filter
@@ -76,6 +57,24 @@ def word(value: object) -> str:
 
 
 @register.filter
+def told(text: object) -> SafeString:
+    """What the layers below say in English, in the reader's language."""
+    return marked(text if isinstance(text, str) else str(text or ""))
+
+
+@register.filter
+def which(hold: Hold) -> str:
+    """Return the mail that a hold on new mail stops."""
+    named = (
+        (gettext("mailer"), hold.mailer),
+        (gettext("account"), hold.account),
+        (gettext("stream"), hold.stream),
+        (gettext("priority"), word(hold.priority.priority.value) if hold.priority is not None else ""),
+    )
+    return said(", ".join(f"{label} {value}" for label, value in named if value)) or gettext("all mail")
+
+
+@register.filter
 def verb(value: object) -> str:
     """Return the words for an act in the reader's language."""
     return verb_words(str(value or ""))
@@ -102,8 +101,8 @@ def said(text: object) -> str:
 
 @register.filter
 def plain(word: object) -> str:
-    """A word of a closed set for people: "mailbox full"."""
-    return str(word or "").replace("_", " ")
+    """A word of a closed set for people: "mailbox full"; its name is in links, filters and logs."""
+    return in_language(str(word or "").replace("_", " "))
 
 
 @register.simple_tag
@@ -152,14 +151,6 @@ def at(moment: datetime | None, now: datetime) -> SafeString | str:
 def _full(local: datetime) -> str:
     words = pgettext("a date and a time", "Y-m-d H:i:s")
     return f"{date_format(local, words)} {local.tzname()}"
-
-
-def _decimal(number: float, *, least: int = 0) -> str:
-    """Return the number with at most one decimal, and at least `least`."""
-    text = f"{number:.1f}"
-    if not least:
-        text = text.removesuffix(".0")
-    return text.replace(".", str(get_format("DECIMAL_SEPARATOR")))
 
 
 def _exactly(number: int | BoundedCount) -> int:

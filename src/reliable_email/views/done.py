@@ -7,7 +7,7 @@ from django.utils.translation import gettext, ngettext
 from reliable_email.outbox.operations.operate import Act, undoing
 from reliable_email.records import dataclass
 from reliable_email.store.questions.acts import ActionStory, action
-from reliable_email.templatetags.mail_words import thousands
+from reliable_email.templatetags.numbers import thousands
 from reliable_email.templatetags.words import ACTS, verb_words
 from reliable_email.views.access import ACT, actor_of, may
 

@@ -1,6 +1,6 @@
 """The search form of the message list: what its fields say, and the same in a link."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from reliable_email.records import dataclass
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.search import Field, Search
 from reliable_email.store.tables.states import OWN_CAUSES, PriorityRank, State
+from reliable_email.templatetags.languages import in_language
 from reliable_email.templatetags.words import WORDS
 from reliable_email.values import printable
 
@@ -119,7 +120,8 @@ LABELS = (
     ("priority", _("Priority")),
     ("age", _("Queued")),
 )
-# Of these there may be thousands, so that they are written, not chosen.
+# Of these there may be thousands, so that they are written, not chosen. Account and stream are offered where a link
+# names one: no message has any before accounts and streams are built.
 WRITTEN = (
     ("sender", _("Sender")),
     ("account", _("Account")),
@@ -130,7 +132,11 @@ WRITTEN = (
 def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
     """Return the conditions of the form in words."""
     labels = {"q": gettext("Search"), **dict(LABELS), **dict(WRITTEN)}
-    words = {"age": dict(AGES), "in": dict(FIELDS)}
+    words: dict[str, Mapping[str, Any]] = {
+        "age": dict(AGES),
+        "in": dict(FIELDS),
+        "cause": dict(_named(value for _, value in narrowing.pairs)),
+    }
     return tuple(
         (str(labels[name]), printable(str(words.get(name, WORDS if name in _CLOSED else {}).get(value, value))))
         for name, value in narrowing.pairs
@@ -146,14 +152,18 @@ def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, Any]]]:
         "age": list(_with(AGES, shown["age"])),
         "state": [("", gettext("any")), *((one.value, str(WORDS[one.value])) for one in State)],
         "cause": list(_with(_named([*(one.value for one in Cause), *OWN_CAUSES]), shown["cause"])),
-        "route": list(_with(_named(alias for alias, one in mailers.items() if not one.using), shown["route"])),
-        "mailer": list(_with(_named(mailers), shown["mailer"])),
+        "route": list(_with(_plainly(alias for alias, one in mailers.items() if not one.using), shown["route"])),
+        "mailer": list(_with(_plainly(mailers), shown["mailer"])),
         "priority": [("", gettext("any")), *((one.value, str(WORDS[one.value])) for one in Priority)],
     }
 
 
 def _named(names: Iterable[str]) -> list[tuple[str, str]]:
-    return [("", gettext("any")), *((name, name.replace("_", " ")) for name in names)]
+    return [("", gettext("any")), *((name, in_language(name.replace("_", " "))) for name in names)]
+
+
+def _plainly(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [("", gettext("any")), *((name, name) for name in names)]
 
 
 def _with(offered: Iterable[tuple[str, Any]], value: str) -> Iterator[tuple[str, Any]]:

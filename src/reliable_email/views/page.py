@@ -76,7 +76,7 @@ def keep_private(response: HttpResponseBase) -> None:
 def _verdict(found: SiteHealth) -> dict[str, Any]:
     return {
         "verdict": str(found.verdict),
-        "reason": found.reason.rstrip("."),
+        "reason": _open_ended(found.reason),
         "remedy": found.remedy,
         "since": found.since,
         "at": found.at,
@@ -84,6 +84,11 @@ def _verdict(found: SiteHealth) -> dict[str, Any]:
         "runbook": found.findings[0].topic.runbook if found.findings else "",
         "others": [(one, *leads_to(one)) for one in found.findings[1:]],
     }
+
+
+def _open_ended(text: str) -> str:
+    """Texts of checks end with a full stop; the page goes on after it."""
+    return text.removesuffix(".") if text.endswith(".") and type(text) is str else text
 
 
 def _navigation(section: str) -> Iterator[dict[str, Any]]:

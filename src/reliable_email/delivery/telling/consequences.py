@@ -22,13 +22,18 @@ _BESIDES: dict[Cause, str] = {
 
 def package_does(failure: Failure) -> str:
     """Describe what the package does after a failure, in a few sentences."""
+    return " ".join(package_steps(failure))
+
+
+def package_steps(failure: Failure) -> tuple[str, ...]:
+    """The same, sentence by sentence."""
     decision = decide(failure)
     sentences = [_step(decision, failure), _effect(decision.effect)]
     if decision.step is Step.OTHER_ROUTE:
         sentences.append(_BESIDES.get(failure.cause, ""))
     if not decision.spends_attempt and decision.step in (Step.OTHER_ROUTE, Step.ANY_ROUTE):
         sentences.append("Does not count as an attempt.")
-    return " ".join(sentence for sentence in sentences if sentence)
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def typical(cause: Cause, code: int = 550) -> Failure:

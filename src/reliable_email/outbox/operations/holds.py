@@ -41,6 +41,11 @@ class Hold:
         return ", ".join(words) or "all mail"
 
     @property
+    def holds_all(self) -> bool:
+        """True if it matches any message."""
+        return self.values == ("", "", "", None)
+
+    @property
     def values(self) -> tuple[str, str, str, int | None]:
         """The values that two equal holds share."""
         return self.mailer, self.account, self.stream, self.priority

@@ -11,6 +11,7 @@ from reliable_email.outbox.operations.letters import open_or_say, open_reply
 from reliable_email.outbox.operations.operate import Act
 from reliable_email.store.questions.search import Field, Line, Page, search
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.languages import in_language
 from reliable_email.templatetags.words import ACTS
 from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
@@ -43,7 +44,9 @@ def messages(request: HttpRequest) -> HttpResponse:
                 {"name": name, "label": label, "choices": offered[name], "value": narrowing.values[name]}
                 for name, label in LABELS
             ],
-            "written": [(name, label, narrowing.values[name]) for name, label in WRITTEN],
+            "written": [
+                (name, label, value) for name, label in WRITTEN if (value := narrowing.values[name]) or name == "sender"
+            ],
             "is_written": any(narrowing.values[name] for name, _ in WRITTEN),
             "holds": holds(),
             "acts": [(act.value, ACTS[act].label) for act in Act],
@@ -64,7 +67,7 @@ def _shown(line: Line, keyring: Keyring) -> dict[str, Any]:
         "subject": printable(open_or_say(line.subject, line.encryption_key, keyring)) or gettext("(no subject)"),
         "state": line.state,
         "badge": badge(line.state),
-        "cause": line.cause.replace("_", " "),
+        "cause": in_language(line.cause.replace("_", " ")),
         "route": line.route,
         "said": printable(reply or line.detail),
         "created_at": line.created_at,

@@ -16,7 +16,7 @@ from reliable_email.outbox.keyring import KeyMissing
 from reliable_email.outbox.operations.erasure import erase, is_known, preview
 from reliable_email.outbox.operations.exporting import export
 from reliable_email.store.questions.acts import action
-from reliable_email.templatetags.mail_words import thousands
+from reliable_email.templatetags.numbers import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ERASE, EXPORT, READ_CONTENT, VIEW, actor_of, may, requires
 from reliable_email.views.page import keep_private, show

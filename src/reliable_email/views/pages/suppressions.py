@@ -17,7 +17,7 @@ from reliable_email.patterns import pattern
 from reliable_email.store.questions.acts import action
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.suppressions import suppressed_address, suppression_page
-from reliable_email.templatetags.mail_words import thousands
+from reliable_email.templatetags.numbers import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.page import show

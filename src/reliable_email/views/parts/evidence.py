@@ -1,12 +1,13 @@
 """Evidence in words: a state's badge, a cause's meaning and remedy, an address as it may be shown."""
 
-from django.utils.safestring import mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from reliable_email import conf
 from reliable_email.classification import Cause, classify
 from reliable_email.classification.meanings import MEANINGS
-from reliable_email.delivery.telling.consequences import package_does, typical
+from reliable_email.delivery.telling.consequences import package_steps, typical
+from reliable_email.monitoring.sentences import Sentences
 from reliable_email.records import dataclass
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import ReplyError, parse_reply
@@ -60,12 +61,6 @@ class Explained:
 
     meaning: str = ""
     remedy: str = ""
-    is_translated: bool = False
-
-    @property
-    def language(self) -> str:
-        """The attribute of its element: what is the same in logs and commands is English."""
-        return "" if self.is_translated else mark_safe(' lang="en"')
 
 
 def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | None = None) -> Explained:
@@ -77,15 +72,15 @@ def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | N
     if not cause:
         return Explained()
     if cause in _OWN:
-        return Explained(meaning=str(_OWN[cause][0]), remedy=str(_OWN[cause][1]), is_translated=True)
+        return Explained(meaning=str(_OWN[cause][0]), remedy=str(_OWN[cause][1]))
     try:
         known = Cause(cause)
     except ValueError:  # a row of another version
         return Explained()
     meaning = MEANINGS[known]
-    remedy = _advice(known, stage, reply, provider) or meaning.person or package_does(typical(known))
+    remedy = _advice(known, stage, reply, provider) or meaning.person or Sentences(*package_steps(typical(known)))
     if known is Cause.OUTCOME_UNKNOWN:
-        remedy = "Look whether it arrived, then resolve it."
+        remedy = gettext("Look whether it arrived, then resolve it.")
     return Explained(meaning=meaning.says, remedy=remedy)
 
 

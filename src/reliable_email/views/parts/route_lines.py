@@ -24,7 +24,7 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.recent import RouteActivity, route_activity
 from reliable_email.store.questions.route_history import Histogram, OpeningStory, latencies, openings
-from reliable_email.templatetags.mail_words import span, thousands
+from reliable_email.templatetags.numbers import span, thousands
 from reliable_email.views.parts.closings import Closings, closings
 from reliable_email.views.parts.evidence import Explained, explained
 
@@ -313,7 +313,8 @@ def _summary(route: Route) -> str:
     options = backend.options
     if options.route != route.alias and options.fallback is not None:
         options = options.fallback
-    return options.summary()
+    server, _and, user = options.summary().partition(", login as ")
+    return gettext("%(server)s, login as %(user)s") % {"server": server, "user": user} if user else server
 
 
 def _instant(seconds: float) -> datetime | None:

@@ -72,8 +72,8 @@ profile: ## where the time of enqueue, drain and send goes, as trees in var/prof
 
 messages: ## the pages' texts for translators, and what they wrote, compiled (needs gettext; tests/views/test_languages.py judges it)
 	$(RUN) python -W ignore tools/page_texts.py
-	cd src/reliable_email && ../../tools/uv run --locked --all-extras python -m django makemessages --all --add-location file --no-wrap --no-obsolete --settings tests.settings --pythonpath ../..
-	$(RUN) python -W ignore tools/page_texts.py
+	cd src/reliable_email && ../../tools/uv run --locked --all-extras python -m django makemessages --all --add-location file --no-wrap --no-obsolete --settings tests.settings --pythonpath ../.. ; \
+	result=$$? ; rm -f texts_of_findings_and_causes.py ; exit $$result
 	cd src/reliable_email && for one in locale/*/LC_MESSAGES/django.po; do msgfmt -o "$${one%.po}.mo" "$$one"; done
 
 docs: ## the pages that are written by the code: docs/reference, troubleshooting.md, failover.md and deliverability.md

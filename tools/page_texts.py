@@ -46,10 +46,7 @@ def _sentences(module: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Write the module, or take it away if it is there."""
-    if PLACE.exists():
-        PLACE.unlink()
-        return
+    """Write the module, which `make messages` takes away."""
     lines = (f"_({text!r})" for text in dict.fromkeys(texts()) if text)
     PLACE.write_text("\n".join(["from django.utils.translation import gettext_noop as _", *lines, ""]), "utf-8")
 

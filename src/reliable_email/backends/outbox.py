@@ -36,6 +36,9 @@ _MIME_KINDS = frozenset(
 )
 
 
+_QUEUED = RecipientOutcome(outcome=Outcome.QUEUED)
+
+
 class OutboxBackend(Door):
     """A backend that queues. OPTIONS: `using`, `database`, `expires_in`, `priority`, `on_unknown`, `transactional`."""
 
@@ -236,9 +239,8 @@ def _refuse_event_loop(instead: str) -> None:
 
 def queued_report(submission: Submission) -> DeliveryReport:
     """The report of a message that waits in the outbox."""
-    outcome = RecipientOutcome(outcome=Outcome.QUEUED)
     return DeliveryReport(
-        recipients=Recipients(dict.fromkeys(submission.recipients, outcome)), message_id=submission.message_id
+        recipients=Recipients(dict.fromkeys(submission.recipients, _QUEUED)), message_id=submission.message_id
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from itertools import count
+from time import time
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
@@ -102,7 +103,7 @@ def _message(message: EmailMessage, message_id: str, *, localtime: bool, charset
         _addresses("Reply-To", message.reply_to),
     ]
     if "date" not in names:
-        head.append(f"Date: {formatdate(localtime=localtime)}\r\n")
+        head.append(f"Date: {_date(int(time()), localtime)}\r\n")
     if "message-id" not in names:
         head.append(f"Message-ID: {message_id}\r\n")
     head += (_unstructured(name, value) for name, value in extra.items() if name.lower() not in _WRITTEN)
@@ -111,6 +112,12 @@ def _message(message: EmailMessage, message_id: str, *, localtime: bool, charset
 
 
 # Headers.
+
+
+@lru_cache(2)
+def _date(second: int, localtime: bool) -> str:
+    """The Date of every message of a second: a batch has thousands of them."""
+    return formatdate(second, localtime=localtime)
 
 
 def _name_of(name: object) -> str:

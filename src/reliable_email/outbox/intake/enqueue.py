@@ -105,6 +105,7 @@ class _Draft:
     """
 
     submission: Submission
+    paths: tuple[str, ...]
     digests: tuple[str, ...]
     content_digests: tuple[str, ...]
     fields: dict[str, Any] | None
@@ -145,9 +146,10 @@ def enqueue(
 
 
 def _draft(submission: Submission, options: QueueOptions) -> _Draft:
-    for address in submission.recipients:
-        if len(forward_path(address)[0]) > 320:
-            raise ValueError(f"an address is longer than 320 characters: {address[:40]}…")
+    paths = tuple([forward_path(address)[0] for address in submission.recipients])
+    for path in paths:
+        if len(path) > 320:
+            raise ValueError(f"an address is longer than 320 characters: {path[:40]}…")
     if len(submission.sender) > 320:
         raise ValueError(f"the sender's address is longer than 320 characters: {submission.sender[:40]}…")
     if not submission.recipients:
@@ -156,6 +158,7 @@ def _draft(submission: Submission, options: QueueOptions) -> _Draft:
     secrets = configured_secrets() if key is not None else ()
     return _Draft(
         submission=submission,
+        paths=paths,
         digests=idempotency_digests(options.mailer, key, options.environment, secrets) if key is not None else (),
         content_digests=content_digests(submission, secrets) if key is not None else (),
         fields=foreign_fields(submission.message, keeps_all=options.keeps_all),
@@ -301,10 +304,10 @@ def _recipient_rows(
     due_at: Value = submission.options.send_at or Raw(now_sql(connection))
     rank = PriorityRank.of(submission.options.priority or options.priority).value
     lane = Raw(str(lane_of(options.mailer, environment=options.environment)))
-    for position, address in enumerate(submission.recipients):
-        _refuse_what_would_change(connection, address)
+    for position, path in enumerate(draft.paths):
+        _refuse_what_would_change(connection, path)
         yield [
-            message_id, position, forward_path(address)[0], options.mailer, lane, options.environment,
+            message_id, position, path, options.mailer, lane, options.environment,
             Raw(str(rank)), due_at, gives_up_at, *fresh,
         ]  # fmt: skip
 

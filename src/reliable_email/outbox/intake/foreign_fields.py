@@ -25,6 +25,8 @@ from reliable_email.delivery.report import API_ATTRIBUTES, is_unset, writes_by_i
 
 # These make the provider build the message, which SMTP routes cannot.
 TEMPLATE_ATTRIBUTES: Final = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")
+_OF_APIS: Final = frozenset(API_ATTRIBUTES)
+_NAMES: Final = {cls: frozenset(dir(cls)) for cls in (EmailMessage, EmailMultiAlternatives)}
 FIELDS: Final = ("subject", "body", "from_email", "to", "cc", "bcc", "reply_to", "extra_headers")
 _OPTIONAL_FIELDS: Final = ("content_subtype", "encoding", "alternatives")
 # Of the caller's object: how and whether it was sent.
@@ -55,12 +57,22 @@ def foreign_fields(message: EmailMessage | None, *, keeps_all: bool = False) -> 
 
 def is_made_for_an_api(message: EmailMessage) -> bool:
     """Return whether it says something that a provider's API alone understands."""
+    if _says_nothing_to_apis(message):
+        return False
     return _is_anymail(message) or any(_is_set(message, name) for name in API_ATTRIBUTES)
 
 
 def template_attributes(message: EmailMessage | None) -> list[str]:
     """Attributes by which only a provider's API can build the message."""
+    if message is None or _says_nothing_to_apis(message):
+        return []
     return [name for name in TEMPLATE_ATTRIBUTES if _is_set(message, name) and getattr(message, name)]
+
+
+def _says_nothing_to_apis(message: EmailMessage) -> bool:
+    """Tell a plain message of Django's by one look, instead of by one for each attribute that it could have."""
+    names = _NAMES.get(type(message))
+    return names is not None and _OF_APIS.isdisjoint(names) and _OF_APIS.isdisjoint(vars(message))
 
 
 def _is_set(message: EmailMessage | None, name: str) -> bool:

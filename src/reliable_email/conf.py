@@ -116,14 +116,8 @@ def mailers() -> Mapping[str, Mapping[str, Any]] | None:
 
 
 def is_in_tests() -> bool:
-    """Return whether Django's test environment replaces the project's mailers, which no test has overridden.
-
-    Its own note of that decides. `mail.outbox` is there as soon as anybody has made a locmem backend, as a preview does
-    in production.
-    """
-    # Not imported: whoever has set it up has done so, and it costs every start of a site.
-    test_utils = sys.modules.get("django.test.utils")
-    if not hasattr(getattr(test_utils, "_TestState", None), "saved_data"):
+    """Return whether Django's test environment replaces the project's mailers, which no test has overridden."""
+    if not has_test_environment():
         return False
     layer = _lazy._wrapped
     while isinstance(layer, UserSettingsHolder) and isinstance(
@@ -133,6 +127,17 @@ def is_in_tests() -> bool:
             return False
         layer = layer.default_settings
     return True
+
+
+def has_test_environment() -> bool:
+    """Return whether Django's test environment is set up.
+
+    Its own note of that decides. `mail.outbox` is there as soon as anybody has made a locmem backend, as a preview does
+    in production.
+    """
+    # Not imported: whoever has set it up has done so, and it costs every start of a site.
+    test_utils = sys.modules.get("django.test.utils")
+    return hasattr(getattr(test_utils, "_TestState", None), "saved_data")
 
 
 def email_backend() -> str:

@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -379,6 +381,31 @@ def test_a_broker_that_hangs_costs_the_caller_nothing(monkeypatch: pytest.Monkey
     assert not one.flush(0.0)
     is_over.set()
     assert one.flush(10.0)
+
+
+def test_a_preview_in_memory_does_not_make_the_caller_wait_for_the_broker() -> None:
+    """`mail.outbox` is there as soon as anybody makes a locmem backend; it says nothing of tests."""
+    code = (
+        "import threading\n"
+        "from django.conf import settings\n"
+        "settings.configure(INSTALLED_APPS=['reliable_email'], RELIABLE_EMAIL={'ANNOUNCE': 'celery'})\n"
+        "import django; django.setup()\n"
+        "from celery import Celery\n"
+        "from celery.signals import before_task_publish\n"
+        "app = Celery('site', broker='memory://'); app.set_default()\n"
+        "told = []\n"
+        "@before_task_publish.connect(weak=False)\n"
+        "def tell(**kwargs): told.append(threading.current_thread() is not threading.main_thread())\n"
+        "from django.core.mail.backends.locmem import EmailBackend\n"
+        "EmailBackend(**({'alias': 'preview'} if django.VERSION >= (6, 1) else {}))\n"
+        "from django.core import mail; assert mail.outbox == []\n"
+        "from reliable_email import signals\n"
+        "from reliable_email.integrations import announcing\n"
+        "signals.message_queued.send(object, outbox_id=1)\n"
+        "announcing._process.flush(60.0)\n"
+        "assert told == [True], told\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_after_a_failure_nobody_announces_for_a_while(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from anymail.message import AnymailMessage, AnymailRecipientStatus, AnymailStatus
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
@@ -146,6 +147,29 @@ def test_the_providers_id_is_kept() -> None:
     assert transaction.provider_message_id == "id-of-the-provider"
 
 
+def statuses(**words: str) -> AnymailStatus:
+    """As anymail's backends set it."""
+    status = AnymailStatus()
+    status.set_recipient_status(
+        {f"{name}@example.net": AnymailRecipientStatus(f"id-{name}", word) for name, word in words.items()}
+    )
+    return status
+
+
+def test_anymails_status_is_where_code_for_anymail_looks_for_it() -> None:
+    """On the caller's own message; of two routes, each has the status of its recipients."""
+    one = AnymailMessage("Subject", "Text", "site@example.org", [A], cc=[B])
+    first = Backend(lambda message: setattr(message, "anymail_status", statuses(a="sent", b="failed")))
+    second = Backend(lambda message: setattr(message, "anymail_status", statuses(b="queued")))
+    deliver(one, route(first, "first"), route(second, "second"))
+    found = one.anymail_status
+    assert {address: part.status for address, part in found.recipients.items()} == {A: "sent", B: "queued"}
+    assert (found.status, found.message_id) == ({"sent", "queued"}, {"id-a", "id-b"})
+    one.subject = "Another"
+    deliver(one, route(Backend(lambda message: setattr(message, "anymail_status", statuses(a="sent", b="sent")))))
+    assert one.anymail_status.status == {"sent"}
+
+
 class ReadTimeout(OSError):
     """As requests names it."""
 
@@ -184,6 +208,19 @@ def test_a_backend_that_counts_nothing_has_taken_nothing() -> None:
     second = Backend(lambda message: None)
     report = deliver(message(), route(Backend(lambda message: False), "first"), route(second, "second"))
     assert sorted(report.accepted) == [A, B, C]
+
+
+def test_a_backend_that_gives_no_count_at_all_has_taken_the_message() -> None:
+    """Django asks for none, so many backends of sites give none; another route would send it again."""
+
+    class Countless(Backend):
+        def send_messages(self, email_messages: Sequence[EmailMessage]) -> None:  # type: ignore[override]
+            super().send_messages(email_messages)
+
+    first, second = Countless(lambda message: None), Backend(lambda message: None)
+    report = deliver(message(), route(first, "first"), route(second, "second"))
+    assert sorted(report.accepted) == [A, B, C]
+    assert (len(first.seen), second.seen) == (1, [])
 
 
 def test_smtplibs_refusal_of_the_message_is_read_like_a_reply() -> None:

@@ -242,7 +242,7 @@ class DeliveryReport:
 
 
 def attach_report(message: object, report: DeliveryReport) -> None:
-    """Set `message.delivery`, the only attribute that the package ever sets on a caller's message."""
+    """Set `message.delivery`, the only attribute of this package on a caller's message."""
     report._bond.tie(message)
     message.delivery = report  # type: ignore[attr-defined]
 

@@ -274,7 +274,7 @@ def send_message(
     began_at = clock()
     try:
         count = mailers[alias].send_messages([message])
-        error = "" if count else f"{alias} took no message and did not say why"
+        error = "" if count or count is None else f"{alias} took no message and did not say why"
     except DeliveryError as raised:
         error = str(raised)
     except Exception as raised:  # noqa: BLE001 - any code of anybody's may be behind this

@@ -30,6 +30,7 @@ from reliable_email.delivery.transports.foreign_answers import (
     raised_before,
     refused_by_name,
     sending_raised,
+    show_status,
     trouble,
 )
 from reliable_email.smtp.deadline import Deadline
@@ -108,7 +109,9 @@ class ForeignTransport(Transport):
         try:
             count = sending.result()
         except Exception as error:  # noqa: BLE001 - here, too
+            show_status(job, message)
             return sending_raised(job, message, error, line.refused, began_at)
+        show_status(job, message)
         return self._answered(job, message, count, line.refused, began_at)
 
     def _copy(self, job: Job, backend: BaseEmailBackend) -> EmailMessage:
@@ -123,7 +126,7 @@ class ForeignTransport(Transport):
         status = getattr(message, "anymail_status", None)
         if getattr(status, "recipients", None):
             return by_status(job, status, began_at)
-        if count:
+        if count or count is None:  # Django asks for no count, and many backends give none; they raise where they fail
             results = refused_by_name(job, refused) if refused else {}
             taken = RecipientResult(verdict=Verdict.ACCEPTED)
             message_id = getattr(status, "message_id", None)

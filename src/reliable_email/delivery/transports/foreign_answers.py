@@ -51,6 +51,22 @@ def by_status(job: Job, status: Any, began_at: float) -> Transaction:
     return by_recipient(job, results, began_at, provider_id=message_id)
 
 
+def show_status(job: Job, message: EmailMessage) -> None:
+    """Set django-anymail's status on the caller's message, too, where code that was written for anymail looks for it.
+
+    The status of an earlier part of the same message is kept in it.
+    """
+    status = getattr(message, "anymail_status", None)
+    original = getattr(job.key, "message", None)
+    if original is None or not getattr(status, "recipients", None):
+        return
+    earlier = getattr(getattr(original, "anymail_status", None), "recipients", None) or {}
+    parts = {address: one for address, one in earlier.items() if address not in status.recipients}
+    if parts and len(job.recipients) < len(original.recipients()) and hasattr(status, "set_recipient_status"):
+        status.set_recipient_status(parts)
+    original.anymail_status = status
+
+
 def not_ready(error: Exception, alias: str) -> WireFailure:
     """Return the failure for an exception while a backend was built or opened. Nothing was sent."""
     if isinstance(error, CannotBeBuilt):

@@ -204,6 +204,10 @@ def test_in_a_project_s_tests_every_alias_is_locmem() -> None:
         "assert len(mail.outbox) == 2\n"
         "with override_settings(MAILERS={'x': {'BACKEND': 'django.core.mail.backends.dummy.EmailBackend'}}):\n"
         "    assert 'dummy' in type(mailers['x']).__module__\n"
+        # A usual line in tests; what it does not name goes to no server either.
+        "with override_settings(EMAIL_BACKEND='django.core.mail.backends.locmem.EmailBackend'):\n"
+        "    assert 'locmem' in type(mailers['x']).__module__\n"
+        "    assert 'locmem' in type(mail.get_connection()).__module__\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

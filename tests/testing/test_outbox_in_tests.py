@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.core import mail
 from django.core.mail import EmailMessage, send_mail
 from django.db import connections, transaction
 from django.test import TestCase
@@ -22,6 +23,7 @@ from reliable_email.testing.pytest_plugin import MailOutbox
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close
 from reliable_email.testing.simulated import simulated
+from tests.django.conftest import use_mailers
 from tests.outbox.conftest import database, using  # noqa: F401 - fixtures
 
 SITE = "site@example.org"
@@ -142,3 +144,11 @@ def test_the_fixture_has_it_all(reliable_email_outbox: MailOutbox) -> None:
     reliable_email_outbox.assert_outcome("gone@example.com", "rejected", cause="mailbox_unknown")
     assert [one.recipients for one in reliable_email_outbox.server.messages] == [("ann@example.com",)]
     assert OutboxRecipient.objects.count() == 2
+
+
+def test_a_test_may_put_memory_in_the_place_of_an_outbox() -> None:
+    """What the site submits is then in `mail.outbox`, as what it sends."""
+    memory = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    with use_mailers(memory):
+        submit(EmailMessage("Hello", "b", SITE, ["ann@example.com"]), idempotency_key="order 7")
+    assert [one.subject for one in mail.outbox] == ["Hello"]

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from reliable_email.backends import FailoverBackend, OutboxBackend, ReliableSMTPBackend
 from reliable_email.diagnosis.configuration import check_configuration
 from reliable_email.exceptions import InvalidMailer
+from reliable_email.mailers import mailers
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.testing import delivery_of
 from reliable_email.testing.server import ScriptedServer
@@ -102,6 +103,37 @@ class Labels(ReliableSMTPBackend):
         for one in email_messages:
             one.extra_headers["X-Label"] = "own"
         return super().send_messages(email_messages)
+
+
+class CopiesDjango(ReliableSMTPBackend):
+    """Has Django's own lines, with one of its own between them."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Label each."""
+        sent = 0
+        with self._lock:
+            new_connection = self.open()
+            if not self.connection or new_connection is None:
+                return 0
+            try:
+                for one in email_messages:
+                    one.extra_headers["X-Label"] = "own"
+                    sent += bool(self._send(one))
+            finally:
+                if new_connection:
+                    self.close()
+        return sent
+
+
+class UsesSmtplib(ReliableSMTPBackend):
+    """Speaks to the server itself."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Never gets there."""
+        self.open()
+        for one in email_messages:
+            self.connection.sendmail(one.from_email, one.recipients(), one.message().as_bytes())
+        return len(email_messages)
 
 
 @pytest.fixture
@@ -257,6 +289,24 @@ def test_a_route_whose_send_messages_nobody_would_call_is_refused(way: str, serv
         deliver(way)
         assert OutboxMessage.objects.count() == 1
     assert len(server.messages) == 1
+
+
+def test_a_copy_of_djangos_own_send_messages_works(server: ScriptedServer, site: Any) -> None:
+    """Its lock, and `_send()` for each message; one without recipients is none."""
+    site({"default": entry(CopiesDjango, **server.options(timeout=5))})
+    one, nobody = message(A), EmailMessage("s", "b", "me@example.org", [])
+    assert mailers["default"].send_messages([one, nobody, message(B)]) == 2
+    assert received(server) == [(A,), (B,)]
+    assert b"X-Label: own" in server.messages[0].content
+    assert delivery_of(one).accepted == [A]
+
+
+def test_a_command_of_smtplib_is_answered_with_what_to_do(server: ScriptedServer, site: Any) -> None:
+    """Not with the bare name of a class that nobody knows."""
+    site({"default": entry(UsesSmtplib, **server.options(timeout=5))})
+    with pytest.raises(AttributeError, match=r"'sendmail'.*send_messages\(\)"):
+        mailers["default"].send_messages([message(A)])
+    assert received(server) == []
 
 
 @pytest.mark.django_db(transaction=True)

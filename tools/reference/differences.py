@@ -25,7 +25,7 @@ _KNOWN = """\
 - Connections belong to the process, so `open()` does not keep one for the instance. `connection` only says whether
   one is open.
 - A class that overrides `_send()`, `prep_address()`, `connection_class` or `ssl_context` raises an error when you
-  create it.
+  create it. A copy of Django's own `send_messages()` works.
 - A class derived from `ReliableSMTPBackend` can have options of its own, set attributes, and override `open()` and
   `close()`, which a failover and a worker call too. Its `send_messages()` is called only if the application uses this
   mailer itself. Behind a failover or an outbox, a class with its own `send_messages()` is refused, and the error says

@@ -12,7 +12,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from reliable_email import classification
-from reliable_email.backends.base import Door
+from reliable_email.backends.base import LikeDjangos, OpenConnection
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.reading.fingerprint import described, keyed
 from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
@@ -42,7 +42,7 @@ _REPLACED = {
 }
 
 
-class ReliableSMTPBackend(Door):
+class ReliableSMTPBackend(LikeDjangos):
     """Sends by SMTP at once: several attempts within one time budget, and a report on each message.
 
     Options are those of `backends.reading.route_options`. Live connections are kept by the process, not by the
@@ -176,17 +176,20 @@ class ReliableSMTPBackend(Door):
             return 0
         has_opened = self._open_as_derived()
         try:
-            return send_directly(
-                messages,
-                self.routes(),
-                mailer=self.alias,
-                sender_class=type(self),
-                fail_silently=self.fail_silently,
-                on_unknown=self.options.on_unknown,
-            )
+            return self._send_directly(messages)
         finally:
             if has_opened:
                 self.close()
+
+    def _send_directly(self, messages: Sequence[EmailMessage]) -> int:
+        return send_directly(
+            messages,
+            self.routes(),
+            mailer=self.alias,
+            sender_class=type(self),
+            fail_silently=self.fail_silently,
+            on_unknown=self.options.on_unknown,
+        )
 
     def _open_as_derived(self) -> bool:
         """Call an `open()` of a derived class, which may set attributes; our own would only cost a round trip."""
@@ -352,16 +355,6 @@ class _Secret(str):
 
     def __repr__(self) -> str:
         return "'…'"
-
-
-class OpenConnection:
-    """The value of `connection` while a backend is open. The connections belong to the process."""
-
-    def __init__(self, summary: str) -> None:
-        self._summary = summary
-
-    def __repr__(self) -> str:
-        return f"<OpenConnection: {self._summary}>"
 
 
 def _refuse_replaced_methods(cls: type, alias: str | None) -> None:

@@ -460,6 +460,16 @@ def test_what_cannot_work_is_refused_when_the_backend_is_made(name: str, server:
         assert "Django's SMTP backend" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", REPLACED)
+def test_what_cannot_work_is_refused_where_it_is_set_afterwards(name: str, server: ScriptedServer) -> None:
+    """As with a context that verifies nothing, which Django's backend would use."""
+    backend = ReliableSMTPBackend(alias="x", **server.options())
+    setattr(backend, name, ssl.create_default_context() if name == "ssl_context" else own_send)
+    with pytest.raises(InvalidMailer, match=f"defines {name}"):
+        backend.send_messages([message(A)])
+    assert received(server) == []
+
+
 def test_a_connection_of_their_own_is_refused(server: ScriptedServer) -> None:
     """Not silently left aside."""
     with pytest.raises(InvalidMailer, match="connection of its own"):

@@ -122,6 +122,8 @@ class ReliableSMTPBackend(LikeDjangos):
 
     def _take_attributes(self) -> None:
         """Make the options of attributes that were set since, as Django's backend reads its own when it connects."""
+        for name in _REPLACED.keys() & vars(self):
+            raise _cannot_replace(type(self), name, self.alias)
         changed = {name: value for name in _ATTRIBUTES if (value := getattr(self, name)) != self._shown[name]}
         if not changed:
             return
@@ -362,14 +364,18 @@ def _refuse_replaced_methods(cls: type, alias: str | None) -> None:
     if cls is ReliableSMTPBackend:
         return
     below = cls.__mro__[: cls.__mro__.index(ReliableSMTPBackend)]
-    for name, instead in _REPLACED.items():
+    for name in _REPLACED:
         if any(name in vars(base) for base in below):
-            raise InvalidMailer(
-                f"{cls.__module__}.{cls.__qualname__} defines {name}(), which Django's SMTP backend calls and "
-                f"{ReliableSMTPBackend.__name__} does not. {instead} Or derive it from Django's SMTP backend again, "
-                f"and name it as a route of a FailoverBackend.",
-                alias=alias,
-            )
+            raise _cannot_replace(cls, name, alias)
+
+
+def _cannot_replace(cls: type, name: str, alias: str | None) -> InvalidMailer:
+    return InvalidMailer(
+        f"{cls.__module__}.{cls.__qualname__} defines {name}, which Django's SMTP backend uses and "
+        f"{ReliableSMTPBackend.__name__} does not. {_REPLACED[name]} Or derive it from Django's SMTP backend again, "
+        f"and name it as a route of a FailoverBackend.",
+        alias=alias,
+    )
 
 
 def route_of(options: SMTPOptions, *, alias: str) -> Route:

@@ -1,5 +1,6 @@
 """What a Django message makes: its envelope, its content, and the errors that come before any connection."""
 
+import copy
 import email
 import email.policy
 import warnings
@@ -205,6 +206,40 @@ def test_a_local_part_beyond_ascii_makes_utf8_headers(cls: type[EmailMessage]) -
     submission = build_submission(message(cls, to=["Jörg <jörg@example.net>"], body="grün"))
     assert submission.content.needs_smtputf8
     assert "To: Jörg <jörg@example.net>\r\n".encode() in b"".join(submission.content.chunks())
+
+
+def test_beside_a_local_part_beyond_ascii_nothing_else_is_written_anew() -> None:
+    """Django 5.2 writes it as another address; a subject, a file name and the order of headers are as without it."""
+    subject = "mixed ascii und größer " * 9
+    one = message(to=["jörg@example.net"], subject=subject, headers={"X-Long": "word " * 30})
+    one.attach("x" * 120 + ".bin", b"\0\1", "application/octet-stream")
+    other = copy.copy(one)
+    other.to = ["joerg@example.net"]
+    written, plain = (
+        email.message_from_bytes(b"".join(build_submission(each).content.chunks())) for each in (one, other)
+    )
+    for each in (written, plain):
+        del each["Message-ID"], each["Date"], each["Content-Type"]
+    assert written["To"] != plain["To"]
+    assert written.keys() == plain.keys()
+    del written["To"], plain["To"]
+    if django.VERSION < (6, 0):
+        assert written.items() == plain.items()
+    assert str(parsed(one)["Subject"]).split() == subject.split()
+    assert written.get_payload()[-1].get_filename() == "x" * 120 + ".bin"
+
+
+@pytest.mark.parametrize("spelling", ["UTF-8", "utf8", "utf-8"])
+def test_however_the_charset_is_spelt_the_text_is_djangos(spelling: str) -> None:
+    """Django 5.2 knows one spelling, and by any other it sends the very bytes of the text, a lone CR among them."""
+    one = message(EmailMessage, body="mixed\r\nends\nhere\r")
+    one.encoding = spelling
+    theirs = email.message_from_bytes(one.message().as_bytes())
+    ours = email.message_from_bytes(b"".join(build_submission(one).content.chunks()))
+    if theirs["Content-Transfer-Encoding"] == "base64":
+        assert ours.get_payload(decode=True) == theirs.get_payload(decode=True)
+    else:
+        assert ours.get_payload(decode=True).split() == theirs.get_payload(decode=True).split()
 
 
 def test_message_id_and_date_are_fixed_once_and_the_callers_are_kept() -> None:

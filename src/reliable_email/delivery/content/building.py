@@ -31,7 +31,7 @@ from reliable_email.delivery.content.serializer import serialized
 from reliable_email.delivery.submission import NO_WISHES, DeliveryOptions, Submission
 from reliable_email.patterns import pattern
 from reliable_email.smtp.protocol.wire_content import BytesContent
-from reliable_email.smtp.syntax.mime import is_signed, written
+from reliable_email.smtp.syntax.mime import has_signed_headers, is_signed, written
 from reliable_email.smtp.syntax.paths import deduplicate, domain_identity, forward_path, reverse_path, with_ascii_domain
 
 # Before 6.0 Django's documentation has callers catch a class of its own for header injection.
@@ -57,6 +57,7 @@ _ADDRESS_HEADERS = frozenset(
     ("from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender")
 )
 _BLIND_COPY = pattern(rb"^(?:Resent-)?Bcc:.*\r?\n(?:[ \t].*\r?\n)*", re.IGNORECASE | re.MULTILINE)
+_FIELD_START = pattern(rb"^(?=[^ \t\r\n])", re.MULTILINE)
 _HEADER_END = pattern(rb"\r?\n\r?\n")
 _message_ids = count()
 
@@ -303,8 +304,9 @@ def _by_django(message: EmailMessage, *, needs_utf8: bool) -> bytes:
             built = message.message(policy=email.policy.SMTP)
         data = _written(built, policy.clone(cte_type="8bit"))
     else:
-        data = _written(message.message(), email.policy.compat32.clone(linesep="\r\n"))
-        if needs_utf8:
+        built = message.message()
+        data = _written(built, email.policy.compat32.clone(linesep="\r\n"))
+        if needs_utf8 and not has_signed_headers(built):
             data = _with_utf8_addresses(message, data)
     # Content that is 7-bit clean goes by every route unchanged.
     return data if needs_utf8 else BytesContent.from_bytes(data).cleaned().data
@@ -328,8 +330,12 @@ def _takes_policy(message: EmailMessage) -> bool:
 
 
 def _with_utf8_addresses(message: EmailMessage, data: bytes) -> bytes:
-    """The address headers in raw UTF-8 (RFC 6532): a local part has no other way to be more than ASCII."""
-    parsed = email.message_from_bytes(data, policy=email.policy.SMTPUTF8)
+    """The address headers in raw UTF-8 (RFC 6532): a local part has no other way to be more than ASCII.
+
+    All else stays as it was written.
+    """
+    policy = email.policy.SMTPUTF8
+    wanted: dict[bytes, bytes] = {}
     for name, values in (
         ("From", [message.from_email]),
         ("To", message.to),
@@ -337,10 +343,12 @@ def _with_utf8_addresses(message: EmailMessage, data: bytes) -> bytes:
         ("Reply-To", message.reply_to),
     ):
         text = str(message.extra_headers.get(name) or ", ".join(map(str, values)))
-        if name in parsed and not text.isascii():
-            del parsed[name]
-            parsed[name] = text
-    return written(parsed, email.policy.SMTPUTF8)
+        if not text.isascii():
+            wanted[name.lower().encode()] = policy.fold_binary(*policy.header_store_parse(name, text))
+    end = _HEADER_END.search(data)
+    size = len(data) if end is None else end.start() + len(end[0]) // 2
+    fields = (wanted.get(field.partition(b":")[0].strip().lower(), field) for field in _FIELD_START.split(data[:size]))
+    return b"".join(fields) + data[size:]
 
 
 def _without_blind_copies(data: bytes) -> bytes:

@@ -115,9 +115,12 @@ def written(message: Message, policy: Any) -> bytes:
 
 def is_signed(part: Message) -> bool:
     """Return whether a change inside this part would break a signature or an encryption."""
-    return part.get_content_type() in ("multipart/signed", "multipart/encrypted") or any(
-        name in part for name in _SIGNATURES
-    )
+    return part.get_content_type() in ("multipart/signed", "multipart/encrypted") or has_signed_headers(part)
+
+
+def has_signed_headers(part: Message) -> bool:
+    """Return whether a signature covers the header fields."""
+    return any(name in part for name in _SIGNATURES)
 
 
 def encoded(data: bytes, *, max_line_bytes: int, opens_messages: bool) -> bytes:

@@ -1,11 +1,8 @@
 """The base of all doors: ordinary Django backends that know the alias they were created for."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import django
-from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 if TYPE_CHECKING or django.VERSION >= (6, 1):
@@ -23,21 +20,6 @@ else:
         def __init__(self, *, alias: str | None = None) -> None:
             super().__init__()
             self.alias = alias
-
-
-class LikeDjangos(Door):
-    """Names that Django's own `send_messages()` uses, since classes that were derived from it hold a copy of that."""
-
-    _lock = nullcontext()  # nothing here needs one
-
-    def _send(self, email_message: EmailMessage) -> bool:
-        """Send one message; whether some recipient took it."""
-        if not email_message.recipients():
-            return False
-        return bool(self._send_directly([email_message]))
-
-    def _send_directly(self, messages: Sequence[EmailMessage]) -> int:
-        raise NotImplementedError
 
 
 class OpenConnection:

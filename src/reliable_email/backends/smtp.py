@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -12,7 +13,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from reliable_email import classification
-from reliable_email.backends.base import LikeDjangos, OpenConnection
+from reliable_email.backends.base import Door, OpenConnection
 from reliable_email.backends.direct import send_directly
 from reliable_email.backends.reading.fingerprint import described, keyed
 from reliable_email.backends.reading.route_options import SMTPOptions, smtp_options
@@ -42,7 +43,7 @@ _REPLACED = {
 }
 
 
-class ReliableSMTPBackend(LikeDjangos):
+class ReliableSMTPBackend(Door):
     """Sends by SMTP at once: several attempts within one time budget, and a report on each message.
 
     Options are those of `backends.reading.route_options`. Live connections are kept by the process, not by the
@@ -178,20 +179,23 @@ class ReliableSMTPBackend(LikeDjangos):
             return 0
         has_opened = self._open_as_derived()
         try:
-            return self._send_directly(messages)
+            return send_directly(
+                messages,
+                self.routes(),
+                mailer=self.alias,
+                sender_class=type(self),
+                fail_silently=self.fail_silently,
+                on_unknown=self.options.on_unknown,
+            )
         finally:
             if has_opened:
                 self.close()
 
-    def _send_directly(self, messages: Sequence[EmailMessage]) -> int:
-        return send_directly(
-            messages,
-            self.routes(),
-            mailer=self.alias,
-            sender_class=type(self),
-            fail_silently=self.fail_silently,
-            on_unknown=self.options.on_unknown,
-        )
+    # What Django's own `send_messages()` uses, since classes that were derived from it hold a copy of that.
+    _lock = nullcontext()
+
+    def _send(self, email_message: EmailMessage) -> bool:
+        return bool(ReliableSMTPBackend.send_messages(self, [email_message]))
 
     def _open_as_derived(self) -> bool:
         """Call an `open()` of a derived class, which may set attributes; our own would only cost a round trip."""

@@ -31,7 +31,10 @@ def unlike(ours: list[Any], theirs: list[Any], sources: tuple[bytes, ...] = ()) 
 
 def _mime(post: Any) -> bytes:
     content = post[1].get("Content") if isinstance(post[1], dict) else None
-    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") if isinstance(content, bytes) else b""
+    if not isinstance(content, bytes):
+        return b""
+    # The provider's own SMTP ends the last line, whoever has left that open.
+    return content.rstrip(b"\r\n").replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n"
 
 
 def _first(one: Any, other: Any) -> str:

@@ -56,7 +56,7 @@ def show_status(job: Job, message: EmailMessage) -> None:
 
     The status of an earlier part of the same message is kept in it.
     """
-    status = getattr(message, "anymail_status", None)
+    status: Any = getattr(message, "anymail_status", None)
     original = getattr(job.key, "message", None)
     if original is None or not getattr(status, "recipients", None):
         return

@@ -8,7 +8,8 @@ from reliable_email import models
 from tests.engines import table
 from tests.engines.doors import World, by_queue, directly
 
-pytestmark = pytest.mark.usefixtures("no_suppressions")
+# Two hundred networks by two doors: on a busy machine that takes more than the minute that any test may hang.
+pytestmark = [pytest.mark.usefixtures("no_suppressions"), pytest.mark.timeout(300)]
 
 FINAL = ("accepted", "rejected", "unknown")
 HEALTHY = "250"

@@ -82,15 +82,6 @@ class Link:
         """Put back what was read too far."""
         self._input[:0] = data
 
-    def discard_input(self) -> None:
-        """Forget what was received and not read."""
-        self._input.clear()
-
-    @property
-    def has_input(self) -> bool:
-        """True if something was received and not read."""
-        return bool(self._input)
-
     def _take(self, count: int) -> bytes:
         data = bytes(self._input[:count])
         del self._input[:count]

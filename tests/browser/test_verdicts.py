@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 from django.utils import timezone
-from reliable_email.views.pages.route_lines import find_route
+from reliable_email.views.parts.route_lines import find_route
 
 from reliable_email.classification import classify
 from reliable_email.delivery.policy import decide

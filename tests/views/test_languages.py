@@ -17,7 +17,7 @@ from django.test import Client, override_settings
 from django.utils.formats import reset_format_cache
 from django.utils.translation import _trans, override
 from django.utils.translation.template import templatize
-from reliable_email.views.pages.route_lines import find_route
+from reliable_email.views.parts.route_lines import find_route
 
 import reliable_email
 from reliable_email.models import OutboxRecipient

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 from django.utils import timezone
-from reliable_email.views.parts.route_lines import find_route
 
 from reliable_email.classification import classify
 from reliable_email.delivery.policy import decide
@@ -19,6 +18,7 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.store.memory.route_state import database_store
 from reliable_email.store.questions.filters import Filter
+from reliable_email.views.parts.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.chromium import Browser
 from tests.browser.test_pages import troubles

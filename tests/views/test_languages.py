@@ -17,7 +17,6 @@ from django.test import Client, override_settings
 from django.utils.formats import reset_format_cache
 from django.utils.translation import _trans, override
 from django.utils.translation.template import templatize
-from reliable_email.views.parts.route_lines import find_route
 
 import reliable_email
 from reliable_email.models import OutboxRecipient
@@ -26,6 +25,7 @@ from reliable_email.store.questions.filters import Filter
 from reliable_email.templatetags.mail_words import ago, at, milliseconds
 from reliable_email.templatetags.numbers import span, thousands
 from reliable_email.templatetags.words import WORDS
+from reliable_email.views.parts.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.site import MAILERS
 from tests.views.letters import deliver, queue

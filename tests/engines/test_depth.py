@@ -5,6 +5,7 @@ import io
 import sys
 import threading
 import tokenize
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ WORKER = [
     "outbox/rows/domains",
     "outbox/operations/erased",
     "outbox/faultpoints",
-    "outbox/operations/given_ids",
+    "delivery/given_ids",
     "outbox/worker/hardship",
     "outbox/worker/in_hand",
     "outbox/worker/blocking",
@@ -135,6 +136,8 @@ WORKER = [
 # What does the work of the standard library's `dataclasses` and `re`, by the same names, when it is first needed.
 AS_STANDARD = {"records.py", "patterns.py"}
 # Lines of code, as measured. They may shrink.
+MOST_LINES_OF_A_FILE = 450
+MOST_FILES_OF_A_ROOM = 15
 MOST_DIRECT_LINES = 5920
 MOST_WORKER_LINES = 6400
 
@@ -298,3 +301,15 @@ def test_the_worker_is_read_in_so_many_lines_more(using: str) -> None:
     assert own <= {f"{name}.py" for name in (*DIRECT, *WORKER)}
     assert len(set(DIRECT) | set(WORKER)) == len(DIRECT) + len(WORKER)
     assert lines_of(WORKER) <= MOST_WORKER_LINES
+
+
+def test_every_file_is_short_and_no_room_is_full() -> None:
+    """A file fits into a head, and a folder's list of files on a screen."""
+    files = [path for path in ROOT.rglob("*.py") if path.parent.name != "migrations"]
+    long = {str(path): count for path in files if (count := len(path.read_text().splitlines())) > MOST_LINES_OF_A_FILE}
+    full = {
+        str(room): count
+        for room, count in Counter(path.parent for path in files).items()
+        if count > MOST_FILES_OF_A_ROOM
+    }
+    assert (long, full) == ({}, {})

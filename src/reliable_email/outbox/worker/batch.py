@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.failures import never_tried, raised
+from reliable_email.delivery.given_ids import given_id
 from reliable_email.delivery.passages.passage import Passage
 from reliable_email.delivery.passages.progress import QUEUED, Fate, Progress, Send, is_withheld
 from reliable_email.delivery.route import Route
@@ -26,7 +27,6 @@ from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.delivery.telling.tracing import tracing_round
 from reliable_email.outbox.faultpoints import point
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operations.given_ids import given_id
 from reliable_email.outbox.operations.holds import held_by, standing_holds
 from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.outbox.rows.claim import Claim, Claimed

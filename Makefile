@@ -63,7 +63,7 @@ measure-replies: ## how well replies are understood: make measure-replies FILE=r
 
 bench: ## how fast, beside the clients and queues that sites use (bench/README.md; ARGS="--quick", ARGS="wire content")
 	tools/uv venv --quiet --allow-existing .venvs/compare
-	tools/uv pip install --quiet --python .venvs/compare -r bench/speed/requirements.txt -e '.[postgres]'
+	tools/uv pip install --quiet --python .venvs/compare -r bench/speed/requirements.txt -e '.[postgres,encryption]'
 	@if command -v npm >/dev/null && [ ! -d tests/servers/node/node_modules ]; then npm ci --silent --prefix tests/servers/node || true; fi
 	.venvs/compare/bin/python -W ignore -m bench.speed $(ARGS)
 

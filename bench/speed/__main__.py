@@ -19,6 +19,7 @@ GROUPS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "start": start.rows,
     "content": content.rows,
     "wire": wire.rows,
+    "servers": wire.other_rows,
     "flights": wire.flight_rows,
     "request": request.rows,
     "enqueue": queues.enqueue_rows,

@@ -1,7 +1,7 @@
-"""One client and one job: `python -m bench.speed.client NAME PORT COUNT CONNECTIONS [cold] [flight=N]` prints its cost.
+"""One client and one job: `python -m bench.speed.client NAME PORT COUNT CONNECTIONS [cold] [large] [flight=N]`.
 
-A process of its own for each measurement. Each connection's first message goes before the clock starts: a site has its
-code loaded, and whoever can keep a connection has it.
+Prints its cost. A process of its own for each measurement. Each connection's first message goes before the clock
+starts: a site has its code loaded, and whoever can keep a connection has it.
 """
 
 import json
@@ -19,7 +19,9 @@ BACKENDS = {
 }
 
 
-def main(name: str, port: int, count: int, connections: int, *, is_warm: bool, flight: int) -> None:
+def main(
+    name: str, port: int, count: int, connections: int, *, is_warm: bool, flight: int, is_large: bool = False
+) -> None:
     """Send `count` messages over `connections`, each fed by a thread of its own; print seconds and CPU seconds."""
     options: dict[str, Any] = {"flight": flight, "on_unknown": "resend"} if flight else {}
     mailer = mailer_settings(BACKENDS[name], host="127.0.0.1", port=port, **options)
@@ -28,6 +30,9 @@ def main(name: str, port: int, count: int, connections: int, *, is_warm: bool, f
     from bench.speed.sample import message
 
     messages = [message(number) for number in range(count)]
+    if is_large:
+        for one in messages:
+            one.attach("report.pdf", bytes(range(256)) * 4096, "application/pdf")
     shares = [messages[start::connections] for start in range(connections)]
     sent: list[int] = []
     ready = threading.Barrier(connections + 1)
@@ -68,4 +73,10 @@ def _send(messages: list[Any], sent: list[int]) -> None:
 
 if __name__ == "__main__":
     flights = [int(word.removeprefix("flight=")) for word in sys.argv if word.startswith("flight=")]
-    main(sys.argv[1], *map(int, sys.argv[2:5]), is_warm="cold" not in sys.argv, flight=flights[0] if flights else 0)
+    main(
+        sys.argv[1],
+        *map(int, sys.argv[2:5]),
+        is_warm="cold" not in sys.argv,
+        flight=flights[0] if flights else 0,
+        is_large="large" in sys.argv,
+    )

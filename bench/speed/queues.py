@@ -65,6 +65,15 @@ CELERY = Queue(
 )
 
 
+# Of `settings`.
+_WAYS = {
+    "quota": "two quotas",
+    "preset": "a provider's preset and login",
+    "receiver": "receivers of two signals",
+    "encrypted": "encrypted at rest",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
     """What a drain came to.
@@ -320,6 +329,14 @@ def drain_rows(scale: Scale) -> Iterator[Row]:
             figures={name: median(one.rate for one in found) for name, found in drained.items()},
             goals={POST_OFFICE.name: 15.0},
         )
+    for way, what in _WAYS.items():
+        with _sites(Queue(name=OURS, kind="reliable_email", way=way, command=OUTBOX.command)) as sites:
+            drained = _in_turns(sites, lambda site: site.drain(count, seconds=seconds), scale)
+            yield Row(
+                what=f"drain of {count:,}, PostgreSQL, one process, {what}",
+                unit="messages/s",
+                figures={name: median(one.rate for one in found) for name, found in drained.items()},
+            )
     with _sites(OUTBOX, kind="sqlite") as sites:
         drained = _in_turns(sites, lambda site: site.drain(count, seconds=seconds), scale)
         yield Row(

@@ -47,8 +47,8 @@ class Link:
 
 
 @contextlib.contextmanager
-def sink() -> Iterator[Sink]:
-    """A sink of its own.
+def sink(*words: str) -> Iterator[Sink]:
+    """A sink of its own; for the words see `sink.c`.
 
     Raises:
         Missing: there is no C compiler.
@@ -59,7 +59,7 @@ def sink() -> Iterator[Sink]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "sink"
         subprocess.run([compiler, "-O2", "-o", str(program), str(_HERE / "sink.c")], check=True)
-        with _program([str(program)]) as (port, _):
+        with _program([str(program), *words]) as (port, _):
             yield Sink(port)
 
 

@@ -42,6 +42,14 @@ if QUEUE == "reliable_email":
     _SMTP: dict[str, Any] = {"host": "127.0.0.1", "port": PORT}
     if WAY == "flights":
         _SMTP |= {"flight": 20, "on_unknown": "resend"}
+    if WAY == "quota":
+        _SMTP |= {"quota": ["1000000/hour", "10000000/day"]}
+    if WAY == "preset":
+        _SMTP |= {"provider": "sendgrid", "password": "not-a-secret", "use_tls": False, "allow_plaintext_auth": True}
+    if WAY == "encrypted":
+        RELIABLE_EMAIL = {"ENCRYPTION_KEYS": ["c3BlZWQtc3BlZWQtc3BlZWQtc3BlZWQtc3BlZWQtISE="]}
+    if WAY == "receiver":
+        INSTALLED_APPS += ["bench.speed.listening.Listening"]
     MAILERS = {
         "default": {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": {"using": "smtp"}},
         "smtp": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": _SMTP},

@@ -2,7 +2,10 @@
  *
  * One thread and poll(2), so that a benchmark on two processors measures the client. It announces PIPELINING and
  * CHUNKING, and answers whatever it is told; only DATA, BDAT and the lone dot change what it expects. `XCOUNT` is
- * answered with what it has taken so far, on how many connections. */
+ * answered with what it has taken so far, on how many connections.
+ *
+ * `sink nagle` writes each reply alone and leaves Nagle's algorithm on, `sink plain` announces neither PIPELINING nor
+ * CHUNKING, and `sink unchained` refuses commands that came together with a final dot. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -29,10 +32,17 @@ static struct pollfd polled[CLIENTS + 1];
 static struct client clients[CLIENTS + 1];
 static char output[OUTPUT];
 static size_t written;
+static int is_nagle, is_plain, is_unchained;
+static int writes_to;
 static unsigned long message_count, connection_count; /* connections that brought a message */
 
 static void say(const char *reply) {
     size_t length = strlen(reply);
+    if (is_nagle) {
+        if (write(writes_to, reply, length) < 0)
+            return; /* the next read finds out */
+        return;
+    }
     if (written + length <= OUTPUT) {
         memcpy(output + written, reply, length);
         written += length;
@@ -69,7 +79,9 @@ static int answer(struct client *client, const char *line) {
         if (!client->chunk_left)
             end_chunk(client);
     } else if (strncasecmp(line, "EHLO", 4) == 0) {
-        say("250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+        say(is_plain ? "250-sink.test\r\n250 8BITMIME\r\n" : "250-sink.test\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-AUTH PLAIN\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
+    } else if (strncasecmp(line, "AUTH", 4) == 0) {
+        say("235 2.7.0 welcome\r\n");
     } else if (strncasecmp(line, "XCOUNT", 6) == 0) {
         char counts[64];
         snprintf(counts, sizeof counts, "250 %lu %lu\r\n", message_count, connection_count);
@@ -90,6 +102,8 @@ static int serve(int socket, struct client *client) {
         return 1;
     client->filled += (size_t)got;
     written = 0;
+    writes_to = socket;
+    int has_ended = 0;
     char *start = client->input, *end = client->input + client->filled, *feed;
     int is_over = 0;
     while (!is_over) {
@@ -104,7 +118,12 @@ static int serve(int socket, struct client *client) {
         if (!(feed = memchr(start, '\n', (size_t)(end - start))))
             break;
         *feed = 0;
-        is_over = answer(client, start);
+        int was_in_content = client->in_content;
+        if (is_unchained && has_ended && !was_in_content)
+            say("503 5.5.1 one message at a time\r\n");
+        else
+            is_over = answer(client, start);
+        has_ended |= was_in_content && !client->in_content;
         start = feed + 1;
     }
     client->filled = (size_t)(end - start);
@@ -114,7 +133,10 @@ static int serve(int socket, struct client *client) {
     return is_over || client->filled == INPUT;
 }
 
-int main(void) {
+int main(int count, char **words) {
+    is_nagle = count > 1 && !strcmp(words[1], "nagle");
+    is_plain = count > 1 && !strcmp(words[1], "plain");
+    is_unchained = count > 1 && !strcmp(words[1], "unchained");
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
@@ -142,7 +164,8 @@ int main(void) {
             while (i <= CLIENTS && polled[i].fd >= 0)
                 i++;
             if (client >= 0 && i <= CLIENTS) {
-                setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                if (!is_nagle)
+                    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
                 polled[i] = (struct pollfd){.fd = client, .events = POLLIN};
                 clients[i].filled = 0;
                 clients[i].chunk_left = 0;

@@ -32,6 +32,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         yield _round_trips(server.port)
         yield _cpu(server.port, scale)
         yield _rate(server.port, scale, count=2000, connections=1, delay=0.0, goals={"Django": 8.0})
+        yield _large(server.port, scale)
         for delay, count in ((0.02, 60), (0.08, 24)):
             for connections in (1, 5):
                 yield _rate(
@@ -42,6 +43,43 @@ def rows(scale: Scale) -> Iterator[Row]:
                     delay=delay,
                     goals={"Django": 3.8, "Nodemailer": 1.9},
                 )
+
+
+_OTHERS = {
+    "nagle": "a server that writes each reply alone, with Nagle's algorithm",
+    "plain": "a server without PIPELINING",
+    "unchained": "a server that refuses commands behind a final dot",
+}
+
+
+def other_rows(scale: Scale) -> Iterator[Row]:
+    """Servers of other habits.
+
+    Raises:
+        Missing: there is no C compiler.
+    """
+    for word, what in _OTHERS.items():
+        with sink(word) as server:
+            count = scale.count(1000)
+            yield Row(
+                what=f"build and send, 0 ms round trip, {what}",
+                unit="messages/s",
+                figures=medians(
+                    {one: _measure(one, server.port, count, 1, 0.0) for one in ("Django", OURS)}, turns=scale.turns
+                ),
+                goals={"Django": 1.2},
+            )
+
+
+def _large(port: int, scale: Scale) -> Row:
+    count = scale.count(40)
+    measure = {one: _measure(one, port, count, 1, 0.0, "large") for one in ("Django", OURS)}
+    return Row(
+        what="build and send, an attachment of 1 MB, 0 ms round trip",
+        unit="MB/s",
+        figures=medians(measure, turns=scale.turns),
+        goals={"Django": 2.0},
+    )
 
 
 def flight_rows(scale: Scale) -> Iterator[Row]:

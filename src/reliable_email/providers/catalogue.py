@@ -77,6 +77,12 @@ def for_host(host: str) -> Provider | None:
     return None
 
 
+def read() -> None:
+    """Read all files now, for a process that must not read them later."""
+    for name in names():
+        _content(name)
+
+
 def _spelled(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(" ", "-")
 
@@ -105,6 +111,7 @@ def _hosts(name: str) -> list[str]:
     return found
 
 
+@cache
 def _content(name: str) -> bytes:
     return (_FOLDER / f"{name}.toml").read_bytes()
 

@@ -215,6 +215,10 @@ class Worker:
         using = self.options.using
         if not self._caller.settings_dict["AUTOCOMMIT"]:
             raise WorkerFailed(f"DATABASES[{using!r}] has AUTOCOMMIT = False: a worker needs a database that commits.")
+        if not self.options.until_empty:
+            from reliable_email.outbox.worker import ahead  # one that ends soon would pay for what it never needs
+
+            ahead.load()
         try:
             insist(using, self._registration.arrive, seconds=_ARRIVE_SECONDS)
         except AWAY as error:

@@ -1,0 +1,32 @@
+"""What a delivery may come to need, loaded before the first.
+
+Mail that is taken needs neither the rules for replies nor TLS, so both are imported, and read from their files, when
+they are first asked for. A worker must not wait for that: it runs for weeks, and a deploy replaces the files under it.
+What it loaded then, with a reply in hand, would be of another version, or missing.
+"""
+
+from functools import cache
+from importlib import import_module
+
+from reliable_email.classification.rulebook import loose_rulebook, rulebook
+from reliable_email.providers import catalogue
+
+_MODULES = (
+    "idna",
+    "reliable_email.classification.decide",
+    "reliable_email.delivery.transports.foreign",
+    "reliable_email.smtp.oauth.access_tokens",
+    "reliable_email.smtp.oauth.grants",
+    "reliable_email.smtp.tls.handshake",
+    "reliable_email.smtp.tls.pins",
+)
+
+
+@cache
+def load() -> None:
+    """Import and read all of it, once in a process."""
+    for name in _MODULES:
+        import_module(name)
+    rulebook()
+    loose_rulebook()
+    catalogue.read()

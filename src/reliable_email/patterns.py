@@ -21,7 +21,12 @@ else:
             self._flags = flags
 
         def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)  # what copying and pickling ask for, of one that has no text yet
             # Found in the instance from now on, so that the second call costs what one of a compiled pattern does.
             found = getattr(re.compile(self.pattern, self._flags), name)
             setattr(self, name, found)
             return found
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return re.compile, (self.pattern, self._flags)

@@ -111,7 +111,7 @@ def _defer(cls: type[Any], name: str, write: Write) -> None:
         setattr(cls, name, written)
         return written(self, *args, **kwargs)
 
-    method.__name__, method.__qualname__ = name, f"{cls.__qualname__}.{name}"
+    method.__name__, method.__qualname__, method.__module__ = name, f"{cls.__qualname__}.{name}", cls.__module__
     setattr(cls, name, method)
 
 
@@ -194,7 +194,7 @@ def _compiled(
     found: dict[str, Any] = {}
     exec(text, known, found)  # noqa: S102 - of names of fields alone, as the standard library does
     method: Callable[..., Any] = found[name]
-    method.__qualname__ = f"{cls.__qualname__}.{name}"
+    method.__qualname__, method.__module__ = f"{cls.__qualname__}.{name}", cls.__module__
     return method
 
 

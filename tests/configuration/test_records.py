@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import pickle
 import pprint
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import field
@@ -247,3 +248,15 @@ def test_an_own_way_of_making_stays() -> None:
     act = both("250 Ok", "221 Bye")
     assert act.acts == ("250 Ok", "221 Bye")
     assert [one.kind for one in inspect.signature(both).parameters.values()] == [inspect.Parameter.VAR_POSITIONAL]
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_pattern_is_copied_as_a_compiled_one(again: Callable[[Any], Any], *, is_used: bool) -> None:
+    """Used or not, what holds one can be copied and sent to another process."""
+    digits = pattern(r"(\d+)X", re.IGNORECASE)
+    if is_used:
+        assert digits.search("1x")
+    other = again(digits)
+    assert other.pattern == digits.pattern
+    assert other.fullmatch("12x")

@@ -249,6 +249,12 @@ def test_a_time_that_is_none_is_refused(night: str, text: str) -> None:
         call_command("email_outbox", "--database", night, "list", "--since", text)
 
 
+def test_the_ends_of_a_time_are_not_taken_for_each_other(night: str) -> None:
+    """Between a day ago and two days ago there is nothing: that is a slip, and no answer."""
+    assert refused("list", "--since", "1d", "--until", "2d", using=night)[0] == 2
+    assert refused("cancel", "--since", "1h", "--until", "2h", using=night)[0] == 2
+
+
 def test_a_database_that_is_away_is_one_line() -> None:
     """For looking and for acting, as an operator's shell sees it."""
     script = (

@@ -68,6 +68,9 @@ def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = Fal
         CommandError: exit code 2 for a name that nothing has; 1 for a message or an address that is not here.
     """
     check_priorities(options["priority"])
+    if options["since"] and options["until"] and options["since"] >= options["until"]:
+        words = "--since names the earlier end and --until the later one; between these two there is no time."
+        raise CommandError(words, returncode=ExitCode.USAGE)
     recipient, part = _recipient(options["recipient"])
     if is_for_looking and recipient and not recipient.startswith("@") and not has_address(recipient, using):
         recipient, part = "", address_key(recipient)

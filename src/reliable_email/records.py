@@ -231,5 +231,12 @@ def _state(self: Any) -> list[Any]:
 
 
 def _restore(self: Any, state: list[Any]) -> None:
-    for one, value in zip(dataclasses.fields(self), state, strict=True):
-        _slot(type(self), one.name).__set__(self, value)
+    fields = dataclasses.fields(self)
+    # While versions change, another one wrote it: fields are only ever added, behind the others.
+    missing = []
+    for one in fields[len(state) :]:
+        make: Any = one.default_factory
+        missing.append(one.default if make is _NONE else make())
+    for one, value in zip(fields, [*state, *missing], strict=False):
+        if value is not _NONE:
+            _slot(type(self), one.name).__set__(self, value)

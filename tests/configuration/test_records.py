@@ -191,6 +191,16 @@ def test_a_copy_is_equal(one: Any, again: Callable[[Any], Any]) -> None:
     assert dataclasses.asdict(other) == dataclasses.asdict(one)
 
 
+def test_what_another_version_pickled_is_read() -> None:
+    """While versions change, a task may come from a process that knows a field less, or one more."""
+    earlier, later = object.__new__(Parcel), object.__new__(Parcel)
+    earlier.__setstate__(["a", 7])  # type: ignore[attr-defined]
+    later.__setstate__(["a", 7, ["b"], "", "none", "a field to come"])  # type: ignore[attr-defined]
+    assert earlier == Parcel(name="a", grams=7)
+    assert earlier.label == "none"
+    assert later == Parcel(name="a", grams=7, items=["b"])
+
+
 def test_one_is_replaced_and_matched() -> None:
     """`replace` checks again, and `match` knows positions and names."""
     assert dataclasses.replace(Point(1, 2), x=3).squared == 13

@@ -61,11 +61,11 @@ def with_absolute_links(text: str, project: dict[str, Any]) -> str:
 
 def _copy(stage: Path) -> None:
     """The files that git knows, as they are now; outside a clone (an unpacked source distribution) all files."""
-    known = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if known.returncode:
+    known = _git("ls-files", "-z")
+    if known is None:
         shutil.copytree(ROOT, stage, ignore=shutil.ignore_patterns(".*", "dist", "var", "__pycache__", "node_modules"))
         return
-    for name in filter(None, known.stdout.split("\0")):
+    for name in filter(None, known.split("\0")):
         source, target = ROOT / name, stage / name
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,10 +74,17 @@ def _copy(stage: Path) -> None:
 
 def _commit_time() -> int:
     """Seconds since 1970; 1980 outside a clone, which is the earliest that an archive can have."""
-    said = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    said = _git("log", "-1", "--format=%ct")
     return int(os.environ.get("SOURCE_DATE_EPOCH") or said or 315532800)
+
+
+def _git(*words: str) -> str | None:
+    """What git says; None outside a clone, and where there is no git."""
+    try:
+        said = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if said.returncode else said.stdout
 
 
 def _dependencies(stage: Path, made_at: int) -> str:

@@ -3,8 +3,10 @@
 import email
 import hashlib
 import json
+import os
 import re
 import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -81,6 +83,20 @@ def test_source_distribution_has_the_tests_and_the_documentation(dist: Path) -> 
         packed = {name.partition("/")[2] for name in archive.getnames()}
     missing = {name for name in known.stdout.splitlines() if (ROOT / name).exists()} - packed
     assert missing == {".gitignore"}
+
+
+def test_a_wheel_is_built_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an unpacked source distribution, on a machine that has none."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in os.get_exec_path():
+        for one in Path(folder).glob("*"):
+            if one.name != "git" and not (programs / one.name).exists():
+                (programs / one.name).symlink_to(one)
+    monkeypatch.setenv("PATH", str(programs))
+    command = [sys.executable, str(ROOT / "tools" / "build.py"), "--wheel", "--out", str(tmp_path / "dist")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert list((tmp_path / "dist").glob("*.whl"))
 
 
 def test_two_builds_are_equal(dist: Path, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ class Worker:
         if not self._caller.settings_dict["AUTOCOMMIT"]:
             raise WorkerFailed(f"DATABASES[{using!r}] has AUTOCOMMIT = False: a worker needs a database that commits.")
         if not self.options.until_empty:
-            from reliable_email.outbox.worker import ahead  # one that ends soon would pay for what it never needs
+            from reliable_email.delivery.transports import ahead  # one that ends soon would pay for what it never needs
 
             ahead.load()
         try:

@@ -1,8 +1,9 @@
 """What a delivery may come to need, loaded before the first.
 
 Mail that is taken needs neither the rules for replies nor TLS, so both are imported, and read from their files, when
-they are first asked for. A worker must not wait for that: it runs for weeks, and a deploy replaces the files under it.
-What it loaded then, with a reply in hand, would be of another version, or missing.
+they are first asked for. A process that runs for weeks must not wait for that, since a deploy replaces the files under
+it: what it loaded then, with a reply in hand, would be of another version, or missing. A worker loads all of it at its
+start, and a process that sends directly behind its second message.
 """
 
 from functools import cache

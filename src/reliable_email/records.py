@@ -116,7 +116,7 @@ def _defer(cls: type[Any], name: str, write: Write) -> None:
 
 
 def _guard(cls: type[Any], fields: "dict[str, dataclasses.Field[Any]]") -> None:
-    """Let nobody set or delete a field, as a frozen dataclass does not."""
+    """Refuse to set or delete a field, as a frozen dataclass does."""
 
     def set_field(self: Any, name: str, value: Any) -> None:
         if type(self) is cls or name in fields:

@@ -57,12 +57,3 @@ def test_an_attempts_cause_is_that_of_its_own_transaction(using: str) -> None:
     worker(using, down.route(fingerprint="1"), up.route(fingerprint="2")).run()
     found = Attempt._base_manager.using(using).order_by("id").values_list("route", "cause", "reply_code")
     assert list(found) == [("down", "connect_failed", None), ("up", "", 250)]
-
-
-def test_an_attempts_cause_and_reply_are_of_one_refusal(using: str) -> None:
-    """A message that was taken for some does not say "mailbox unknown" with the 250 of the others."""
-    network = Network()
-    queue(using, "ok@example.com", "nouser@example.com")
-    worker(using, network.route()).run()
-    found = Attempt._base_manager.using(using).values_list("stage", "cause", "reply_code", "outcomes")
-    assert list(found) == [("rcpt", "mailbox_unknown", 550, {"0": "accepted", "1": "rejected"})]

@@ -10,7 +10,7 @@ from django.test import Client
 from reliable_email.models import Action
 from reliable_email.outbox.operations.letters import Attachment, Letter, letter
 from reliable_email.store.tables.messages import OutboxMessage
-from reliable_email.views.pages import preview as previews
+from reliable_email.views.parts import preview as previews
 from reliable_email.views.parts.preview import preview, warnings
 from tests.views.letters import PIXEL, own_image, queue_message
 

@@ -168,7 +168,7 @@ def _refuse_missing(ids: Sequence[int], using: str) -> None:
 
 
 def look(options: dict[str, Any], using: str) -> Found:
-    """What `list` shows.
+    """Find the messages for `list`.
 
     Raises:
         CommandError: exit code 2 for a name that nothing has; 1 for a message or an address that is not here.

@@ -58,7 +58,7 @@ def word(value: object) -> str:
 
 @register.filter
 def told(text: object) -> SafeString:
-    """What the layers below say in English, in the reader's language."""
+    """Translate a text of the layers below into the reader's language."""
     return marked(text if isinstance(text, str) else str(text or ""))
 
 

@@ -1,4 +1,4 @@
-"""What a delivery may come to need, loaded before the first.
+"""Loading of what a later delivery may need, ahead of it.
 
 Mail that is taken needs neither the rules for replies nor TLS, so both are imported, and read from their files, when
 they are first asked for. A process that runs for weeks must not wait for that, since a deploy replaces the files under

@@ -94,18 +94,13 @@ def attempt_of(
     worker: str,
     provider_message_id: str,
 ) -> AttemptRow:
-    """Return the journal's row of one transaction, with what went wrong in this very one.
-
-    Stage, cause and reply are of one refusal: "mailbox unknown" with the 250 of the other recipients would explain
-    nothing.
-    """
+    """Return the journal's row of one transaction, with what went wrong in this very one."""
     failure = send.failure
-    stage = failure.stage if failure is not None and failure.stage is not None else transaction.stage
     evidence = Evidence(
         route=send.route.alias,
-        stage=stage.value,
+        stage=transaction.stage.value,
         cause=failure.cause.value if failure is not None else "",
-        reply=failure.reply if failure is not None else transaction.reply,
+        reply=transaction.reply or (failure.reply if failure is not None else None),
         detail=failure.detail if failure is not None else "",
         provider_message_id=provider_message_id,
         encryption_key=message.encryption_key,

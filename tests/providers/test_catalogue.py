@@ -2,13 +2,37 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from reliable_email import providers
+from reliable_email.providers import catalogue
 from reliable_email.smtp.options import TLSMode
 
 ALL = providers.names()
+GENERIC = Path(catalogue.__file__).parent / "data" / "generic.toml"
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ['["mail.acme.example"]', '[\n  "mail.acme.example",\n]', "['mail.acme.example']  # only one"],
+    ids=["in one line", "in three lines", "as TOML alone writes it"],
+)
+def test_hosts_may_be_written_as_toml_allows(hosts, tmp_path, monkeypatch):
+    """A new provider's file is read as it is written, and does not make the other ones unreadable."""
+    text = GENERIC.read_text("utf-8")
+    (line,) = [one for one in text.splitlines() if one.startswith("hosts = ")]
+    (tmp_path / "generic.toml").write_text(text.replace(line, f"hosts = {hosts}"), "utf-8")
+    monkeypatch.setattr(catalogue, "_FOLDER", tmp_path)
+    for cached in (catalogue._content, catalogue._hosts, catalogue._data, catalogue.names):
+        getattr(cached, "cache_clear", lambda: None)()
+    try:
+        assert catalogue._hosts("generic") == ["mail.acme.example"]
+    finally:
+        monkeypatch.undo()
+        for cached in (catalogue._content, catalogue._hosts, catalogue._data, catalogue.names):
+            getattr(cached, "cache_clear", lambda: None)()
 
 
 @pytest.mark.parametrize("name", ALL)

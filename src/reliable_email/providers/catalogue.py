@@ -105,9 +105,13 @@ def _is_like(host: str, known: str) -> bool:
 
 
 def _hosts(name: str) -> list[str]:
-    """The patterns of `hosts`, which stand in one line: to find whose a host is, nineteen files are not parsed."""
+    """The patterns of `hosts`; a file that has them in one line, as all of ours do, is not parsed for them."""
     line, _, _ = _content(name).partition(b"\nhosts = ")[2].partition(b"\n")
-    found: list[str] = json.loads(line)  # TOML writes a list of texts as JSON does
+    found: list[str]
+    try:
+        found = json.loads(line)  # TOML writes a list of texts as JSON does
+    except ValueError:
+        found = _data(name)["hosts"]
     return found
 
 

@@ -15,6 +15,7 @@ from reliable_email.classification import Cause, Failure, Scope
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.documentation import DOCUMENTATION
 from reliable_email.monitoring.findings import Finding, Topic
 from reliable_email.monitoring.health import SiteHealth, examine_site
 from reliable_email.monitoring.route_health import site_routes
@@ -275,7 +276,9 @@ def test_a_callers_transaction_survives_the_question(site: str) -> None:
 @pytest.mark.parametrize("topic", [one for one in Topic if one is not Topic.NONE])
 def test_every_finding_with_a_topic_has_a_runbook_and_leads_somewhere(topic: Topic) -> None:
     """The page of the documentation is there, and so is the page that has the act."""
-    assert (Path(__file__).parents[2] / "docs" / "how-to" / f"{topic.runbook}.md").is_file()
+    page = topic.runbook.removeprefix(DOCUMENTATION)
+    assert page != topic.runbook
+    assert (Path(__file__).parents[2] / "docs" / page).is_file()
     url, words = leads_to(Finding(verdict=Health.DEGRADED, text="", topic=topic, name="gmail"))
     assert resolve(url.partition("?")[0].partition("#")[0]).url_name
     assert words

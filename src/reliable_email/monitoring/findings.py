@@ -6,6 +6,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import Health
+from reliable_email.monitoring.documentation import page_address
 from reliable_email.monitoring.sentences import Seconds
 from reliable_email.records import dataclass
 
@@ -25,8 +26,8 @@ class Topic(StrEnum):
 
     @property
     def runbook(self) -> str:
-        """The page of the documentation that leads through it, under `how-to/`; "" for none."""
-        return _RUNBOOKS.get(self, "")
+        """The address of the documentation's page that leads through it; "" for none."""
+        return page_address(f"how-to/{_RUNBOOKS[self]}") if self in _RUNBOOKS else ""
 
 
 _RUNBOOKS = {

@@ -107,7 +107,7 @@ def health_lines(health: SiteHealth) -> Iterator[str]:
         if finding.remedy:
             yield f"  {printable(finding.remedy)}"
         if finding.topic.runbook:
-            yield f"  Runbook: docs/how-to/{finding.topic.runbook}.md"
+            yield f"  Runbook: {finding.topic.runbook}"
     yield f"Status: {health.verdict.upper()}"
 
 

@@ -5,6 +5,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from reliable_email import conf
+from reliable_email.monitoring.documentation import page_address
 from reliable_email.store.questions.sizes import table_bytes
 from reliable_email.store.questions.status import workers
 from reliable_email.views.access import VIEW, requires
@@ -27,6 +28,7 @@ def workers_page(request: HttpRequest) -> HttpResponse:
             "workers": [(one, one.state, _BADGES.get(one.state, "")) for one in found],
             "silent_seconds": settings.health_worker_seconds,
             "tables": [(name.removeprefix("reliable_email_"), size) for name, size in table_bytes().items()][:_TABLES],
+            "growth": page_address("how-to/growth"),
             "now": timezone.now(),
         },
         section="workers",

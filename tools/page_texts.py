@@ -13,7 +13,10 @@ from reliable_email.classification import Cause, answers
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.classification.rulebook import loose_rulebook, rulebook
 from reliable_email.delivery.telling import consequences
+from reliable_email.smtp.oauth import token_request
 from reliable_email.smtp.stages import Stage
+from reliable_email.smtp.tls import errors as tls
+from reliable_email.smtp.tls.form_rules import FORM_CODES
 from reliable_email.store.tables.states import OWN_CAUSES
 
 ROOT = Path(reliable_email.__file__).parent
@@ -29,6 +32,11 @@ def texts() -> Iterator[str]:
     for name in (*Cause, *OWN_CAUSES, *Stage):
         yield str(name).replace("_", " ")
     yield from (answers._CONVERSATION, answers._NOT_WELCOME)
+    yield from tls._ADVICE.values()
+    yield from tls._FORM_ADVICE.values()
+    for code in sorted(FORM_CODES & tls._ADVICE.keys()):
+        yield from (f"{tls._ADVICE[code]}, or {form}" for form in tls._FORM_ADVICE.values())
+    yield from (*token_request._ADVICE.values(), token_request.ADVICE_TO_LOOK, token_request.ADVICE_ON_REDIRECT)
     yield from _sentences(Path(consequences.__file__))
 
 

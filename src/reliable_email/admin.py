@@ -37,6 +37,7 @@ from reliable_email.store.questions.stories import message_ids
 from reliable_email.store.questions.suppressions import shown_entry
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.details import in_own_words
 from reliable_email.templatetags.mail_words import recipients
 from reliable_email.templatetags.words import WORDS
 from reliable_email.values import masked, printable
@@ -103,7 +104,7 @@ class _Inline(_WhereWritten, admin.TabularInline):  # type: ignore[type-arg]
     def said(self, row: OutboxRecipient | Attempt) -> str:
         """Code and status; the words themselves may be sealed, and are on the message's own page."""
         code = str(row.reply_code) if row.reply_code is not None else ""
-        return " ".join(part for part in (code, row.reply_enhanced) if part) or printable(row.detail)
+        return " ".join(part for part in (code, row.reply_enhanced) if part) or printable(in_own_words(row.detail))
 
     @admin.display(description=_("address"))
     def to(self, row: OutboxRecipient) -> str:

@@ -34,7 +34,10 @@ from tools.page_texts import texts
 
 ROOT = Path(reliable_email.__file__).parent
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-MODULES = sorted([*(ROOT / "views").rglob("*.py"), ROOT / "admin.py", ROOT / "templatetags/mail_words.py"])
+_SPEAKING = ("mail_words", "details")
+MODULES = sorted(
+    [*(ROOT / "views").rglob("*.py"), ROOT / "admin.py", *(ROOT / f"templatetags/{one}.py" for one in _SPEAKING)]
+)
 FINDINGS = sorted((ROOT / "monitoring").rglob("*.py"))
 CATALOGUE = ROOT / "locale/de/LC_MESSAGES/django.mo"
 _CALLS = {"_": 1, "gettext": 1, "gettext_lazy": 1, "ngettext": 2, "pgettext": 2, "pgettext_lazy": 2}
@@ -98,7 +101,7 @@ def sentences(module: Path) -> Iterator[str]:
 # Policies of the browser, lists of HTML names, classes of badges, the record's and the monitors' words.
 _IS_CODE = re.compile(
     r"default-src|script-src|img-src|form-action|^a abbr|^abbr align|^iframe noembed|charset=|held by|<time|lang="
-    r"|X-|<a href|html with images|by the admin|by hand|no-store|filename"
+    r"|X-|\(\?:|<a href|html with images|by the admin|by hand|no-store|filename"
     r"|^, login as $"  # what the summary of a route says, to find the user's name
 )
 _MACHINES = {"health.py", "monitors.py", "metrics.py", "route_acts.py"}  # read by programs, and by commands

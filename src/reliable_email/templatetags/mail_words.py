@@ -12,6 +12,7 @@ from django.utils.translation import gettext, ngettext, pgettext
 from reliable_email import conf
 from reliable_email.outbox.operations.holds import Hold
 from reliable_email.store.sql.bounded import BoundedCount
+from reliable_email.templatetags.details import evidence_in_words, in_own_words
 from reliable_email.templatetags.languages import in_language, marked
 from reliable_email.templatetags.numbers import decimal, span, thousands
 from reliable_email.templatetags.words import WORDS, verb_words
@@ -20,6 +21,8 @@ from reliable_email.values import masked, printable
 register = template.Library()
 register.filter(span)
 register.filter(thousands)
+register.filter("own", in_own_words)
+register.filter("evidence", evidence_in_words)
 
 
 @register.filter
@@ -59,6 +62,8 @@ def word(value: object) -> str:
 @register.filter
 def told(text: object) -> SafeString:
     """Translate a text of the layers below into the reader's language."""
+    if type(text) is str and (known := in_own_words(text)) != text:
+        return format_html("{}", known)
     return marked(text if isinstance(text, str) else str(text or ""))
 
 
@@ -103,6 +108,14 @@ def said(text: object) -> str:
 def plain(word: object) -> str:
     """A word of a closed set for people: "mailbox full"; its name is in links, filters and logs."""
     return in_language(str(word or "").replace("_", " "))
+
+
+@register.filter
+def rungs(text: object) -> str:
+    """The stages of a probe, each with whether it went well: "connect ok, tls failed"."""
+    words = {"ok": gettext("ok"), "failed": gettext("failed")}
+    steps = (step.rpartition(" ") for step in str(text).split(", "))
+    return ", ".join(f"{plain(stage)} {words.get(end, end)}" for stage, _space, end in steps)
 
 
 @register.simple_tag

@@ -32,6 +32,8 @@ _ADVICE = {
     "invalid_scope": "the application was not granted this scope",
     "access_denied": "consent was refused or withdrawn",
 }
+ADVICE_TO_LOOK = "look at client id, secret, tenant and scope"
+ADVICE_ON_REDIRECT = "it redirects, and secrets are not sent elsewhere: is the token URL right?"
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -105,9 +107,9 @@ def _refused(error: HTTPError, form: Mapping[str, str], host: str) -> WireError:
         return _failed(
             FailureKind.CONNECT_FAILED, f"{host} has no token to give just now (HTTP {error.code}) {said}".strip()
         )
-    advice = _ADVICE.get(code, "look at client id, secret, tenant and scope")
+    advice = _ADVICE.get(code, ADVICE_TO_LOOK)
     if 300 <= error.code < 400:
-        advice = "it redirects, and secrets are not sent elsewhere: is the token URL right?"
+        advice = ADVICE_ON_REDIRECT
     return _failed(
         FailureKind.TOKEN, f"{host} refuses an access token (HTTP {error.code}{', ' if said else ''}{said}); {advice}"
     )

@@ -12,6 +12,7 @@ from reliable_email.outbox.operations.operate import Act
 from reliable_email.store.questions.acts import actions_about
 from reliable_email.store.questions.stories import AttemptStory, MessageStory, RecipientStory, story
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.details import in_own_words
 from reliable_email.templatetags.words import ACTS
 from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
@@ -73,7 +74,7 @@ def _recipient(one: RecipientStory, found: MessageStory, keyring: Keyring) -> di
         "route": one.route,
         "stage": one.stage,
         "cause": one.cause,
-        "said": printable(reply or one.detail),
+        "said": printable(reply or in_own_words(one.detail)),
         "explained": explained(one.cause, one.stage, reply),
         "attempts": one.attempts,
         "due_at": one.due_at,
@@ -112,8 +113,8 @@ def _attempt(one: AttemptStory, found: MessageStory, keyring: Keyring) -> dict[s
         "stage": one.stage,
         "seconds": one.seconds,
         "cause": one.cause,
-        "said": printable(reply or one.detail),
-        "detail": printable(one.detail) if reply and one.detail and one.detail not in reply else "",
+        "said": printable(reply or in_own_words(one.detail)),
+        "detail": printable(in_own_words(one.detail)) if reply and one.detail and one.detail not in reply else "",
         "explained": explained(one.cause, one.stage, reply),
         "outcomes": [
             {"address": shown_address(address), "outcome": outcome, "badge": badge(outcome)}

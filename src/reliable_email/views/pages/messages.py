@@ -11,6 +11,7 @@ from reliable_email.outbox.operations.letters import open_or_say, open_reply
 from reliable_email.outbox.operations.operate import Act
 from reliable_email.store.questions.search import Field, Line, Page, search
 from reliable_email.store.tables.states import State
+from reliable_email.templatetags.details import in_own_words
 from reliable_email.templatetags.languages import in_language
 from reliable_email.templatetags.words import ACTS
 from reliable_email.values import printable
@@ -69,7 +70,7 @@ def _shown(line: Line, keyring: Keyring) -> dict[str, Any]:
         "badge": badge(line.state),
         "cause": in_language(line.cause.replace("_", " ")),
         "route": line.route,
-        "said": printable(reply or line.detail),
+        "said": printable(reply or in_own_words(line.detail)),
         "created_at": line.created_at,
         "due_at": line.due_at if line.state in (State.QUEUED, State.UNKNOWN) else None,
     }

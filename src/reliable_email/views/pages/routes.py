@@ -1,5 +1,7 @@
 """The page of the routes, and what a person does to one: pause, resume, probe now."""
 
+from typing import Any
+
 from django.db.utils import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -66,7 +68,7 @@ def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
             "routes": lines,
             "trouble": trouble or misfit,
             "notices": [_told(done)] if done is not None else [],
-            "probe": done.detail | {"route": done.target} if done is not None and done.verb == Verb.PROBE else None,
+            "probe": _probed(done) if done is not None and done.verb == Verb.PROBE else None,
             "now": timezone.now(),
         },
         section="routes",
@@ -78,6 +80,10 @@ def _done(request: HttpRequest) -> ActionStory | None:
     name = request.GET.get("done", "")
     found = action(int(name)) if name.isdecimal() and len(name) < 19 else None
     return found if found is not None and found.verb in set(Verb) and found.actor == actor_of(request) else None
+
+
+def _probed(done: ActionStory) -> dict[str, Any]:
+    return done.detail | {"route": done.target, "took": float(done.detail.get("seconds") or 0.0)}
 
 
 def _told(done: ActionStory) -> str:

@@ -147,6 +147,8 @@ def claim(
             room, more = min(room, left), min(more, max(left - room, 0))
         found = _claim_lane(tables, turn.lane, wanted, number, worker, room, lease_seconds, suspects=suspects)
         is_drained = len(found) < room
+        # A second statement for the rest of a message that the limit cut: counted by the first, it would need a window
+        # over all that waits in the lane.
         if not is_drained and more and not suspects:
             rest = replace(wanted, message_ids={row.message_id for row in found})
             found += _claim_lane(tables, turn.lane, rest, number, worker, more, lease_seconds, suspects=False)
@@ -155,7 +157,7 @@ def claim(
             wanted.noting.note(turn.lane, is_drained=is_drained)
         if len(rows) >= most:
             break
-    if rows:
+    if rows:  # here, and not when the claim has come back: the next line's claim must count these as in hand
         wanted.has_taken(rows)
     point("claim:end")
     rows.sort(key=lambda one: (one.priority, one.message_id, one.position))
@@ -179,6 +181,7 @@ def _conditions(wanted: Wanted, lane: Lane, *, suspects: bool) -> tuple[str, lis
     words = ["environment = %s", "crashes > 0" if suspects else "crashes = 0"]
     parameters: list[Any] = [wanted.environment]
     states = RULES[Event.CLAIM].states
+    # COALESCE and `+ 0` keep a planner off the lane's index, where named messages are to be found by their ids.
     is_named = wanted.message_ids is not None and lane.key != _ANY_LANE
     state = "COALESCE(state, '')" if is_named else "state"
     words.append(f"{state} IN ({marks(states)})")
@@ -227,6 +230,7 @@ def _claim_lane(
         where, parameters = f"{rank} = %s AND {where}", [lane.rank.value, *parameters]
     due = f"FROM {name} WHERE {where} ORDER BY {order} LIMIT %s"
     due_parameters = [*parameters, room]
+    # What the last claim left is cleared in the same statement: rescue would read it as this claim's.
     change = (
         f"UPDATE {name} SET state = %s, claim = %s, claimed_by = %s, lease_until = {tables.now(lease_seconds)}, "
         "due_at = NULL, settled_at = NULL, authorized_at = NULL, authorized_route = '', started_at = NULL"
@@ -248,6 +252,7 @@ def _claim_lane(
             sql = f"{change} WHERE id IN (SELECT id {due}) RETURNING {columns}, {is_over}"
             found = tables.rows("claim", sql, [*change_parameters, *due_parameters])
         case _:
+            # Without UPDATE … RETURNING (MySQL, MariaDB): the SELECT locks the rows until the UPDATE is committed.
             with transaction.atomic(tables.using):
                 sql = f"SELECT {columns}, {is_over} {due} FOR UPDATE SKIP LOCKED"
                 found = tables.rows("claim:select", sql, due_parameters)

@@ -118,9 +118,11 @@ def commit_in_steps(
     for request in requests:
         # The first try may have been committed before its answer was lost: appended again, it would count twice.
         news += unwritten(tables, request.attempts) if request.is_repeat else request.attempts
+    # Planned before anything is written: what raises here has written nothing, and its line is told.
     settling = _settling(tables, planned)
     appending = plan_attempts(tables, news, keyring)
     reserving = Reservations(tables, [intent.reserve for intent in intents])
+    # What the ledger in memory refuses is not permitted either: a permission without its charge would exceed the quota.
     going = [number for number in range(len(intents)) if number not in reserving.refused]
     wanted, tokens = [intents[number] for number in going], [reserving.tokens.get(number) for number in going]
     is_one = bool(reserving.steps) and tables.takes_arrays
@@ -137,6 +139,8 @@ def commit_in_steps(
         reserving.written([Changed(int(-version in changed[behind].ids)) for version in reserving.versions])
     else:
         reserving.written(changed[behind - len(charging) : behind])
+    # Behind the commit, each in a commit of its own: a late reply to what rescue has taken needs nothing of this one,
+    # and taking a half permission back must not undo what was settled beside it.
     settled = _settled(tables, settlements, planned, _written(settling, planned, changed), keyring)
     permitted = [False] * len(intents)
     answers_to = _permitted(tables, wanted, permitting, changed[behind:])
@@ -158,7 +162,7 @@ def _settling(tables: Tables, planned: Sequence[Planned | None]) -> list[tuple[S
     times = Counter(change.id for change in plans.values())
     by_shape: dict[object, list[int]] = {}
     for number, change in plans.items():
-        # A row that changes twice does so in order, in statements of its own.
+        # A row that changes twice does so in order, in statements of its own: one UPDATE would take either value.
         is_alone = not tables.takes_arrays or times[change.id] > 1
         by_shape.setdefault(number if is_alone else change.shape, []).append(number)
     steps = []
@@ -176,6 +180,7 @@ def _written(
         for number in numbers:
             plan = planned[number]
             assert plan is not None
+            # By id where several share a statement: its count would not say whose row another claim has taken.
             written[number] = plan.change.id in one.ids if step.returns_ids else bool(one.count)
     return written
 
@@ -196,7 +201,9 @@ def _settled(
             plan = plan_late(tables, settlement, keyring)
             step = update(tables, plan.change) if plan is not None else None
             is_written = step is not None and bool(tables.run("settle:late", step.sql, step.parameters))
-        if is_written and plan is not None:
+        if (
+            is_written and plan is not None
+        ):  # the picture follows the row, never the wish: the next write is fenced by it
             follow(settlement, plan.after)
         settled.append(is_written)
     return settled

@@ -70,6 +70,8 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
     tables = Tables(using)
     counts = {"requeued": 0, "parked": 0, "unknown": 0}
     point("rescue:begin")
+    # Rows and journal in one transaction: an UNKNOWN without its attempt would be a doubt that nobody can explain, and
+    # an attempt without its UNKNOWN would be written again by the next rescue.
     with transaction.atomic(using):
         attempts = []
         resent = set()
@@ -98,6 +100,7 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
 def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
     states = [state.value for state in State if state.is_in_hand]
     r, m = tables.recipient, tables.message
+    # Rows that another rescue, a renewal or a late settlement holds are theirs: skipped, and looked at next time.
     lock = f" FOR UPDATE OF {r} SKIP LOCKED" if tables.vendor == "postgresql" else ""
     if tables.vendor == "mysql":
         # MariaDB knows no OF; the messages' rows are locked too for this short while.
@@ -130,6 +133,7 @@ def _rescue_row(
     event = Event.RESCUE_SENT if was_sent else Event.RESCUE_UNSENT
     if not was_sent and crashes >= policy.crash_limit:
         event = Event.RESCUE_POISON
+    # The message's wish before the route's: whoever wrote it knows what a second copy would do.
     wish = OnUnknown(on_unknown) if on_unknown else policy.route_on_unknown(route)
     resend = wish is OnUnknown.RESEND and unknowns < MAX_RESENDS
     after = apply(before, event, resend=resend)
@@ -139,6 +143,7 @@ def _rescue_row(
         Event.RESCUE_POISON: f"{crashes} workers were lost while they had this in hand",
         Event.RESCUE_UNSENT: "",
     }[event]
+    # Counted from the permission, by the database's clock: the server may still be at work on the message.
     wait = max(0.0, policy.final_reply_seconds - float(age or 0.0)) if was_sent else 0.0
     is_due = after.state is State.QUEUED or after.is_resend_due
     due = tables.earlier(tables.now(wait), "gives_up_at") if is_due else "NULL"
@@ -150,6 +155,8 @@ def _rescue_row(
         parameters += ["outcome_unknown" if was_sent else "crashed", words, Stage.FINAL_REPLY.value if was_sent else ""]
     if was_sent:
         changes += ", attempts = attempts + 1, pinned_route = authorized_route, route = authorized_route"
+    # The conditions once more, as in every write of a row: that it is still what was judged rests on no lock alone, and
+    # SQLite has none for rows.
     changed = tables.run(
         "rescue:update",
         f"UPDATE {tables.recipient} SET {changes}, due_at = {due}, settled_at = {settled} "

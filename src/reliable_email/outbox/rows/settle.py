@@ -141,6 +141,7 @@ def plan_late(tables: Tables, settlement: Settlement, keyring: Keyring) -> Plann
     if late is None:
         return None
     believed = settlement.claimed.delivery
+    # Exactly one more doubt: a second one is a later attempt's, and this reply does not answer for that.
     rescued = replace(believed, state=State.UNKNOWN, unknowns=believed.unknowns + 1)
     after = apply(rescued, late, claim=believed.claim)
     if after is None:
@@ -163,6 +164,7 @@ def _change(
     tables: Tables, settlement: Settlement, before: Delivery, after: Delivery, event: Event, keyring: Keyring
 ) -> Change:
     claimed, evidence = settlement.claimed, settlement.evidence
+    # Columns are left out where they keep their value, so that many settlements have one shape, and are one statement.
     is_due = after.state is State.QUEUED or after.is_resend_due
     changes: dict[str, Value] = {"state": _STATES[after.state]}
     if after.unknowns != before.unknowns:
@@ -176,14 +178,16 @@ def _change(
     if settlement.notes is not None:
         changes["refused_by"] = list(settlement.notes)
     if is_due:
+        # Never behind the end of its life: the claim that finds it over says "expired", at that time and not later.
         changes["due_at"] = Raw(tables.earlier(tables.now(settlement.in_seconds), "gives_up_at"))
     else:
         changes["due_at"] = None
     changes["settled_at"] = Raw(tables.now()) if after.state in _SETTLED else None
     if after.state is State.CLAIMED:
+        # Kept for another route: the old permission goes, or a crash now would call the message unknown by the old one.
         changes["authorized_at"], changes["authorized_route"] = None, ""
     else:
-        changes["lease_until"] = None
+        changes["lease_until"] = None  # in nobody's hand: no rescue has to look at it
     return Change(
         id=claimed.id, claim=before.claim, unknowns=before.unknowns, states=RULES[event].states, values=changes
     )
@@ -308,6 +312,7 @@ def _one_outcome(position: int, outcome: Outcome) -> str:
 def unwritten(tables: Tables, attempts: Sequence[AttemptRow]) -> list[AttemptRow]:
     """Return the attempts that the journal does not have yet; claim, message, route and seconds identify one."""
     claims = {attempt.claim for attempt in attempts}
+    # By the claim, whose number no other worker ever had: nobody else can have written them.
     rows = Attempt._base_manager.using(tables.using).filter(claim__in=claims)
     known = set(rows.values_list("message_id", "claim", "route", "seconds"))
     return [one for one in attempts if (one.message_id, one.claim, one.evidence.route, one.seconds) not in known]

@@ -45,7 +45,7 @@ class Registration:
         Raises:
             KeyMissing: a pending row was written with an encryption key that is not here.
         """
-        check_keys(self.options)
+        check_keys(self.options)  # before the row: a worker that refuses to begin must not be seen as one that runs
         worker_row.arrive(self.options.using, self.name, self.options.environment, self.options.connections)
 
     def note(self, settled: int) -> None:
@@ -86,12 +86,15 @@ class ProcessRegistration:
 
     def arrive(self, options: WorkerOptions) -> None:
         """Write the process's row, once."""
-        name = self.name
+        name = self.name  # outside: it takes the same lock, which is not reentrant
         with self._lock:
+            # Compared with the process, and not with "written": a child inherits the flag, and has no row.
             if self._pid == os.getpid():
                 return
             check_keys(options)
-            self._write(options, name)
+            self._write(
+                options, name
+            )  # under the lock: of tasks that begin at once, one writes, and the others find it
             self._pid, self._settled, self._noted_at = os.getpid(), 0, -_NOTE_SECONDS
 
     def _write(self, options: WorkerOptions, name: str) -> None:
@@ -103,8 +106,9 @@ class ProcessRegistration:
             self._settled += settled
             if self._pid != os.getpid() or time.monotonic() - self._noted_at < _NOTE_SECONDS:
                 return
-            self._noted_at = time.monotonic()
+            self._noted_at = time.monotonic()  # before the write: of tasks that end meanwhile none writes it again
             name, total = self._named[1], self._settled
+        # Outside of the lock: a slow database must hold up this task alone.
         self.tallies.write(options.using)
         if not worker_row.note(options.using, TASKS_PREFIX + name, total):
             self._write(options, name)  # it was forgotten: no task came for an hour
@@ -114,7 +118,7 @@ class ProcessRegistration:
         """Delete the process's row, because the process ends."""
         with self._lock:
             name, pid = self._named[1], self._pid
-            self._pid = 0
+            self._pid = 0  # a task that begins later writes a row of its own
         if pid == os.getpid():
             self.tallies.write(using)
             worker_row.forget(using, TASKS_PREFIX + name)
@@ -165,6 +169,7 @@ class SweepRegistration(Registration):
                 options.using, name, options.environment, options.connections, silent_seconds=options.lease_seconds
             ):
                 return
+            # Only a holder that claims nothing more lets a second one begin: two that claim would be two sweeps.
             if not worker_row.is_stopping(options.using, name):
                 break
         raise SweepUnderWay(f"another process sweeps the database {options.using!r} now")

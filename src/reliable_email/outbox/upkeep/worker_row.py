@@ -75,12 +75,13 @@ def take(using: str, name: str, environment: str, connections: int, *, silent_se
         "settled": 0,
     }
     is_free = Q(state="stopped") | Q(seen_at__lt=DatabaseNow(-silent_seconds))
+    # One UPDATE looks and takes: of two that find the row free, the database lets one change it.
     if rows.filter(is_free, name=name).update(**mine):
         return True
     if rows.filter(name=name).exists():
         return False
     try:
-        with transaction.atomic(using):
+        with transaction.atomic(using):  # a savepoint, where a transaction is open: an error ends that alone
             rows.create(name=name, **mine)
     except IntegrityError:  # somebody was quicker
         return False
@@ -95,6 +96,7 @@ def is_stopping(using: str, name: str) -> bool:
 def abandon(using: str, name: str) -> None:
     """Give back what was not begun, and end the leases of the rest, so that rescue may take it at once."""
     tables = Tables(using)
+    # What was permitted is not released: it may be with the server, which only rescue, by the journal, may judge.
     rule = RULES[Event.RELEASE]
     assert rule.doubted is not None
     tables.run(

@@ -127,7 +127,7 @@ class Loop:
                 end.setblocking(False)
             self._selector.register(bell, selectors.EVENT_READ, bell)
             self._committer = Committer(self._using, self._keyring, self._selector)
-            self._rope = rope
+            self._rope = rope  # a ring before this is not missed: at the start every line is ready
             try:
                 while self._tasks:
                     self._turn()
@@ -146,7 +146,7 @@ class Loop:
         self._committer.close()
         for helper in self._helpers:
             helper.end()
-        for helper in self._helpers:
+        for helper in self._helpers:  # all were told before the first is waited for: they end side by side
             helper.join(_JOIN_SECONDS)
         connections.close_all()
 
@@ -165,6 +165,7 @@ class Loop:
         if self._is_half_waiting():
             self._committer.begin()
         elif self._committer.may_begin():
+            # Replies that are here already bring more to write: one commit for them, too, instead of a second one.
             self._look(0.0)
             if not self._ready:
                 self._committer.begin()
@@ -219,6 +220,8 @@ class Loop:
         return helper
 
     def _has_come_back(self, task: _Task) -> None:
+        # In another thread, so by the inbox, which a deque makes safe without a lock; `_ready` is this loop's alone.
+        # Rung behind the append: the other way round the loop could look, find nothing, and sleep.
         self._inbox.append(task)
         self.ring()
 
@@ -250,12 +253,14 @@ class Loop:
 
     def _wake(self, task: _Task, *, is_ready: bool) -> None:
         assert task.wait is not None
+        # At once, and not when the line waits again: it may close the socket, whose number another line may get.
         self._selector.unregister(task.wait.wire.handle)
         task.wait.is_ready = is_ready
         task.wait = None
         self._ready.append(task)
 
     def _hear(self, bell: socket.socket) -> None:
+        # The bell is emptied before the inbox: what comes in between rings again, and is at worst looked for in vain.
         with contextlib.suppress(BlockingIOError):
             while bell.recv(4096):
                 pass

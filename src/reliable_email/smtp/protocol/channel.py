@@ -95,9 +95,9 @@ class Channel:
 
     def write(self, command: Command, owner: Exchange | None = None, *, shown: str | None = None) -> None:
         """Queue a command and expect its reply. `shown` replaces it in the transcript, where it holds a secret."""
-        if not self.expected:
+        if not self.expected:  # else the reply that is waited for is still the same one, with the same clock
             self.turn += 1
-        self.expected.append(Expectation(command, owner))
+        self.expected.append(Expectation(command, owner))  # in the order of the bytes: replies have no other address
         self.queue(command.line)
         if owner is None:
             self.set_up_lines.append(command.line if shown is None else f"C: {shown}")
@@ -164,6 +164,7 @@ class Channel:
         if not self.expected:
             return self.stage
         first = self.expected[0]
+        # Expected from the moment it is queued, and `unknown` only when it is out: until then it is content's time.
         if first.command.verb is Verb.END and first.owner is not None:
             return Stage.FINAL_REPLY if first.owner.is_terminator_sent(self.sent_bytes) else Stage.CONTENT
         return STAGE_OF[first.command.verb]

@@ -177,7 +177,7 @@ class Exchange:
         if not commands:
             self.failure = next((one.failure for one in self.results.values()), None)
             return False
-        if reset_first:
+        if reset_first:  # in front of MAIL, in the same group: a reset costs no round trip (RFC 2920 §3.1)
             self.pending.append(Command(Verb.RSET, b"RSET\r\n"))
         mail = f"MAIL FROM:<{sender}>{dsn.mail_parameters() if dsn is not None else ''}"
         if capabilities.announces_size:
@@ -286,16 +286,18 @@ class Exchange:
 
     def is_terminator_sent(self, sent: int) -> bool:
         """Return whether the kernel has the whole terminator, if it has `sent` bytes of the stream."""
+        # A dot without its line end is no terminator, so all of it counts: a cut in the middle was surely not taken.
         return self.terminator_end is not None and sent >= self.terminator_end
 
     def cut_off(self, failure: WireFailure, sent: int) -> None:
         """The connection ended under it. What was said stays said; the rest is not sent, or unknown."""
+        # By what the kernel took: whether that has reached the server, nobody here can know (RFC 1047).
         verdict = Verdict.UNKNOWN if self.is_terminator_sent(sent) else Verdict.NOT_SENT
         self.is_cut_off = True
         self.stage = failure.stage
         self.failure = self.failure or failure
         for recipient in (*self.accepted, *self.waiting):
-            if recipient not in self.results:
+            if recipient not in self.results:  # refused at RCPT: no later loss makes that unknown
                 self.results[recipient] = RecipientResult(verdict=verdict, reply=failure.reply, failure=failure)
 
     def transaction(self, sent: int) -> Transaction:

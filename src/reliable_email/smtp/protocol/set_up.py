@@ -77,6 +77,7 @@ class SetUp:
 
     def tls_established(self) -> None:
         """The handshake is done: everything learned before it is forgotten (RFC 3207 §4.2)."""
+        # Whoever stands in between could have written those capabilities, such as an AUTH that shows the password.
         self.is_secure = True
         self.capabilities = Capabilities()
         self._say_hello(Verb.EHLO)
@@ -85,6 +86,7 @@ class SetUp:
         """Go on after `TokenWanted`."""
         assert self._credentials is not None
         self._token = token
+        # Before the token is written: the very next reply may echo it.
         self.redactor = redactor_for(self._credentials, token)
         self._begin_auth()
 
@@ -135,6 +137,7 @@ class SetUp:
         return Trouble(replace(said, detail=f"{said.detail} to EHLO, and {why}"))
 
     def _start_tls(self) -> list[Event]:
+        # Bytes of plaintext that wait here would be read behind the handshake, as if the server had encrypted them.
         if not self._channel.is_silent:
             raise _trouble(
                 Stage.STARTTLS,

@@ -1,6 +1,6 @@
 """The decision whether a message may use a route now, and the notes to the route's memory afterwards. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from reliable_email.classification import Cause, Failure
 from reliable_email.delivery import breaker
@@ -11,7 +11,7 @@ from reliable_email.delivery.policy import Decision, Effect
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent, RouteStateStore
 from reliable_email.delivery.words import Priority
-from reliable_email.records import dataclass, record
+from reliable_email.records import dataclass, field, record
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.transaction import Transaction, Verdict
 
@@ -38,6 +38,7 @@ class Admission:
         size: of its content, in bytes.
         reserves: see `Manner`.
         said: what routes said a moment ago, by alias, shared by the messages of one batch.
+        halves: by alias: the most recipients to ask a route for at once, where it refused more of this message's.
     """
 
     memory: RouteStateStore
@@ -47,11 +48,25 @@ class Admission:
     priority: Priority
     said: dict[str, Failure]
     reserves: bool
+    halves: dict[str, int] = field(default_factory=dict)
 
-    def envelope(self, route: Route, count: int, learned_here: int | None) -> int:
-        """Return how many of so many recipients go in one envelope, as documented or as learned."""
+    def parts(self, route: Route, recipients: list[Progress]) -> Iterator[tuple[Progress, ...]]:
+        """Recipients in envelopes of the size that the route takes, as documented or as learned."""
+        alone = [one for one in recipients if one.is_alone]
+        again = [one for one in recipients if one.again_on and not one.is_alone]
+        others = recipients if not (alone or again) else [r for r in recipients if not (r.is_alone or r.again_on)]
+        for one in alone:
+            yield (one,)
+        for group in (again, others):
+            if group:
+                count = len(group)
+                size = 1 if count == 1 else self._envelope(route, count)
+                for start in range(0, len(group), size):
+                    yield tuple(group[start : start + size])
+
+    def _envelope(self, route: Route, count: int) -> int:
         learned = breaker.max_recipients(self.memory.read(route), now=self.memory.now())
-        limits = (route.max_recipients, learned, learned_here)
+        limits = (route.max_recipients, learned, self.halves.get(route.alias))
         return min((limit for limit in limits if limit), default=count)
 
     def too_large(self, route: Route) -> Failure | None:

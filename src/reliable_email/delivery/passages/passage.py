@@ -15,7 +15,7 @@ Rules that no answer passes:
 5. A recipient that waits for one route (greylisting, a full mailbox) waits only while that route can be asked.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -59,9 +59,12 @@ class Passage:
         priority: for quotas.
         on_unknown: the message's own wish.
         said: what routes said a moment ago, by alias, shared by the passages of one batch.
+
+    It is long because who is asked next and what an answer means rest on the same memory of each recipient: in two
+    classes, rule 1 would have to hold between them.
     """
 
-    __slots__ = ("_admission", "_ended", "_envelopes", "_manner", "_on_unknown", "key", "recipients", "routes")
+    __slots__ = ("_admission", "_ended", "_manner", "_on_unknown", "key", "recipients", "routes")
 
     def __init__(
         self,
@@ -85,7 +88,6 @@ class Passage:
         is_lone = len(routes) == 1 and manner.asks_a_lone_route
         self._admission = Admission(memory, is_lone, from_domain, size, priority, said, manner.reserves)
         self._ended: list[Progress] = []  # without a transaction
-        self._envelopes: dict[str, int] = {}  # how many recipients a route took at once, where it refused more
 
     # Choosing.
 
@@ -112,10 +114,11 @@ class Passage:
 
         Routes that cannot be asked are passed over at once; empty where nobody is left to ask.
         """
+        # It ends: whoever cannot be admitted has that route among its `asked`, and is chosen for another one or none.
         while chosen := self._chosen():
             sends = []
             for route, recipients in chosen:
-                for part in self._parts(route, recipients):
+                for part in self._admission.parts(route, recipients):
                     send = self._admit(route, part)
                     if send is not None:
                         sends.append(send)
@@ -134,7 +137,7 @@ class Passage:
 
     def _choose(self, one: Progress) -> Route | None:
         for route in self.routes:
-            if one.again_on:
+            if one.again_on:  # this route alone: by the next one, what a second word settles would become a failover
                 if route.alias == one.again_on:
                     return route
             elif route.alias not in one.asked and self._is_candidate(route, one):
@@ -151,20 +154,6 @@ class Passage:
 
     def _is_candidate(self, route: Route, one: Progress) -> bool:
         return one.may_try(route.alias, most=1 if self._manner.waits else route.max_attempts)
-
-    def _parts(self, route: Route, recipients: list[Progress]) -> Iterator[tuple[Progress, ...]]:
-        """Recipients in envelopes of the size that the route takes, as documented or as learned."""
-        alone = [one for one in recipients if one.is_alone]
-        again = [one for one in recipients if one.again_on and not one.is_alone]
-        others = recipients if not (alone or again) else [r for r in recipients if not (r.is_alone or r.again_on)]
-        for one in alone:
-            yield (one,)
-        for group in (again, others):
-            if group:
-                count = len(group)
-                size = 1 if count == 1 else self._admission.envelope(route, count, self._envelopes.get(route.alias))
-                for start in range(0, len(group), size):
-                    yield tuple(group[start : start + size])
 
     # Admitting.
 
@@ -194,6 +183,8 @@ class Passage:
             part = tuple(one for one in part if one not in left_out)
             if not part:
                 return None
+        # The quota is cut to size before `enter`, which reserves all or nothing; and behind `refusing`, so that nothing
+        # is taken for those who do not go.
         room = admission.room(route, len(part))
         if room < len(part):
             self._pass_over(route, part[room:], admission.no_quota(route))
@@ -203,7 +194,7 @@ class Passage:
             self._pass_over(route, part, entered, needs_person=admission.refuses_sender(route))
             return None
         for one in part:
-            if alias in one.left_out:
+            if alias in one.left_out:  # an earlier round's; whoever is asked now was not left alone (rule 4)
                 one.left_out -= {alias}
         return Send(
             passage=self,
@@ -272,7 +263,7 @@ class Passage:
 
     def take(self, send: Send, transaction: Transaction, *, now: datetime) -> list[Progress]:
         """Take a finished transaction; those whose fate or way it has changed. A second time changes nothing."""
-        if send.is_taken:
+        if send.is_taken:  # a transport may tell twice: with an `Ask`, and at its end
             return []
         send.is_taken = True
         told = told_by(transaction, send.recipients)
@@ -293,6 +284,7 @@ class Passage:
             if found is not None and (worst is None or worst[1].effect is Effect.NONE):
                 worst = found
         send.refused_at = receivers_of(refused_there)
+        # The quota first: a failure may close the route below, and what was not used is free for others either way.
         self._admission.leave(send, used=used)
         if not is_withheld(transaction):
             self._admission.tell(send, worst, transaction)
@@ -301,6 +293,7 @@ class Passage:
     def lose(self, send: Send, addresses: Collection[str], failure: Failure) -> None:
         """Make the outcome unknown for addresses whose message was handed over and whose reply will not be read."""
         for one in send.recipients:
+            # Only the open ones: whoever was refused or taken before the loss has an answer that stands.
             if one.fate is Fate.OPEN and one.address in addresses:
                 one.is_doubted, one.route, one.failure = True, send.route.alias, failure
                 one.fate = Fate.UNKNOWN
@@ -321,6 +314,7 @@ class Passage:
         send.failures[one.address] = failure
         self._admission.said[route.alias] = failure
         one.spends_attempt |= decision.spends_attempt
+        # What was said is noted above and followed now: a step may replace `one.failure` by a better reason.
         self._follow(send, one, failure, decision)
         send.outcomes[one.address] = outcome_of(one, result)
         return failure, decision
@@ -395,11 +389,12 @@ class Passage:
         """Too many in one envelope: at once again, with those alone that were left out."""
         alias = send.route.alias
         if Outcome.ACCEPTED not in send.outcomes.values():
-            self._envelopes[alias] = max(1, len(send.recipients) // 2)
-        one.ask_at_once(send.route.alias)
+            self._admission.halves[alias] = max(1, len(send.recipients) // 2)
+        one.ask_at_once(alias)
 
     def _ask_one_other(self, route: Route, one: Progress, failure: Failure) -> None:
         """One other route is asked before it ends; where none is there, or one has refused it too, it ends."""
+        # Asked before this route is noted: else its own refusal would be the second opinion on itself (rule 2).
         already = any(one.has_refused(other.alias) for other in self.routes)
         one.notes = noted(one.notes, route.alias)
         if already or not one.routes_left(self.routes):
@@ -433,6 +428,7 @@ class Passage:
         return ended
 
     def _end(self, one: Progress) -> None:
+        # Doubt before all else: with a copy out there by a route that is gone, none of the others may have it (rule 1).
         if one.is_doubted and one.pin and all(route.alias != one.pin for route in self.routes):
             detail = f"the route {one.pin}, which may have sent it, is there no more"
             one.failure = local_failure(Cause.OUTCOME_UNKNOWN, detail)

@@ -20,19 +20,20 @@ from reliable_email.management.people import PeopleCommand, add_erase, add_expor
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.finding import as_json, newest_to, shown_address, table, user
 from reliable_email.management.screens.looking import Looker
+from reliable_email.management.screens.message_story import opened, story_lines
 from reliable_email.management.screens.outbox_view import health_lines, lines, sizes
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
 from reliable_email.management.screens.watching import watch, watch_screen
 from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.intake.enqueue import QueueOptions
-from reliable_email.outbox.keyring import KeyMissing, configured_keyring
+from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.operations.importing import SenderRuns, Source, SourceMissing, import_queue
 from reliable_email.outbox.operations.operate import Act, Resolution, affected, perform
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.questions.filters import Filter, outbox_database
 from reliable_email.store.questions.sizes import table_bytes
-from reliable_email.store.questions.stories import MessageStory, story
+from reliable_email.store.questions.stories import story
 from reliable_email.store.tables.states import State
 from reliable_email.values import printable
 
@@ -139,53 +140,12 @@ class Command(PeopleCommand):
             words = f"There is no message {printable(name)!r}, and none to such an address."
             raise CommandError(words, returncode=ExitCode.UNHEALTHY)
         for found in stories:
-            opened = _opened(found)
+            told = opened(found)
             if self._json:
-                self._print_json(opened)
+                self._print_json(told)
             else:
-                self._print_story(opened)
-
-    def _print_story(self, found: dict[str, Any]) -> None:
-        self.stdout.write(f"message {found['id']}  {found['message_id']}")
-        for name in (
-            "mailer",
-            "entry_mailer",
-            "environment",
-            "priority",
-            "created_at",
-            "send_at",
-            "expires_at",
-            "sender",
-            "subject",
-        ):
-            if found[name] not in ("", None):
-                self.stdout.write(f"  {name:<12} {printable(str(found[name]))}")
-        kept = "kept" if found["has_content"] else "pruned"
-        self.stdout.write(f"  {'content':<12} {found['content_size']:,} bytes, {kept}")
-        for one in found["recipients"]:
-            words = [
-                one["state"],
-                f"by {one['route']}" if one["route"] else "",
-                one["cause"],
-                one["reply"],
-                one["detail"],
-            ]
-            said = ", ".join(printable(word) for word in words if word)
-            due = f", due {one['due_at']}" if one["due_at"] else ""
-            self.stdout.write(f"  {shown_address(one['address'])}: {said}, {one['attempts']} attempts{due}")
-        for one in found["attempts"]:
-            outcomes = ", ".join(f"{shown_address(address)} {outcome}" for address, outcome in one["outcomes"].items())
-            said = printable(one["reply"] or one["detail"])
-            self.stdout.write(
-                f"  {one['finished_at']} {one['route']} {one['stage']} {one['seconds']:.3f} s: {outcomes}"
-            )
-            if said:
-                self.stdout.write(f"    {said}")
-        for one in found["events"]:
-            said = f": {printable(one['detail'])}" if one["detail"] else ""
-            self.stdout.write(
-                f"  {one['at']} {one['source']} reported: {shown_address(one['address'])} {one['kind']}{said}"
-            )
+                for line in story_lines(told):
+                    self.stdout.write(line)
 
     def _audit(self, options: dict[str, Any]) -> None:
         with bars(self._console) as progress:
@@ -420,26 +380,3 @@ def _pruning(parser: ArgumentParser) -> None:
 def _age_or(age: timedelta | None, *, days: float) -> timedelta:
     # 0s is an answer too.
     return age if age is not None else timedelta(days=days)
-
-
-def _opened(found: MessageStory) -> dict[str, Any]:
-    """Return the story as a dict, decrypted if the key is here."""
-    told = asdict(found)
-    keyring = configured_keyring()
-
-    def opened(text: str) -> str:
-        try:
-            return keyring.open_text(text, found.encryption_key)
-        except KeyMissing:
-            return "(encrypted)"
-
-    told["subject"] = opened(found.subject)
-    if found.encryption_key:
-        for one in (*told["recipients"], *told["attempts"]):
-            head, _, sealed = one["reply"].rpartition(" ")
-            if sealed.startswith("gAAAA"):  # a Fernet token
-                one["reply"] = f"{head} {opened(sealed)}"
-        for one in told["events"]:
-            if one["detail"]:
-                one["detail"] = opened(one["detail"])
-    return told

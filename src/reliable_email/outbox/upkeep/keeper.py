@@ -14,7 +14,7 @@ from django.db import connections
 
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.outbox.upkeep.reconnect import Outage, drop_connection
-from reliable_email.outbox.upkeep.threads import WorkerThread
+from reliable_email.outbox.upkeep.threads import WorkerFailed, WorkerThread
 from reliable_email.records import dataclass
 from reliable_email.store.sql.outages import is_outage
 
@@ -89,14 +89,26 @@ def keep(
         connections.close_all()
 
 
-def stands_still() -> bool:
+def check_process() -> None:
+    """Refuse a process whose clock or threads are not the real ones.
+
+    Raises:
+        WorkerFailed: no worker can run here.
+    """
+    if _stands_still():
+        raise WorkerFailed("The clock of this process stands still (freezegun, time-machine): a worker needs one.")
+    if _is_patched_by_eventlet():
+        raise WorkerFailed("A worker cannot run under eventlet's monkey patching: use threads or gevent.")
+
+
+def _stands_still() -> bool:
     """Return whether the clock of this process does: something has frozen it, as tests do."""
     began_at = time.monotonic()
     threading.Event().wait(0.01)
     return time.monotonic() <= began_at
 
 
-def is_patched_by_eventlet() -> bool:
+def _is_patched_by_eventlet() -> bool:
     """Return whether sockets and threads of this process are eventlet's, which has no selector to wait with."""
     patcher = sys.modules.get("eventlet.patcher")
     return patcher is not None and bool(patcher.is_monkey_patched("socket") or patcher.is_monkey_patched("thread"))

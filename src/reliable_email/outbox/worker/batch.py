@@ -82,13 +82,14 @@ class Batch:
 
     Args:
         claim: what was claimed.
-        options: see `BatchOptions`.
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
         write: commits settlements, attempts and intents; see `journal.commit`.
         give_back: ids of rows that are not for this line after all.
         may_go_on: asked before each message; False ends the batch, and what was not begun is released.
         may_authorize: asked before each permission.
+
+    It is long because all of its steps add to the same lists of what the next commit settles, appends and permits.
     """
 
     def __init__(
@@ -169,12 +170,9 @@ class Batch:
         """Return whether every route is in use, so that planning needs no probe."""
         return all(self._store.read(route).phase is Phase.CLOSED for route in passage.routes)
 
+    @writing_nothing()
     def _load(self) -> list[Passage]:
         """Read the messages, and sort out those that no route has to be asked for."""
-        with writing_nothing():
-            return self._loaded()
-
-    def _loaded(self) -> list[Passage]:
         messages, stored = load_messages(self._options.using, (one.message_id for one in self._claim.rows))
         self._contents = Contents(self._options.using, self._options.keyring, stored)
         self._messages = messages
@@ -349,7 +347,7 @@ class Batch:
     ) -> Steps[Collection[Job]]:
         for transaction in settled:
             self._take(turns[id(transaction.job)], transaction)
-        if not self._may_authorize():
+        if not self._may_authorize():  # what is settled is taken all the same: it is known, and written at the end
             return []
         wishes: list[Wish] = []
         for grant in grants:
@@ -424,6 +422,7 @@ class Batch:
         """Write what is known. Where that raises, nothing was written, and all of it is kept for the next time."""
         if not (self._settlements or self._attempts or intents):
             return Written(permitted=[], settled=[])
+        # Emptied behind the write: with each of them gone before, an error would lose replies that were read.
         written = yield from self._write(self._settlements, self._attempts, intents)
         log_written(self._messages, self._settlements, self._attempts, written.settled)
         self._settlements, self._attempts = [], []

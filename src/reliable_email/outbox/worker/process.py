@@ -24,7 +24,7 @@ from reliable_email.outbox.rows.reservations import give_back
 from reliable_email.outbox.rows.settle import AttemptRow, Settlement
 from reliable_email.outbox.upkeep import worker_row
 from reliable_email.outbox.upkeep.duties import Upkeep
-from reliable_email.outbox.upkeep.keeper import Duty, is_patched_by_eventlet, keep, stands_still
+from reliable_email.outbox.upkeep.keeper import Duty, check_process, keep
 from reliable_email.outbox.upkeep.listen import can_listen, listen
 from reliable_email.outbox.upkeep.reconnect import AWAY, Outage, drop_connection, insist
 from reliable_email.outbox.upkeep.registration import Registration, unique_name
@@ -67,6 +67,8 @@ class Worker:
         routes_of: the routes of a mailer, the preferred one first; raises LookupError where there is no such mailer.
         store: what is remembered of routes.
         registration: the row that says that it is there; one of its own by default.
+
+    It is long because its threads share one lease and one wish to stop, and each method is run or asked by one of them.
     """
 
     def __init__(
@@ -208,10 +210,7 @@ class Worker:
             KeyMissing: a pending row was written with an encryption key that is not here.
             WorkerFailed: the worker cannot work here, or had to end since one of its threads did.
         """
-        if stands_still():
-            raise WorkerFailed("The clock of this process stands still (freezegun, time-machine): a worker needs one.")
-        if is_patched_by_eventlet():
-            raise WorkerFailed("A worker cannot run under eventlet's monkey patching: use threads or gevent.")
+        check_process()
         using = self.options.using
         if not self._caller.settings_dict["AUTOCOMMIT"]:
             raise WorkerFailed(f"DATABASES[{using!r}] has AUTOCOMMIT = False: a worker needs a database that commits.")
@@ -225,7 +224,7 @@ class Worker:
             raise WorkerFailed(sentence(using, error)) from error
         finally:
             connections[using].close()  # this thread waits from here on
-        self._lease_ends_at = time.monotonic() + self._trusted_seconds
+        self._lease_ends_at = time.monotonic() + self._trusted_seconds  # nothing is claimed yet: nothing can be overdue
         lines = self._crew.make("lines", lambda: self._run_lines(lines), hangs_after=self._hang_seconds)
         threads = [
             self._keeping("renewals", self._renewals),
@@ -444,6 +443,7 @@ class Worker:
 
     def _renew(self) -> None:
         point("renewals")
+        # From before the question: the database counts the lease from a later moment, so that its end here comes first.
         began_at = time.monotonic()
         renew(self.options.using, self._held.ids(), worker=self.name, lease_seconds=self.options.lease_seconds)
         self._lease_ends_at = began_at + self._trusted_seconds

@@ -44,7 +44,10 @@ logger = logging.getLogger("reliable_email.smtp")
 
 
 class Connection:
-    """One connection to a submission server. Used by one thread at a time; `open()` creates, `close()` ends it."""
+    """One connection to a submission server. Used by one thread at a time; `open()` creates, `close()` ends it.
+
+    It is long because opening, sending and closing share one loop, `steps`, which each message goes through.
+    """
 
     def __init__(self, wire: Wire, session: Session, options: ConnectionOptions, *, peer: str) -> None:
         self.options = options
@@ -370,7 +373,7 @@ class Connection:
 
     def _time_out(self) -> None:
         stage = self._session.stage
-        if self._session.has_group_out:  # a chained one is `NotAsked`
+        if self._session.channel.has_group_out:  # a chained one is `NotAsked`
             learned_limits.learn_pipelining_is_mishandled(self.options.host, self.options.port)
         waited = time.monotonic() - self._clock.began_at
         detail = f"nothing more came from the server for {waited:.1f} s"

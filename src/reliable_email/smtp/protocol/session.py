@@ -67,6 +67,8 @@ class Session:
         local_hostname: what EHLO says.
         dsn: what notices are asked for where a job has no wishes.
         transcript: called with each line, secrets left out.
+
+    It is long because each method writes into the one queue of commands that rules 1 to 4 guard, or reads from it.
     """
 
     def __init__(
@@ -129,11 +131,6 @@ class Session:
         return self.phase is Phase.READY and not self._exchanges and self.channel.is_quiet
 
     @property
-    def has_group_out(self) -> bool:
-        """True if only the first reply to a pipelined envelope has come, so the server may have lost the rest."""
-        return self.channel.has_group_out
-
-    @property
     def is_on_trial(self) -> bool:
         """True if the next reply is the first one to a chained envelope, or belongs to one that does not count."""
         return self.channel.is_on_trial
@@ -172,7 +169,7 @@ class Session:
         try:
             while (reply := self.channel.next_reply()) is not None:
                 self._on_reply(reply, events)
-            self._advance(events)
+            self._advance(events)  # after the last one: an unasked 421 explains the end better than rule 1 does
         except ReplyError as error:
             self._break(self._unreadable(error), events)
         except Trouble as trouble:
@@ -241,6 +238,7 @@ class Session:
         exchange.content_start = self.channel.queued_bytes
         for chunk in chunks:
             self.channel.queue(chunk)
+        # No dot ends it: the server has the message with its last octet, and not before.
         exchange.terminator_start = exchange.terminator_end = self.channel.queued_bytes
         return events
 
@@ -298,7 +296,8 @@ class Session:
     def _on_expected(self, expectation: Expectation, reply: Reply, events: list[Event]) -> None:
         command, owner = expectation.command, expectation.owner
         if reply.code == 421 and command.verb is not Verb.QUIT:
-            # RFC 5321 §3.8: the service is closing; later commands of the group have no effect.
+            # RFC 5321 §3.8: the service is closing; later commands of the group have no effect. Answered first: a
+            # 421 to the terminator is its final reply, and `_break` alone would call that message unknown.
             if command.verb is Verb.END and owner is not None:
                 owner.on_end(reply)
                 self._conclude(owner, events)
@@ -376,7 +375,7 @@ class Session:
         if not exchange.plan(self.capabilities, reset_first=self._needs_reset, domains=self._domains):
             events.append(Finished(exchange.transaction(self.channel.sent_bytes)))
             return None
-        self._needs_reset = False
+        self._needs_reset = False  # not where it was refused here: its RSET was not written, and the next job needs it
         self._has_begun = True
         self._exchanges.append(exchange)
         return exchange
@@ -418,6 +417,7 @@ class Session:
         if self._wanted is exchange:
             self._wanted = None
         event = not_asked(exchange, is_proven=self._has_chained) if exchange.is_chained else None
+        # Its words are not believed, a 250 to MAIL among them: the server may have a transaction open.
         self._needs_reset |= event is not None
         events.append(event or Finished(exchange.transaction(self.channel.sent_bytes)))
 
@@ -429,6 +429,7 @@ class Session:
         self._wanted = None
         if self._set_up.redactor is not None:
             failure = self._set_up.redactor.failure(failure)
+        # Stage and place of all, before the first is concluded: that takes it off the list that both are read from.
         seen = [(exchange, self._as_seen_by(exchange, failure)) for exchange in self._exchanges]
         for before, exchange in pairwise(self._exchanges):
             exchange.is_behind_terminator = before.is_terminator_sent(self.channel.sent_bytes)

@@ -72,6 +72,8 @@ class DatabaseRouteStateStore:
 
     Args:
         using: alias of the database; None for the router's choice.
+
+    It is long because it is all of `RouteStateStore`, and each method is a change of the same rows under the same lock.
     """
 
     def __init__(self, using: str | None = None) -> None:
@@ -306,10 +308,6 @@ class DatabaseRouteStateStore:
         self._configured[alias] = known, fingerprint, configured
         return configured
 
-    def _load(self, alias: str) -> KnownRoute:
-        row = RouteState._base_manager.using(self.using).filter(alias=alias).first()
-        return self._loaded(alias, row)
-
     def _load_together(self, alias: str, max_age_seconds: float) -> KnownRoute:
         """Read the row, and in the same statement those of all routes that were asked for and are as old."""
         now = time.monotonic()
@@ -383,9 +381,10 @@ class DatabaseRouteStateStore:
 
     def _try(self, route: Route, change: _Change) -> tuple[KnownRoute, KnownRoute | None, bool]:
         """Try a change once; return what was known, what it is changed to, and whether that was written."""
-        known = self._load(route.alias)
+        alias = route.alias
+        known = self._loaded(alias, RouteState._base_manager.using(self.using).filter(alias=alias).first())
         changed = self._changed(route, known, change)
-        return known, changed, changed is not None and self._write(route.alias, known, changed)
+        return known, changed, changed is not None and self._write(alias, known, changed)
 
     def _changed(self, route: Route, known: KnownRoute, change: _Change) -> KnownRoute | None:
         return change(for_configuration(known, route), self._now())

@@ -45,6 +45,8 @@ class Conversation:
         has_all_content: whether the terminator was read.
         last_code: of the last thing said.
         notifies_on_close: whether a close sends TLS's close_notify.
+
+    It is long because it answers every verb, and each answer depends on what the others left behind.
     """
 
     def __init__(

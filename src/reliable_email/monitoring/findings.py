@@ -6,7 +6,6 @@ from enum import StrEnum
 from django.utils import timezone
 
 from reliable_email.diagnosis.verdict import Health
-from reliable_email.monitoring.documentation import page_address
 from reliable_email.monitoring.sentences import Seconds
 from reliable_email.records import dataclass
 
@@ -27,6 +26,8 @@ class Topic(StrEnum):
     @property
     def runbook(self) -> str:
         """The address of the documentation's page that leads through it; "" for none."""
+        from reliable_email.monitoring.documentation import page_address  # a worker shows none
+
         return page_address(f"how-to/{_RUNBOOKS[self]}") if self in _RUNBOOKS else ""
 
 

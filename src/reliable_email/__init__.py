@@ -3,6 +3,8 @@
 What most code needs is here; it is imported when it is first asked for, so that importing the package costs nothing.
 """
 
+import sys
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -58,14 +60,30 @@ __all__ = [
 _MODULES = frozenset({"backends", "conf", "env", "exceptions", "mailers", "signals", "testing"})
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        if name in _MODULES:
-            return import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(import_module(f"{__name__}.{home}"), name)
+def late_names(package: str, homes: Mapping[str, str], *, modules: Collection[str] = ()) -> Callable[[str], Any]:
+    """Return a package's `__getattr__`: a name is imported when it is first asked for, and stays in the package.
+
+    For the package's own rooms. It is here and in no module of its own, since each process would load that one.
+
+    Args:
+        homes: by name: the module in the package that has it.
+        modules: modules in the package that are names of it, too.
+    """
+
+    def __getattr__(name: str) -> Any:  # noqa: N807 - that of the package
+        home = homes.get(name)
+        if home is None:
+            if name in modules:
+                return import_module(f"{package}.{name}")
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{package}.{home}"), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return __getattr__
+
+
+__getattr__ = late_names(__name__, _HOMES, modules=_MODULES)
 
 
 def __dir__() -> list[str]:

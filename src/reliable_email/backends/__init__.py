@@ -3,8 +3,9 @@
 They are imported when they are first asked for, so that a backend which needs no tables never loads the models.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reliable_email import late_names
 
 if TYPE_CHECKING:
     from reliable_email.backends.default import DefaultMailer
@@ -23,15 +24,7 @@ _MODULES = {
 
 __all__ = ["DefaultMailer", "ErrorMailBackend", "FailoverBackend", "OutboxBackend", "ReliableSMTPBackend"]
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = _MODULES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    found = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = late_names(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

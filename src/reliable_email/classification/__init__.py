@@ -4,9 +4,9 @@ The words are imported at once. What reads the rules is imported when it is firs
 is taken never does: write `classification.classify(…)`, not `from reliable_email.classification import classify`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from reliable_email import late_names
 from reliable_email.classification.causes import Cause, Failure, Scope
 
 if TYPE_CHECKING:
@@ -17,15 +17,7 @@ _HOMES = {"classify": "decide", "classify_exception": "foreign"}
 
 __all__ = ["Cause", "Failure", "Scope", "classify", "classify_exception"]
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    found = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = late_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

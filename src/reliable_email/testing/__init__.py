@@ -12,7 +12,10 @@
 Nothing here is imported by the rest of the package.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from reliable_email import late_names
 
 if TYPE_CHECKING:
     from reliable_email.testing.outbox import (
@@ -26,17 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assert_delivered", "assert_outcome", "assert_queued", "deliver_outbox", "delivery_of", "outbox_over"]
 
-_OF_THE_OUTBOX = frozenset(__all__) - {"delivery_of"}
-
-
-def __getattr__(name: str) -> object:
-    # The pytest plugin imports this package in every run: it must cost nothing there.
-    if name == "delivery_of":
-        from reliable_email.testing.reports import delivery_of
-
-        return delivery_of
-    if name in _OF_THE_OUTBOX:
-        from reliable_email.testing import outbox
-
-        return getattr(outbox, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Late, since the pytest plugin imports this package in every run: it must cost nothing there.
+__getattr__: Callable[[str], object] = late_names(
+    __name__, {**dict.fromkeys(__all__, "outbox"), "delivery_of": "reports"}
+)

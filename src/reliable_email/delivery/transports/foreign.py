@@ -50,6 +50,8 @@ from reliable_email.smtp.transaction import (
 
 logger = logging.getLogger("reliable_email.delivery")
 
+_DJANGO_SMTP = "django.core.mail.backends.smtp"
+
 
 class ForeignTransport(Transport):
     """A transport over another package's backend. Jobs carry their `Submission` as key.
@@ -109,6 +111,8 @@ class ForeignTransport(Transport):
         try:
             count = sending.result()
         except Exception as error:  # noqa: BLE001 - here, too
+            if line.has_surely_sent_nothing:
+                return for_all(job, Verdict.NOT_SENT, raised_before(error), began_at)
             show_status(job, message)
             return sending_raised(job, message, error, line.refused, began_at)
         show_status(job, message)
@@ -148,11 +152,19 @@ class _OpenBackend:
         self._backend: BaseEmailBackend | None = None
         self._build_error: Exception | None = None
         self._is_open = False
+        self._is_heard = False  # whether whatever it sends is seen here
+        self._has_begun = False
         self.refused: dict[str, Any] = {}
+
+    @property
+    def has_surely_sent_nothing(self) -> bool:
+        """True if it has not begun to speak of the message: Django's own raises for addresses before it does."""
+        return self._is_heard and not self._has_begun
 
     def open(self) -> BaseEmailBackend:
         """The backend, ready to send. Raises whatever it raises; what cannot be made is not made again."""
         self.refused = {}
+        self._is_heard = self._has_begun = False
         if self._build_error is not None:
             raise self._build_error
         if self._backend is None:
@@ -202,12 +214,16 @@ class _OpenBackend:
         sendmail = connection.sendmail
 
         def heard(*args: Any, **options: Any) -> Any:
+            self._has_begun = True
             refused = sendmail(*args, **options)
             if isinstance(refused, dict):
                 self.refused.update(refused)
             return refused
 
         connection.sendmail = heard  # type: ignore[method-assign]
+        # A class with another way of sending may send by something else.
+        ways = (getattr(backend, name, None) for name in ("send_messages", "_send"))
+        self._is_heard = all(getattr(way, "__module__", "") == _DJANGO_SMTP for way in ways)
 
 
 def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> EmailMessage:

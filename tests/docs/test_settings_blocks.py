@@ -158,3 +158,18 @@ _WITH_MAILERS = sorted({one.page for one in _SETTINGS if "MAILERS" in one.text})
 def test_page_says_what_older_djangos_need(page: Path) -> None:
     """Django 5.2 and 6.0 ignore MAILERS: whoever arrives at this page first must read it here."""
     assert "reliable_email.backends.DefaultMailer" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("block", _PYTHON, ids=str)
+def test_no_block_writes_a_value_that_goes_nowhere(block: Block) -> None:
+    """`(path(…),)` by itself is what a formatter makes of `path(…),`; whoever pastes it has no page."""
+    try:
+        tree = ast.parse(block.text)
+    except SyntaxError:
+        return  # a piece of a dict, which other tests read in its place
+    lost = [
+        ast.unparse(node)
+        for node in tree.body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Tuple | ast.List | ast.Dict)
+    ]
+    assert lost == []

@@ -144,6 +144,7 @@ class TestTheWorker:
         assert record.levelname == "ERROR"
         assert "the worker was lost" in record.getMessage()
         assert (fields_of(record)["outbox_id"], fields_of(record)["route"]) == (message.pk, "route")
+        assert fields_of(record)["message_id"] == message.message_id  # by which other logs know it
 
     def test_addresses_are_told_at_debug_alone(self, using: str, log: pytest.LogCaptureFixture, settings: Any) -> None:
         """And are masked there, too, where the setting says so."""

@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - see tables
 """The rescue of recipients that dead workers had claimed. The journal decides (`transitions`, rule 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -48,6 +48,7 @@ class Rescued:
     Attributes:
         messages: of those whose outcome is unknown now.
         resent: of those among them that are sent again by themselves.
+        names: their Message-IDs.
         workers: who held them.
     """
 
@@ -57,6 +58,7 @@ class Rescued:
     messages: frozenset[int] = frozenset()
     attempts: tuple[AttemptRow, ...] = ()
     resent: frozenset[int] = frozenset()
+    names: Mapping[int, str] = field(default_factory=dict)
     workers: frozenset[str] = frozenset()
 
     @property
@@ -74,14 +76,16 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
     # an attempt without its UNKNOWN would be written again by the next rescue.
     with transaction.atomic(using):
         attempts = []
+        names = {}
         resent = set()
         workers = set()
-        for *row, worker in _expired(tables, policy):
+        for *row, worker, name in _expired(tables, policy):
             found = _rescue_row(tables, policy, tuple(row), counts)
             workers.add(worker)
             if found is not None:
                 attempt, is_resent = found
                 attempts.append(attempt)
+                names[attempt.message_id] = name
                 if is_resent:
                     resent.add(attempt.message_id)
         for step in plan_attempts(tables, attempts, Keyring()):
@@ -93,6 +97,7 @@ def rescue(using: str, policy: RescuePolicy) -> Rescued:
         messages=frozenset(attempt.message_id for attempt in attempts),
         attempts=tuple(attempts),
         resent=frozenset(resent),
+        names=names,
         workers=frozenset(workers),
     )
 
@@ -115,7 +120,7 @@ def _expired(tables: Tables, policy: RescuePolicy) -> list[tuple[Any, ...]]:
         "rescue:select",
         f"SELECT {r}.id, {r}.message_id, {r}.position, {r}.state, {r}.claim, {r}.unknowns, {r}.crashes, "
         f"{r}.started_at IS NOT NULL, {r}.authorized_route, {tables.age(f'{r}.authorized_at')}, {m}.on_unknown, "
-        f"{r}.claimed_by FROM {r} JOIN {m} ON {m}.id = {r}.message_id "
+        f"{r}.claimed_by, {m}.message_id FROM {r} JOIN {m} ON {m}.id = {r}.message_id "
         f"WHERE {where} LIMIT {_ROWS}{lock}",
         parameters,
     )

@@ -149,11 +149,12 @@ def log_rescued(rescued: Rescued) -> None:
         is_resent = attempt.message_id in rescued.resent
         logger.log(
             logging.WARNING if is_resent else logging.ERROR,
-            "outbox message %s: %s%s",
-            attempt.message_id,
+            "message %s: %s%s",
+            rescued.names.get(attempt.message_id, attempt.message_id),
             evidence.detail,
             "; it is sent again" if is_resent else "; a person has to say (email_outbox resolve)",
             extra=log_fields(
+                message_id=rescued.names.get(attempt.message_id),
                 outbox_id=attempt.message_id,
                 route=evidence.route,
                 cause=evidence.cause,

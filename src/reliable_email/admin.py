@@ -262,7 +262,7 @@ class OutboxMessageAdmin(_ReadOnly):
         self._perform(request, queryset, Act.CANCEL)
 
     def _perform(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", act: Act) -> None:
-        ids = tuple(queryset.values_list("pk", flat=True)[:_COUNTED])
+        ids = tuple(queryset.values_list("pk", flat=True))
         if not ids:
             return
         done = perform(

@@ -86,6 +86,16 @@ def test_messages_are_requeued_and_cancelled_by_actions_that_are_recorded(operat
     ]
 
 
+def test_an_act_on_all_that_the_admin_found_stops_nowhere(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are counted no further than people turn them; "select all" means all of them nevertheless."""
+    monkeypatch.setattr("reliable_email.admin._COUNTED", 2)
+    chosen = [queue(f"ok{number}@example.com").pk for number in range(4)]
+    sent = {"action": "cancel", "select_across": "1", "_selected_action": chosen[:1]}
+    answer = operator.post(f"{ADMIN}outboxmessage/", sent, follow=True)
+    assert "4 recipients cancelled" in answer.content.decode()
+    assert {one.state for one in OutboxRecipient.objects.all()} == {"cancelled"}
+
+
 def test_acting_needs_its_permission_in_the_admin_too(db: None) -> None:
     """Staff who may look are offered no action."""
     user = User.objects.create_user("ann", is_staff=True)

@@ -254,3 +254,22 @@ def test_what_was_said_on_the_wire_stands_beside_the_attempt(operator: Client) -
     text = operator.get(page).content.decode()
     assert "S: 550 &lt;script&gt;" in text
     assert "\x1b" not in text
+
+
+def test_a_doubt_that_a_lost_worker_left_is_told_as_such(operator: Client) -> None:
+    """Nobody looks for a connection that broke, since none did."""
+    message = queue("ok@example.com")
+    OutboxRecipient.objects.filter(message=message.pk).update(
+        state="authorized",
+        claim=7,
+        claimed_by="dead",
+        due_at=None,
+        lease_until=DatabaseNow(-1),
+        authorized_at=DatabaseNow(-60),
+        authorized_route="gmail",
+    )
+    deliver()
+    page = operator.get(f"/mail/messages/{message.pk}/").content.decode()
+    assert "the worker was lost after it was permitted to send" in page
+    assert "No reply was read" in page
+    assert "onnection was lost" not in page

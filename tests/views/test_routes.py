@@ -12,6 +12,7 @@ from django.test import Client
 
 from reliable_email.backends.failover import make_route
 from reliable_email.classification import classify
+from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import RouteEvent
@@ -73,6 +74,31 @@ def test_each_route_is_listed_with_its_state_and_server(operator: Client, server
     assert [(line.alias, line.state) for line in lines] == [("first", "in use"), ("second", "in use")]
     assert f"127.0.0.1:{server.port}" in lines[0].summary
     assert lines[0].mailers == ("default",)
+
+
+def test_who_is_asked_first_is_told(operator: Client) -> None:
+    """And that the other one stands by, in place of "messages go by it"."""
+    answer = operator.get(PAGE)
+    first, second = answer.context["routes"]
+    assert (first.places, second.places) == ((("default", 1, 2),), (("default", 2, 2),))
+    assert first.told == "Messages go by it."
+    assert second.told.startswith("It stands by")
+    for words in ("asked first of 2 by default", "asked as number 2 of 2 by default"):
+        assert words in _text(answer)
+
+
+def test_what_the_package_does_is_no_advice(operator: Client) -> None:
+    """Where a person has nothing to do, "What to do" does not say what happens by itself."""
+    failure = classify(parse_reply("421 4.3.0 try again later"), stage=Stage.GREETING)
+    assert not MEANINGS[failure.cause].person
+    database_store().tell(make_route("first"), RouteEvent(failure=failure, effect=Effect.OPEN))
+    line = _line(operator, "first")
+    assert line.is_closed
+    assert not line.remedy
+    assert line.happens
+    told = _text(operator.get(PAGE))
+    assert "By itself" in told
+    assert "What to do" not in told
 
 
 def test_a_closed_route_shows_evidence_meaning_and_remedy(operator: Client) -> None:

@@ -209,7 +209,7 @@ MEANINGS: dict[Cause, Meaning] = {
     Cause.OUTCOME_UNKNOWN: Meaning(
         _MESSAGE,
         False,
-        "The connection was lost after the message was complete and before the reply: the server may have taken it.",
+        "No reply was read after the message was complete: the server may have taken it.",
         "Find out whether it arrived, then run `manage.py email_outbox resolve`.",
     ),
     Cause.WITHHELD: Meaning(

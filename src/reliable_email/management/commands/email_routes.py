@@ -195,8 +195,14 @@ def _cells(line: RouteLine) -> Sequence[str]:
         _reason(line) or "-",
         instant(line.until),
         _quotas(line) or "-",
-        ", ".join(line.mailers),
+        _mailers(line),
     )
+
+
+def _mailers(line: RouteLine) -> str:
+    """Return the mailers that send by a route, each with its place in the order of preference."""
+    places = {name: f"{name} ({place} of {count})" for name, place, count in line.places}
+    return ", ".join(places.get(one, one) for one in line.mailers)
 
 
 def _reason(line: RouteLine) -> str:
@@ -212,10 +218,11 @@ def _facts(line: RouteLine) -> Sequence[tuple[str, str]]:
         ("told", line.told),
         ("server", line.summary),
         ("provider", line.provider),
-        ("mailers", ", ".join(line.mailers)),
+        ("mailers", _mailers(line)),
         ("reason", line.reason),
         ("meaning", line.meaning),
         ("remedy", line.remedy),
+        ("by itself", line.happens),
         ("evidence", line.evidence),
         ("since", instant(line.since) if line.since is not None else ""),
         ("until", instant(line.until) if line.until is not None else ""),

@@ -77,7 +77,9 @@ def erase_person(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest, text: str, *, asks: bool = False, trouble: str = "", status: int = 200) -> HttpResponse:
     text = text.strip()[:_LONGEST]
     address = _address(text)
-    found = preview(address) if address and is_known(address) else None
+    found = preview(address) if address else None
+    if found is not None and not (found.messages or found.sent or is_known(address)):
+        found = None
     if text and not address:
         trouble = gettext("“%(text)s” is no address: write it as name@example.com.") % {"text": printable(text)}
     elif text and found is None:

@@ -57,10 +57,15 @@ STATE_WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """The meaning of a failure and its remedy; empty if there is nothing to say."""
+    """The meaning of a failure and its remedy; empty if there is nothing to say.
+
+    Attributes:
+        happens: what the package does by itself, where a person has nothing to do.
+    """
 
     meaning: str = ""
     remedy: str = ""
+    happens: str = ""
 
 
 def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | None = None) -> Explained:
@@ -78,10 +83,11 @@ def explained(cause: str, stage: str = "", reply: str = "", *, provider: str | N
     except ValueError:  # a row of another version
         return Explained()
     meaning = MEANINGS[known]
-    remedy = _advice(known, stage, reply, provider) or meaning.person or Sentences(*package_steps(typical(known)))
+    remedy = _advice(known, stage, reply, provider) or meaning.person
     if known is Cause.OUTCOME_UNKNOWN:
         remedy = gettext("Look whether it arrived, then resolve it.")
-    return Explained(meaning=meaning.says, remedy=remedy)
+    happens = "" if remedy else Sentences(*package_steps(typical(known)))
+    return Explained(meaning=meaning.says, remedy=remedy, happens=happens)
 
 
 def _advice(cause: Cause, stage: str, reply: str, provider: str | None) -> str:

@@ -82,7 +82,8 @@ class RouteLine:
         state, badge: in a word, and its class.
         told: what that means, a sentence.
         reason: the cause for which it is closed, or who paused it and why.
-        meaning, remedy: of the cause.
+        meaning, remedy, happens: of the cause; see `Explained`.
+        places: for each mailer that chooses among several routes, as which of how many this one is asked.
         since, until: instants of that state.
         evidence: in whose words.
         senders: domains of senders that it refuses, and until when.
@@ -102,6 +103,8 @@ class RouteLine:
     reason: str = ""
     meaning: str = ""
     remedy: str = ""
+    happens: str = ""
+    places: tuple[tuple[str, int, int], ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     evidence: str = ""
@@ -192,7 +195,8 @@ def _opened(activity: RouteActivity, keyring: Keyring) -> RouteActivity:
 
 def _line(known: RouteCondition, names: tuple[str, ...], activity: RouteActivity) -> RouteLine:
     state, route = known.breaker, known.route
-    word, badge, told = _state(known)
+    places = _places(route.alias)
+    word, badge, told = _state(known, is_standby=bool(places) and all(place > 1 for _, place, _ in places))
     is_out = state.phase is not Phase.CLOSED
     meaning = _explained(known) if is_out else Explained()
     return RouteLine(
@@ -208,6 +212,8 @@ def _line(known: RouteCondition, names: tuple[str, ...], activity: RouteActivity
         reason=_reason(known) if is_out else "",
         meaning=meaning.meaning,
         remedy=meaning.remedy,
+        happens=meaning.happens,
+        places=places,
         since=_instant(state.opened_at) if is_out else None,
         until=_until(known),
         evidence=state.evidence if is_out else "",
@@ -226,7 +232,16 @@ def _explained(known: RouteCondition) -> Explained:
     return explained(known.breaker.reason or "", place.removeprefix("at "), reply, provider=known.route.provider)
 
 
-def _state(known: RouteCondition) -> tuple[str, str, str]:
+def _places(alias: str) -> tuple[tuple[str, int, int], ...]:
+    """The place of a route in each mailer's order of preference; none where a mailer has no other."""
+    return tuple(
+        (name, order.index(alias) + 1, len(order))
+        for name, routes in site_routes().items()
+        if alias in (order := [one.alias for one in routes]) and len(order) > 1
+    )
+
+
+def _state(known: RouteCondition, *, is_standby: bool) -> tuple[str, str, str]:
     state = known.breaker
     if known.route.build_error:
         return "cannot be built", "bad", known.route.build_error
@@ -256,6 +271,8 @@ def _state(known: RouteCondition) -> tuple[str, str, str]:
         tries = breaker.FAILURES_TO_OPEN - state.failures
         words = gettext("Its last %(failed)s tries failed; %(more)s more close it for a while.")
         return "in use", "good", words % {"failed": state.failures, "more": max(tries, 1)}
+    if is_standby:
+        return "in use", "good", gettext("It stands by: messages take it when the routes before it cannot be used.")
     return "in use", "good", gettext("Messages go by it.")
 
 

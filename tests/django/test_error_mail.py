@@ -116,6 +116,23 @@ def test_a_flood_is_one_mail_and_a_count(
     assert "(and 999 more like it)" in (server.messages[-1].header("Subject") or "")
 
 
+def test_a_flood_of_errors_that_all_differ_ends_as_well(
+    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty in a window, whatever they say; the next one tells of the others."""
+    now = [1000.0]
+    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
+    server = serve()
+    logger = site(mailers(server.options()))
+    for n in range(200):
+        logger.error("no such thing: %s", "".join(chr(ord("a") + int(digit)) for digit in str(n)))
+    assert len(server.messages) == 20
+    now[0] += 301
+    logger.error("another thing")
+    assert "(and 180 others)" in (server.messages[-1].header("Subject") or "")
+    assert len(server.messages) == 21
+
+
 def test_it_does_not_answer_to_itself(serve: Serve, site: Callable[..., logging.Logger]) -> None:
     """An error that is logged while it sends is not sent."""
     server = serve(Script(mail="550 5.7.1 no"), Script())

@@ -5,7 +5,8 @@
 
 It raises nothing, whatever happens. It takes little time: a message that fails is followed by a pause in which nothing
 is tried. It does not answer to itself: an error that is logged while it sends is not sent. And it does not flood:
-messages that are alike are collapsed, one in `window` seconds, with the number of those that were held back.
+messages that are alike are collapsed, one in `window` seconds, with the number of those that were held back, and of all
+together twenty are sent in that time.
 """
 
 import copy
@@ -26,12 +27,15 @@ from reliable_email.backends.reading.doors import ErrorMailOptions, error_mail_o
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.delivery.telling.floods import (
     MAX_FINGERPRINTS,
+    Bucket,
     Flood,
     Pause,
     after_failure,
     fingerprint,
+    has_room,
     held_back,
     passes,
+    with_one_more,
 )
 from reliable_email.mailers import DEFAULT_MAILER_ALIAS, mailers
 from reliable_email.process_state import remember
@@ -48,6 +52,7 @@ _state = _State()
 _lock = threading.Lock()
 _floods: dict[tuple[str | None, str], Flood] = {}
 _pauses: dict[str | None, Pause] = {}
+_buckets: dict[str | None, Bucket] = {}
 
 
 class ErrorMailBackend(Door):
@@ -90,14 +95,19 @@ class ErrorMailBackend(Door):
                 return False
             if is_paused:
                 return False
+            bucket = _buckets.get(self.alias)
+            if bucket is not None and not has_room(bucket, now=now, window_seconds=self.options.window):
+                _buckets[self.alias] = replace(bucket, held_back=bucket.held_back + 1)
+                return False
+            _buckets[self.alias], others = with_one_more(bucket, now=now, window_seconds=self.options.window)
             if len(_floods) >= MAX_FINGERPRINTS:
                 _floods.clear()
             _floods[key] = Flood(sent_at=now)
         held = flood.held_back if flood is not None else 0
         try:
-            self._route().send_messages([_told(message, held)])
+            self._route().send_messages([_told(message, held, others)])
         except Exception as error:  # noqa: BLE001 - see the module
-            self._has_failed(key, held, error)
+            self._has_failed(key, held, others, error)
             return False
         with _lock:
             _pauses.pop(self.alias, None)
@@ -115,21 +125,24 @@ class ErrorMailBackend(Door):
             backend.final_reply_timeout = self.options.timeout
         return backend
 
-    def _has_failed(self, key: tuple[str | None, str], held: int, error: Exception) -> None:
+    def _has_failed(self, key: tuple[str | None, str], held: int, others: int, error: Exception) -> None:
         now = time.monotonic()
         with _lock:
+            # Nobody has read of them.
+            _buckets[self.alias] = Bucket(began_at=now - self.options.window, held_back=others)
             # The next one of its kind is news again, and tells of this one.
             _floods[key] = Flood(sent_at=now - self.options.window, held_back=held + 1)
             pause = _pauses[self.alias] = after_failure(_pauses.get(self.alias, Pause()), now=now)
         logger.warning("An error mail was not sent; nothing is tried for %.0f s: %s", pause.until - now, error)
 
 
-def _told(message: EmailMessage, held: int) -> EmailMessage:
-    """The message, with the number of those that were held back before it."""
-    if not held:
+def _told(message: EmailMessage, held: int, others: int) -> EmailMessage:
+    """The message, with the number of those that were held back before it, alike and others."""
+    words = [f"{held} more like it" if held else "", f"{others} others" if others else ""]
+    if not any(words):
         return message
     told = copy.copy(message)
-    told.subject = f"{message.subject} (and {held} more like it)"
+    told.subject = f"{message.subject} (and {', '.join(filter(None, words))})"
     return told
 
 
@@ -138,6 +151,7 @@ def reset() -> None:
     with _lock:
         _floods.clear()
         _pauses.clear()
+        _buckets.clear()
 
 
 def _after_fork() -> None:
@@ -145,6 +159,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     _floods.clear()
+    _buckets.clear()
 
 
 remember(__name__, after_fork=_after_fork, reset=reset)

@@ -14,6 +14,7 @@ _KEPT_CHARACTERS: Final = 200
 FIRST_PAUSE_SECONDS: Final = 5.0
 MAX_PAUSE_SECONDS: Final = 300.0
 MAX_FINGERPRINTS: Final = 1000
+MAX_MAILS_A_WINDOW: Final = 20
 
 
 def fingerprint(subject: str) -> str:
@@ -26,6 +27,15 @@ class Flood:
     """One fingerprint's: when its last message went out, and how many were held back since."""
 
     sent_at: float
+    held_back: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """The mails of one window over all fingerprints: two thousand errors that all differ are a flood, too."""
+
+    began_at: float
+    sent: int = 0
     held_back: int = 0
 
 
@@ -45,6 +55,18 @@ class Pause:
 def passes(flood: Flood | None, *, now: float, window_seconds: float) -> bool:
     """Return whether a message with this fingerprint is sent now."""
     return flood is None or now - flood.sent_at >= window_seconds
+
+
+def has_room(bucket: Bucket | None, *, now: float, window_seconds: float) -> bool:
+    """Return whether one more mail of any kind is sent now."""
+    return bucket is None or bucket.sent < MAX_MAILS_A_WINDOW or now - bucket.began_at >= window_seconds
+
+
+def with_one_more(bucket: Bucket | None, *, now: float, window_seconds: float) -> tuple[Bucket, int]:
+    """Count a mail; the number of those that were held back in the window before, if this one begins another."""
+    if bucket is None or now - bucket.began_at >= window_seconds:
+        return Bucket(began_at=now, sent=1), bucket.held_back if bucket is not None else 0
+    return replace(bucket, sent=bucket.sent + 1), 0
 
 
 def held_back(flood: Flood) -> Flood:

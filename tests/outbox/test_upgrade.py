@@ -113,6 +113,56 @@ def test_an_interrupted_upgrade_goes_on_where_it_stopped(before: str) -> None:
     assert "rel_email_rcpt_due" not in names
 
 
+class Elsewhere:
+    """The outbox lives in another database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        """Not in those of these tests."""
+        return False if app_label == "reliable_email" else None
+
+
+def test_a_database_that_routers_keep_free_of_the_tables_is_migrated_both_ways(
+    tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Django runs the migrations there as well; they find no table, and make none."""
+    name = str(tmp_path / "elsewhere.sqlite3")
+    with (
+        created_database("sqlite", "elsewhere", name),
+        override_settings(DATABASE_ROUTERS=[Elsewhere()]),
+        django_db_blocker.unblock(),
+    ):
+        upgrade("elsewhere")
+        assert [one for one in connections["elsewhere"].introspection.table_names() if "email" in one] == []
+        call_command("migrate", "reliable_email", "zero", database="elsewhere", verbosity=0)
+
+
+def test_the_upgrade_holds_the_lock_of_one_table_at_a_time(before: str) -> None:
+    """A worker that uses two tables in the other order would be in a deadlock with it."""
+    connection = connections[before]
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL changes tables in a transaction and locks them until its end")
+    queue_as_before(before)
+    in_use = [f"reliable_email_{one}" for one in ("outboxmessage", "outboxrecipient", "attempt", "routestate")]
+    held: list[int] = []
+
+    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith("ALTER"):
+            with connection.connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(DISTINCT relation) FROM pg_locks WHERE pid = pg_backend_pid() AND "
+                    "mode = 'AccessExclusiveLock' AND relation::regclass::text = ANY(%s)",
+                    [in_use],
+                )
+                held.append(cursor.fetchone()[0])
+        return result
+
+    with connection.execute_wrapper(look):
+        upgrade(before)
+    assert set(held) <= {0, 1}
+    assert 1 in held
+
+
 def test_suppressions_stay_and_may_differ_by_stream(before: str) -> None:
     """What holds for one stream holds for no other mail."""
     with connections[before].cursor() as cursor:

@@ -3,21 +3,35 @@
 Safe on a live queue: every column may be NULL or has a default that the database keeps, so that no row is written and
 processes of the earlier version go on inserting. Sites without USE_TZ on SQLite, MySQL or MariaDB stop their workers
 and web processes first, since their instants are written anew.
+
+Each operation is a transaction of its own: in one for all, a lock on one table would be held while the next is waited
+for, and a worker that uses both in the other order would be in a deadlock with it. So an interrupted migration leaves
+part of its work, and each operation looks whether it was done.
 """
 
 import django.db.models.deletion
 from django.db import migrations, models
 
-from reliable_email.migrations._steps import AddColumn, instants_to_utc
+from reliable_email.migrations._steps import (
+    AddColumn,
+    AddConstraintOnce,
+    AddFieldOnce,
+    AddIndexOnce,
+    AlterUnique,
+    CreateTable,
+    instants_to_utc,
+)
 
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("reliable_email", "0001_initial"),
     ]
 
     operations = [
-        migrations.CreateModel(
+        CreateTable(
             name="HandlerEvent",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -37,7 +51,7 @@ class Migration(migrations.Migration):
                 ("error", models.TextField(blank=True, help_text="What the handler raised last.")),
             ],
         ),
-        migrations.CreateModel(
+        CreateTable(
             name="IncomingHold",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -54,7 +68,7 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField(null=True)),
             ],
         ),
-        migrations.CreateModel(
+        CreateTable(
             name="LearnedLimit",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -67,7 +81,7 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField()),
             ],
         ),
-        migrations.CreateModel(
+        CreateTable(
             name="Opening",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -81,7 +95,7 @@ class Migration(migrations.Migration):
                 ("failed_probes", models.PositiveIntegerField(default=0)),
             ],
         ),
-        migrations.CreateModel(
+        CreateTable(
             name="Part",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -100,7 +114,7 @@ class Migration(migrations.Migration):
                 ("touched_at", models.DateTimeField(help_text="When a message last referred to it.")),
             ],
         ),
-        migrations.CreateModel(
+        CreateTable(
             name="PartReference",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -231,53 +245,53 @@ class Migration(migrations.Migration):
             name="stream",
             field=models.CharField(blank=True, db_default="", default="", help_text="Empty: all mail.", max_length=100),
         ),
-        migrations.AlterField(
+        AlterUnique(
             model_name="routestate",
             name="alias",
             field=models.CharField(max_length=100),
         ),
-        migrations.AlterField(
+        AlterUnique(
             model_name="suppression",
             name="address",
             field=models.CharField(
                 help_text="addr-spec in lower case, or what is kept of an erased one.", max_length=320
             ),
         ),
-        migrations.AddConstraint(
+        AddConstraintOnce(
             model_name="routestate",
             constraint=models.UniqueConstraint(fields=("alias", "account"), name="rel_email_route_alias"),
         ),
-        migrations.AddConstraint(
+        AddConstraintOnce(
             model_name="suppression",
             constraint=models.UniqueConstraint(fields=("address", "stream"), name="rel_email_suppression_addr"),
         ),
-        migrations.AddIndex(
+        AddIndexOnce(
             model_name="handlerevent",
             index=models.Index(fields=["due_at", "id"], name="rel_email_handler_due"),
         ),
-        migrations.AddConstraint(
+        AddConstraintOnce(
             model_name="learnedlimit",
             constraint=models.UniqueConstraint(fields=("host", "port", "name"), name="rel_email_learned_limit"),
         ),
-        migrations.AddIndex(
+        AddIndexOnce(
             model_name="opening",
             index=models.Index(fields=["opened_at"], name="rel_email_opening_at"),
         ),
-        migrations.AddConstraint(
+        AddConstraintOnce(
             model_name="opening",
             constraint=models.UniqueConstraint(fields=("route", "account", "number"), name="rel_email_opening_number"),
         ),
-        migrations.AddIndex(
+        AddIndexOnce(
             model_name="part",
             index=models.Index(fields=["touched_at"], name="rel_email_part_touched"),
         ),
-        migrations.AddConstraint(
+        AddConstraintOnce(
             model_name="part",
             constraint=models.UniqueConstraint(
                 fields=("environment", "encryption_key", "digest"), name="rel_email_part_digest"
             ),
         ),
-        migrations.AddField(
+        AddFieldOnce(
             model_name="partreference",
             name="message",
             field=models.ForeignKey(
@@ -288,14 +302,14 @@ class Migration(migrations.Migration):
                 to="reliable_email.outboxmessage",
             ),
         ),
-        migrations.AddField(
+        AddFieldOnce(
             model_name="partreference",
             name="part",
             field=models.ForeignKey(
                 on_delete=django.db.models.deletion.PROTECT, related_name="references", to="reliable_email.part"
             ),
         ),
-        migrations.AddConstraint(
+        AddConstraintOnce(
             model_name="partreference",
             constraint=models.UniqueConstraint(fields=("message", "position"), name="rel_email_part_position"),
         ),

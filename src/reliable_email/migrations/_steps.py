@@ -1,13 +1,14 @@
 """Operations that a queue of a million rows survives while it is used."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db import models
+from django.db import models, router, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations import AddField, AddIndex, RemoveIndex, RunPython
+from django.db.migrations import AddConstraint, AddField, AddIndex, AlterField, CreateModel, RemoveIndex, RunPython
 from django.db.migrations.state import ProjectState
 
 from reliable_email.store.sql.clock import from_utc, in_utc, stores_local_time
@@ -15,22 +16,131 @@ from reliable_email.store.sql.clock import from_utc, in_utc, stores_local_time
 _BATCH = 2000
 
 
-class AddColumn(AddField):
+class _Once:
+    """Do an operation in a transaction of its own, and only where an interrupted migration has not done it yet."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """See `Operation`."""
+        model = self._model(to_state.apps, app_label)
+        if _has_tables(schema_editor, model) and not self._is_there(schema_editor, model):
+            with _whole(schema_editor):
+                self._do(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """See `Operation`."""
+        model = self._model(from_state.apps, app_label)
+        # Where an interrupted one has dropped the table, nothing of it is left to be dropped.
+        if _exists(schema_editor, model) and self._is_there(schema_editor, model):
+            with _whole(schema_editor):
+                super().database_backwards(app_label, schema_editor, from_state, to_state)  # type: ignore[misc]
+
+    def _do(self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState) -> None:
+        super().database_forwards(app_label, schema_editor, from_state, to_state)  # type: ignore[misc]
+
+    def _model(self, apps: Any, app_label: str) -> Any:
+        return apps.get_model(app_label, self.model_name)  # type: ignore[attr-defined]
+
+    def _is_there(self, schema_editor: Any, model: Any) -> bool:
+        raise NotImplementedError
+
+
+def _has_tables(schema_editor: Any, model: Any) -> bool:
+    """Whether the site's routers let the tables be in this database."""
+    return router.allow_migrate_model(schema_editor.connection.alias, model)
+
+
+def _exists(schema_editor: Any, model: Any) -> bool:
+    return _has_tables(schema_editor, model) and (
+        model._meta.db_table in schema_editor.connection.introspection.table_names()
+    )
+
+
+def _constraints(schema_editor: Any, model: Any) -> dict[str, Any]:
+    """The constraints and indexes that the database has, by name."""
+    connection = schema_editor.connection
+    with connection.cursor() as cursor:
+        found: dict[str, Any] = connection.introspection.get_constraints(cursor, model._meta.db_table)
+    return found
+
+
+@contextmanager
+def _whole(schema_editor: Any) -> Iterator[None]:
+    """Do all or nothing of an operation, where the database can undo a change of its tables (MySQL cannot)."""
+    connection = schema_editor.connection
+    with transaction.atomic(connection.alias) if connection.features.can_rollback_ddl else nullcontext():
+        yield
+        # What Django would put off to the end of the migration, which an interrupted one does not reach. On MySQL, an
+        # operation must leave nothing here: it could end in between.
+        for statement in schema_editor.deferred_sql:
+            schema_editor.execute(statement)
+        schema_editor.deferred_sql.clear()
+
+
+class CreateTable(_Once, CreateModel):
+    """Create a table; its indexes, constraints and foreign keys follow, each by itself."""
+
+    def _model(self, apps: Any, app_label: str) -> Any:
+        return apps.get_model(app_label, self.name)
+
+    def _is_there(self, schema_editor: Any, model: Any) -> bool:
+        return _exists(schema_editor, model)
+
+
+class AlterUnique(AlterField):
+    """Alter whether a column is unique by itself, and nothing else of it."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """See `Operation`; backwards as well, with the states exchanged."""
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not _exists(schema_editor, model):
+            return
+        field = model._meta.get_field(self.name)
+        found = _constraints(schema_editor, model).values()
+        if any(one["unique"] and one["columns"] == [field.column] for one in found) != field.unique:
+            with _whole(schema_editor):
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+
+class AddConstraintOnce(_Once, AddConstraint):
+    """Add a constraint."""
+
+    def _is_there(self, schema_editor: Any, model: Any) -> bool:
+        return self.constraint.name in _constraints(schema_editor, model)
+
+
+class AddIndexOnce(_Once, AddIndex):
+    """Add an index to a table that is new, or small."""
+
+    def _is_there(self, schema_editor: Any, model: Any) -> bool:
+        return self.index.name in _constraints(schema_editor, model)
+
+
+class AddFieldOnce(_Once, AddField):
+    """Add a column to a table that is new."""
+
+    def _is_there(self, schema_editor: Any, model: Any) -> bool:
+        connection = schema_editor.connection
+        with connection.cursor() as cursor:
+            columns = connection.introspection.get_table_description(cursor, model._meta.db_table)
+        return model._meta.get_field(self.name).column in [one.name for one in columns]
+
+
+class AddColumn(AddFieldOnce):
     """Add a column that may be NULL, or whose default the database keeps: no row is written, on no database.
 
     Django would make a new table on SQLite for each column that must not be NULL, though SQLite itself can add one.
     The default stays, so that processes of the earlier version, which do not know the column, go on inserting.
     """
 
-    def database_forwards(
-        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
-    ) -> None:
-        """See `Operation`."""
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if not self.allow_migrate_model(schema_editor.connection.alias, model):
-            return
-        field = model._meta.get_field(self.name)
-        BaseDatabaseSchemaEditor.add_field(schema_editor, model, field)
+    def _do(self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState) -> None:
+        model = self._model(to_state.apps, app_label)
+        BaseDatabaseSchemaEditor.add_field(schema_editor, model, model._meta.get_field(self.name))
 
 
 class AddIndexBeside(AddIndex):
@@ -40,15 +150,13 @@ class AddIndexBeside(AddIndex):
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         """See `Operation`."""
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if not self.allow_migrate_model(schema_editor.connection.alias, model):
-            return
-        if _can_be_concurrent(schema_editor):
-            # What an interrupted attempt has left behind is no index.
-            schema_editor.remove_index(model, self.index, concurrently=True)
-            schema_editor.add_index(model, self.index, concurrently=True)
-        else:
-            schema_editor.add_index(model, self.index)
+        _add_beside(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.index)
+
+    def database_backwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """See `Operation`."""
+        _drop_beside(schema_editor, from_state.apps.get_model(app_label, self.model_name), self.index)
 
 
 class RemoveIndexBeside(RemoveIndex):
@@ -58,14 +166,35 @@ class RemoveIndexBeside(RemoveIndex):
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         """See `Operation`."""
-        model = from_state.apps.get_model(app_label, self.model_name)
-        if not self.allow_migrate_model(schema_editor.connection.alias, model):
-            return
         index = from_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
-        if _can_be_concurrent(schema_editor):
-            schema_editor.remove_index(model, index, concurrently=True)
-        else:
-            schema_editor.remove_index(model, index)
+        _drop_beside(schema_editor, from_state.apps.get_model(app_label, self.model_name), index)
+
+    def database_backwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """See `Operation`."""
+        index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
+        _add_beside(schema_editor, to_state.apps.get_model(app_label, self.model_name), index)
+
+
+def _add_beside(schema_editor: Any, model: Any, index: models.Index) -> None:
+    if not _has_tables(schema_editor, model):
+        return
+    if _can_be_concurrent(schema_editor):
+        # What an interrupted attempt has left behind is no index.
+        schema_editor.remove_index(model, index, concurrently=True)
+        schema_editor.add_index(model, index, concurrently=True)
+    elif index.name not in _constraints(schema_editor, model):
+        schema_editor.add_index(model, index)
+
+
+def _drop_beside(schema_editor: Any, model: Any, index: models.Index) -> None:
+    if not _has_tables(schema_editor, model):
+        return
+    if _can_be_concurrent(schema_editor):
+        schema_editor.remove_index(model, index, concurrently=True)
+    elif index.name in _constraints(schema_editor, model):
+        schema_editor.remove_index(model, index)
 
 
 def _can_be_concurrent(schema_editor: Any) -> bool:

@@ -4,7 +4,6 @@ import email
 import itertools
 import re
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,11 +11,9 @@ from hypothesis import strategies as st
 
 from reliable_email.smtp.protocol.wire_content import (
     BytesContent,
-    FileContent,
     InvalidContent,
     has_long_line,
     normal,
-    normalised,
     stuffed,
 )
 
@@ -34,12 +31,6 @@ def unstuffed(data: bytes) -> bytes:
     """What a server makes of it: lines, with one leading dot taken off."""
     lines = data.split(b"\r\n")
     return b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)
-
-
-@given(BODY, st.lists(st.integers(0, 1000), max_size=8))
-def test_normalising_a_stream_is_normalising_the_whole(body: bytes, places: list[int]) -> None:
-    """A CRLF that was cut in two is one line end."""
-    assert b"".join(normalised(cut(body, places))) == normal(body)
 
 
 @given(BODY)
@@ -195,24 +186,3 @@ def test_scenario_100_fifty_megabytes_are_stuffed_in_pieces() -> None:
     tracemalloc.stop()
     assert size == content.size + 640_000
     assert peak < 1_000_000
-
-
-def test_content_of_a_file_is_the_same_as_in_memory(tmp_path: Path) -> None:
-    """Size, flags and bytes."""
-    data = HEAD + b"line\n.dot\rend\r\n" * 10_000
-    path = tmp_path / "message.eml"
-    path.write_bytes(data)
-    content = FileContent(path)
-    assert b"".join(content.chunks()) == BytesContent.from_bytes(data).data
-    assert content.size == BytesContent.from_bytes(data).size
-    assert content.is_7bit
-    assert not content.needs_smtputf8
-
-
-def test_a_file_with_a_nul_or_a_long_line_is_refused(tmp_path: Path) -> None:
-    """Before anything is sent of it."""
-    path = tmp_path / "message.eml"
-    for data in (HEAD + b"a\0b", HEAD + b"x" * 70_000):
-        path.write_bytes(data)
-        with pytest.raises(InvalidContent):
-            FileContent(path)

@@ -79,7 +79,6 @@ class Answer:
 
 TAKEN = Answer(words="250 2.0.0 queued", is_taken=True)
 LOST = Answer(kind=FailureKind.DISCONNECTED, is_taken=True)
-LOST_BEFORE = Answer(kind=FailureKind.DISCONNECTED)
 DOWN = Answer(kind=FailureKind.CONNECT_FAILED, stage=Stage.CONNECT, terminator=False)
 NO_SUCH_USER = Answer(words="550 5.1.1 user unknown", stage=Stage.RCPT, terminator=False)
 GREYLISTED = Answer(words="450 4.2.0 greylisted, try again later", stage=Stage.RCPT, terminator=False)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from reliable_email.patterns import pattern
 from reliable_email.smtp.syntax import mime
@@ -17,7 +16,6 @@ from reliable_email.smtp.transaction import Content
 MAX_LINE_BYTES = 998  # RFC 5322 §2.1.1, without the CRLF
 PIECE_BYTES = 65536
 
-_LINE_END = pattern(rb"\r\n|\r|\n")
 _FIELD = pattern(rb"[!-9;-~]+[ \t]*:")
 # Written anew, such content would no longer be what was signed (RFC 6376 §5.3, RFC 1847 §2.1).
 _SIGNATURE = pattern(rb"^(?:DKIM-Signature|ARC-Seal):|^Content-Type:\s*multipart/(?:signed|encrypted)\b", re.I | re.M)
@@ -93,44 +91,6 @@ class BytesContent:
         return self if self.is_7bit else BytesContent(_encoded(self.data, opens_messages=False))
 
 
-class FileContent:
-    """Content in a file, which is never in memory as a whole.
-
-    The file must not change while the content is in use. Its lines have to be within bounds: nothing is re-encoded.
-
-    Raises:
-        InvalidContent: as `BytesContent.from_bytes`.
-        OSError: the file cannot be read.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self.size = 0
-        self.is_7bit = True
-        head = b""
-        line_bytes = 0
-        for chunk in self.chunks():
-            self.size += len(chunk)
-            self.is_7bit &= chunk.isascii()
-            if b"\r\n\r\n" not in head and len(head) < PIECE_BYTES:
-                head += chunk
-            lines = chunk.split(b"\r\n")
-            lengths = [line_bytes + len(lines[0]), *map(len, lines[1:])]
-            if max(lengths) > MAX_LINE_BYTES + 1:  # a piece may end between CR and LF
-                raise InvalidContent(f"{self._path} has a line of more than {MAX_LINE_BYTES} bytes")
-            line_bytes = lengths[-1]
-        _check_header(head)
-        self.needs_smtputf8 = not header_section(head).isascii()
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the normalized bytes of the file in pieces."""
-        with self._path.open("rb") as file:
-            yield from normalised(iter(lambda: file.read(PIECE_BYTES), b""))
-
-    def downgraded(self) -> None:
-        """Return None, because a downgrade would need the whole file in memory."""
-
-
 def normal(data: bytes) -> bytes:
     """The bytes with CRLF for every line end, and one at the end.
 
@@ -143,23 +103,6 @@ def normal(data: bytes) -> bytes:
         # Three passes in C are twice as fast as one by a regular expression.
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     return data if data.endswith(b"\r\n") else data + b"\r\n"
-
-
-def normalised(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same for a stream; how it was cut makes no difference."""
-    ends_in_cr = False
-    last = b""
-    for chunk in chunks:
-        _refuse_nul(chunk)
-        # A CR at the end may be half of a CRLF: its line end is written now, and a LF behind it is none of its own.
-        piece = chunk[1:] if ends_in_cr and chunk[:1] == b"\n" else chunk
-        ends_in_cr = chunk.endswith(b"\r")
-        piece = _LINE_END.sub(b"\r\n", piece)
-        if piece:
-            last = (last + piece)[-2:]
-            yield piece
-    if last != b"\r\n":
-        yield b"\r\n"
 
 
 def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:

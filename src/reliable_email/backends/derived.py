@@ -66,14 +66,8 @@ class OpenedTransport(Transport):
     def steps(self, jobs: Iterable[Job], *, deadline: Deadline) -> WireSteps:
         """Yield the steps of sending, after the class's `open()` and before its `close()`."""
         began_at = time.monotonic()
-        opening = Aside(self._opened)
         try:
-            yield opening
-        except GeneratorExit:
-            opening.abandon(lambda opened: self._close_unwaited())
-            raise
-        try:
-            transport = opening.result()
+            transport = yield from Aside(self._opened).steps(lambda opened: self._close_unwaited())
         except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
             failure = self._failure(error)
             for job in jobs:

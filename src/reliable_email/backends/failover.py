@@ -39,8 +39,9 @@ class FailoverBackend(Door):
         self.fail_silently = fail_silently or self.options.fail_silently
         self._given: ReliableSMTPBackend | None = None
         if _ignore_unknown_kwargs:  # by get_connection() alone
-            own = {name: value for name, value in options.items() if name not in FAILOVER_OPTIONS}
-            self._given = given_backend(own, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently)
+            self._given = given_backend(
+                options, FAILOVER_OPTIONS, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently
+            )
         self.timeout = self.options.timeout
         self.final_reply_timeout: float | None = None  # the routes' own
 

@@ -22,19 +22,25 @@ _WAY = ("port", "use_tls", "use_ssl")
 
 
 def given_backend(
-    arguments: Mapping[str, Any], ignored: Collection[str] | None, *, alias: str | None, fail_silently: bool
+    arguments: Mapping[str, Any],
+    own: Collection[str],
+    ignored: Collection[str] | None,
+    *,
+    alias: str | None,
+    fail_silently: bool,
 ) -> ReliableSMTPBackend | None:
     """The backend for what a caller gave beside OPTIONS; None where that asks for nothing else than the site has.
 
     Args:
-        arguments: of a door's constructor, without its own options.
+        arguments: of a door's constructor.
+        own: the door's own options, which say nothing of a server.
         ignored: the names that a caller gave (Django's `_ignore_unknown_kwargs`).
         alias: the door's.
 
     Raises:
         InvalidMailer: it cannot be used.
     """
-    given = {name: arguments[name] for name in ignored or () if not is_empty(arguments.get(name))}
+    given = {name: arguments[name] for name in ignored or () if not (name in own or is_empty(arguments.get(name)))}
     wanted = {name: value for name, value in given.items() if name in SERVER_OPTIONS}
     if not wanted or alias is None or _equals(wanted, _settings()):
         return None

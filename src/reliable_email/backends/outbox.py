@@ -59,8 +59,9 @@ class OutboxBackend(Door):
             # Only then, since most processes that queue need nothing of SMTP.
             from reliable_email.backends.given import given_backend
 
-            own = {name: value for name, value in options.items() if name not in OUTBOX_OPTIONS}
-            self._given = given_backend(own, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently)
+            self._given = given_backend(
+                options, OUTBOX_OPTIONS, _ignore_unknown_kwargs, alias=alias, fail_silently=self.fail_silently
+            )
 
     def open(self) -> bool | None:
         """Do nothing: the database connection is the caller's."""

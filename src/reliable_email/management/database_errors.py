@@ -1,5 +1,6 @@
-"""The message of a command that cannot use the database: one line, and exit code 1."""
+"""Commands that use the database: what they say where they cannot (one line, and exit code 1), and how in JSON."""
 
+import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -30,3 +31,6 @@ class DatabaseCommand(BaseCommand):
                 raise
             using = options.get("database") or outbox_database()
             raise CommandError(sentence(using, error), returncode=ExitCode.UNHEALTHY) from error
+
+    def _print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, default=str))

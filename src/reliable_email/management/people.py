@@ -1,6 +1,5 @@
 """`email_outbox erase` and `export`: what the law gives to a person of whom the outbox knows something."""
 
-import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
@@ -70,7 +69,7 @@ class PeopleCommand(DatabaseCommand):
         with bars(self._console) as progress:
             count, unreadable = replay(marks, actor=options["actor"] or user(), using=self._using, progress=progress)
         if self._json:
-            self.stdout.write(json.dumps({"erased_again": count, "made_with_missing_keys": unreadable}))
+            self._print_json({"erased_again": count, "made_with_missing_keys": unreadable})
         else:
             self.stdout.write(f"{_many(count, 'person', 'persons')} erased again")
             if unreadable:
@@ -110,7 +109,7 @@ class PeopleCommand(DatabaseCommand):
 
     def _tell_erasure(self, found: Erasure, options: dict[str, Any], *, is_done: bool) -> None:
         if self._json:
-            self.stdout.write(json.dumps(asdict(found)))
+            self._print_json(asdict(found))
             return
         were = "" if is_done else "would be "
         self.stdout.write(
@@ -140,17 +139,18 @@ def add_erase(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--as-sender", action="store_true", help="also erase messages that the person sent")
     parser.add_argument("--dry-run", action="store_true", help="only count what would be erased")
-    _recorded(parser)
+    add_record(parser)
 
 
 def add_export(parser: ArgumentParser) -> None:
     """Options of `export`."""
     parser.add_argument("address", metavar="ADDRESS", help="the person's address, in any spelling")
     parser.add_argument("--output", default="-", metavar="FILE", help="the file to write; by default standard output")
-    _recorded(parser)
+    add_record(parser)
 
 
-def _recorded(parser: ArgumentParser) -> None:
+def add_record(parser: ArgumentParser) -> None:
+    """Options of whatever leaves a line in the record."""
     parser.add_argument("--actor", default="", help="your name, for the record; by default the system's user")
     parser.add_argument("--reason", default="", help="the reason, for the record")
 

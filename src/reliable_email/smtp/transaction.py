@@ -227,6 +227,15 @@ class Aside(Generic[T]):
         if is_made and error is None:
             late(self._result)
 
+    def steps(self, late: Callable[[T], object]) -> Generator["Aside[T]", None, T]:
+        """Yield the call to the driver, and return its result; where the driver waits no more, that goes to `late`."""
+        try:
+            yield self
+        except GeneratorExit:
+            self.abandon(late)
+            raise
+        return self.result()
+
     @property
     def error(self) -> BaseException | None:
         """The exception that the call raised."""

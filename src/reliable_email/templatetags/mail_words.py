@@ -94,7 +94,7 @@ def unlocalized(number: float) -> str:
 @register.filter
 def clock(moment: datetime) -> str:
     """Hour and minute on the site's clock."""
-    return timezone.localtime(_aware(moment)).strftime("%H:%M")
+    return timezone.localtime(aware(moment)).strftime("%H:%M")
 
 
 @register.filter
@@ -123,7 +123,7 @@ def ago(moment: datetime | None, now: datetime) -> SafeString | str:
     """An instant as seen from now, its date and time behind it."""
     if moment is None:
         return ""
-    moment, now = _aware(moment), _aware(now)
+    moment, now = aware(moment), aware(now)
     seconds = (now - moment).total_seconds()
     if seconds < -1:
         words = gettext("in %(time)s") % {"time": span(-seconds)}
@@ -142,10 +142,10 @@ def span_since(moment: datetime, now: datetime) -> SafeString:
     """Return the time for which something has been so."""
     return format_html(
         '<time datetime="{}" title="{} {}">{}</time>',
-        _aware(moment).isoformat(timespec="seconds"),
+        aware(moment).isoformat(timespec="seconds"),
         gettext("since"),
-        _full(timezone.localtime(_aware(moment))),
-        span(_aware(now) - _aware(moment)),
+        _full(timezone.localtime(aware(moment))),
+        span(aware(now) - aware(moment)),
     )
 
 
@@ -154,7 +154,7 @@ def at(moment: datetime | None, now: datetime) -> SafeString | str:
     """An instant by the clock, with its date where that is not today's."""
     if moment is None:
         return ""
-    local, today = timezone.localtime(_aware(moment)), timezone.localtime(_aware(now)).date()
+    local, today = timezone.localtime(aware(moment)), timezone.localtime(aware(now)).date()
     words = date_format(local, "H:i:s" if local.date() == today else pgettext("a date and a time", "Y-m-d H:i"))
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', local.isoformat(timespec="seconds"), _full(local), words
@@ -170,5 +170,6 @@ def _exactly(number: int | BoundedCount) -> int:
     return number.count if isinstance(number, BoundedCount) else number
 
 
-def _aware(moment: datetime) -> datetime:
+def aware(moment: datetime) -> datetime:
+    """Return an instant with its time zone, which a site without USE_TZ leaves out."""
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -81,14 +81,8 @@ class ForeignTransport(Transport):
     ) -> Generator[Aside[Any] | Ask, None, Transaction]:
         """Open, copy, ask, send: what raises before the question was certainly not sent."""
         began_at = time.monotonic()
-        opening = Aside(line.open)
         try:
-            yield opening
-        except GeneratorExit:
-            opening.abandon(lambda backend: line.close_aside())
-            raise
-        try:
-            backend = opening.result()
+            backend = yield from Aside(line.open).steps(lambda backend: line.close_aside())
         except Exception as error:  # noqa: BLE001 - any code of anybody's may be behind this
             return for_all(job, Verdict.NOT_SENT, not_ready(error, self._alias), began_at)
         is_sending = False

@@ -1,6 +1,5 @@
 """`manage.py email_outbox`: look at the queue, and do something about it."""
 
-import json
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.management.choosing import add_filters, age, filter_of, look, named_messages, narrowed
 from reliable_email.management.holding import add_incoming, hold_what_comes, release_what_comes
 from reliable_email.management.names import refuse, route_names
-from reliable_email.management.people import PeopleCommand, add_erase, add_export
+from reliable_email.management.people import PeopleCommand, add_erase, add_export, add_record
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.finding import as_json, newest_to, shown_address, table, user
 from reliable_email.management.screens.looking import Looker
@@ -295,9 +294,6 @@ class Command(PeopleCommand):
         self.stdout.write(text)
         self.stdout.flush()  # a pipe would keep it until there is more
 
-    def _print_json(self, value: Any) -> None:
-        self.stdout.write(json.dumps(value, default=str))
-
     def _exit(self, health: Health) -> None:
         if health is not Health.HEALTHY:
             raise SystemExit(int(EXIT_CODES[health]))
@@ -331,7 +327,7 @@ def _acting(parser: ArgumentParser) -> None:
     add_filters(parser)
     _all_environments(parser)
     parser.add_argument("--dry-run", action="store_true", help="only count what would change")
-    _actor(parser)
+    add_record(parser)
 
 
 def _all_environments(parser: ArgumentParser) -> None:
@@ -353,11 +349,6 @@ def _resolution(parser: ArgumentParser) -> None:
 def _listing(parser: ArgumentParser) -> None:
     add_filters(parser)
     parser.add_argument("--limit", type=int, default=50, help="maximum number of lines, newest first; 50 by default")
-
-
-def _actor(parser: ArgumentParser) -> None:
-    parser.add_argument("--actor", default="", help="your name, for the record; by default the system's user")
-    parser.add_argument("--reason", default="", help="the reason, for the record")
 
 
 def _importing(parser: ArgumentParser) -> None:

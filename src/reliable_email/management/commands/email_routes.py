@@ -1,6 +1,5 @@
 """`manage.py email_routes`: which routes are in use and why not, and what a person does about it."""
 
-import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -165,9 +164,6 @@ class Command(DatabaseCommand):
 
     def _lines(self, options: dict[str, Any]) -> list[RouteLine]:
         return [route_line(route, names, self._using) for route, names in self._chosen(options)]
-
-    def _print_json(self, value: Any) -> None:
-        self.stdout.write(json.dumps(value, default=str))
 
 
 def _some(parser: ArgumentParser) -> None:

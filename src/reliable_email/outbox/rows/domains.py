@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from reliable_email.outbox.rows.claim import Claim
 from reliable_email.outbox.rows.sql import Tables, marks
+from reliable_email.smtp.protocol.exchange import domain_of
 from reliable_email.store.tables.states import State
 
 
@@ -57,11 +58,11 @@ class DomainCap:
         if not self._limit:
             return frozenset()
         with self._lock:
-            wanted = {_domain(row.address) for row in taken.rows}
+            wanted = {domain_of(row.address) for row in taken.rows}
             given = frozenset(one for one in wanted if self._before(one, taken.number) < self._limit)
             self._lines.update(given)
             self._by_claim[taken.number] = given
-        return frozenset(row.id for row in taken.rows if _domain(row.address) not in given)
+        return frozenset(row.id for row in taken.rows if domain_of(row.address) not in given)
 
     def leave(self, taken: Claim) -> bool:
         """The claim is done; whether a domain that was full is so no more."""
@@ -88,9 +89,5 @@ class DomainCap:
         )
         found: defaultdict[str, set[int]] = defaultdict(set)
         for address, claim in tables.rows("domains", sql, [*states, self._worker]):
-            found[_domain(address)].add(claim)
+            found[domain_of(address)].add(claim)
         return dict(found)
-
-
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2].lower()

@@ -58,12 +58,7 @@ class SMTPTransport(Transport):
                     if login_refused is not None:
                         raise login_refused
                     acquiring = Aside(partial(pool.acquire, self.options, deadline=deadline, fresh=fresh))
-                    try:
-                        yield acquiring
-                    except GeneratorExit:
-                        acquiring.abandon(lambda acquired: pool.release(acquired[0]))
-                        raise
-                    connection, was_used = acquiring.result()
+                    connection, was_used = yield from acquiring.steps(lambda acquired: pool.release(acquired[0]))
                 except WireError as error:
                     if is_login_refused(error):
                         # The same credentials once more, for each message, would lock the account.

@@ -11,7 +11,7 @@ from collections import deque
 from reliable_email.records import dataclass
 from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Transcript
-from reliable_email.smtp.protocol.exchange import STAGE_OF, Command, Exchange, Verb
+from reliable_email.smtp.protocol.exchange import STAGE_OF, Command, Exchange, Verb, refusal
 from reliable_email.smtp.said import Said
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import Reply, ReplyParser
@@ -208,8 +208,3 @@ class Channel:
         what = f"“{reply}”" if reply is not None else repr(self._parser.buffered[:80])
         detail = f"the server said {what} where that answers nothing; its replies cannot be matched any more"
         return Trouble(WireFailure(stage=self.stage, kind=FailureKind.PROTOCOL, detail=detail))
-
-
-def refusal(stage: Stage, reply: Reply) -> WireFailure:
-    """The server said no."""
-    return WireFailure(stage=stage, kind=FailureKind.REFUSED, detail=f"the server answered {reply}", reply=reply)

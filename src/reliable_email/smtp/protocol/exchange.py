@@ -140,9 +140,9 @@ class Exchange:
     def _plan(
         self, recipients: tuple[str, ...], capabilities: Capabilities, *, reset_first: bool, domains: set[str]
     ) -> bool:
-        refusal = self._message_refusal(capabilities)
-        if refusal is not None:
-            self.refuse_all(refusal, recipients)
+        unfit = self._message_refusal(capabilities)
+        if unfit is not None:
+            self.refuse_all(unfit, recipients)
             return False
         utf8 = self.content.needs_smtputf8
         try:
@@ -226,7 +226,7 @@ class Exchange:
         if reply.is_positive:
             self.is_mail_accepted = True
             return
-        self.refuse_all(_refused(Stage.MAIL, reply), self.waiting)
+        self.refuse_all(refusal(Stage.MAIL, reply), self.waiting)
 
     def on_recipient(self, recipient: str, reply: Reply) -> None:
         """RCPT was answered; 251 and 252 are acceptance too."""
@@ -239,13 +239,13 @@ class Exchange:
             if self.envelope_only:
                 self.results[recipient] = RecipientResult(verdict=Verdict.NOT_SENT, reply=reply)
         else:
-            self._fail(recipient, _refused(Stage.RCPT, reply))
+            self._fail(recipient, refusal(Stage.RCPT, reply))
 
     def on_data_refused(self, reply: Reply) -> None:
         """DATA was answered 4yz or 5yz; where every recipient was refused before, that is only an echo."""
         if self.accepted:
             self.stage = Stage.DATA
-            self.refuse_all(_refused(Stage.DATA, reply), self.accepted)
+            self.refuse_all(refusal(Stage.DATA, reply), self.accepted)
 
     def on_end(self, reply: Reply, *, stage: Stage = Stage.FINAL_REPLY) -> None:
         """The final reply, or an early refusal at stage CONTENT: one word for all that were taken at RCPT."""
@@ -253,7 +253,7 @@ class Exchange:
         if self.failure is not None:
             return  # a flight whose MAIL was refused: whatever BDAT gets, it is an echo of that
         if not reply.is_positive:
-            self.refuse_all(_refused(stage, reply), self.accepted)
+            self.refuse_all(refusal(stage, reply), self.accepted)
             return
         self.reply = reply
         for recipient in self.accepted:
@@ -360,5 +360,6 @@ def _no_smtputf8(stage: Stage, what: str) -> WireFailure:
     return local(stage, FailureKind.UNSUPPORTED, f"{what} needs SMTPUTF8, which the server does not offer")
 
 
-def _refused(stage: Stage, reply: Reply) -> WireFailure:
+def refusal(stage: Stage, reply: Reply) -> WireFailure:
+    """The server said no."""
     return WireFailure(stage=stage, kind=FailureKind.REFUSED, detail=f"the server answered {reply}", reply=reply)

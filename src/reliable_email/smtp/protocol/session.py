@@ -33,9 +33,9 @@ from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode, Transcript
 from reliable_email.smtp.protocol.capabilities import Capabilities
 from reliable_email.smtp.protocol.chained import not_asked
-from reliable_email.smtp.protocol.channel import Channel, Expectation, Trouble, refusal
+from reliable_email.smtp.protocol.channel import Channel, Expectation, Trouble
 from reliable_email.smtp.protocol.events import Broken, ContentWanted, Established, Event, Finished, UpgradeWanted
-from reliable_email.smtp.protocol.exchange import Command, Exchange, Verb, domain_of, local
+from reliable_email.smtp.protocol.exchange import Command, Exchange, Verb, domain_of, local, refusal
 from reliable_email.smtp.protocol.set_up import SetUp
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import Reply, ReplyError

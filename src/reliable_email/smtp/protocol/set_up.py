@@ -10,9 +10,9 @@ from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.options import Credentials, TLSMode
 from reliable_email.smtp.protocol import auth, login_advice
 from reliable_email.smtp.protocol.capabilities import Capabilities, parse_capabilities
-from reliable_email.smtp.protocol.channel import Channel, Trouble, refusal
+from reliable_email.smtp.protocol.channel import Channel, Trouble
 from reliable_email.smtp.protocol.events import Established, Event, TokenWanted, UpgradeWanted
-from reliable_email.smtp.protocol.exchange import Command, Verb
+from reliable_email.smtp.protocol.exchange import Command, Verb, refusal
 from reliable_email.smtp.protocol.redaction import Redactor, redactor_for
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import Reply

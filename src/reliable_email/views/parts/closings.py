@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
 from reliable_email.records import dataclass
 from reliable_email.store.questions.route_history import OpeningStory
+from reliable_email.templatetags.mail_words import aware
 
 DAYS = 7
 WIDTH = 700  # of the strip, in units of SVG
@@ -49,7 +48,7 @@ def closings(stories: Sequence[OpeningStory], now: datetime) -> Closings | None:
     span = timedelta(days=DAYS).total_seconds()
     bars, closed_seconds = [], 0.0
     for one in stories:
-        first, last = max(_aware(one.opened_at), begin), _aware(one.closed_at or now)
+        first, last = max(aware(one.opened_at), begin), aware(one.closed_at or now)
         if last <= begin:
             continue
         seconds = max(0.0, (last - first).total_seconds())
@@ -68,12 +67,8 @@ def closings(stories: Sequence[OpeningStory], now: datetime) -> Closings | None:
 def _line(one: OpeningStory, now: datetime) -> Closing:
     return Closing(
         opened_at=one.opened_at,
-        seconds=(_aware(one.closed_at or now) - _aware(one.opened_at)).total_seconds(),
+        seconds=(aware(one.closed_at or now) - aware(one.opened_at)).total_seconds(),
         is_over=one.closed_at is not None,
         reason=one.reason,
         evidence=one.evidence,
     )
-
-
-def _aware(moment: datetime) -> datetime:
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

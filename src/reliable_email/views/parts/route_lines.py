@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -15,6 +15,7 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.submission import Priority
 from reliable_email.mailers import mailers
+from reliable_email.monitoring.findings import instant
 from reliable_email.monitoring.route_health import RouteCondition, condition, site_routes
 from reliable_email.outbox.keyring import Keyring, configured_keyring
 from reliable_email.outbox.operations.letters import open_reply
@@ -214,11 +215,11 @@ def _line(known: RouteCondition, names: tuple[str, ...], activity: RouteActivity
         remedy=meaning.remedy,
         happens=meaning.happens,
         places=places,
-        since=_instant(state.opened_at) if is_out else None,
+        since=instant(state.opened_at) if is_out else None,
         until=_until(known),
         evidence=state.evidence if is_out else "",
         senders=tuple(
-            (domain, _instant(until)) for domain, until in sorted(state.closed_senders.items()) if until > known.now
+            (domain, instant(until)) for domain, until in sorted(state.closed_senders.items()) if until > known.now
         ),
         limits=tuple(_limits(known)),
         quotas=tuple(_quota(known, one) for one in route.quotas),
@@ -284,9 +285,9 @@ def _reason(known: RouteCondition) -> str:
 def _until(known: RouteCondition) -> datetime | None:
     state = known.breaker
     if state.phase is Phase.OPEN and state.until > known.now:
-        return _instant(state.until)
+        return instant(state.until)
     if state.phase is Phase.CLOSED and state.slow_until > known.now:
-        return _instant(state.slow_until)
+        return instant(state.slow_until)
     return None
 
 
@@ -311,7 +312,7 @@ def _quota(known: RouteCondition, one: Quota) -> QuotaLine:
         used=quota.used(known.ledger, one, now=known.now),
         left=left,
         left_for_bulk=quota.left(known.ledger, one, now=known.now, priority=Priority.BULK),
-        runs_out_at=_instant(runs_out_at) if runs_out_at is not None else None,
+        runs_out_at=instant(runs_out_at) if runs_out_at is not None else None,
         is_soon=runs_out_at is not None and runs_out_at < known.now + one.window_seconds,
         is_learned=is_learned,
     )
@@ -332,7 +333,3 @@ def _summary(route: Route) -> str:
         options = options.fallback
     server, _and, user = options.summary().partition(", login as ")
     return gettext("%(server)s, login as %(user)s") % {"server": server, "user": user} if user else server
-
-
-def _instant(seconds: float) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None

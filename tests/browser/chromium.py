@@ -136,7 +136,7 @@ class Browser:
         return int(self.driver.execute_script(script))
 
     def findings(self) -> list[str]:
-        """What axe-core finds that is serious or critical, one line each."""
+        """Whatever axe-core finds, one line each."""
         if not self.driver.execute_script("return typeof axe === 'object'"):
             self.driver.execute_script(_axe())
         found: list[dict[str, Any]] = self.driver.execute_async_script(
@@ -148,7 +148,6 @@ class Browser:
         return [
             f"{one['id']} ({one['impact']}): {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
             for one in found
-            if one["impact"] in ("serious", "critical")
             for node in (one["nodes"] or [{"html": ""}])
         ]
 

@@ -33,7 +33,7 @@ def troubles(browser: Browser, *, allowed: tuple[str, ...] = ()) -> list[str]:
 
 @pytest.mark.parametrize(("width", "is_dark"), [(1280, False), (390, True)], ids=["desk", "phone-at-night"])
 def test_every_page_is_clean(browser: Browser, pictures: Path | None, width: int, is_dark: bool) -> None:
-    """No console error, no violation of the policy, no serious finding of axe, nothing wider than the window."""
+    """No console error, no violation of the policy, no finding of axe, nothing wider than the window."""
     browser.look(width=width, is_dark=is_dark)
     browser.visit("/mail/")
     pages = [link.get_attribute("href") or "" for link in browser.find_all("nav a")]
@@ -46,6 +46,26 @@ def test_every_page_is_clean(browser: Browser, pictures: Path | None, width: int
         found += troubles(browser, allowed=("404 (Not Found)",) if page.endswith("/0/") else ())
     assert found == []
     assert len(pages) >= 2
+
+
+def test_a_recipient_is_one_line_of_the_list(browser: Browser) -> None:
+    """At 1,280 px, whatever its subject, its address and what was said of it."""
+    browser.visit("/mail/messages/")
+    rows = browser.find_all("table.lines tbody tr")
+    assert len(rows) > 10
+    heights = {row.size["height"] for row in rows}
+    assert max(heights) <= 44, heights
+    script = "return parseFloat(getComputedStyle(arguments[0]).lineHeight)"
+    addresses = browser.find_all("table.lines tbody .address")
+    assert all(one.size["height"] < 2 * browser.driver.execute_script(script, one) + 24 for one in addresses)
+
+
+@pytest.mark.parametrize("page", ["/mail/people/?q=lost%40example.com", "/mail/people/"])
+def test_a_page_that_does_not_refresh_offers_no_button_to_stop_it(browser: Browser, page: str) -> None:
+    """What is hidden is not seen, whatever else the styles say of a button."""
+    browser.visit(page)
+    assert browser.find_all("[hidden]")
+    assert not any(one.is_displayed() for one in browser.find_all("[hidden]"))
 
 
 def test_what_the_policy_stops_and_what_axe_finds_is_noticed(browser: Browser) -> None:

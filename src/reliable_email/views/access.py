@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 
 from reliable_email import conf
+from reliable_email.views.away import database_away
 
 if TYPE_CHECKING:
     from django.utils.functional import Promise
@@ -43,10 +44,6 @@ _NOBODY_IS_KNOWN = _(
     "AuthenticationMiddleware to MIDDLEWARE. Until then use the commands: manage.py email_outbox status.\n"
 )
 _MAY_NOT = _("%(who)s may not %(act)s.\n\nAsk the site's administrator for the permission %(permission)s.\n")
-_AWAY = _(
-    "The outbox cannot be read: its database does not answer, or has no such tables (%(error)s; the log has more).\n\n"
-    "Where the tables were never made or are of an older version, run manage.py migrate reliable_email.\n"
-)
 
 
 def may(request: HttpRequest, permission: str) -> bool:
@@ -74,18 +71,18 @@ def requires(permission: str) -> Callable[[View], View]:
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not hasattr(request, "user"):
                 return _refusal(_NOBODY_IS_KNOWN)
-            if may(request, permission):
-                try:
+            try:  # who asks may stand in a table, too
+                if may(request, permission):
                     response: HttpResponse = guarded(request, *args, **kwargs)
-                except DatabaseError as error:
-                    logger.exception("The outbox's database does not answer")
-                    return _refusal(_AWAY % {"error": type(error).__name__}, status=503)
-                return response
-            if not request.user.is_authenticated:
-                return _ask_to_log_in(request)
+                    return response
+                if not request.user.is_authenticated:
+                    return _ask_to_log_in(request)
+                who = actor_of(request)
+            except DatabaseError as error:
+                logger.exception("The outbox's database does not answer")
+                return database_away(request, error)
             return _refusal(
-                _MAY_NOT
-                % {"who": actor_of(request), "act": _WORDS.get(permission, permission), "permission": permission}
+                _MAY_NOT % {"who": who, "act": _WORDS.get(permission, permission), "permission": permission}
             )
 
         return outside_transactions(answer)

@@ -19,7 +19,8 @@ from reliable_email.store.questions.acts import action
 from reliable_email.templatetags.numbers import thousands
 from reliable_email.values import printable
 from reliable_email.views.access import ERASE, EXPORT, READ_CONTENT, VIEW, actor_of, may, requires
-from reliable_email.views.page import keep_private, show
+from reliable_email.views.framing import keep_private
+from reliable_email.views.page import show
 
 _LONGEST = 320
 

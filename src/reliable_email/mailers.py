@@ -6,6 +6,7 @@ Django 5.2 and 6.0 ignore MAILERS, so one settings file serves all three version
 
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -119,6 +120,8 @@ def _django_smtp_options(options: dict[str, Any], alias: str) -> dict[str, Any]:
     return {
         "username": "",
         "password": "",
+        "ssl_certfile": "",
+        "ssl_keyfile": "",
         **options,
         "port": options.get("port") or (465 if use_ssl else 587 if use_tls else 25),
         "use_tls": use_tls,
@@ -126,12 +129,41 @@ def _django_smtp_options(options: dict[str, Any], alias: str) -> dict[str, Any]:
     }
 
 
+@cache
+def _without_settings(backend_class: type) -> type:
+    """Return a class derived from Django's SMTP backend, for which `EMAIL_*` settings are no options, as on 6.1.
+
+    Its own constructor may give the rest of the options, so they are completed behind it: between the two classes.
+    """
+    from django.core.mail.backends.smtp import EmailBackend
+
+    class OfOptions(EmailBackend):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            given = inspect.signature(EmailBackend.__init__).bind(self, *args, **options).arguments
+            unknown = given.pop("kwargs", {})
+            alias = unknown.pop("alias", None)
+            ignored = unknown.pop("_ignore_unknown_kwargs", None) or ()
+            del given["self"]
+            known = {name: value for name, value in given.items() if value is not None}
+            misspelt = {name: value for name, value in unknown.items() if name not in ignored}
+            completed = _django_smtp_options(known | misspelt, alias)
+            super().__init__(**completed, **({"alias": alias} if django.VERSION >= (6, 1) else {}))
+
+    names = {"__module__": backend_class.__module__, "__qualname__": backend_class.__qualname__}
+    return type(backend_class.__name__, (backend_class, OfOptions), names)
+
+
 def _build(
     backend_class: Any, alias: str, options: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> BaseEmailBackend:
     arguments = {**options, **overrides}
     backend: BaseEmailBackend
-    if _is_ours(backend_class):
+    is_ours = _is_ours(backend_class)
+    if not is_ours and _is_derived_from_djangos(backend_class):
+        backend_class = _without_settings(backend_class)
+        ignored = {"_ignore_unknown_kwargs": set(overrides)}
+        arguments |= ignored if overrides and _accepts(backend_class, ignored) else {}
+    if is_ours:
         backend = backend_class(alias=alias, **arguments, _ignore_unknown_kwargs=set(overrides))
     elif _accepts(backend_class, {**arguments, "alias": alias}):
         backend = backend_class(alias=alias, **arguments)
@@ -151,6 +183,11 @@ def _build(
 def _is_ours(backend_class: Any) -> bool:
     bases = backend_class.__mro__ if isinstance(backend_class, type) else (backend_class,)
     return any(getattr(base, "__module__", "").startswith(_OURS) for base in bases)
+
+
+def _is_derived_from_djangos(backend_class: Any) -> bool:
+    bases = backend_class.__mro__[1:] if isinstance(backend_class, type) else ()
+    return any(f"{base.__module__}.{base.__qualname__}" == _DJANGO_SMTP for base in bases)
 
 
 def _accepts(backend_class: Any, arguments: Mapping[str, Any]) -> bool:

@@ -277,3 +277,90 @@ def test_the_package_names_its_doors_without_importing_them() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     with pytest.raises(AttributeError, match="Nothing"):
         backends.Nothing  # noqa: B018 - the access is the test
+
+
+# Classes that are derived from Django's SMTP backend, with no more than the arguments of their day, or with a mixin.
+
+
+class TakesAll(DjangoSMTPBackend):
+    """Hands everything on."""
+
+
+class SetsDefaults(DjangoSMTPBackend):
+    """Says which server, where OPTIONS do not."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("host", "own.example.org")
+        options.setdefault("username", "own")
+        super().__init__(**options)
+
+
+class TakesTwo(DjangoSMTPBackend):
+    """Takes what it needs, by name and place."""
+
+    def __init__(self, host: Any = None, port: Any = None) -> None:
+        super().__init__(host, port)
+
+
+class Mixin:
+    """Has an option."""
+
+    def __init__(self, *args: Any, label: str = "", **options: Any) -> None:
+        self.label = label
+        super().__init__(*args, **options)
+
+
+class Mixed(Mixin, DjangoSMTPBackend):
+    """Has that of the mixin, too."""
+
+
+DERIVED = {
+    "TakesAll": {"host": "h", "use_tls": True},
+    "SetsDefaults": {"use_tls": True},
+    "TakesTwo": {"host": "h"},
+    "Mixed": {"host": "h", "use_ssl": True, "label": "x"},
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_class_derived_from_djangos_smtp_backend_takes_nothing_from_email_settings(
+    mailers_setting: UseMailers, name: str
+) -> None:
+    """The login of the site's own server would go to another, and its port and certificate are not this one's."""
+    if django.VERSION >= (6, 1) and name == "TakesTwo":
+        pytest.skip("Django 6.1 wants the alias to be handed on")
+    mailers_setting({"x": {"BACKEND": f"{HERE}.{name}", "OPTIONS": DERIVED[name]}})
+    theirs = {"HOST_USER": "site", "HOST_PASSWORD": "site's", "PORT": 2525, "SSL_KEYFILE": "k", "SSL_CERTFILE": "c"}
+    # Django 6.1 refuses these beside MAILERS.
+    settings = {} if django.VERSION >= (6, 1) else {f"EMAIL_{key}": value for key, value in theirs.items()}
+    with override_settings(**settings):
+        found: Any = mailers["x"]
+    own = name == "SetsDefaults"
+    assert isinstance(found, globals()[name])
+    assert type(found).__qualname__ == name
+    assert (found.host, found.username or "", found.password or "") == (
+        *(("own.example.org", "own") if own else ("h", "")),
+        "",
+    )
+    assert found.port == {"Mixed": 465, "TakesTwo": 25}.get(name, 587)
+    assert not found.ssl_keyfile
+    assert not found.ssl_certfile
+    assert getattr(found, "label", "x") == "x"
+
+
+@pytest.mark.parametrize("options", [{}, {"host": "h", "use_tls": True, "use_ssl": True}, {"host": "h", "sever": 1}])
+def test_such_a_class_is_checked_as_in_61(mailers_setting: UseMailers, handler: Any, options: dict[str, Any]) -> None:
+    """A server that nobody named would be the site's, and a misspelt option would be lost."""
+    mailers_setting({"x": {"BACKEND": f"{HERE}.TakesAll", "OPTIONS": options}})
+    with pytest.raises(InvalidMailer):
+        handler["x"]
+
+
+@before_61
+def test_what_a_caller_gives_to_such_a_class_may_be_unknown(mailers_setting: UseMailers) -> None:
+    """As ever with `get_connection()`; and what it knows counts."""
+    mailers_setting({"default": {"BACKEND": f"{HERE}.TakesAll", "OPTIONS": {"host": "h"}}})
+    with override_settings(EMAIL_BACKEND="reliable_email.backends.DefaultMailer"):
+        found: Any = mail.get_connection(fail_silently=True, username="u", colour="red")
+    assert (found.host, found.username, found.fail_silently) == ("h", "u", True)

@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Sequence
+from errno import ECONNREFUSED, ECONNRESET
 from typing import TYPE_CHECKING
 
 import django
@@ -172,12 +173,35 @@ class LoginWantedAtRcpt(AuthenticationFailed, RecipientsRefused):  # type: ignor
         self.recipients = _refused_recipients(reports)
 
 
-class TLSFailed(DeliveryError, ssl.SSLError):
+class _NumberedError(DeliveryError):
+    """An error with the attributes that code reads of an `OSError`. Of the class, so that pickle leaves them alone."""
+
+    @property
+    def strerror(self) -> str:  # type: ignore[override] # nobody sets it
+        """What happened, in the words of the first failure."""
+        found = (one.failure for report in self.reports for one in report.recipients.values() if one.failure)
+        first = next(found, None)
+        return str(self) if first is None else first.detail
+
+
+class TLSFailed(_NumberedError, ssl.SSLError):
     """TLS failed; nothing was sent without it."""
+
+    errno: int | None = ssl.SSL_ERROR_SSL
+    library = "SSL"
+    reason = "TLS_FAILED"
 
 
 class CertificateRefused(TLSFailed, ssl.SSLCertVerificationError):
     """The server's certificate was refused."""
+
+    reason = "CERTIFICATE_VERIFY_FAILED"
+    verify_code = 1  # OpenSSL's X509_V_ERR_UNSPECIFIED; the words say which it is
+
+    @property
+    def verify_message(self) -> str:  # type: ignore[override] # nobody sets it
+        """Why the certificate was refused."""
+        return self.strerror
 
 
 class Disconnected(DeliveryError, smtplib.SMTPServerDisconnected):
@@ -188,13 +212,20 @@ class Disconnected(DeliveryError, smtplib.SMTPServerDisconnected):
 class DisconnectedInTLS(Disconnected, TLSFailed, ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError):
     """The server closed the connection during the TLS handshake."""
 
+    errno = ECONNRESET
+    reason = "UNEXPECTED_EOF_WHILE_READING"
 
-class ConnectFailed(DeliveryError, ConnectionRefusedError):
+
+class ConnectFailed(_NumberedError, ConnectionRefusedError):
     """No address of the server accepted a connection."""
 
+    errno = ECONNREFUSED
 
-class HostNotFound(DeliveryError, socket.gaierror):
+
+class HostNotFound(_NumberedError, socket.gaierror):
     """The server's name could not be resolved."""
+
+    errno = socket.EAI_NONAME
 
 
 class TimedOut(DeliveryError, TimeoutError):

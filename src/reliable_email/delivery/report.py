@@ -116,7 +116,7 @@ def bare_address(address: str) -> str:
     """Return the addr-spec of an address that may have a display name."""
     if "<" not in address and "(" not in address:
         return address.strip()  # nearly all are; parsing one costs more than all the rest of a report
-    return parseaddr(address)[1] or address.strip()
+    return parseaddr(str(address))[1] or address.strip()  # which takes no lazy text
 
 
 def _shown(address: str) -> str:

@@ -130,7 +130,7 @@ def _foreign(route: Mailer) -> RouteMail:
 
 def domain_of(address: str) -> str:
     """The domain of an address, with or without a name; "" where it has none."""
-    return parseaddr(address)[1].rpartition("@")[2].rstrip(".").lower() if "@" in address else ""
+    return parseaddr(str(address))[1].rpartition("@")[2].rstrip(".").lower() if "@" in address else ""
 
 
 def free_owner(domain: str) -> Provider | None:

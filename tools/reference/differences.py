@@ -30,7 +30,13 @@ _KNOWN = """\
   `close()`, which a failover and a worker call too. Its `send_messages()` is called only if the application uses this
   mailer itself. Behind a failover or an outbox, a class with its own `send_messages()` is refused, and the error says
   what to do.
+- Behind a failover or an outbox, another package's exceptions don't reach your code. Where it catches
+  `anymail.exceptions.AnymailError`, let it catch `DeliveryError` (an `smtplib.SMTPException`): its text has the
+  exception's words, and its `report` has each route's answer. `message.anymail_status` is set as before.
 - If you send the same message object again, recipients that already have the message are skipped.
+- Each entry of `to`, `cc` and `bcc` is one address, as for Django's SMTP backend: `"a@example.com, b@example.com"` in one
+  entry, which django-anymail takes, is refused.
+- A header named `Bcc`, and a name that no header can have (`X A`, `X-Ü`), is refused; Django sends some of them.
 - An invalid message raises before any connection is made; the other messages of its batch are sent.
 """
 

@@ -142,7 +142,8 @@ def _reader(
     if alias is None:
         raise ImproperlyConfigured(
             "FailoverBackend and OutboxBackend send through other mailers, so they work as entries of MAILERS alone. "
-            'Define MAILERS, and on Django before 6.1 set EMAIL_BACKEND = "reliable_email.backends.DefaultMailer".'
+            "Define MAILERS. Where a path is asked for (EMAIL_BACKEND on Django before 6.1, get_connection(), another "
+            'package\'s setting), write "reliable_email.backends.DefaultMailer", which opens the entry "default".'
         )
     # send_mail() of Django 5.2 and 6.0 passes the login of the caller, as None, to every backend.
     ignored = {*ignore_unknown, *(name for name in ("username", "password") if values.get(name) is None)}

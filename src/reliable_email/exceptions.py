@@ -178,7 +178,7 @@ class _NumberedError(DeliveryError):
 
     @property
     def strerror(self) -> str:  # type: ignore[override] # nobody sets it
-        """What happened, in the words of the first failure."""
+        """The words of the first failure."""
         found = (one.failure for report in self.reports for one in report.recipients.values() if one.failure)
         first = next(found, None)
         return str(self) if first is None else first.detail
@@ -200,7 +200,7 @@ class CertificateRefused(TLSFailed, ssl.SSLCertVerificationError):
 
     @property
     def verify_message(self) -> str:  # type: ignore[override] # nobody sets it
-        """Why the certificate was refused."""
+        """The reason for which the certificate was refused."""
         return self.strerror
 
 

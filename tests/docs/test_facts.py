@@ -11,6 +11,7 @@ from reliable_email import conf
 from reliable_email.diagnosis import configuration
 from tests.docs.pages import DOCS, ROOT, pages
 
+SOURCE = ROOT / "src" / "reliable_email"
 _DOTTED = re.compile(r"\breliable_email(?:\.[A-Za-z_]\w*)+\b")
 _TIMES = re.compile(r"(?:TimeoutStopSec=|stop_grace_period: |terminationGracePeriodSeconds: )(\d+)")
 _PERMISSIONS = {
@@ -109,6 +110,18 @@ def test_the_house_has_the_rooms_that_the_linter_knows(page: str) -> None:
     depth = {room: at for at, layer in enumerate(rooms) for room in layer}
     tops = [min(depth[room] for room in line) for line in lines]
     assert tops == sorted(tops)
+
+
+def test_each_walk_fits_a_screen_and_names_what_exists() -> None:
+    """Whoever follows a message finds each file, and beside it each function, without scrolling in the page."""
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    for door in ("direct door", "queue"):
+        walk = text.partition(f"\n## A message through the {door}\n")[2].partition("\n## ")[0]
+        assert 20 < len(walk.splitlines()) <= 45
+        files = re.findall(r"`([\w/]+\.py)`", walk)
+        assert [name for name in files if not (SOURCE / name).is_file()] == []
+        for name, called in re.findall(r"`([\w/]+\.py)`, `(?:\w+\.)?(\w+)\(\)`", walk):
+            assert f"def {called}(" in (SOURCE / name).read_text("utf-8"), f"{name} has no {called}()"
 
 
 @pytest.mark.parametrize("name", ["how-to/run-the-worker.md"])

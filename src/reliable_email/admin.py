@@ -59,7 +59,7 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class _WhereWritten:
-    """Rows of the database that is written: a replica may not have yet what somebody has just done."""
+    """Read rows from the database that is written, because a replica may lag behind."""
 
     def get_queryset(self, request: HttpRequest) -> Any:
         queryset: Any = super().get_queryset(request)  # type: ignore[misc]
@@ -258,7 +258,7 @@ class OutboxMessageAdmin(_ReadOnly):
 
     @admin.action(permissions=["act"], description=_("Cancel what waits"))
     def cancel(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]") -> None:
-        """Send no more."""
+        """Cancel the selected messages, as far as no server can have them yet."""
         self._perform(request, queryset, Act.CANCEL)
 
     def _perform(self, request: HttpRequest, queryset: "QuerySet[OutboxMessage]", act: Act) -> None:
@@ -366,7 +366,7 @@ class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-ar
         self._note(request, "unsuppress", obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Model]") -> None:
-        """The same for several."""
+        """Delete several rows, as `delete_model` deletes one."""
         gone: list[Any] = list(queryset)
         super().delete_queryset(request, queryset)
         for one in gone:

@@ -107,7 +107,7 @@ def secret(value: object) -> str:
 
 
 def choice(value: object, choices: Sequence[str]) -> str:
-    """One of a few words."""
+    """Return one of a few words."""
     word = value.strip().lower() if isinstance(value, str) else None
     if word is None or word not in choices:
         guess = closest(value, choices) if isinstance(value, str) else None

@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 SOURCE = ROOT / "src" / "reliable_email"
 
 # Lower it when you have rewritten some; never raise it.
-CEILING = 3
+CEILING = 0
 
 _RELATIVE = re.compile(
     r"(?:What|Whatever|Whether|Who|Whoever|Whom|Whose|Where|Wherever|Which|How|That|If|When|Why|See|So|As|Since)\b|"

@@ -15,7 +15,7 @@ if TYPE_CHECKING or django.VERSION >= (6, 1):
 else:
 
     class Door(BaseEmailBackend):
-        """The same for a Django that gives its backends no alias."""
+        """Base of the doors on a Django that gives its backends no alias."""
 
         def __init__(self, *, alias: str | None = None) -> None:
             super().__init__()

@@ -133,7 +133,7 @@ def _any_in(phrases: tuple[str, ...], text: str) -> bool:
 
 
 class RuleBook:
-    """All rules, filed under words that their phrases need."""
+    """The index of all rules, by words that their phrases need."""
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules

@@ -172,7 +172,7 @@ class Delivery:
                 self._run(sends[0][1].route, sends)
 
     def _pause(self, number: int) -> bool:
-        """Wait before a further round; False where nobody would be asked in it."""
+        """Wait before a further round; return False if it would ask no route."""
         waiting = [one for one in self._messages if one.seconds_left > 0 and one.passage.may_ask_again()]
         if not waiting:
             return False

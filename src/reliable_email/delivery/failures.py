@@ -63,7 +63,7 @@ def never_tried(job: Job) -> Transaction:
 
 
 def raised(job: Job, error: Exception, *, handed_over: Collection[str]) -> Transaction:
-    """Answer for a job whose transport raised: behind `authorize` nobody knows, before it nothing was sent."""
+    """Answer for a job whose transport raised: unknown after `authorize`, not sent before it."""
     words = f"{type(error).__name__}: {error}"
     unsent = WireFailure(stage=Stage.DATA, kind=FailureKind.RAISED, detail=words)
     lost = WireFailure(stage=Stage.FINAL_REPLY, kind=FailureKind.DISCONNECTED, detail=words)

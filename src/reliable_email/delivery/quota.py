@@ -171,7 +171,7 @@ def lowered(ledger: Ledger, quotas: Sequence[Quota], *, now: float, until: float
 
 
 def without_learned_limits(ledger: Ledger) -> Ledger:
-    """The ledger with the configured limits alone: somebody knows that the provider takes mail again."""
+    """Return the ledger without learned limits, because an operator knows that the provider takes mail again."""
     return replace(ledger, limits=MappingProxyType({}), limits_until=MappingProxyType({}))
 
 

@@ -1,1 +1,1 @@
-"""Is mail working, and if not, why: configuration, a ladder of probes, and an explanation of every failure."""
+"""Diagnosis of a site's mail: checks of the configuration, a ladder of probes, and an explanation of every failure."""

@@ -22,7 +22,7 @@ class _Once:
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`."""
+        """Make what is not there yet."""
         model = self._model(to_state.apps, app_label)
         if _has_tables(schema_editor, model) and not self._is_there(schema_editor, model):
             with _whole(schema_editor):
@@ -31,7 +31,7 @@ class _Once:
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`."""
+        """Drop what is still there."""
         model = self._model(from_state.apps, app_label)
         # Where an interrupted one has dropped the table, nothing of it is left to be dropped.
         if _exists(schema_editor, model) and self._is_there(schema_editor, model):
@@ -49,7 +49,7 @@ class _Once:
 
 
 def _has_tables(schema_editor: Any, model: Any) -> bool:
-    """Whether the site's routers let the tables be in this database."""
+    """Return whether the site's routers let the tables be in this database."""
     return router.allow_migrate_model(schema_editor.connection.alias, model)
 
 
@@ -96,7 +96,7 @@ class AlterUnique(AlterField):
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`; backwards as well, with the states exchanged."""
+        """Bring the column from one state to the other; backwards as well, with the states exchanged."""
         model = to_state.apps.get_model(app_label, self.model_name)
         if not _exists(schema_editor, model):
             return
@@ -149,13 +149,13 @@ class AddIndexBeside(AddIndex):
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`."""
+        """Add the index beside the writes of a running site."""
         _add_beside(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.index)
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`."""
+        """Drop the index beside the writes of a running site."""
         _drop_beside(schema_editor, from_state.apps.get_model(app_label, self.model_name), self.index)
 
 
@@ -165,14 +165,14 @@ class RemoveIndexBeside(RemoveIndex):
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`."""
+        """Drop the index beside the writes of a running site."""
         index = from_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
         _drop_beside(schema_editor, from_state.apps.get_model(app_label, self.model_name), index)
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """See `Operation`."""
+        """Add the index beside the writes of a running site."""
         index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
         _add_beside(schema_editor, to_state.apps.get_model(app_label, self.model_name), index)
 

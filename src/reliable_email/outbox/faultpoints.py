@@ -18,7 +18,7 @@ def point(name: str) -> None:
 
 
 def listen(listener: Callable[[str], None] | None) -> None:
-    """Call this at each point from now on, from any thread; None for nobody."""
+    """Set the function to call at each point from now on, from any thread; None for none."""
     global _listener
     _listener = listener
 

@@ -65,7 +65,7 @@ class Keyring:
         return self._ciphers[self.current].encrypt(data) if self._keys else data
 
     def seal_text(self, text: str) -> str:
-        """The same for text; nothing is not encrypted."""
+        """Encrypt text; empty text stays empty."""
         return self.seal(text.encode()).decode("ascii") if self._keys and text else text
 
     def open(self, data: bytes, fingerprint: str) -> bytes:
@@ -87,7 +87,7 @@ class Keyring:
             raise KeyMissing(f"what is stored was not written with the encryption key {fingerprint}") from None
 
     def open_text(self, text: str, fingerprint: str) -> str:
-        """The same for text."""
+        """Decrypt text."""
         return self.open(text.encode("ascii"), fingerprint).decode() if fingerprint and text else text
 
 

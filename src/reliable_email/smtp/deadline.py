@@ -144,6 +144,6 @@ class StageClock:
         return dict(self._spent)
 
     def take_spent(self) -> dict[Stage, float]:
-        """The same, from zero afterwards."""
+        """Return the seconds spent at each stage, and count from zero again."""
         spent, self._spent = self._spent, {}
         return spent

@@ -47,7 +47,7 @@ _MAY_NOT = _("%(who)s may not %(act)s.\n\nAsk the site's administrator for the p
 
 
 def may(request: HttpRequest, permission: str) -> bool:
-    """Return whether whoever asks has the permission; False where the site knows nobody."""
+    """Return whether the user has the permission; False on a site without users."""
     user = getattr(request, "user", None)
     return user is not None and user.is_active and bool(user.has_perm(permission))
 
@@ -91,7 +91,7 @@ def requires(permission: str) -> Callable[[View], View]:
 
 
 def outside_transactions(view: View) -> View:
-    """Also with ATOMIC_REQUESTS: what processes share of routes is neither read nor written inside a transaction."""
+    """Run a view outside of ATOMIC_REQUESTS' transaction, in which shared route state is neither read nor written."""
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view

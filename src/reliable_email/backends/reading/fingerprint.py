@@ -35,7 +35,7 @@ def _digest(salt: str, told: str, key: str | bytes) -> str:
 
 
 def described(value: object) -> str:
-    """The same words for the same configuration in every process, secrets included: for `keyed` alone.
+    """Describe a configuration, secrets included, in words that are equal in every process; for `keyed` alone.
 
     An object says its class and, of a dataclass, what it was made with. Its address in memory, and what it has learned
     since, would differ from one process to the next.

@@ -53,7 +53,7 @@ tracer: Tracer | None = None
 
 
 def register_tracer(following: Tracer | None) -> None:
-    """Tell this one from now on; None tells nobody."""
+    """Set the tracer that is told from now on; None for none."""
     global tracer
     tracer = following
 

@@ -187,7 +187,7 @@ class _OpenBackend:
             self.close()
 
     def close(self) -> None:
-        """Close what was opened; what that raises is nobody's business any more."""
+        """Close what was opened, and ignore what that raises: the outcome is known already."""
         backend, is_open, self._is_open = self._backend, self._is_open, False
         if backend is not None and is_open:
             try:
@@ -196,7 +196,7 @@ class _OpenBackend:
                 logger.debug("A backend could not be closed: %s", type(error).__name__)
 
     def close_aside(self) -> None:
-        """Close without waiting: nobody is there who could wait."""
+        """Close in a thread of its own, because the line that opened it is gone."""
         if self._is_open and getattr(type(self._backend), "close", None) is not BaseEmailBackend.close:
             threading.Thread(target=self.close, name="reliable-email-close", daemon=True).start()
 

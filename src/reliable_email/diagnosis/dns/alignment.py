@@ -34,7 +34,7 @@ class Alignment:
 
     @property
     def is_aligned(self) -> Proof:
-        """One of the two is enough."""
+        """The proof by SPF or DKIM, of which one is enough."""
         if Proof.YES in (self.spf, self.dkim):
             return Proof.YES
         return Proof.UNKNOWN if Proof.UNKNOWN in (self.spf, self.dkim) else Proof.NO

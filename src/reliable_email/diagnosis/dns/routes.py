@@ -134,7 +134,7 @@ def domain_of(address: str) -> str:
 
 
 def free_owner(domain: str) -> Provider | None:
-    """The provider at which everybody may have an address in that domain; None for a domain of somebody's own."""
+    """Return the free mail provider that the domain belongs to; None for a domain with an owner of its own."""
     every = (providers.get(name) for name in providers.names())
     return next((one for one in every if domain in one.free_domains), None)
 

@@ -88,7 +88,7 @@ def open_or_say(text: str, key: str, keyring: Keyring) -> str:
 
 
 def open_reply(reply: str, key: str, keyring: Keyring) -> str:
-    """The same for a reply, of which code and enhanced status are never sealed."""
+    """Decrypt a reply, of which code and enhanced status are never encrypted."""
     head, _, sealed = reply.rpartition(" ")
     if not key or not sealed.startswith("gAAAA"):  # a Fernet token
         return reply

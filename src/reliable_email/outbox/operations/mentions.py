@@ -34,7 +34,7 @@ class Names:
         return self._pattern.sub(instead, text)
 
     def without_any(self, value: Any, instead: str = ERASED_WORD) -> Any:
-        """The same for all text inside a value that becomes JSON."""
+        """Take mentions out of all text inside a value that becomes JSON."""
         if isinstance(value, str):
             return self.without(value, instead)
         if isinstance(value, dict):

@@ -51,7 +51,7 @@ class Resolution(StrEnum):
 
 
 class Act(StrEnum):
-    """The same acts as one choice, for whoever offers them in a list."""
+    """An act of an operator, as one choice for commands and pages."""
 
     REQUEUE = "requeue"
     CANCEL = "cancel"
@@ -86,7 +86,7 @@ def perform(
     using: str | None = None,
     progress: Progress = UNTOLD,
 ) -> Performed:
-    """Any act. `route` and `gives_up_after` are a requeue's; see `requeue`.
+    """Perform an act, and record it. `route` and `gives_up_after` are a requeue's; see `requeue`.
 
     Args:
         undoes: it takes a hold back: attempts, pins and the time at which each message expires stay as they were.
@@ -142,7 +142,7 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
 
 
 def cancel(chosen: Filter, *, actor: str, reason: str = "", using: str | None = None) -> int:
-    """Send no more, where no server can have it yet. What is unknown stays so, and is not sent again."""
+    """Cancel recipients whose message no server can have yet. What is unknown stays so, and is not sent again."""
     return perform(Act.CANCEL, chosen, actor=actor, reason=reason, using=using).count
 
 

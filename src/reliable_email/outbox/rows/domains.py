@@ -65,7 +65,7 @@ class DomainCap:
         return frozenset(row.id for row in taken.rows if domain_of(row.address) not in given)
 
     def leave(self, taken: Claim) -> bool:
-        """The claim is done; whether a domain that was full is so no more."""
+        """Note the end of a claim; return whether a domain that was full has room again."""
         with self._lock:
             given: Iterable[str] = self._by_claim.pop(taken.number, ())
             was_full = any(self._before(domain, 0) >= self._limit for domain in given)

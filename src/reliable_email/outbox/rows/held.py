@@ -44,7 +44,7 @@ class HeldRoutes:
         return since is not None and time.monotonic() - since >= PATIENCE_SECONDS
 
     def forget(self) -> None:
-        """Forget who waits: in a child process nobody does."""
+        """Forget the waiting lines after a fork, because they are the parent's."""
         self._changed = threading.Condition()
         self._since.clear()
 

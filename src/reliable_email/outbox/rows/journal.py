@@ -89,7 +89,7 @@ def commit(
 
 
 def commit_together(using: str, requests: Sequence[Request], *, keyring: Keyring) -> list[Written]:
-    """The same for several lines, in one transaction."""
+    """Settle, append and permit for several lines, in one transaction."""
     committing = commit_in_steps(Tables(using), requests, keyring=keyring)
     while True:
         try:
@@ -110,7 +110,7 @@ def events(reading: Reading) -> int:
 def commit_in_steps(
     tables: Tables, requests: Sequence[Request], *, keyring: Keyring
 ) -> Generator[Reading, None, list[Written]]:
-    """The same, for whoever has something else to do while the database works."""
+    """Do what `commit_together` does, and yield whenever the database is to be waited for."""
     settlements = [one for request in requests for one in request.settlements]
     intents = [one for request in requests for one in request.intents]
     planned = [plan_settlement(tables, one, keyring) for one in settlements]

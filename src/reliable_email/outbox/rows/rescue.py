@@ -63,7 +63,7 @@ class Rescued:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """Number of all rescued recipients."""
         return self.requeued + self.parked + self.unknown
 
 

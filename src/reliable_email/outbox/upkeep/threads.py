@@ -130,7 +130,7 @@ class Crew:
                 self._threads.remove(one)
 
     def end(self) -> None:
-        """All may end from now on."""
+        """Let every thread end from now on."""
         self._is_over = True
 
     def look(self) -> None:

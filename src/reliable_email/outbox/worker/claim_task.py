@@ -59,7 +59,7 @@ class Foreman(Protocol):
         """Count, log and signal what was committed."""
 
     def has_finished(self, taken: Claim, transactions: int) -> None:
-        """Count, and renew it no more."""
+        """Count a finished claim, and stop renewing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

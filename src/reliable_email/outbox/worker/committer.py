@@ -161,7 +161,7 @@ class Committer:
         return self._writers[-1]
 
     def _steps(self, writer: Writer) -> Generator[Reading, None, None]:
-        """Write for the group; where a row of somebody's is to blame that it cannot be, for each by itself.
+        """Write the group in one commit; if a row fails, retry each write alone.
 
         A write that fails alone, as if the database were away, may be in the way of a lock, and the others go on. Two
         in a row are an outage.

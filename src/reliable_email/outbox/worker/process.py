@@ -421,7 +421,7 @@ class Worker:
         self._keep(thread, duties, self.options.lease_seconds / 4)
 
     def _memory(self, thread: WorkerThread) -> None:
-        """Write what was noted of routes: a row that somebody holds keeps this thread alone."""
+        """Write what was noted of routes, in a thread of its own: a locked row delays nothing else."""
         self._keep(thread, [Duty(name="write what it knows of routes", do=self._flush_memory)], _MEMORY_SECONDS)
 
     def _flush_memory(self) -> None:

@@ -311,7 +311,7 @@ class Connection:
             block(wait)
 
     def steps(self, is_done: Callable[[], object], deadline: Deadline) -> Iterator[Wait]:
-        """The same, for a driver that waits."""
+        """Write and read as `run` does, and yield each wait to the driver."""
         while not is_done() and self._broken is None:
             self._clock.watch(deadline)
             has_written = self._write()

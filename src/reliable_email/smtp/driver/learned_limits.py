@@ -188,7 +188,7 @@ def chaining_passed(host: str, port: int, asker: object) -> None:
 
 
 def question_chaining(host: str, port: int, asker: object) -> None:
-    """The asker finds out again: nobody else chains until he has."""
+    """Let one asker find out again; other connections do not chain until it has."""
     with _lock:
         _askers.setdefault((host, port), set()).add(asker)
 

@@ -188,7 +188,7 @@ class Pool:
         return limit if options.connections is None else min(limit, options.connections)
 
     def _learn(self, options: ConnectionOptions) -> bool:
-        """Note that the server takes no more than are lent without this one; False where there are no others."""
+        """Learn the number of other lent connections as the server's limit; return False if there are none."""
         with self._condition:
             others = self._lent[options] - 1
             if others < 1:

@@ -195,7 +195,7 @@ def _is_session_limit(transaction: Transaction) -> bool:
 
 
 def not_opened(job: Job, error: WireError, *, began_at: float) -> Transaction:
-    """The transaction of a job for which no connection could be had: nobody was asked about any recipient."""
+    """Return the transaction of a job that got no connection, so that no recipient was asked for."""
     failure = error.failure
     seconds = time.monotonic() - began_at
     result = RecipientResult(verdict=Verdict.NOT_SENT, reply=failure.reply, failure=failure)

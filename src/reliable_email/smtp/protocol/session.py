@@ -440,7 +440,7 @@ class Session:
         events.append(Broken(failure))
 
     def _as_seen_by(self, exchange: Exchange, failure: WireFailure) -> WireFailure:
-        """The same failure at the stage at which this exchange was; a later one in the stream was not so far."""
+        """Return the failure at the stage that this exchange had reached, which is earlier for a chained one."""
         return failure if exchange is self._exchanges[0] else replace(failure, stage=self.channel.stage_of(exchange))
 
     def _unreadable(self, error: ReplyError) -> WireFailure:

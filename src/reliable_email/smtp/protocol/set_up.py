@@ -206,7 +206,7 @@ class SetUp:
         raise self._auth_refused()
 
     def _auth_refused(self) -> Trouble:
-        """The last refusal, unless it answers our own cancellation: then nobody has judged anything."""
+        """Return the trouble of a login that failed; a refusal of our own cancellation has judged nothing."""
         assert self._credentials is not None
         assert self._sasl is not None
         tried, reply = [name for name, _ in self._refused], self._refused[-1][1]

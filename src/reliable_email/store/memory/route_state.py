@@ -422,7 +422,7 @@ _store: DatabaseRouteStateStore | None = None
 
 
 def database_store() -> DatabaseRouteStateStore:
-    """This process's."""
+    """Return this process's store."""
     global _store
     if _store is None:
         _store = DatabaseRouteStateStore()

@@ -29,7 +29,7 @@ class ActionStory:
 
 
 def action(action_id: int, using: str | None = None) -> ActionStory | None:
-    """One act; None where there is none, or no more."""
+    """Return one act; None if it does not exist, or was pruned."""
     row = Action._base_manager.using(outbox_database(using)).filter(pk=action_id).first()
     return action_story(row) if row is not None else None
 

@@ -65,7 +65,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """Number of all transactions."""
         return self.counts[-1][1] if self.counts else 0
 
     def within(self, share: float) -> float:

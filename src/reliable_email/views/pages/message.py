@@ -58,7 +58,7 @@ def message(request: HttpRequest, number: int) -> HttpResponse:
 
 
 def missing(request: HttpRequest, number: int) -> HttpResponse:
-    """There is no such message, or no more."""
+    """Say that the message does not exist, or was pruned."""
     return show(request, "reliable_email/no_message.html", {"number": number}, section="messages", status=404)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -34,8 +34,10 @@ _STATES = {
 }
 # A terminal has few lines: the others are shown while there is something in them.
 _ALWAYS = (State.QUEUED, State.UNKNOWN, State.PARKED, State.ACCEPTED)
-_FINDINGS_AT_MOST = 2  # the worst come first
+# How many findings, the worst first, and whether each is one line: the first of these that leaves room for the queue.
+_SHORTER = ((2, False), (1, False), (2, True), (1, True))
 _WORKERS_AT_MOST = 8
+_OTHER_LINES = 3  # the title, a blank one, and the mark of what was cut off
 
 
 class RichOutbox:
@@ -44,11 +46,18 @@ class RichOutbox:
     def __init__(self) -> None:
         self._accepted = Pace()
 
-    def draw(self, view: OutboxView, *, now: float) -> Group:
-        """The outbox. `now` is of any one clock."""
+    def draw(self, view: OutboxView, *, now: float, fits: Callable[[RenderableType], bool] = lambda _: True) -> Group:
+        """The outbox. `now` is of any one clock.
+
+        Args:
+            fits: whether the terminal has the lines for this; findings are shortened until the queue is on it, too.
+        """
         found = view.status
         self._accepted.see(found.recipients[State.ACCEPTED], now=now)
-        parts: list[RenderableType] = [_verdict(view), Text(), self._states(found)]
+        states = self._states(found)
+        verdicts = (_verdict(view, findings=count, is_short=is_short) for count, is_short in _SHORTER)
+        verdict = next((one for one in verdicts if fits(Group(one, Text(), states))), _verdict(view, findings=0))
+        parts: list[RenderableType] = [verdict, Text(), states]
         if found.oldest_due_seconds is not None:
             parts.append(Text(f"  {due_words(found)}"))
         if view.routes:
@@ -92,25 +101,29 @@ class RichWatchScreen:
 
     def show(self, title: str, view: OutboxView) -> None:
         """Draw the view."""
-        self._update(title, view.status.at, self._outbox.draw(view, now=time.monotonic()))
+        self._update(title, view.status.at, self._outbox.draw(view, now=time.monotonic(), fits=self._fits))
 
     def away(self, title: str, text: str) -> None:
         """Draw that the database does not answer."""
         self._update(title, None, Text(text, style="bold red"))
+
+    def _fits(self, shown: RenderableType) -> bool:
+        console = self._live.console
+        return len(console.render_lines(shown)) + _OTHER_LINES <= console.height
 
     def _update(self, title: str, at: datetime | None, shown: RenderableType) -> None:
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC  " if at is not None else ""
         self._live.update(Group(Text(f"{when}{printable(title)}", style="dim"), Text(), shown), refresh=True)
 
 
-def _verdict(view: OutboxView) -> Table:
+def _verdict(view: OutboxView, *, findings: int, is_short: bool = False) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    said = Text()
-    for finding in view.health.findings[:_FINDINGS_AT_MOST]:
+    said = Text(no_wrap=is_short, overflow="ellipsis" if is_short else None)
+    for finding in view.health.findings[:findings]:
         said.append(f"\n{finding_words(finding)}")
-        if finding.remedy:
+        if finding.remedy and not is_short:
             said.append(f"\n{printable(finding.remedy)}", style="dim")
-    more = len(view.health.findings) - _FINDINGS_AT_MOST
+    more = len(view.health.findings) - findings
     if more > 0:
         said.append(f"\nand {more} more, which “manage.py email_outbox status” tells", style="dim")
     grid.add_row(Text(view.health.verdict.upper(), style=_VERDICTS[view.health.verdict]), said[1:])

@@ -236,6 +236,7 @@ class Settings:
     )
     # Messages
     expires_days: float = _key(3.0, _days, "Days after which a message expires, unless it has its own `expires_in`.")
+    max_queued_bytes: int = _key(64_000_000, _count(1), "The largest message that can be queued, in bytes as sent.")
     content_days: int = _key(7, _count(), "Days for which content is kept after a message is finished.")
     journal_days: int = _key(90, _count(30), "Days for which outcomes, attempts and idempotency keys are kept.")
     encryption_keys: tuple[str, ...] = _key(

@@ -8,6 +8,7 @@ from anymail.utils import UNSET
 from cryptography.fernet import Fernet
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
+from django.test import override_settings
 
 from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.route import Route
@@ -130,6 +131,17 @@ def test_a_foreign_route_gets_the_message_again(using: str) -> None:
         assert (message.tags, message.metadata) == (["welcome"], {"order": 7})
         assert message.extra_headers["X-Campaign"] == "spring"
     assert [one.state for one in OutboxRecipient.objects.using(using)] == [State.ACCEPTED] * 3
+
+
+@override_settings(RELIABLE_EMAIL={"MAX_QUEUED_BYTES": 5_000})
+def test_a_message_that_is_too_large_to_queue_is_refused_at_the_call(using: str) -> None:
+    """Whoever lets people upload would else fill the memory: what is queued is held several times over."""
+    with pytest.raises(
+        ValueError, match=r"has 1[0-9],\d{3} bytes, and at most 5,000 can be queued \(MAX_QUEUED_BYTES\)"
+    ):
+        queue(using, body="x" * 70 + "\n" * 6_000)
+    assert not OutboxMessage.objects.using(using).exists()
+    queue(using, body="x" * 1_000)
 
 
 def test_what_cannot_be_stored_is_refused_at_the_call(using: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from reliable_email import signals
+from reliable_email import conf, signals
 from reliable_email.delivery.submission import OnUnknown, Priority, Submission
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.delivery.telling.tracing import tracing_enqueue
@@ -154,6 +154,9 @@ def _draft(submission: Submission, options: QueueOptions) -> _Draft:
         raise ValueError(f"the sender's address is longer than 320 characters: {submission.sender[:40]}…")
     if not submission.recipients:
         raise ValueError("the message has no recipients")
+    if submission.content.size > (limit := conf.get().max_queued_bytes):  # a queued byte takes eight of memory
+        words = f"{submission.content.size:,} bytes, and at most {limit:,} can be queued (MAX_QUEUED_BYTES)"
+        raise ValueError(f"the message has {words}: send a link to the file in its place")
     key = submission.options.idempotency_key
     secrets = configured_secrets() if key is not None else ()
     return _Draft(

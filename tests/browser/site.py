@@ -6,9 +6,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from reliable_email.models import Tally, Worker
-from reliable_email.outbox.operations.operate import cancel
 from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.store.questions.filters import Filter
+from tests.outbox.acts import cancel
 from tests.outbox.desk import worker
 from tests.outbox.network import Network
 from tests.views.letters import USING, queue

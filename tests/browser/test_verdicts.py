@@ -13,7 +13,6 @@ from reliable_email.delivery.policy import decide
 from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.models import OutboxRecipient, Worker
 from reliable_email.outbox.operations.incoming import hold_incoming
-from reliable_email.outbox.operations.operate import hold
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.store.memory.route_state import database_store
@@ -22,6 +21,7 @@ from reliable_email.views.parts.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.chromium import Browser
 from tests.browser.test_pages import troubles
+from tests.outbox.acts import hold
 from tests.views.letters import queue
 
 pytestmark = pytest.mark.timeout(400)

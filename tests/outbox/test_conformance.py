@@ -10,7 +10,7 @@ import pytest
 
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operations.operate import Resolution
 from reliable_email.outbox.operations.provider_events import Noted, Report, note_report
 from reliable_email.outbox.rows.claim import Claimed, Wanted, claim
 from reliable_email.outbox.rows.journal import Intent, commit
@@ -22,6 +22,7 @@ from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.events import EventKind
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import PriorityRank, State
+from tests.outbox.acts import cancel, hold, requeue, resolve
 from tests.outbox.desk import queue, row
 
 MINE, OTHER = 7, 8

@@ -9,7 +9,6 @@ from cryptography.fernet import Fernet
 from reliable_email.delivery.route import Route
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operations.operate import cancel
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.smtp.driver import learned_limits, pool
 from reliable_email.smtp.driver.transport import SMTPTransport
@@ -18,6 +17,7 @@ from reliable_email.smtp.said import MOST_LINES
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.testing.server import Script, ScriptedServer, accept_then, close, reset
+from tests.outbox.acts import cancel
 from tests.outbox.desk import let_time_pass, queue, smtp_route, submission, worker
 
 PASSWORD = "correct horse battery staple"

@@ -22,7 +22,7 @@ from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.operations.erased import Marker
 from reliable_email.outbox.operations.erasure import erase, finish, kept_marks, preview, replay
 from reliable_email.outbox.operations.exporting import export
-from reliable_email.outbox.operations.operate import Resolution, hold, note, requeue, resolve
+from reliable_email.outbox.operations.operate import Resolution, note
 from reliable_email.outbox.operations.provider_events import Report, note_report
 from reliable_email.outbox.operations.suppressed import allow, suppress
 from reliable_email.outbox.operations.suppression_list import suppressed
@@ -38,6 +38,7 @@ from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Action, Suppression
 from reliable_email.store.tables.states import State
+from tests.outbox.acts import hold, requeue, resolve
 from tests.outbox.desk import queue, row, rows, states, submission, worker
 from tests.outbox.network import Network
 

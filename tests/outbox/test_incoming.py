@@ -12,7 +12,6 @@ from reliable_email.outbox import faultpoints
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.operations.holds import standing_holds
 from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming
-from reliable_email.outbox.operations.operate import hold, requeue
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.sizes import size_words, table_bytes
@@ -22,6 +21,7 @@ from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Action
 from reliable_email.store.tables.states import PriorityRank, State
+from tests.outbox.acts import hold, requeue
 from tests.outbox.desk import queue, row, rows, states, submission, worker
 from tests.outbox.network import Network
 

@@ -6,17 +6,7 @@ import pytest
 from django.db import connections
 
 from reliable_email.outbox.operations.incoming import hold_incoming, release_incoming
-from reliable_email.outbox.operations.operate import (
-    Act,
-    Resolution,
-    affected,
-    cancel,
-    hold,
-    perform,
-    requeue,
-    resolve,
-    undoing,
-)
+from reliable_email.outbox.operations.operate import Act, Resolution, affected, perform, undoing
 from reliable_email.outbox.operations.prune import prune
 from reliable_email.store.questions.acts import action
 from reliable_email.store.questions.audit import audit
@@ -29,6 +19,7 @@ from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Action
 from reliable_email.store.tables.states import State
+from tests.outbox.acts import cancel, hold, requeue, resolve
 from tests.outbox.desk import let_time_pass, queue, row, rows, states, worker
 from tests.outbox.network import Network
 

@@ -17,7 +17,7 @@ from reliable_email.delivery.report import Outcome
 from reliable_email.delivery.submission import OnUnknown
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operations.operate import Resolution, cancel, hold, requeue, resolve
+from reliable_email.outbox.operations.operate import Resolution
 from reliable_email.outbox.rows.claim import Claimed, Wanted, claim
 from reliable_email.outbox.rows.journal import Intent, commit
 from reliable_email.outbox.rows.rescue import RescuePolicy, rescue
@@ -27,6 +27,7 @@ from reliable_email.store.questions.audit import audit
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
+from tests.outbox.acts import cancel, hold, requeue, resolve
 from tests.outbox.desk import let_leases_end, let_time_pass, submission
 
 WORKERS = st.sampled_from(["ada", "bob"])

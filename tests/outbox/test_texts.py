@@ -18,7 +18,7 @@ from reliable_email.delivery.route import Route
 from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operations.operate import hold, note
+from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.operations.provider_events import Report, note_report
 from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.outbox.rows.loading import load_contents, load_messages, load_submission
@@ -35,6 +35,7 @@ from reliable_email.store.tables.states import State
 from reliable_email.testing.actions import reply
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
+from tests.outbox.acts import hold
 from tests.outbox.conftest import created_database
 from tests.outbox.desk import queue, row, smtp_route, states, worker
 from tests.outbox.network import Network

@@ -154,7 +154,7 @@ from django.core.management import call_command
 from django.test import Client
 call_command("migrate", verbosity=0)
 call_command("check")
-from reliable_email.outbox.operations.operate import cancel
+from tests.outbox.acts import cancel
 from reliable_email.store.questions.filters import Filter
 assert cancel(Filter(), actor="ada", reason="why") == 0
 answer = Client().get("/mail/messages/")

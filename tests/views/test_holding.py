@@ -6,8 +6,8 @@ import pytest
 from django.test import Client
 
 from reliable_email.models import Action, IncomingHold, OutboxMessage, OutboxRecipient
-from reliable_email.outbox.operations import operate
 from reliable_email.store.questions.filters import Filter
+from tests.outbox import acts
 from tests.views.letters import deliver, queue
 from tests.views.test_acting import confirm, ids, states
 
@@ -53,7 +53,7 @@ def test_all_mail_is_stopped_and_goes_again(operator: Client) -> None:
 def test_the_release_of_a_hold_leaves_what_another_person_held(operator: Client) -> None:
     """Two hundred wrong invoices do not go because somebody else has mended a provider."""
     queue("invoice@example.com")
-    operate.hold(Filter(), actor="ann", reason="wrong prices")
+    acts.hold(Filter(), actor="ann", reason="wrong prices")
     confirm(operator, EVERYTHING, incoming="1", reason="the provider is down")
     queue("a@example.com")
     deliver()

@@ -20,7 +20,6 @@ from django.utils.translation.template import templatize
 
 import reliable_email
 from reliable_email.models import OutboxRecipient
-from reliable_email.outbox.operations.operate import hold
 from reliable_email.store.questions.filters import Filter
 from reliable_email.templatetags.mail_words import ago, at, milliseconds
 from reliable_email.templatetags.numbers import span, thousands
@@ -28,6 +27,7 @@ from reliable_email.templatetags.words import WORDS
 from reliable_email.views.parts.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.site import MAILERS
+from tests.outbox.acts import hold
 from tests.views.letters import deliver, queue
 from tests.views.test_acting import ids
 from tools.page_texts import texts

@@ -7,10 +7,10 @@ from django.test import Client, override_settings
 
 from reliable_email.models import Action, Attempt, OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
-from reliable_email.outbox.operations.operate import hold
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.messages import OutboxMessage
+from tests.outbox.acts import hold
 from tests.views.letters import PIXEL, RESET_LINK, deliver, queue
 
 pytestmark = pytest.mark.django_db(transaction=True)

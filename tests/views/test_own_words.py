@@ -14,13 +14,13 @@ from django.utils.translation import override
 
 import reliable_email
 from reliable_email.models import OutboxRecipient
-from reliable_email.outbox.operations.operate import hold
 from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.store.questions.filters import Filter
 from reliable_email.templatetags.details import evidence_in_words, in_own_words
 from reliable_email.views.parts.route_lines import find_route
 from reliable_email.views.route_acts import Verb, do
 from tests.browser.site import MAILERS
+from tests.outbox.acts import hold
 from tests.views.letters import deliver, queue
 
 ROOT = Path(reliable_email.__file__).parent

@@ -86,9 +86,14 @@ def perform(
     using: str | None = None,
     progress: Progress = UNTOLD,
 ) -> Performed:
-    """Perform an act, and record it. `route` and `gives_up_after` are a requeue's; see `requeue`.
+    """Perform an act, and record it.
+
+    A requeue sends again what is parked, rejected, expired or cancelled, as long as its content is there: routes that
+    refused it are asked again, and its time to live begins anew.
 
     Args:
+        route: of a requeue: send by this route alone, and wait while it is closed; "" for the mailer's own order.
+        gives_up_after: of a requeue: the new time to live.
         undoes: it takes a hold back: attempts, pins and the time at which each message expires stay as they were.
     """
     changes: dict[str, Any] = {}
@@ -139,42 +144,6 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
     if resends is not None:
         count += resends.order_by()[:most].count()
     return BoundedCount(count=min(count, most), is_more=len(found) > most or count > most)
-
-
-def cancel(chosen: Filter, *, actor: str, reason: str = "", using: str | None = None) -> int:
-    """Cancel recipients whose message no server can have yet. What is unknown stays so, and is not sent again."""
-    return perform(Act.CANCEL, chosen, actor=actor, reason=reason, using=using).count
-
-
-def hold(chosen: Filter, *, actor: str, reason: str = "", using: str | None = None) -> int:
-    """Park what waits, until it is requeued. The first thing to do after a database was restored or cloned."""
-    return perform(Act.HOLD, chosen, actor=actor, reason=reason, using=using).count
-
-
-def requeue(
-    chosen: Filter,
-    *,
-    actor: str,
-    reason: str = "",
-    route: str = "",
-    gives_up_after: timedelta = timedelta(days=3),
-    using: str | None = None,
-) -> int:
-    """Send it (again): parked, rejected, expired or cancelled, as long as the content is there.
-
-    Routes that refused it are asked again, and its time to live begins anew.
-
-    Args:
-        route: send it by this route alone; it waits while that one is closed. "" for the mailer's own order.
-    """
-    return perform(
-        Act.REQUEUE, chosen, actor=actor, reason=reason, route=route, gives_up_after=gives_up_after, using=using
-    ).count
-
-
-def resolve(chosen: Filter, resolution: Resolution, *, actor: str, reason: str = "", using: str | None = None) -> int:
-    """Say what became of unknown recipients, or have them sent again by the same route."""
-    return perform(Act(f"resolve_{resolution.value}"), chosen, actor=actor, reason=reason, using=using).count
 
 
 def note(

@@ -80,7 +80,16 @@ class Mechanism(Protocol):
         """
 
 
-class _Answers:
+class _Named:
+    """A mechanism that shows its name alone: error trackers show what objects say of themselves."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class _Answers(_Named):
     """Gives fixed answers in order, whatever the challenges say: they differ by server and language, and mean nothing.
 
     Servers in use ask in plain words, in several lines, for the password first, and with a banner behind the base64.
@@ -92,9 +101,6 @@ class _Answers:
         self.name = name
         self._initial = initial
         self._answers = iter(answers)
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
 
     def initial_response(self) -> bytes | None:
         """Return the first answer, for the AUTH line."""
@@ -108,7 +114,7 @@ class _Answers:
         return answer
 
 
-class _CramMD5:
+class _CramMD5(_Named):
     """The challenge's keyed digest; the password itself is not said (RFC 2195)."""
 
     name = "CRAM-MD5"
@@ -118,9 +124,6 @@ class _CramMD5:
         self._user = user
         self._password = password
         self._is_said = False
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
 
     def initial_response(self) -> bytes | None:
         """Return None, because the server speaks first."""
@@ -141,7 +144,7 @@ class _CramMD5:
         return _encode(self._user + b" " + digest.encode())
 
 
-class _Bearer:
+class _Bearer(_Named):
     """The token goes out once; a challenge with an error in it is answered by what ends the exchange, then comes the
     refusal.
     """
@@ -153,9 +156,6 @@ class _Bearer:
         self._ending = ending
         self._was_asked = False
         self._was_refused = False
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
 
     def initial_response(self) -> bytes | None:
         """Return the token. It may be longer than RFC 4954 allows, as the providers document it."""

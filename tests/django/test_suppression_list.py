@@ -65,6 +65,13 @@ def test_a_line_may_end_by_itself() -> None:
     assert listed()[A]["until"] > listed()[A]["since"]
 
 
+def test_an_address_that_is_not_on_the_list_is_told() -> None:
+    """In place of "0 addresses removed" and success: at night it is a slip of the finger."""
+    with pytest.raises(CommandError, match="has no 'nobody@example.com'. Nothing was changed") as it:
+        run("remove", "nobody@example.com")
+    assert it.value.returncode == 1
+
+
 def test_what_is_no_address_is_refused_with_the_form_of_one() -> None:
     """Nothing is half done."""
     with pytest.raises(CommandError, match="name@example.com"):

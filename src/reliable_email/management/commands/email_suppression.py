@@ -84,7 +84,11 @@ class Command(DatabaseCommand):
         self.stdout.write(f"nothing is sent to {_addresses(len(set(addresses)))} any more")
 
     def _remove(self, using: str, options: dict[str, Any]) -> None:
-        count = allow(_checked(options["addresses"]), using=using)
+        addresses = _checked(options["addresses"])
+        count = allow(addresses, using=using)
+        if not count:
+            shown = printable(", ".join(map(repr, addresses)))
+            raise CommandError(f"The suppression list has no {shown}. Nothing was changed.")
         self.stdout.write(f"{_addresses(count)} removed from the list")
 
     def _export(self, using: str, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The frame of each page, and the headers that keep it private. It asks no database."""
+"""The frame around each page, and the headers that keep it private. It asks no database."""
 
 from collections.abc import Iterator
 from typing import Any, Final

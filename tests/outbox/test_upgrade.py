@@ -1,21 +1,23 @@
 """From the tables of the first version to those of today: with rows in them, and with processes of both versions."""
 
+import io
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.store.questions.audit import audit
-from reliable_email.store.sql.clock import database_now
+from reliable_email.store.sql.clock import database_now, stores_local_time
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Suppression, Tally
@@ -199,6 +201,67 @@ def test_local_times_are_written_anew_in_utc(before: str) -> None:
     call_command("migrate", "reliable_email", "0001", database=before, verbosity=0)
     if connections[before].vendor != "postgresql":
         assert stored_text(before, "due_at").startswith("2026-07-01 12:00:00")
+
+
+@override_settings(USE_TZ=False, TIME_ZONE=BERLIN)
+def test_local_times_are_written_anew_once_where_that_was_interrupted(before: str) -> None:
+    """Those that were written before it ended would be shifted twice."""
+    moment = connections[before].ops.adapt_datetimefield_value(SUMMER)
+    with transaction.atomic(before), connections[before].cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO reliable_email_suppression (address, reason, source, created_at) VALUES (%s, '', '', %s)",
+            [(f"a{number}@example.com", moment) for number in range(2100)],  # what is read at once, and more
+        )
+    updates = 0
+
+    def end(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal updates
+        updates += sql.startswith("UPDATE") and "suppression" in sql
+        if updates == 21:  # a hundred rows each
+            raise KeyboardInterrupt
+        return execute(sql, params, many, context)
+
+    if stores_local_time(connections[before]):
+        with pytest.raises(KeyboardInterrupt), connections[before].execute_wrapper(end):
+            upgrade(before)
+        connections[before].close()
+    upgrade(before)
+    assert set(Suppression.objects.using(before).values_list("created_at", flat=True)) == {SUMMER}
+
+
+def test_names_stay_unique_at_every_step_of_the_upgrade(before: str) -> None:
+    """Two rows of one route, or of one address, would keep it from ever going on."""
+    connection = connections[before]
+    bare: list[str] = []
+
+    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        # SQLite makes a table anew beside the old one, in a transaction.
+        if sql.startswith(("ALTER", "DROP", "CREATE")) and not connection.in_atomic_block:
+            with connection.cursor() as cursor:
+                for table, column in (("routestate", "alias"), ("suppression", "address")):
+                    found = connection.introspection.get_constraints(cursor, f"reliable_email_{table}").values()
+                    if not any(one["unique"] and column in one["columns"] for one in found):
+                        bare.append(f"{table} after {sql}")
+        return result
+
+    with connection.execute_wrapper(look):
+        upgrade(before)
+    operations = import_module("reliable_email.migrations.0002_tables_of_lanes_accounts_and_reports")
+    order = [
+        (type(one).__name__, one.model_name) for one in operations.Migration.operations if hasattr(one, "model_name")
+    ]
+    for model in ("routestate", "suppression"):
+        assert order.index(("AddConstraintOnce", model)) < order.index(("AlterUnique", model))
+    assert bare == []
+
+
+@pytest.mark.parametrize("target", ["0002", "0003", "0004"])
+def test_the_statements_of_the_upgrade_can_be_read_before_it_is_made(before: str, target: str) -> None:
+    """`sqlmigrate` asks no table that is not there yet."""
+    out = io.StringIO()
+    call_command("sqlmigrate", "reliable_email", target, database=before, stdout=out)
+    assert target == "0004" or "reliable_email_outboxrecipient" in out.getvalue()
 
 
 @pytest.mark.parametrize("zone", [BERLIN, "America/Los_Angeles"])

@@ -245,6 +245,15 @@ class Migration(migrations.Migration):
             name="stream",
             field=models.CharField(blank=True, db_default="", default="", help_text="Empty: all mail.", max_length=100),
         ),
+        # Before the old ones go: in between, two processes could write what the new ones then refuse for ever.
+        AddConstraintOnce(
+            model_name="routestate",
+            constraint=models.UniqueConstraint(fields=("alias", "account"), name="rel_email_route_alias"),
+        ),
+        AddConstraintOnce(
+            model_name="suppression",
+            constraint=models.UniqueConstraint(fields=("address", "stream"), name="rel_email_suppression_addr"),
+        ),
         AlterUnique(
             model_name="routestate",
             name="alias",
@@ -256,14 +265,6 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 help_text="addr-spec in lower case, or what is kept of an erased one.", max_length=320
             ),
-        ),
-        AddConstraintOnce(
-            model_name="routestate",
-            constraint=models.UniqueConstraint(fields=("alias", "account"), name="rel_email_route_alias"),
-        ),
-        AddConstraintOnce(
-            model_name="suppression",
-            constraint=models.UniqueConstraint(fields=("address", "stream"), name="rel_email_suppression_addr"),
         ),
         AddIndexOnce(
             model_name="handlerevent",

@@ -24,7 +24,9 @@ class _Once:
     ) -> None:
         """Make what is not there yet."""
         model = self._model(to_state.apps, app_label)
-        if _has_tables(schema_editor, model) and not self._is_there(schema_editor, model):
+        if not _has_tables(schema_editor, model):
+            return
+        if schema_editor.collect_sql or not self._is_there(schema_editor, model):  # sqlmigrate makes no tables
             with _whole(schema_editor):
                 self._do(app_label, schema_editor, from_state, to_state)
 
@@ -34,7 +36,7 @@ class _Once:
         """Drop what is still there."""
         model = self._model(from_state.apps, app_label)
         # Where an interrupted one has dropped the table, nothing of it is left to be dropped.
-        if _exists(schema_editor, model) and self._is_there(schema_editor, model):
+        if schema_editor.collect_sql or (_exists(schema_editor, model) and self._is_there(schema_editor, model)):
             with _whole(schema_editor):
                 super().database_backwards(app_label, schema_editor, from_state, to_state)  # type: ignore[misc]
 
@@ -98,13 +100,14 @@ class AlterUnique(AlterField):
     ) -> None:
         """Bring the column from one state to the other; backwards as well, with the states exchanged."""
         model = to_state.apps.get_model(app_label, self.model_name)
-        if not _exists(schema_editor, model):
-            return
-        field = model._meta.get_field(self.name)
-        found = _constraints(schema_editor, model).values()
-        if any(one["unique"] and one["columns"] == [field.column] for one in found) != field.unique:
+        if schema_editor.collect_sql or (_exists(schema_editor, model) and self._differs(schema_editor, model)):
             with _whole(schema_editor):
                 super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def _differs(self, schema_editor: Any, model: Any) -> bool:
+        field = model._meta.get_field(self.name)
+        found = _constraints(schema_editor, model).values()
+        return any(one["unique"] and one["columns"] == [field.column] for one in found) != bool(field.unique)
 
 
 class AddConstraintOnce(_Once, AddConstraint):
@@ -184,7 +187,7 @@ def _add_beside(schema_editor: Any, model: Any, index: models.Index) -> None:
         # What an interrupted attempt has left behind is no index.
         schema_editor.remove_index(model, index, concurrently=True)
         schema_editor.add_index(model, index, concurrently=True)
-    elif index.name not in _constraints(schema_editor, model):
+    elif schema_editor.collect_sql or index.name not in _constraints(schema_editor, model):
         schema_editor.add_index(model, index)
 
 
@@ -193,7 +196,7 @@ def _drop_beside(schema_editor: Any, model: Any, index: models.Index) -> None:
         return
     if _can_be_concurrent(schema_editor):
         schema_editor.remove_index(model, index, concurrently=True)
-    elif index.name in _constraints(schema_editor, model):
+    elif schema_editor.collect_sql or index.name in _constraints(schema_editor, model):
         schema_editor.remove_index(model, index)
 
 
@@ -204,7 +207,8 @@ def _can_be_concurrent(schema_editor: Any) -> bool:
 
 def instants_to_utc() -> RunPython:
     """Write in UTC what a site without USE_TZ has stored as local time, where the database says no time zone."""
-    return RunPython(_to_utc, _to_local)
+    # All or nothing, also where the migration is not: what was translated must not be translated again.
+    return RunPython(_to_utc, _to_local, atomic=True)
 
 
 def _to_utc(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:

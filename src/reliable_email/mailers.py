@@ -99,13 +99,14 @@ class MailersHandler:
             backend_class = import_string(path)
         except (ImportError, AttributeError, ValueError) as error:  # no text, or one that names no module
             raise InvalidMailer(f"Could not find BACKEND {path!r}: {error}", alias=alias) from error
-        if path == _DJANGO_SMTP:
+        if _is_djangos(backend_class):
             options = _django_smtp_options(options, alias)
         return _build(backend_class, alias, options, overrides or {})
 
 
 def _django_smtp_options(options: dict[str, Any], alias: str) -> dict[str, Any]:
-    """Return OPTIONS as Django 6.1's SMTP backend reads them; earlier versions read `EMAIL_*` settings."""
+    """Return OPTIONS as Django 6.1's SMTP backend reads them; before, `EMAIL_*` settings count, also for None."""
+    options = {name: value for name, value in options.items() if value is not None}
     if not options.get("host"):
         raise InvalidMailer("OPTIONS must define 'host'.", alias=alias)
     # Below 6.1 Django's backend takes any keyword and ignores it: a misspelt option would do so, too.
@@ -144,9 +145,8 @@ def _without_settings(backend_class: type) -> type:
             alias = unknown.pop("alias", None)
             ignored = unknown.pop("_ignore_unknown_kwargs", None) or ()
             del given["self"]
-            known = {name: value for name, value in given.items() if value is not None}
             misspelt = {name: value for name, value in unknown.items() if name not in ignored}
-            completed = _django_smtp_options(known | misspelt, alias)
+            completed = _django_smtp_options(given | misspelt, alias)
             super().__init__(**completed, **({"alias": alias} if django.VERSION >= (6, 1) else {}))
 
     names = {"__module__": backend_class.__module__, "__qualname__": backend_class.__qualname__}
@@ -186,8 +186,12 @@ def _is_ours(backend_class: Any) -> bool:
 
 
 def _is_derived_from_djangos(backend_class: Any) -> bool:
-    bases = backend_class.__mro__[1:] if isinstance(backend_class, type) else ()
-    return any(f"{base.__module__}.{base.__qualname__}" == _DJANGO_SMTP for base in bases)
+    return isinstance(backend_class, type) and any(map(_is_djangos, backend_class.__mro__[1:]))
+
+
+def _is_djangos(backend_class: Any) -> bool:
+    is_class = isinstance(backend_class, type)
+    return is_class and f"{backend_class.__module__}.{backend_class.__qualname__}" == _DJANGO_SMTP
 
 
 def _accepts(backend_class: Any, arguments: Mapping[str, Any]) -> bool:

@@ -123,6 +123,25 @@ def test_django_s_smtp_backend_gets_the_port_of_its_tls_mode(
     assert not found.password
 
 
+Reexported = DjangoSMTPBackend
+
+
+@before_61
+@pytest.mark.parametrize(
+    "path", [f"{HERE}.Reexported", f"{HERE}.TakesAll", "django.core.mail.backends.smtp.EmailBackend"]
+)
+def test_an_option_that_is_none_or_a_class_by_another_path_brings_no_login_of_the_site(
+    mailers_setting: UseMailers, path: str
+) -> None:
+    """A variable of the environment that is not set is None, which Django took for "as in the settings"."""
+    options = {"host": "h", "username": None, "password": None, "ssl_keyfile": None}
+    for one in (options, {"host": "h"}):
+        mailers_setting({"x": {"BACKEND": path, "OPTIONS": one}})
+        with override_settings(EMAIL_HOST_USER="site", EMAIL_HOST_PASSWORD="site's", EMAIL_SSL_KEYFILE="k"):
+            found: Any = mailers["x"]
+        assert (found.host, found.username, found.password, found.ssl_keyfile or "") == ("h", "", "", "")
+
+
 @pytest.mark.parametrize("options", [{}, {"host": "h", "use_tls": True, "use_ssl": True}])
 def test_django_s_smtp_backend_is_checked_as_in_61(
     mailers_setting: UseMailers, handler: Any, options: dict[str, Any]

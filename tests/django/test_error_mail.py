@@ -13,7 +13,7 @@ from django.utils.log import AdminEmailHandler
 from reliable_email.backends import error_mail
 from reliable_email.delivery.telling.floods import Pause, after_failure, fingerprint
 from reliable_email.testing.script import Script
-from reliable_email.testing.server import ScriptedServer, hang
+from reliable_email.testing.server import ScriptedServer, close, hang
 
 Serve = Callable[..., ScriptedServer]
 ADMINS = ["admin@example.org"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.org")]
@@ -131,6 +131,25 @@ def test_a_flood_of_errors_that_all_differ_ends_as_well(
     logger.error("another thing")
     assert "(and 180 others)" in (server.messages[-1].header("Subject") or "")
     assert len(server.messages) == 21
+
+
+def test_a_server_that_refuses_now_and_then_gets_no_more_of_them(
+    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure begins no new window: twenty in all, and the next window tells of all others."""
+    now = [1000.0]
+    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
+    server = serve(*[Script(mail=close()) if n % 4 == 3 else Script(idle=close()) for n in range(400)])
+    logger = site(mailers(server.options() | {"max_attempts": 1}))
+    for n in range(200):
+        logger.error("no such thing: %s", "".join(chr(ord("a") + int(digit)) for digit in str(n)))
+        now[0] += 1
+    assert len(server.messages) <= 20
+    now[0] += 301
+    for _ in range(3):  # some are refused
+        logger.error("another thing")
+        now[0] += 60
+    assert any("others)" in (one.header("Subject") or "") for one in server.messages[-3:])
 
 
 def test_it_does_not_answer_to_itself(serve: Serve, site: Callable[..., logging.Logger]) -> None:

@@ -128,8 +128,9 @@ class ErrorMailBackend(Door):
     def _has_failed(self, key: tuple[str | None, str], held: int, others: int, error: Exception) -> None:
         now = time.monotonic()
         with _lock:
-            # Nobody has read of them.
-            _buckets[self.alias] = Bucket(began_at=now - self.options.window, held_back=others)
+            # Nobody has read of them. The window goes on: a server that refuses one in ten would get nearly all.
+            bucket = _buckets.get(self.alias, Bucket(began_at=now))
+            _buckets[self.alias] = replace(bucket, held_back=bucket.held_back + others)
             # The next one of its kind is news again, and tells of this one.
             _floods[key] = Flood(sent_at=now - self.options.window, held_back=held + 1)
             pause = _pauses[self.alias] = after_failure(_pauses.get(self.alias, Pause()), now=now)

@@ -86,3 +86,19 @@ def test_a_class_that_sends_in_its_own_way_may_have_sent() -> None:
     """What it did before it raised is nowhere to be seen."""
     with ScriptedServer() as server:
         assert delivery(server, SendsElsewhere)(message()).unknown == [A]
+
+
+class Reconnects(Prepares):
+    """Sends nothing over a connection that was idle."""
+
+    def open(self) -> bool | None:
+        """Open a new one, whatever there is."""
+        if self.connection is not None:
+            self.close()
+        return super().open()
+
+
+def test_a_class_that_opens_another_connection_may_have_sent_by_it() -> None:
+    """What is said on a connection that was opened while it sends is not seen."""
+    with ScriptedServer(Script(final_reply=close())) as server:
+        assert delivery(server, Reconnects)(message()).unknown == [A]

@@ -215,8 +215,8 @@ class _OpenBackend:
             return refused
 
         connection.sendmail = heard  # type: ignore[method-assign]
-        # A class with another way of sending may send by something else.
-        ways = (getattr(backend, name, None) for name in ("send_messages", "_send"))
+        # A class with another way of sending may send by something else, or open another connection for it.
+        ways = (getattr(backend, name, None) for name in ("open", "send_messages", "_send"))
         self._is_heard = all(getattr(way, "__module__", "") == _DJANGO_SMTP for way in ways)
 
 

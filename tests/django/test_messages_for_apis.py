@@ -18,6 +18,7 @@ from tests.django.conftest import SMTP, use_mailers
 from tests.django.post import A, B, message, received
 
 FAILOVER = "reliable_email.backends.FailoverBackend"
+OUTBOX = "reliable_email.backends.OutboxBackend"
 
 
 class API(BaseEmailBackend):
@@ -66,6 +67,9 @@ def for_apis(name: str, value: object) -> Any:
         ("template_id", "welcome"),
         ("merge_data", {A: {"name": "Ann"}, B: {"name": "Bob"}}),
         ("merge_global_data", {"name": "you"}),
+        ("merge_data", {}),  # a batch as well, in which each recipient sees nobody else
+        ("merge_metadata", {}),
+        ("merge_headers", {}),
         ("send_at", datetime(2100, 1, 1, tzinfo=UTC)),
     ],
 )
@@ -110,3 +114,44 @@ def test_an_exception_of_anymails_is_told_in_its_words(server: ScriptedServer) -
         message(A).send()
     assert caught.value.report is not None
     assert [one.route for one in caught.value.report.attempts] == ["api"]
+
+
+class Odd(AnymailMessage):
+    """Raises what nobody expects."""
+
+    def recipients(self) -> list[str]:
+        """Raise."""
+        raise TypeError("odd")
+
+
+def test_a_message_for_an_api_that_cannot_be_built_ends_no_other(server: ScriptedServer) -> None:
+    """The rest of the batch is sent, and the error names the place that the message has in it."""
+    API.is_away = False
+    odd = Odd("for an API", "Text", "me@example.org", [A])
+    odd.template_id = "welcome"
+    others = [message(A), for_apis("template_id", "welcome")]
+    with use_mailers(entries(server, "api", "smtp")):
+        with pytest.raises(TypeError):
+            mailers["default"].send_messages([odd, *others])
+        assert [delivery_of(one).accepted for one in others] == [[A], [A, B]]
+        bad = EmailMessage("Bad\nsubject", "Text", "me@example.org", [A])
+        with pytest.raises(ValueError, match="3 of 3"):
+            mailers["default"].send_messages([for_apis("template_id", "x"), message(A), bad])
+
+
+def test_a_message_that_is_deferred_is_told_beside_one_that_cannot_be_built(server: ScriptedServer) -> None:
+    """Each has its report, whatever is raised."""
+    one = for_apis("template_id", "welcome")
+    bad = EmailMessage("Bad\nsubject", "Text", "me@example.org", [A])
+    with use_mailers(entries(server, "api", "smtp")), pytest.raises(ValueError):
+        mailers["default"].send_messages([one, bad])
+    assert delivery_of(one).deferred == [A, B]
+
+
+@pytest.mark.django_db
+def test_the_queue_refuses_a_time_that_its_smtp_route_would_not_keep(server: ScriptedServer) -> None:
+    """It was sent at once; the error says how a queued message waits."""
+    site = entries(server, "api", "smtp")
+    site |= {"routes": site["default"], "default": {"BACKEND": OUTBOX, "OPTIONS": {"using": "routes"}}}
+    with use_mailers(site), pytest.raises(ValueError, match=r"DeliveryOptions\(send_at"):
+        for_apis("send_at", datetime(2100, 1, 1, tzinfo=UTC)).send()

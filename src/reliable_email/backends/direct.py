@@ -6,7 +6,7 @@ message, tell the signals and the log, and only then raise what Django's callers
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any
@@ -64,6 +64,7 @@ def send_directly(
     timeout: float | None = None,
     fail_silently: bool = False,
     on_unknown: OnUnknown | None = None,
+    routes_of: Callable[[Submission], Sequence[Route]] | None = None,
 ) -> int:
     """Send a batch; how many messages some recipient took.
 
@@ -74,6 +75,7 @@ def send_directly(
         sender_class: the backend's class, for signals.
         timeout: seconds for one message; None for the sum of the routes' own.
         fail_silently: raise nothing for what happens on the way.
+        routes_of: see `Delivery`.
 
     Raises:
         ValueError: a message is invalid; the others were tried first.
@@ -106,7 +108,7 @@ def send_directly(
 
     trouble = none_can_be_built(routes) if all(route.build_error for route in routes) else ""
     reports: Sequence[DeliveryReport] = ()
-    delivery = Delivery(routes, store=store_in_use(), timeout=timeout, on_attempt=tell)
+    delivery = Delivery(routes, store=store_in_use(), timeout=timeout, on_attempt=tell, routes_of=routes_of)
     try:
         if trouble:
             reports = [_not_built(entry.submission, trouble) for entry in to_send]

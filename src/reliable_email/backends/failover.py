@@ -1,7 +1,6 @@
 """`FailoverBackend`: sends at once by the first route that can, and goes on to the next where the message can pass."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -15,9 +14,9 @@ from reliable_email.backends.reading.options import FAILOVER_OPTIONS
 from reliable_email.backends.routes import MailerKind, delivering_alias, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import none_can_be_built
-from reliable_email.delivery.report import API_ATTRIBUTES, is_unset
+from reliable_email.delivery.report import API_ATTRIBUTES
 from reliable_email.delivery.route import Route
-from reliable_email.exceptions import DeliveryError, InvalidMailer, error_for
+from reliable_email.exceptions import InvalidMailer
 from reliable_email.mailers import mailers
 from reliable_email.values import keeps_no_locals
 
@@ -82,31 +81,17 @@ class FailoverBackend(Door):
             return 0
         if self._given is not None:
             return self._given.send_messages(messages)
-        send = partial(
-            send_directly,
+        routes = self.routes()
+        apis = self._apis(routes) if any(map(_is_made_by_an_api, messages)) else []
+        return send_directly(
+            messages,
+            routes,
             mailer=self.alias,
             sender_class=type(self),
             timeout=self.timeout,
             fail_silently=self.fail_silently,
+            routes_of=(lambda one: apis if _is_made_by_an_api(one.message) else routes) if apis else None,
         )
-        routes = self.routes()
-        made_by_apis = [one for one in messages if _is_made_by_an_api(one)]
-        apis = self._apis(routes) if made_by_apis else []
-        if not apis or len(apis) == len(routes):
-            return send(messages, routes)
-        others = [one for one in messages if not any(one is other for other in made_by_apis)]
-        sent, errors = 0, []
-        for group, ways in ((made_by_apis, apis), (others, routes)):
-            try:
-                sent += send(group, ways)
-            except (DeliveryError, InvalidMailer, ValueError) as error:
-                errors.append(error)
-        reports = [report for error in errors if isinstance(error, DeliveryError) for report in error.reports]
-        if len(errors) > 1 and all(isinstance(error, DeliveryError) for error in errors):
-            raise error_for(reports)
-        if errors:
-            raise next((error for error in errors if not isinstance(error, DeliveryError)), errors[0])
-        return sent
 
     def _apis(self, routes: Sequence[Route]) -> list[Route]:
         """Return the routes that may be APIs; a server would send a template as it is, to all at once."""
@@ -128,15 +113,14 @@ class FailoverBackend(Door):
         return self.alias
 
 
-def _is_made_by_an_api(message: EmailMessage) -> bool:
+def _is_made_by_an_api(message: EmailMessage | None) -> bool:
     """Return whether only a provider's API can send it as it is meant: with a template, merged, or at its time."""
     try:
         if not any(hasattr(message, name) for name in API_ATTRIBUTES):
             return False
-        from reliable_email.outbox.intake.foreign_fields import template_attributes  # few messages have any of them
+        from reliable_email.outbox.intake.foreign_fields import has_own_time, template_attributes  # few have any
 
-        at = getattr(message, "send_at", None)
-        return bool(template_attributes(message)) or not (at is None or is_unset(at))
+        return bool(template_attributes(message)) or has_own_time(message)
     except Exception:  # noqa: BLE001 - messages run anybody's code; sending it tells what it raises
         return False
 

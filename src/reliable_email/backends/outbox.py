@@ -198,11 +198,17 @@ class OutboxBackend(Door):
 
     def _check(self, submission: Submission) -> None:
         """Raise for a message that no route could send, since a worker could not tell the caller."""
-        from reliable_email.outbox.intake.foreign_fields import template_attributes
+        from reliable_email.outbox.intake.foreign_fields import has_own_time, template_attributes
 
         templates = template_attributes(submission.message)
-        if templates:
+        has_time = has_own_time(submission.message)
+        if templates or has_time:
             smtp = [one.alias for one in self._routes() if one.kind in (MailerKind.SMTP, MailerKind.DJANGO_SMTP)]
+            if smtp and has_time:
+                raise ValueError(
+                    f"the message has send_at, which only a provider's API follows, and the route {smtp[0]!r} is SMTP, "
+                    "which would send it at once. Write delivery_options = DeliveryOptions(send_at=…) in its place."
+                )
             if smtp:
                 raise ValueError(
                     f"the message has {', '.join(templates)}, which only a provider's API can fill in; the route "

@@ -73,6 +73,7 @@ class Delivery:
         store: what is remembered of them.
         timeout: seconds for one message over all routes; None for the sum of theirs.
         on_attempt: called after each attempt of each message.
+        routes_of: those among the routes by which a message may go; all by default.
         sleep, random, now: the world, for tests.
     """
 
@@ -83,6 +84,7 @@ class Delivery:
         store: RouteStateStore,
         timeout: float | None = None,
         on_attempt: Callable[[Submission, Attempt], None] | None = None,
+        routes_of: Callable[[Submission], Sequence[Route]] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = _random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -91,6 +93,7 @@ class Delivery:
         self._store = store
         self._timeout = timeout if timeout is not None else sum(route.timeout for route in routes)
         self._on_attempt = on_attempt
+        self._routes_of = routes_of or (lambda submission: self._routes)
         self._sleep = sleep
         self._random = random
         self._now = now
@@ -124,7 +127,7 @@ class Delivery:
     def _message(self, submission: Submission, said: dict[str, Failure]) -> _Message:
         passage = Passage(
             [Progress(address) for address in submission.recipients],
-            self._routes,
+            self._routes_of(submission),
             self._store,
             DIRECT,
             from_domain=submission.from_domain,

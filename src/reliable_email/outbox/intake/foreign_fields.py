@@ -25,6 +25,7 @@ from reliable_email.delivery.report import API_ATTRIBUTES, is_unset, writes_by_i
 
 # These make the provider build the message, which SMTP routes cannot.
 TEMPLATE_ATTRIBUTES: Final = ("template_id", "merge_data", "merge_global_data", "merge_metadata", "merge_headers")
+_BATCH_ATTRIBUTES: Final = frozenset({"merge_data", "merge_metadata", "merge_headers"})
 _OF_APIS: Final = frozenset(API_ATTRIBUTES)
 _NAMES: Final = {cls: frozenset(dir(cls)) for cls in (EmailMessage, EmailMultiAlternatives)}
 FIELDS: Final = ("subject", "body", "from_email", "to", "cc", "bcc", "reply_to", "extra_headers")
@@ -66,7 +67,19 @@ def template_attributes(message: EmailMessage | None) -> list[str]:
     """Attributes by which only a provider's API can build the message."""
     if message is None or _says_nothing_to_apis(message):
         return []
-    return [name for name in TEMPLATE_ATTRIBUTES if _is_set(message, name) and getattr(message, name)]
+    return [name for name in TEMPLATE_ATTRIBUTES if _is_set(message, name) and _says(name, getattr(message, name))]
+
+
+def _says(name: str, value: object) -> bool:
+    # For django-anymail an empty one is a batch, too: each recipient gets a message of their own.
+    return value is not None if name in _BATCH_ATTRIBUTES else bool(value)
+
+
+def has_own_time(message: EmailMessage | None) -> bool:
+    """Return whether it names a time at which only a provider's API can send it (django-anymail's `send_at`)."""
+    if message is None or _says_nothing_to_apis(message):
+        return False
+    return _is_set(message, "send_at") and message.send_at is not None  # type: ignore[attr-defined]
 
 
 def _says_nothing_to_apis(message: EmailMessage) -> bool:

@@ -36,6 +36,7 @@ from reliable_email.store.questions.filters import Filter, outbox_database, stor
 from reliable_email.store.questions.stories import message_ids
 from reliable_email.store.questions.suppressions import shown_entry
 from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.sql.inserts import batched
 from reliable_email.store.tables.states import State
 from reliable_email.templatetags.details import in_own_words
 from reliable_email.templatetags.mail_words import recipients
@@ -265,18 +266,22 @@ class OutboxMessageAdmin(_ReadOnly):
         ids = tuple(queryset.values_list("pk", flat=True))
         if not ids:
             return
-        done = perform(
-            act,
-            Filter(ids=ids),
-            actor=request.user.get_username(),
-            reason="by the admin, which asks for none",
-            gives_up_after=timedelta(days=conf.get().expires_days),
+        # In parts: a database bounds what one statement names, and each statement of an act names all of its messages.
+        count = sum(
+            perform(
+                act,
+                Filter(ids=part),
+                actor=request.user.get_username(),
+                reason="by the admin, which asks for none",
+                gives_up_after=timedelta(days=conf.get().expires_days),
+            ).count
+            for part in batched(ids, _COUNTED)
         )
         words = gettext("%(many)s requeued; recipients in other states were not changed.")
         if act is Act.CANCEL:
             words = gettext("%(many)s cancelled; recipients in other states were not changed.")
-        level = messages.SUCCESS if done.count else messages.WARNING
-        self.message_user(request, words % {"many": recipients(done.count)}, level)
+        level = messages.SUCCESS if count else messages.WARNING
+        self.message_user(request, words % {"many": recipients(count)}, level)
 
 
 @admin.register(RouteState)

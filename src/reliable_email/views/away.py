@@ -3,7 +3,7 @@
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 from django.utils.translation import pgettext
@@ -35,6 +35,7 @@ def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
         "now": now,
         "site": site,
     }
-    response = render(request, "reliable_email/away.html", context, status=503)
+    # Without the request: a site's context processors may ask the database.
+    response = HttpResponse(render_to_string("reliable_email/away.html", context), status=503)
     keep_private(response)
     return response

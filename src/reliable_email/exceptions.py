@@ -177,11 +177,17 @@ class _NumberedError(DeliveryError):
     """An error with the attributes that code reads of an `OSError`. Of the class, so that pickle leaves them alone."""
 
     @property
-    def strerror(self) -> str:  # type: ignore[override] # nobody sets it
-        """The words of the first failure."""
+    def strerror(self) -> str:
+        """The words of the first failure, unless somebody has set others."""
+        if "strerror" in vars(self):
+            return str(vars(self)["strerror"])
         found = (one.failure for report in self.reports for one in report.recipients.values() if one.failure)
         first = next(found, None)
         return str(self) if first is None else first.detail
+
+    @strerror.setter
+    def strerror(self, words: str) -> None:
+        vars(self)["strerror"] = words
 
 
 class TLSFailed(_NumberedError, ssl.SSLError):

@@ -294,7 +294,7 @@ def _patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 def _compiled(template: str) -> tuple[str, str, re.Pattern[str]]:
     literals = re.split(r"%\((\w+)\)s", template)
     pattern = "".join(
-        f"(?P<{one}>{'[^;]' if one in _SHORT else '.'}+?)" if number % 2 else re.escape(one)
+        f"(?P<{one}>{'[^;]' if one in _SHORT else '.'}{{1,400}}?)" if number % 2 else re.escape(one)
         for number, one in enumerate(literals)
     )
     return template, max(literals[::2], key=len), re.compile(pattern, re.DOTALL)

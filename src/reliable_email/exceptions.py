@@ -178,7 +178,7 @@ class _NumberedError(DeliveryError):
 
     @property
     def strerror(self) -> str:
-        """The words of the first failure, unless somebody has set others."""
+        """Return the words of the first failure, or those set in their place."""
         if "strerror" in vars(self):
             return str(vars(self)["strerror"])
         found = (one.failure for report in self.reports for one in report.recipients.values() if one.failure)

@@ -47,12 +47,22 @@ class OwnServer(ABC):
         return database_settings(self.vendor, _NAME) | {"PORT": self.port}
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, as often as it ends by itself, and wait until it answers."""
+        self._launch()
+        wait_until(self._is_ready_at_last, f"the start of {self.vendor}", self.log, 60)
+
+    def _launch(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
-        wait_until(self.is_ready, f"the start of {self.vendor}", self.log, 60)
+
+    def _is_ready_at_last(self) -> bool:
+        # PostgreSQL refuses to start while a session of a killed one still holds the shared memory: a moment later
+        # it does not.
+        if self._process is None or self._process.poll() is not None:
+            self._launch()
+        return self.is_ready()
 
     def is_ready(self) -> bool:
         """Return whether sessions can begin."""

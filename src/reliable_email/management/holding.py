@@ -10,6 +10,7 @@ from reliable_email.management.choosing import age, filter_of
 from reliable_email.management.screens.finding import user
 from reliable_email.outbox.operations.holds import standing_holds
 from reliable_email.outbox.operations.incoming import can_be_held, hold_incoming, release_incoming
+from reliable_email.store.questions.filters import Filter
 from reliable_email.values import printable
 
 
@@ -28,9 +29,7 @@ def hold_what_comes(options: dict[str, Any], using: str) -> int | None:
             raise CommandError("--for says how long --incoming holds.", returncode=ExitCode.USAGE)
         return None
     chosen = filter_of(options, using)
-    if not can_be_held(chosen):
-        words = "What has not come yet is chosen by --mailer, --account, --stream and --priority, or --all."
-        raise CommandError(words, returncode=ExitCode.USAGE)
+    _refuse_unknowable(chosen)
     if options["dry_run"] or (chosen.is_empty and not options["all"]):
         return 0  # the second is refused in a moment
     actor = options["actor"] or user()
@@ -42,6 +41,8 @@ def release_what_comes(options: dict[str, Any], using: str) -> list[str]:
     chosen = filter_of(options, using)
     if chosen.is_empty and not options["all"]:
         return []  # which is refused in a moment
+    if options["incoming"]:
+        _refuse_unknowable(chosen)
     if options["dry_run"]:
         staying = standing_holds(using)
     else:
@@ -53,3 +54,9 @@ def release_what_comes(options: dict[str, Any], using: str) -> list[str]:
         )
         for one in staying
     ]
+
+
+def _refuse_unknowable(chosen: Filter) -> None:
+    if not can_be_held(chosen):
+        words = "What has not come yet is chosen by --mailer, --account, --stream and --priority, or --all."
+        raise CommandError(words, returncode=ExitCode.USAGE)

@@ -23,6 +23,7 @@ from reliable_email.management.screens.message_story import opened, story_lines
 from reliable_email.management.screens.outbox_view import health_lines, lines, sizes
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
 from reliable_email.management.screens.watching import watch, watch_screen
+from reliable_email.management.unchanged import unchanged
 from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.intake.enqueue import QueueOptions
 from reliable_email.outbox.keyring import configured_keyring
@@ -56,7 +57,7 @@ class Command(PeopleCommand):
             ("requeue", "queue parked, rejected, expired or cancelled recipients again", _requeueing),
             ("cancel", "cancel recipients whose message no server can have yet", _filters),
             ("hold", "park waiting messages, and incoming ones; the first step after a restore", _holding),
-            ("release", "queue held messages again, and end a hold on incoming ones", _filters),
+            ("release", "queue held messages again, and end a hold on incoming ones", _releasing),
             ("resolve", "record the outcome of unknown recipients, or resend", _resolution),
             ("erase", "erase a person's messages, evidence and address", add_erase),
             ("export", "export everything that is stored about a person, as one JSON object", add_export),
@@ -217,18 +218,29 @@ class Command(PeopleCommand):
         chosen = filter_of(options, self._using)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
+        told = told or {}
         if only is not None:
             chosen = narrowed(chosen, only)
         # A number names its message. After a restore on another system everything is to be held, wherever it is from.
         is_for_all = options.get("all_environments") or chosen.ids or (act is Act.HOLD and options.get("all"))
         if not chosen.environments and not is_for_all:
             chosen = replace(chosen, environments=(conf.get().environment,))
+        left = unchanged(options["run"], act, chosen, only, self._using)
+        if left:
+            told["unchanged"] = [asdict(one) for one in left]
         if options.get("dry_run"):
             count = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
             self._tell(
                 count.count, "recipients or more would change" if count.is_more else "recipients would change", told
             )
-            return
+        elif len(left) < len(set(chosen.ids)) or not chosen.ids:
+            self._do(options, act, chosen, told, **wishes)
+        else:
+            self._tell(0, "recipients changed", told)
+        if left:
+            raise CommandError(" ".join(one.why for one in left), returncode=ExitCode.UNHEALTHY)
+
+    def _do(self, options: dict[str, Any], act: Act, chosen: Filter, told: dict[str, Any], **wishes: Any) -> None:
         actor, reason = options["actor"] or user(), options["reason"]
         with bars(self._console) as progress:
             done = perform(act, chosen, actor=actor, reason=reason, using=self._using, progress=progress, **wishes)
@@ -320,6 +332,12 @@ def _filters(parser: ArgumentParser) -> None:
 def _holding(parser: ArgumentParser) -> None:
     _filters(parser)
     add_incoming(parser)
+
+
+def _releasing(parser: ArgumentParser) -> None:
+    _filters(parser)
+    words = "only for what “hold --incoming” takes, too; a release ends holds on incoming messages anyway"
+    parser.add_argument("--incoming", action="store_true", help=words)
 
 
 def _acting(parser: ArgumentParser) -> None:

@@ -20,6 +20,7 @@ _HELD = f"{_MARK}held by "
 _LATE_REPLY_SECONDS = 600.0
 
 _IS_WANTED = Q(unknowns__gt=0) & (Q(due_at__isnull=False) | Q(state=State.CLAIMED.value))
+_IS_TOUCHED = _IS_WANTED | Q(detail__contains=_HELD) | Q(cause="held")
 # At the end: what was done to it later stands behind the mark. A worker that finds new mail held writes the cause.
 _IS_HELD = Q(state=State.UNKNOWN.value, unknowns__gt=0, due_at=None, message__content__isnull=False) & (
     Q(detail__contains=_HELD, detail__regex=r", act [0-9]+$") | Q(cause="held", detail__startswith="held by ")
@@ -28,15 +29,19 @@ _IS_HELD = Q(state=State.UNKNOWN.value, unknowns__gt=0, due_at=None, message__co
 
 def marked(words: str) -> Case:
     """The detail of a row that is held or cancelled: the words, or the evidence of a doubt with a mark behind it."""
-    is_touched = _IS_WANTED | Q(detail__contains=_HELD) | Q(cause="held")
     mark = f"{_MARK}{words}"
     return Case(
         When(unknowns=0, then=Value(words)),
-        When(is_touched & Q(detail=""), then=Value(mark)),
-        When(is_touched, then=Concat(F("detail"), Value(f"; {mark}"))),
+        When(_IS_TOUCHED & Q(detail=""), then=Value(mark)),
+        When(_IS_TOUCHED, then=Concat(F("detail"), Value(f"; {mark}"))),
         default=F("detail"),
         output_field=TextField(),
     )
+
+
+def leaves_doubts_alone() -> Q:
+    """The rows that a hold or a cancel changes: of what is unknown, those with a resend that waits or is held."""
+    return ~Q(state=State.UNKNOWN.value) | _IS_TOUCHED
 
 
 def held(chosen: Filter, using: str) -> "QuerySet[OutboxRecipient] | None":

@@ -130,7 +130,7 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
     """Return the number of recipients that an act would change now; at most `most` are counted."""
     alias = outbox_database(using)
     event = Event(act.value)
-    rows = recipients(chosen, alias).filter(state__in=RULES[event].states).order_by()
+    rows = _allowed(event, chosen, alias).order_by()
     if event not in _MAKES_DUE:
         return bounded_count(rows, most=most)
     # What is gone cannot be sent. Asked for by key: joined, the planner may read every message for it.
@@ -144,6 +144,15 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
     if resends is not None:
         count += resends.order_by()[:most].count()
     return BoundedCount(count=min(count, most), is_more=len(found) > most or count > most)
+
+
+def changeable_messages(act: Act, chosen: Filter, using: str | None = None) -> set[int]:
+    """Return the messages of which an act would change a recipient now; for a filter that names messages."""
+    alias = outbox_database(using)
+    event = Event(act.value)
+    found = set(_eligible(event, chosen, alias).values_list("message_id", flat=True))
+    resends = _resends(event, chosen, alias)
+    return found if resends is None else found | set(resends.values_list("message_id", flat=True))
 
 
 def note(
@@ -185,8 +194,13 @@ def undoing(done: ActionStory) -> tuple[Act, Filter] | None:
     return None
 
 
-def _eligible(event: Event, chosen: Filter, alias: str) -> "QuerySet[OutboxRecipient]":
+def _allowed(event: Event, chosen: Filter, alias: str) -> "QuerySet[OutboxRecipient]":
     rows = recipients(chosen, alias).filter(state__in=RULES[event].states)
+    return rows.filter(held_resends.leaves_doubts_alone()) if event in (Event.HOLD, Event.CANCEL) else rows
+
+
+def _eligible(event: Event, chosen: Filter, alias: str) -> "QuerySet[OutboxRecipient]":
+    rows = _allowed(event, chosen, alias)
     return rows.filter(message__content__isnull=False) if event in _MAKES_DUE else rows
 
 

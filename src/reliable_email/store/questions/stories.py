@@ -160,6 +160,12 @@ def missing_messages(ids: Sequence[int], using: str | None = None) -> list[int]:
     return [one for one in ids if one not in found]
 
 
+def messages_with_content(ids: Sequence[int], using: str | None = None) -> list[int]:
+    """Return those of a few numbers whose message still has its content."""
+    rows = OutboxMessage._base_manager.using(outbox_database(using))
+    return list(rows.filter(pk__in=ids, content__isnull=False).values_list("pk", flat=True))
+
+
 def _recipient_story(row: OutboxRecipient) -> RecipientStory:
     return RecipientStory(
         id=row.pk,

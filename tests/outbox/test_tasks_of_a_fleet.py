@@ -18,10 +18,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from reliable_email.integrations import announcing, delivering
+from reliable_email.integrations.registration import SweepRegistration
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.rows.claim import Wanted, claim
 from reliable_email.outbox.upkeep import worker_row
-from reliable_email.outbox.upkeep.registration import SweepRegistration
 from reliable_email.store.questions.status import workers
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.attempts import Attempt

@@ -17,16 +17,12 @@ from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import outbox_mailers
 from reliable_email.delivery.route_memory import store_in_use
 from reliable_email.integrations.announcing import announce_soon
+from reliable_email.integrations.registration import ProcessRegistration, SweepRegistration, SweepUnderWay
 from reliable_email.outbox.keyring import configured_keyring
 from reliable_email.outbox.operations.prune import Pruned, prune
 from reliable_email.outbox.upkeep.counters import Tallies
 from reliable_email.outbox.upkeep.duties import Upkeep
-from reliable_email.outbox.upkeep.registration import (
-    ProcessRegistration,
-    Registration,
-    SweepRegistration,
-    SweepUnderWay,
-)
+from reliable_email.outbox.upkeep.registration import Registration
 from reliable_email.outbox.worker.process import Worker, WorkerOptions
 from reliable_email.outbox.worker.stopping import Stopping
 from reliable_email.process_state import remember

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from django.db import connections
 
 from reliable_email.delivery.telling.log_records import log_fields
-from reliable_email.outbox.upkeep.reconnect import Outage, drop_connection
+from reliable_email.outbox.upkeep.reconnect import Outage, drop_connection, leave_well
 from reliable_email.outbox.upkeep.threads import WorkerFailed, WorkerThread
 from reliable_email.records import dataclass
 from reliable_email.store.sql.outages import is_outage
@@ -65,6 +65,7 @@ def keep(
                 try:
                     with thread:
                         duty.do()
+                        leave_well()
                 except Exception as error:
                     has_failed = True
                     if is_outage(error):

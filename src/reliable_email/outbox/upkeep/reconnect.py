@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -82,14 +82,49 @@ def drop_connection(using: str) -> None:
 
 def drop(connection: BaseDatabaseWrapper) -> None:
     """Close a connection, whatever state it is in."""
-    try:
-        connection.close()
-    except DatabaseError:
-        connection.connection = None
-    # Left over where a transaction ended with its connection.
+    # Before: Django would keep a connection that is closed inside a transaction, to say so at the next statement.
     connection.in_atomic_block = False
     connection.needs_rollback = False
     connection.savepoint_ids = []
     connection.atomic_blocks = []
     connection.closed_in_transaction = False
     connection.run_on_commit = []
+    try:
+        connection.close()
+    except DatabaseError:
+        connection.connection = None
+
+
+def leave_well() -> None:
+    """Leave this thread with connections that work, and inside no transaction, whatever other people's code has done.
+
+    In a transaction that a receiver or a route has left open, all that the thread writes later would wait for a commit
+    that never comes, and so would whoever waits for its locks.
+    """
+    for connection in connections.all(initialized_only=True):
+        if _is_in_transaction(connection):
+            words = "Code that the worker called has left a transaction of the database %r open; it is rolled back"
+            logger.error(words, connection.alias, extra=log_fields())
+            drop(connection)
+        # Also where an error of the database was swallowed. An age of 0 would be a new connection for each call.
+        elif connection.errors_occurred:
+            # It may still answer, and refuse all the same: a session that began read-only stays so.
+            drop(connection)
+            connection.errors_occurred = False
+        elif connection.settings_dict["CONN_MAX_AGE"]:
+            try:
+                connection.close_if_unusable_or_obsolete()
+            except Exception:
+                logger.exception("A connection to the database could not be closed")
+                drop(connection)
+
+
+def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction is open, by Django or by hand."""
+    raw: Any = connection.connection
+    if raw is None:
+        return False
+    if connection.in_atomic_block or connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
+        return True
+    info = getattr(raw, "info", None)  # psycopg's; 0 is idle, 4 a connection that is lost
+    return bool(getattr(raw, "in_transaction", False)) or getattr(info, "transaction_status", 0) in (1, 2, 3)

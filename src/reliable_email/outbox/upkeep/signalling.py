@@ -138,11 +138,17 @@ def _attempt(attempt: AttemptRow, rows: dict[int, OutboxRecipient]) -> Attempt:
 
 
 def _send(signal: Any, sender: type, message: OutboxMessage, **told: Any) -> None:
-    answers = signal.send_robust(
-        sender=sender, message_id=message.message_id, mailer=message.mailer, outbox_id=message.pk, **told
-    )
+    known = log_fields(message_id=message.message_id, outbox_id=message.pk)
+    try:
+        answers = signal.send_robust(
+            sender=sender, message_id=message.message_id, mailer=message.mailer, outbox_id=message.pk, **told
+        )
+    except BaseException:
+        # What `send_robust` lets through (an exit, a cancelled task, a time-out of gevent's) is a receiver's all the
+        # same: it would end the line, and make unknown what that has in hand. A worker is ended by its signals.
+        logger.exception("A receiver of a signal failed, and those behind it were not told", extra=known)
+        return
     for receiver, answer in answers:
         if isinstance(answer, Exception):
             # Django itself has told whoever wrote it, as an ERROR; this says for which message.
-            known = log_fields(message_id=message.message_id, outbox_id=message.pk)
             logger.warning("A receiver of a signal failed: %r", receiver, extra=known)

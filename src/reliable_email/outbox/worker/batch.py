@@ -422,10 +422,11 @@ class Batch:
         """Write what is known. Where that raises, nothing was written, and all of it is kept for the next time."""
         if not (self._settlements or self._attempts or intents):
             return Written(permitted=[], settled=[])
+        settlements, attempts = self._settlements, self._attempts
         # Emptied behind the write: with each of them gone before, an error would lose replies that were read.
-        written = yield from self._write(self._settlements, self._attempts, intents)
-        log_written(self._messages, self._settlements, self._attempts, written.settled)
-        self._settlements, self._attempts = [], []
+        written = yield from self._write(settlements, attempts, intents)
+        self._settlements, self._attempts = [], []  # before anything else: written once more, they would count twice
+        log_written(self._messages, settlements, attempts, written.settled)
         return written
 
     @property

@@ -1,6 +1,5 @@
 """Threads for what blocks: opening connections, other people's backends, receivers of signals, reading rows."""
 
-import logging
 from collections.abc import Callable
 from contextvars import Context
 from queue import SimpleQueue
@@ -8,28 +7,15 @@ from typing import Any
 
 from django.db import connections
 
-from reliable_email.outbox.upkeep.reconnect import drop
+from reliable_email.outbox.upkeep.reconnect import leave_well
 from reliable_email.outbox.upkeep.threads import Crew
 from reliable_email.smtp.transaction import Aside
-
-logger = logging.getLogger("reliable_email.outbox")
 
 
 def make_here(aside: Aside[Any]) -> None:
     """Make the call in the caller's thread, and leave that thread with connections to the database that work."""
     aside.make()
-    for connection in connections.all(initialized_only=True):
-        # Also where an error of the database was swallowed. An age of 0 would be a new connection for each call.
-        if connection.errors_occurred:
-            # It may still answer, and refuse all the same: a session that began read-only stays so.
-            drop(connection)
-            connection.errors_occurred = False
-        elif connection.settings_dict["CONN_MAX_AGE"]:
-            try:
-                connection.close_if_unusable_or_obsolete()
-            except Exception:
-                logger.exception("A connection to the database could not be closed")
-                drop(connection)
+    leave_well()
 
 
 class Helper:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, InternalError, connections
 from reliable_email.integrations import announcing
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.worker.process import WorkerFailed
+from reliable_email.store.tables.shared import Worker as WorkerRow
 from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import let_leases_end, let_time_pass, queue, smtp_route, states, worker
@@ -232,6 +233,34 @@ def test_a_helper_that_dies_or_hangs_ends_the_worker_loudly(
         worker(using, network.route()).run()
     assert states(using) == [State.ACCEPTED]
     assert sum(network.taken.values()) == 1
+
+
+@pytest.mark.parametrize("name", ["keeper", "renewals", "memory", "lines", "reader", "helper"])
+def test_a_thread_that_cannot_be_started_ends_the_worker_in_a_sentence(
+    using: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process, or a machine, that has no room for another one: no other thread goes on without its worker."""
+    queue(using)
+    start = threading.Thread.start
+    before = set(threading.enumerate())
+
+    def start_most(thread: threading.Thread) -> None:
+        if thread.name == f"reliable-email-{name}":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_most)
+    with ScriptedServer() as server:
+        with pytest.raises(WorkerFailed, match="can't start new thread"):
+            worker(using, smtp_route(server), **_OPTIONS, until_empty=False).run()
+        monkeypatch.undo()
+        for thread in set(threading.enumerate()) - before:
+            if thread.name.startswith("reliable-email-"):
+                thread.join(10.0)
+                assert not thread.is_alive()
+        assert not WorkerRow.objects.using(using).filter(state="running").exists()
+        deliver_the_rest(using, server)
+        assert states(using) == [State.ACCEPTED]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -60,6 +60,22 @@ class WorkerThread:
         if not self._depth:
             self._busy_since = None
 
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            WorkerFailed: this process, or this machine, has no room for another one.
+        """
+        try:
+            self.thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise WorkerFailed(f"The worker's thread {self.name!r} cannot be started: {error}") from error
+
+    def join(self, seconds: float) -> None:
+        """Wait until the thread has ended, for so many seconds at most; not at all for one that was never started."""
+        if self.thread.ident is not None:
+            self.thread.join(seconds)
+
     @property
     def busy_seconds(self) -> float:
         """Return the seconds for which the thread has been at one piece of work."""
@@ -111,7 +127,7 @@ class Crew:
     ) -> WorkerThread:
         """Start a thread that is watched until it is dismissed."""
         one = self.make(name, work, hangs_after=hangs_after, is_vital=is_vital)
-        one.thread.start()
+        one.start()
         return one
 
     def make(

@@ -30,7 +30,7 @@ class Helper:
         self._calls: SimpleQueue[tuple[Aside[Any], Context, Callable[[], None]] | None] = SimpleQueue()
         self._crew = crew
         self._thread = crew.make(name, self._run, hangs_after=hangs_after)
-        self._thread.thread.start()
+        self._thread.start()
 
     def make(self, aside: Aside[Any], context: Context, on_done: Callable[[], None]) -> None:
         """Make the call, then this one."""
@@ -43,7 +43,7 @@ class Helper:
 
     def join(self, seconds: float) -> None:
         """Wait until it has ended, for so many seconds at most."""
-        self._thread.thread.join(seconds)
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         try:

@@ -237,20 +237,20 @@ class Worker:
             threads.append(self._keeping("listener", partial(listen, using, self._is_done), is_vital=False))
         if self.options.probe_seconds is not None:
             threads.append(self._keeping("standby", self._standby, is_vital=False))
-        for one in threads:
-            one.thread.start()
         try:
+            for one in threads:
+                one.start()
             self._await(lines, is_over)
         except BaseException:
             # A time limit of whoever runs this, or an impatient person: no thread may go on without its worker.
             self.stop()
-            lines.thread.join(self.options.stop_seconds)
+            lines.join(self.options.stop_seconds)
             raise
         finally:
             self._is_done.set()
             self._crew.end()
             for one in threads[: threads.index(lines)]:
-                one.thread.join(_JOIN_SECONDS)
+                one.join(_JOIN_SECONDS)
             self._leave()
         if self._failure:
             raise WorkerFailed(self._failure)

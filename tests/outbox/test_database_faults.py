@@ -16,6 +16,7 @@ from reliable_email.outbox import faultpoints
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.rows.journal import commit
+from reliable_email.outbox.worker import blocking, committer
 from reliable_email.smtp.transaction import Job
 from reliable_email.store.questions.audit import audit
 from reliable_email.store.tables.messages import OutboxMessage
@@ -145,6 +146,41 @@ def test_who_is_told_has_a_good_connection_again_after_it_was_killed(killable: s
     assert states(killable) == [State.ACCEPTED] * 5
     assert told == sent
     assert found == sent[1:]
+
+
+def test_a_session_that_was_ended_while_it_was_idle_costs_nothing(
+    killable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Databases, poolers and networks end sessions that nobody uses: receivers are told, and nothing looks broken."""
+    monkeypatch.setattr(blocking, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(committer, "_IDLE_SECONDS", 0.0)
+    network = Network()
+    told: list[int] = []
+
+    def receive(outbox_id: int, **others: object) -> None:
+        told.append(OutboxMessage.objects.using(killable).get(pk=outbox_id).pk)
+        if len(told) == 1:
+            idle.set()
+
+    idle = threading.Event()
+    sent = [queue(killable, "ok0@example.com").pk]
+
+    def go_on() -> bool:
+        if len(sent) == 1 and idle.is_set() and len(told) == 1 and states(killable) == [State.ACCEPTED]:
+            connections[killable].close()
+            kill_connections(killable)
+            sent.append(queue(killable, "ok1@example.com").pk)
+        return len(told) == 2
+
+    signals.message_delivered.connect(receive)
+    one = worker(killable, network.route(), until_empty=False, listen=False, poll_seconds=0.2, lease_seconds=120.0)
+    try:
+        with caplog.at_level(logging.WARNING, "reliable_email.outbox"):
+            one.run(is_over=go_on)
+    finally:
+        signals.message_delivered.disconnect(receive)
+    assert told == sent
+    assert not [line for line in caplog.messages if "is away" in line]
 
 
 def test_a_database_that_is_away_for_a_while_is_waited_for(using: str) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from contextvars import Context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.db import connections
 
-from reliable_email.outbox.upkeep.reconnect import leave_well
+from reliable_email.outbox.upkeep.reconnect import drop, leave_well
 from reliable_email.outbox.upkeep.threads import Crew
 from reliable_email.smtp.transaction import Aside
+
+_IDLE_SECONDS = 60.0  # databases, poolers and networks end sessions that nobody uses
 
 
 def make_here(aside: Aside[Any]) -> None:
@@ -45,9 +47,18 @@ class Helper:
         """Wait until it has ended, for so many seconds at most."""
         self._thread.join(seconds)
 
+    def _next(self) -> tuple[Aside[Any], Context, Callable[[], None]] | None:
+        """Return what is to be called next; None for the end. Whoever waits for long keeps no connection meanwhile."""
+        while True:
+            try:
+                return self._calls.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                for connection in connections.all(initialized_only=True):
+                    drop(connection)
+
     def _run(self) -> None:
         try:
-            while (given := self._calls.get()) is not None:
+            while (given := self._next()) is not None:
                 aside, context, on_done = given
                 try:
                     with self._thread:

@@ -31,6 +31,8 @@ _SLOW_SECONDS = 0.01
 # One that has not answered for so long never will: its machine, or the network, is gone.
 _SILENT_SECONDS = 60.0
 _MAX_WRITERS = 4
+# Databases, poolers and networks end sessions that nobody uses: a commit on one would look like an outage.
+_IDLE_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +44,7 @@ class Writer:
         group: for whom it is.
         reading: what it waits for.
         asked_at: since when, on the monotonic clock.
+        used_at: when its last commit ended.
     """
 
     tables: Tables
@@ -50,6 +53,7 @@ class Writer:
     reading: Reading | None = None
     began_at: float = 0.0
     asked_at: float = 0.0
+    used_at: float = 0.0
 
 
 class Committer:
@@ -90,6 +94,8 @@ class Committer:
         # A writer has one commit at a time: a second transaction on its connection would be a part of the first.
         writer = self._idle_writer()
         assert writer is not None
+        if time.monotonic() - writer.used_at > _IDLE_SECONDS:
+            drop(writer.tables.connection)
         writer.group, self._waiting = self._waiting, []
         writer.steps = self._steps(writer)
         writer.began_at = time.monotonic()
@@ -117,7 +123,7 @@ class Committer:
         except StopIteration:
             writer.reading = None
         if writer.reading is None:
-            writer.steps, writer.group = None, ()
+            writer.steps, writer.group, writer.used_at = None, (), time.monotonic()
         else:
             writer.asked_at = time.monotonic()
             self._selector.register(writer.reading.handle, events(writer.reading), writer)

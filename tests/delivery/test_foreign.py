@@ -52,7 +52,7 @@ class Backend(BaseEmailBackend):
 class Status:
     """What django-anymail hangs on a message."""
 
-    def __init__(self, **statuses: str) -> None:
+    def __init__(self, **statuses: str | None) -> None:
         self.message_id = "id-of-the-provider"
         one = type("RecipientStatus", (), {})
         self.recipients = {}
@@ -126,13 +126,48 @@ def test_only_those_who_are_left_get_the_copy_and_the_header_still_shows_everybo
         ("rejected", Outcome.REJECTED),
         ("invalid", Outcome.REJECTED),
         ("failed", Outcome.DEFERRED),
+        ("unknown", Outcome.UNKNOWN),
+        (None, Outcome.UNKNOWN),
+        ("a word of next year", Outcome.UNKNOWN),
     ],
 )
-def test_anymails_word_for_each_recipient_is_that_recipients_outcome(word: str, outcome: Outcome) -> None:
+def test_anymails_word_for_each_recipient_is_that_recipients_outcome(word: str | None, outcome: Outcome) -> None:
     """Addresses are found whatever the case of their domain."""
     backend = Backend(lambda message: setattr(message, "anymail_status", Status(a="sent", b=word, c="sent")))
     report = deliver(message(), route(backend))
     assert report.recipients[B].outcome is outcome
+
+
+def test_a_recipient_of_whom_the_provider_says_nothing_is_unknown() -> None:
+    """What it took for others proves nothing for this one, and nobody sends it a second copy."""
+    backend = Backend(lambda message: setattr(message, "anymail_status", Status(a="sent", c="sent")))
+    second = Backend(lambda message: None)
+    report = deliver(message(), route(backend), route(second, "second"))
+    assert sorted(report.accepted) == [A, C]
+    assert report.unknown == [B]
+    assert "did not say what became of this address" in report.recipients[B].failure.detail  # type: ignore[union-attr]
+    assert second.seen == []
+
+
+def test_a_recipient_whom_the_sites_own_receiver_took_out_gets_nothing_by_any_route() -> None:
+    """Anymail's `pre_send` is where sites keep unwanted addresses away."""
+
+    def act(message: EmailMessage) -> None:
+        message.cc = []
+        message.anymail_status = Status(a="sent", c="sent")  # type: ignore[attr-defined]
+
+    second = Backend(lambda message: None)
+    report = deliver(message(), route(Backend(act)), route(second, "second"))
+    assert sorted(report.accepted) == [A, C]
+    assert report.rejected == [B]
+    assert report.recipients[B].cause is Cause.SUPPRESSED
+    assert second.seen == []
+
+
+def test_a_backend_that_never_fills_the_status_has_taken_the_message_by_its_count() -> None:
+    """An empty status is no word about anybody."""
+    backend = Backend(lambda message: setattr(message, "anymail_status", AnymailStatus()))
+    assert sorted(deliver(message(), route(backend)).accepted) == [A, B, C]
 
 
 def test_the_providers_id_is_kept() -> None:

@@ -5,16 +5,20 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.core.mail import EmailMessage
 from django.db import connection, connections
 from django.utils import timezone
 
+from reliable_email import asend
 from reliable_email.classification import Cause
 from reliable_email.exceptions import DeliveryError
 from reliable_email.store.tables.shared import Suppression
 from reliable_email.testing import delivery_of
 from reliable_email.testing.server import ScriptedServer
+from tests.django.conftest import use_mailers
 from tests.django.post import A, B, backend_for, message, received
 
 
@@ -95,18 +99,29 @@ def test_a_thread_that_only_sends_keeps_no_connection_to_the_database() -> None:
     assert not any(left_open)
 
 
-@pytest.mark.django_db
-def test_a_send_from_a_coroutine_goes_out() -> None:
-    """Django forbids database work there, so the list is not asked; everybody else's sends ask it all the same."""
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", ["direct", "failover", "asend"])
+def test_a_send_from_a_coroutine_asks_the_list(door: str, overrides: list[Any]) -> None:
+    """Django forbids database work there, so a thread asks; nobody who is on the list gets mail by it."""
     Suppression.objects.create(address=B, created_at=timezone.now())
 
-    async def send(server: ScriptedServer) -> int:
-        return backend_for(server).send_messages([message(A)])
+    async def send(one: EmailMessage) -> int:
+        if door == "asend":
+            return await asend(one)
+        return one.send()
 
     with ScriptedServer() as server:
-        assert asyncio.run(send(server)) == 1
+        route = {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": server.options(timeout=5)}
+        over = {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["route"]}}
+        override = use_mailers({"default": over if door == "failover" else route, "route": route})
+        override.enable()
+        overrides.append(override)
+        assert asyncio.run(send(message(A))) == 1
         with pytest.raises(DeliveryError, match="suppression list"):
-            backend_for(server).send_messages([message(B)])
+            asyncio.run(send(message(B)))
+        with pytest.raises(DeliveryError, match="suppression list"):
+            message(B).send()
+        assert received(server) == [(A,)]
 
 
 def test_a_site_without_a_database_sends() -> None:

@@ -123,7 +123,7 @@ class ForeignTransport(Transport):
     ) -> Transaction:
         status = getattr(message, "anymail_status", None)
         if getattr(status, "recipients", None):
-            return by_status(job, status, began_at)
+            return by_status(job, message, status, began_at)
         if count or count is None:  # Django asks for no count, and many backends give none; they raise where they fail
             results = refused_by_name(job, refused) if refused else {}
             taken = RecipientResult(verdict=Verdict.ACCEPTED)

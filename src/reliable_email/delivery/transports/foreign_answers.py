@@ -17,6 +17,7 @@ from reliable_email.smtp.syntax.replies import Reply, ReplyError, parse_reply
 from reliable_email.smtp.transaction import Job, RecipientResult, Transaction, Verdict
 
 # https://anymail.dev/en/stable/sending/anymail_additions/#esp-send-status
+_TAKEN_STATUSES = frozenset({"sent", "queued"})
 _REFUSED_STATUSES = frozenset({"rejected", "invalid"})
 # A file that is missing or may not be read is a setting; every other `OSError` is the network's.
 _FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -31,24 +32,41 @@ class CannotBeBuilt(Exception):
         self.why = why
 
 
-def by_status(job: Job, status: Any, began_at: float) -> Transaction:
-    """Return the transaction that django-anymail's status describes."""
+def by_status(job: Job, message: EmailMessage, status: Any, began_at: float) -> Transaction:
+    """Return the transaction that django-anymail's status describes.
+
+    A recipient of whom it says nothing, or "unknown", may have the message. One whom the site's own `pre_send` receiver
+    has taken out of `message` was not sent for.
+    """
     by_key: Mapping[str, Any] = {address_key(address): one for address, one in status.recipients.items()}
     results = {}
     for address in job.recipients:
         one = by_key.get(address_key(address))
         said = getattr(one, "status", None)
-        if said in _REFUSED_STATUSES:
+        if said in _TAKEN_STATUSES:
+            results[address] = RecipientResult(verdict=Verdict.ACCEPTED)
+        elif said in _REFUSED_STATUSES:
             detail = f"the provider answered “{said}” for this address (it may be on its suppression list)"
             failure = trouble(FailureKind.INVALID, detail, stage=Stage.RCPT)
             results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
         elif said == "failed":
             failure = trouble(FailureKind.PROTOCOL, "the provider answered “failed” for this address")
             results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
+        elif one is None and address_key(address) not in _still_named(message):
+            detail = "the site's own receiver of pre_send took this address out of the message"
+            failure = trouble(FailureKind.SUPPRESSED, detail, stage=Stage.RCPT)
+            results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
         else:
-            results[address] = RecipientResult(verdict=Verdict.ACCEPTED)
+            word = f"answered “{said}” for" if said else "did not say what became of"
+            detail = f"the provider {word} this address, so that it may or may not have the message"
+            failure = trouble(FailureKind.PROTOCOL, detail, stage=Stage.FINAL_REPLY)
+            results[address] = RecipientResult(verdict=Verdict.UNKNOWN, failure=failure)
     message_id = status.message_id if isinstance(status.message_id, str) else None
     return by_recipient(job, results, began_at, provider_id=message_id)
+
+
+def _still_named(message: EmailMessage) -> set[str]:
+    return {address_key(str(address)) for address in (*message.to, *message.cc, *message.bcc)}
 
 
 def show_status(job: Job, message: EmailMessage) -> None:
@@ -115,7 +133,7 @@ def sending_raised(
     status = getattr(message, "anymail_status", None)
     is_by_recipient = any(cls.__name__ == "AnymailRecipientsRefused" for cls in type(error).__mro__)
     if is_by_recipient and getattr(status, "recipients", None):
-        return by_status(job, status, began_at)
+        return by_status(job, message, status, began_at)
     if isinstance(error, smtplib.SMTPRecipientsRefused) and isinstance(error.recipients, dict):
         # Nothing went out: those who were not asked, or were taken before a 421, have no refusal of their own.
         others = trouble(

@@ -49,8 +49,11 @@ def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
         with guard:
             found = suppressed(using, addresses)
     except away_errors() as error:
-        if is_away_for_all(error):
-            _away_until = time.monotonic() + _AWAY_SECONDS
+        if not is_away_for_all(error):
+            from reliable_email.store.sql.aside import asked_aside  # few sites send from coroutines
+
+            return asked_aside(lambda: unwanted_by_direct_sends(addresses))
+        _away_until = time.monotonic() + _AWAY_SECONDS
         logger.warning("The suppression list cannot be read, mail goes without it. %s", sentence(using, error))
         return ()
     return [address for address in addresses if address.lower() in found]

@@ -11,7 +11,7 @@ import logging
 import smtplib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ from reliable_email.delivery.transports.foreign_answers import (
 )
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind
+from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.paths import forward_path, with_ascii_domain
 from reliable_email.smtp.transaction import (
     Aside,
@@ -110,7 +111,7 @@ class ForeignTransport(Transport):
             show_status(job, message)
             return sending_raised(job, message, error, line.refused, began_at)
         show_status(job, message)
-        return self._answered(job, message, count, line.refused, began_at)
+        return self._answered(job, message, count, line, began_at)
 
     def _copy(self, job: Job, backend: BaseEmailBackend) -> EmailMessage:
         submission = job.key
@@ -119,17 +120,22 @@ class ForeignTransport(Transport):
         return message_for(submission, job, backend)
 
     def _answered(
-        self, job: Job, message: EmailMessage, count: int | None, refused: Mapping[str, Any], began_at: float
+        self, job: Job, message: EmailMessage, count: int | None, line: "_OpenBackend", began_at: float
     ) -> Transaction:
         status = getattr(message, "anymail_status", None)
         if getattr(status, "recipients", None):
             return by_status(job, message, status, began_at)
         if count or count is None:  # Django asks for no count, and many backends give none; they raise where they fail
-            results = refused_by_name(job, refused) if refused else {}
+            results = refused_by_name(job, line.refused) if line.refused else {}
             taken = RecipientResult(verdict=Verdict.ACCEPTED)
             message_id = getattr(status, "message_id", None)
             results = {address: results.get(address, taken) for address in job.recipients}
             return by_recipient(job, results, began_at, provider_id=message_id)
+        if line.cancels(message):
+            failure = trouble(
+                FailureKind.SUPPRESSED, "the site's own receiver of pre_send cancelled the message", stage=Stage.RCPT
+            )
+            return for_all(job, Verdict.NOT_SENT, failure, began_at)
         failure = trouble(FailureKind.PROTOCOL, f"{self._alias} took no message and did not say why")
         return for_all(job, Verdict.NOT_SENT, failure, began_at)
 
@@ -186,6 +192,15 @@ class _OpenBackend:
         finally:
             self.close()
 
+    def cancels(self, message: EmailMessage) -> bool:
+        """Return whether a receiver of django-anymail's `pre_send` cancelled it: a count of 0 with nothing raised.
+
+        A backend that fails silently may mean anything by that.
+        """
+        if self._backend is None or not _is_anymail(self._backend) or getattr(self._backend, "fail_silently", False):
+            return False
+        return getattr(getattr(message, "anymail_status", None), "esp_response", None) is None
+
     def close(self) -> None:
         """Close what was opened, and ignore what that raises: the outcome is known already."""
         backend, is_open, self._is_open = self._backend, self._is_open, False
@@ -234,13 +249,15 @@ def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> 
             setattr(message, name, copy.copy(value))
     vars(message).pop("delivery", None)
     vars(message).pop("anymail_status", None)
+    # Not `recipients()`: a class of the site's own may leave some of these out of the envelope, or add others to it.
     wanted = {address_key(address) for address in job.recipients}
-    is_partial = wanted != {address_key(address) for address in original.recipients()}
-    if is_partial:
+    named = {address_key(address) for address in (*original.to, *original.cc, *original.bcc)}
+    if wanted != named:
         message.to, message.cc, message.bcc = (
             [address for address in addresses if address_key(address) in wanted]
             for addresses in (original.to, original.cc, original.bcc)
         )
+        message.bcc += [address for address in job.recipients if address_key(address) not in named]
     if _is_anymail(backend):
         return message
     if not any(name.lower() == "message-id" for name in message.extra_headers):

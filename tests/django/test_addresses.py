@@ -1,5 +1,8 @@
 """Addresses at the door that sends at once: one identity, names of the machine, domains as DNS has them."""
 
+from typing import Any
+
+import django
 import pytest
 from django.core.mail import EmailMessage
 
@@ -9,8 +12,10 @@ from reliable_email.delivery.report import Outcome
 from reliable_email.exceptions import DeliveryError
 from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.testing import delivery_of
+from reliable_email.testing.outbox import deliver_outbox
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
+from tests.django.conftest import SMTP, use_mailers
 from tests.django.post import A, backend_for, message, received
 
 SPELLINGS = [
@@ -71,6 +76,54 @@ def test_envelope_and_headers_name_the_same_mailbox(server: ScriptedServer, spel
         assert path in "".join((got.header(header) or "").split()), header
     assert one.from_email == spelled
     assert delivery_of(one).recipients[spelled].outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("door", ["direct", "failover", "queue"])
+@pytest.mark.parametrize(
+    "spelled", ["a@example.net,", "a@example.net , ", "a @example.net", "a@ example.net"]
+)
+@pytest.mark.django_db
+def test_an_entry_that_django_reads_as_one_address_is_one(
+    door: str, spelled: str, server: ScriptedServer, overrides: list[Any]
+) -> None:
+    """A comma from a copied list, and white space beside the @; before 6.0 Django itself refuses or mangles them."""
+    if django.VERSION < (6, 0):
+        pytest.skip("Django 6 reads addresses so")
+    route = {"BACKEND": SMTP, "OPTIONS": {"host": server.host, "port": server.port, "timeout": 5}}
+    entries: dict[str, Any] = {
+        "direct": {"default": route},
+        "failover": {
+            "default": {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["a"]}},
+            "a": {**route, "BACKEND": "django.core.mail.backends.smtp.EmailBackend"},
+        },
+        "queue": {
+            "default": {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": {"using": "a"}},
+            "a": route,
+        },
+    }
+    override = use_mailers(entries[door])
+    override.enable()
+    overrides.append(override)
+    one = EmailMessage("s", "b", "me@example.org", [spelled, "b@example.net"])
+    assert one.send() == 1
+    if door == "queue":
+        deliver_outbox()
+    assert received(server) == [("a@example.net", "b@example.net")]
+    assert delivery_of(one).recipients[spelled].outcome is (Outcome.QUEUED if door == "queue" else Outcome.ACCEPTED)
+    suppress(["a@example.net"], source="by hand")
+    again = EmailMessage("other", "b", "me@example.org", [spelled, "b@example.net"])
+    again.send()
+    if door == "queue":
+        deliver_outbox()
+    assert received(server)[1:] == [("b@example.net",)]
+
+
+@pytest.mark.parametrize("spelled", ["a@example.net, b@example.net", "a@example.net,,", "a b@example.net", ",", "crew: a@example.net;"])
+def test_what_is_not_one_address_is_refused(spelled: str, server: ScriptedServer) -> None:
+    """As by Django, which takes a group of one for its address."""
+    with pytest.raises(ValueError, match="address|domain|on the wire"):
+        backend_for(server).send_messages([message(spelled)])
+    assert server.messages == []
 
 
 def test_a_refusal_is_told_under_the_callers_spelling(server: ScriptedServer) -> None:

@@ -35,7 +35,8 @@ _KNOWN = """\
   exception's words, and its `report` has each route's answer. `message.anymail_status` is set as before.
 - If you send the same message object again, recipients that already have the message are skipped.
 - Each entry of `to`, `cc` and `bcc` is one address, as for Django's SMTP backend. `"a@example.com, b@example.com"` in
-  one entry is refused, also where a route is django-anymail's, which takes it.
+  one entry is refused, also where a route is django-anymail's, which takes it. So is a group (`crew: a@example.com;`).
+- An address whose domain no server can have (`'a@example.com'`, with the quotes in it) is refused; Django sends it.
 - A header named `Bcc`, and a name that no header can have (`X A`, `X-Ü`), is refused; Django sends some of them.
 - An invalid message raises before any connection is made; the other messages of its batch are sent.
 """

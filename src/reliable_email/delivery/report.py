@@ -112,11 +112,15 @@ def address_key(address: str) -> str:
     return identity(bare_address(address))
 
 
+_NEEDS_PARSER = frozenset("<(, ")
+
+
 def bare_address(address: str) -> str:
     """Return the addr-spec of an address that may have a display name."""
-    if "<" not in address and "(" not in address:
-        return address.strip()  # nearly all are; parsing one costs more than all the rest of a report
-    return parseaddr(str(address))[1] or address.strip()  # which takes no lazy text
+    stripped = address.strip()
+    if _NEEDS_PARSER.isdisjoint(stripped):
+        return stripped  # nearly all do; parsing one costs more than all the rest of a report
+    return parseaddr(str(stripped))[1] or stripped  # which takes no lazy text
 
 
 def _shown(address: str) -> str:

@@ -28,6 +28,7 @@ from django.utils.functional import Promise
 
 from reliable_email import conf
 from reliable_email.delivery.content.serializer import serialized
+from reliable_email.delivery.report import bare_address
 from reliable_email.delivery.submission import NO_WISHES, DeliveryOptions, Submission
 from reliable_email.patterns import pattern
 from reliable_email.smtp.protocol.wire_content import BytesContent
@@ -126,7 +127,9 @@ def _addr_spec(address: object) -> str:
     _check_text("an address", text)
     text = text.strip()
     if "<" not in text and "(" not in text:
-        return text  # whether it may go on the wire is `paths`' question
+        # Whether it may go on the wire is `paths`' question. Django 6 takes "a@b.example," for the one address in it.
+        bare = bare_address(text)
+        return bare if bare != text and ":" not in text and _is_one(text) else text
     if text == "<>":
         return ""
     if match := _NAMED.fullmatch(text):
@@ -135,6 +138,13 @@ def _addr_spec(address: object) -> str:
     if len(found) != 1:
         raise ValueError(f"not one e-mail address: {text!r}")
     return found[0]
+
+
+def _is_one(text: str) -> bool:
+    try:
+        return len(_mailboxes(text)) == 1
+    except ValueError:
+        return False
 
 
 def _mailboxes(text: str) -> list[str]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from reliable_email.backends.reading.constructors import DJANGO_SMTP, DJANGO_SMTP_OPTIONS, accepted_options
 from reliable_email.backends.reading.email_settings import (
     FALLBACK_PREFIX,
     FALLBACK_SWITCH,
@@ -39,6 +40,7 @@ from reliable_email.backends.reading.reader import OptionReader, sentence
 from reliable_email.backends.reading.route_options import read_route
 from reliable_email.backends.reading.tokens import GRANT_ARGUMENTS, GRANTS
 from reliable_email.records import dataclass, field
+from reliable_email.smtp.options import TLSMode
 from reliable_email.values import (
     Unusable,
     ValueProblem,
@@ -55,15 +57,13 @@ FAILOVER_BACKEND = "reliable_email.backends.FailoverBackend"
 OUTBOX_BACKEND = "reliable_email.backends.OutboxBackend"
 CONSOLE_BACKEND = "django.core.mail.backends.console.EmailBackend"
 _FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-_DJANGO_SMTP = "django.core.mail.backends.smtp.EmailBackend"
-_DJANGO_SMTP_OPTIONS = frozenset(
-    {"host", "port", "username", "password", "use_tls", "use_ssl", "timeout", "ssl_certfile", "ssl_keyfile"}
-)
-_NEED_A_SERVER = frozenset({SMTP_BACKEND, FAILOVER_BACKEND, OUTBOX_BACKEND, _DJANGO_SMTP})
+_OF_DJANGO = "django.core.mail.backends."
+_NEED_A_SERVER = frozenset({SMTP_BACKEND, FAILOVER_BACKEND, OUTBOX_BACKEND, DJANGO_SMTP})
 # In this order a site's own word for "is this a development site" is looked for, where `debug` is not given.
 DEBUG_VARIABLES = ("DJANGO_DEBUG", "DEBUG")
 # What a URL says by itself, so that the same by name would be a second answer.
 _SAID_BY_URL = ("host", "port", "use_tls", "use_ssl", "provider", "region")
+_NAMES = frozenset({"provider", "region"})
 # What stands in MAILERS as a number, a truth value or a list, since other backends read it too; the rest stays text.
 _TYPED = (port, positive, seconds, boolean, pins, address_patterns)
 
@@ -93,14 +93,10 @@ class _Route:
     backend: str
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     name: str = ""
+    server: dict[str, Any] = field(default_factory=dict)  # what a provider's name stands for, for who knows no names
 
     def entry(self) -> dict[str, Any]:
-        options = self.options
-        if self.backend == _DJANGO_SMTP:
-            options = {name: value for name, value in options.items() if name in _DJANGO_SMTP_OPTIONS}
-        elif self.backend not in (SMTP_BACKEND, _FILE_BACKEND):
-            options = {}
-        return {"BACKEND": self.backend, "OPTIONS": dict(options)} if options else {"BACKEND": self.backend}
+        return {"BACKEND": self.backend, "OPTIONS": dict(self.options)} if self.options else {"BACKEND": self.backend}
 
 
 @keeps_no_locals
@@ -161,7 +157,7 @@ class _Environment:
 
     def _no_route(self, backend: str | None) -> _Route:
         if backend is not None and backend not in _NEED_A_SERVER:
-            return _Route(backend=backend)
+            return self._by_another(backend, _Route(backend=backend, options=self._typed_options()))
         if self._debug and backend in (None, FAILOVER_BACKEND, OUTBOX_BACKEND):
             return _Route(backend=CONSOLE_BACKEND, name="console")
         return _Route(backend=SMTP_BACKEND, options={"host": "localhost"})
@@ -170,7 +166,7 @@ class _Environment:
         """The mailers over the routes, with EMAIL_BACKEND as the default's BACKEND."""
         if backend not in (None, SMTP_BACKEND, FAILOVER_BACKEND, OUTBOX_BACKEND) and routes[0].backend == SMTP_BACKEND:
             assert backend is not None
-            routes = [_Route(backend=backend, options=routes[0].options, name=routes[0].name), *routes[1:]]
+            routes = [self._by_another(backend, routes[0]), *routes[1:]]
         if len(routes) == 1 and backend not in (FAILOVER_BACKEND, OUTBOX_BACKEND):
             return {"default": routes[0].entry()}
         aliases = _aliases(routes)
@@ -185,6 +181,37 @@ class _Environment:
             "routes": failover,
             **entries,
         }
+
+    def _typed_options(self) -> dict[str, Any]:
+        """The options beside a server, for a class that knows its own."""
+        found = {}
+        for name, value in self._options(PREFIX).items():
+            try:
+                found[name] = _typed(name, value)
+            except ValueProblem as problem:
+                raise ImproperlyConfigured(f"{email_setting_name(name, PREFIX)} {problem}.") from None
+        return found
+
+    def _by_another(self, backend: str, route: _Route) -> _Route:
+        """The route by a class of somebody else's, with the options that it takes."""
+        if backend.startswith(_OF_DJANGO) and backend != DJANGO_SMTP:
+            return _Route(backend=backend, name=route.name)  # which show or keep mail, and have no server
+        takes = accepted_options(backend)
+        if takes is None:  # then it says itself what it does not know
+            takes = DJANGO_SMTP_OPTIONS
+        given = route.options
+        if "provider" in given and "provider" not in takes:
+            given = {**route.server, **given}
+        kept = {name: value for name, value in given.items() if name in takes}
+        if lost := [name for name in route.options if name not in takes and not (name in _NAMES and "host" in kept)]:
+            names = ", ".join(email_setting_name(name, PREFIX) for name in lost)
+            self._notes.append(
+                Note(
+                    text=f"{names}: not passed on, since {backend} (EMAIL_BACKEND) takes no such option.",
+                    hint="Unset what is not needed. A class that needs it takes it in its constructor.",
+                )
+            )
+        return _Route(backend=backend, options=kept, name=route.name)
 
     def _routes(self, prefix: str) -> list[_Route]:
         url_name = f"{prefix}URL"
@@ -256,9 +283,12 @@ class _Environment:
         if route is None:
             raise ImproperlyConfigured(" ".join(map(str, reader.problems)))
         options = {name: _typed(name, value) for name, value in values.items()}
-        if route.provider is not None and route.provider.name != "generic":
-            return _Route(backend=SMTP_BACKEND, options=options, name=route.provider.name)
-        return _Route(backend=SMTP_BACKEND, options=options)
+        link = route.connection
+        server: dict[str, Any] = {"host": link.host, "port": link.port}
+        if link.tls.mode is not TLSMode.NONE:
+            server["use_tls" if link.tls.mode is TLSMode.STARTTLS else "use_ssl"] = True
+        known = route.provider.name if route.provider is not None and route.provider.name != "generic" else ""
+        return _Route(backend=SMTP_BACKEND, options=options, name=known, server=server)
 
     def _options(self, prefix: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -313,3 +315,136 @@ def test_it_works_in_a_settings_module(tmp_path: Path) -> None:
     environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "site_settings"}
     environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ.get("PYTHONPATH", "")])
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environ)
+
+
+CLASSES = """
+from django.core.mail.backends import smtp
+from django.core.mail.backends.smtp import EmailBackend as Base
+from reliable_email.backends import ReliableSMTPBackend
+from anymail.backends.sendgrid import EmailBackend as Exported
+from django.conf import settings
+
+NAME = settings.SITE_NAME  # which is not there while the settings are read
+
+
+class Mixin:
+    pass
+
+
+class Derived(Mixin, smtp.EmailBackend):
+    pass
+
+
+class Again(Derived):
+    def __init__(self, *args, pool=None, max_attempts=1, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class Narrow(Base):
+    def __init__(self, host, alias=None):
+        super().__init__(host=host, alias=alias)
+
+
+class Ours(ReliableSMTPBackend):
+    pass
+
+
+class Other:
+    def __init__(self, alias=None, fail_silently=False):
+        pass
+"""
+
+
+@pytest.fixture
+def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package of the project's own, which cannot be imported yet."""
+    (tmp_path / "of_the_site").mkdir()
+    (tmp_path / "of_the_site/__init__.py").write_text("raise RuntimeError('imported while settings are read')\n")
+    (tmp_path / "of_the_site/mail.py").write_text(CLASSES)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    assert "of_the_site" not in sys.modules
+
+
+FULL = {
+    "EMAIL_HOST": "mx.example.org",
+    "EMAIL_PORT": "587",
+    "EMAIL_USE_TLS": "true",
+    "EMAIL_HOST_USER": "site",
+    "EMAIL_HOST_PASSWORD": "hunter2",
+    "EMAIL_TIMEOUT": "5",
+    "EMAIL_MAX_RETRIES": "2",
+}
+DJANGOS = {
+    "host": "mx.example.org",
+    "port": 587,
+    "use_tls": True,
+    "username": "site",
+    "password": "hunter2",
+    "timeout": 5.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "lost"),
+    [
+        ("Derived", DJANGOS, "EMAIL_MAX_RETRIES"),
+        ("Again", DJANGOS | {"max_attempts": 2}, ""),
+        ("Ours", DJANGOS | {"max_attempts": 2}, ""),
+        (
+            "Narrow",
+            {"host": "mx.example.org"},
+            "EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_TIMEOUT, EMAIL_MAX_RETRIES",
+        ),
+        (
+            "Other",
+            {},
+            ", ".join(FULL),
+        ),
+        (
+            "Exported",
+            {},
+            ", ".join(FULL),
+        ),
+        ("not_there", DJANGOS, "EMAIL_MAX_RETRIES"),
+    ],
+)
+@pytest.mark.usefixtures("classes")
+def test_a_class_of_the_projects_own_gets_the_options_that_it_takes(
+    name: str, options: dict[str, Any], lost: str
+) -> None:
+    """Without being imported while the settings are read; a check names what it does not take."""
+    path = f"of_the_site.mail.{name}"
+    found = env.mailers({**FULL, "EMAIL_BACKEND": path})
+    assert found == {"default": {"BACKEND": path, "OPTIONS": options} if options else {"BACKEND": path}}
+    told = [note.text.partition(":")[0] for note in found.notes]
+    assert set(", ".join(told).split(", ")) == set(lost.split(", "))
+    assert "hunter2" not in str(found.notes)
+
+
+@pytest.mark.usefixtures("classes")
+def test_a_provider_s_name_is_its_server_for_a_class_that_knows_no_names() -> None:
+    """Mail must not go to localhost in its place."""
+    environ = {"EMAIL_PROVIDER": "gmail", "EMAIL_HOST_USER": "me@gmail.com", "EMAIL_HOST_PASSWORD": "hunter2"}
+    for path in ("of_the_site.mail.Derived", "django.core.mail.backends.smtp.EmailBackend"):
+        found = env.mailers({**environ, "EMAIL_BACKEND": path})
+        options = found["default"]["OPTIONS"]
+        assert (options["host"], options["username"]) == ("smtp.gmail.com", "me@gmail.com")
+        assert (options["port"], options.get("use_tls"), options.get("use_ssl")) in (
+            (587, True, None),
+            (465, None, True),
+        )
+        assert "provider" not in options
+        assert not found.notes
+    ours = env.mailers({**environ, "EMAIL_BACKEND": "of_the_site.mail.Ours"})
+    assert ours["default"]["OPTIONS"]["provider"] == "gmail"
+
+
+@pytest.mark.usefixtures("classes")
+def test_a_class_with_a_server_of_its_own_gets_the_rest() -> None:
+    """Also a time, or a login, without EMAIL_HOST."""
+    path = "of_the_site.mail.Derived"
+    found = env.mailers({"EMAIL_BACKEND": path, "EMAIL_TIMEOUT": "5", "EMAIL_HOST_USER": "site"})
+    assert found["default"] == {"BACKEND": path, "OPTIONS": {"timeout": 5.0, "username": "site"}}
+    with pytest.raises(ImproperlyConfigured, match="EMAIL_PORT"):
+        env.mailers({"EMAIL_BACKEND": path, "EMAIL_PORT": "many"})

@@ -1,4 +1,4 @@
-"""A message class with `recipients()` of its own: each door's envelope is what that says, as Django's backend has it."""
+"""A message class with `recipients()` of its own: each door's envelope is what that says, as Django's is."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A question to the database from a coroutine, where Django forbids it: asked in a thread of its own, and waited for."""
+"""A question to the database from a coroutine, where Django forbids it: asked in a thread, and waited for."""
 
 import threading
 from collections.abc import Callable

@@ -29,6 +29,7 @@ from reliable_email.testing.server import (
     close,
     half,
     hang,
+    pause,
     reset,
     slowly,
     stall,
@@ -527,9 +528,12 @@ def test_connections_are_bounded_where_the_options_say_so() -> None:
 
 
 @pytest.mark.parametrize("stage", ["greeting", "ehlo", "auth"])
-def test_a_connection_too_many_is_waited_for_and_the_limit_is_kept(stage: str) -> None:
+@pytest.mark.parametrize(
+    "answer", ["421 4.7.0 Too many concurrent connections", close(), reset()], ids=["in words", "closed", "reset"]
+)
+def test_a_connection_too_many_is_waited_for_and_the_limit_is_kept(stage: str, answer: Any) -> None:
     """The server lets us have two; a third message goes over one of them, and no third connection is tried again."""
-    refusal = Script(**{stage: "421 4.7.0 Too many concurrent connections"})
+    refusal = Script(**{stage: answer})
     with ScriptedServer(Script(), Script(), refusal, Script(), login={"user": "word"}, tls="starttls") as server:
         options = options_for(server)
         transport = SMTPTransport(options)
@@ -548,6 +552,25 @@ def test_a_connection_too_many_is_waited_for_and_the_limit_is_kept(stage: str) -
         assert only(list(transport.transact([job()], deadline=Deadline(5), authorize=allow_all)))[0] is ACCEPTED
         pool.pool.release(second)
     assert len(server.connections) == 3
+
+
+def test_connections_that_are_closed_together_tell_of_no_limit() -> None:
+    """A server that goes away closes all that are being opened: none of them waits for another one."""
+    with ScriptedServer(*[Script(greeting=both(pause(0.2), close()))] * 4) as server:
+        transport = SMTPTransport(options_for(server))
+        found: list[Transaction] = []
+
+        def send_one() -> None:
+            found.extend(transport.transact([job()], deadline=Deadline(30), authorize=allow_all))
+
+        threads = [threading.Thread(target=send_one) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not transport.is_full()
+    assert {one.failure.kind for one in found if one.failure} == {FailureKind.DISCONNECTED}
+    assert len(server.connections) == 4
 
 
 def test_a_lone_connection_that_is_refused_is_told_at_once() -> None:

@@ -11,6 +11,8 @@ import atexit
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from reliable_email.process_state import remember
@@ -56,6 +58,7 @@ class Pool:
         self._condition = threading.Condition()
         self._idle: dict[ConnectionOptions, list[Connection]] = {}  # the one that was used last at the end
         self._lent: dict[ConnectionOptions, int] = defaultdict(int)
+        self._opening: dict[ConnectionOptions, int] = defaultdict(int)  # of those, what is not open yet
         self._learned: dict[ConnectionOptions, _Learned] = {}
         self._reaper: _Reaper | None = None
 
@@ -70,8 +73,9 @@ class Pool:
         """A usable connection, and whether it had been used before.
 
         Where `options.connections` are lent already, waits for one of them to come back, within the deadline. So it
-        does where the server refuses one more while others of this process work: the server has a limit of its own,
-        which is kept from then on, and is tried to exceed by one connection every `GROWTH_SECONDS`.
+        does where the server refuses one more while others of this process work, in words or by closing it (Courier,
+        tcpserver, firewalls): the server has a limit of its own, which is kept from then on, and is tried to exceed by
+        one connection every `GROWTH_SECONDS`.
 
         Raises:
             WireError: it could not be opened, or all stayed busy.
@@ -85,15 +89,16 @@ class Pool:
                     warm = self._take_idle(options)
                     if warm is not None:
                         return warm, True
-                opened = first_logins.open(
-                    options,
-                    partial(Connection.open, options, deadline=deadline, transcript=transcript),
-                    deadline=deadline,
-                    takes_old_answers=not fresh,
-                )
+                with self._counted_as_opening(options):
+                    opened = first_logins.open(
+                        options,
+                        partial(Connection.open, options, deadline=deadline, transcript=transcript),
+                        deadline=deadline,
+                        takes_old_answers=not fresh,
+                    )
                 return opened, False
             except WireError as error:
-                has_learned = _is_refused_for_now(error) and self._learn(options)
+                has_learned = self._learn(options, error)
                 self._give_place(options)
                 if not has_learned:
                     raise
@@ -152,7 +157,7 @@ class Pool:
         """Drop the parent's connections in the child of a fork. The parent's lock may be held by one of its threads."""
         self._condition = threading.Condition()
         idle, self._idle = self._idle, {}
-        self._lent = defaultdict(int)
+        self._lent, self._opening = defaultdict(int), defaultdict(int)
         self._learned.clear()
         self._reaper = None  # that thread is the parent's
         for connections in idle.values():
@@ -187,10 +192,27 @@ class Pool:
             return options.connections
         return limit if options.connections is None else min(limit, options.connections)
 
-    def _learn(self, options: ConnectionOptions) -> bool:
-        """Learn the number of other lent connections as the server's limit; return False if there are none."""
+    @contextmanager
+    def _counted_as_opening(self, options: ConnectionOptions) -> Iterator[None]:
+        with self._condition:
+            self._opening[options] += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._opening[options] -= 1
+                if self._opening[options] <= 0:
+                    del self._opening[options]
+
+    def _learn(self, options: ConnectionOptions, error: WireError) -> bool:
+        """Learn the number of other connections as the server's limit, if it refused one more for their number."""
         with self._condition:
             others = self._lent[options] - 1
+            if _is_closed_without_a_word(error):
+                # A server that is gone closes new ones, too: only those that it has let in prove that it is there.
+                others -= self._opening.get(options, 0)
+            elif not _is_refused_for_now(error):
+                return False
             if others < 1:
                 return False
             self._learned[options] = _Learned(limit=others, at=time.monotonic())
@@ -281,6 +303,10 @@ def _is_refused_for_now(error: WireError) -> bool:
     """Return whether the server replied 4yz before the login: with others at work, that is about their number."""
     reply = error.failure.reply
     return reply is not None and 400 <= reply.code < 500 and error.failure.kind is FailureKind.REFUSED
+
+
+def _is_closed_without_a_word(error: WireError) -> bool:
+    return error.failure.kind in {FailureKind.DISCONNECTED, FailureKind.CONNECT_FAILED}
 
 
 def _is_over_age(connection: Connection) -> bool:

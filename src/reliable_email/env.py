@@ -193,7 +193,7 @@ class _Environment:
         return found
 
     def _by_another(self, backend: str, route: _Route) -> _Route:
-        """The route by a class of somebody else's, with the options that it takes."""
+        """Return the route by another class, with the options that it takes."""
         if backend.startswith(_OF_DJANGO) and backend != DJANGO_SMTP:
             return _Route(backend=backend, name=route.name)  # which show or keep mail, and have no server
         takes = accepted_options(backend)

@@ -37,6 +37,13 @@ _KNOWN = """\
 - Each entry of `to`, `cc` and `bcc` is one address, as for Django's SMTP backend. `"a@example.com, b@example.com"` in
   one entry is refused, also where a route is django-anymail's, which takes it. So is a group (`crew: a@example.com;`).
 - An address whose domain no server can have (`'a@example.com'`, with the quotes in it) is refused; Django sends it.
+- A header that holds a control character is refused, and so is one that ends with a line break, which Django 6 sends
+  as a part of the text. Strip a subject that comes from a template.
+- Domains are written by IDNA 2008, where `faß.example` is not `fass.example`; Django writes them by IDNA 2003.
+- A number as a header's value, and lazy texts in alternatives and attachments, are sent; Django 6 raises an error.
+- A `message()` without the argument `policy`, as on Django 5.2, goes on working.
+- A header `Subject`, or `MIME-Version`, among `headers` wins; Django 6 raises ValueError.
+- In a coroutine, a plain `send()` by an outbox raises `SynchronousOnlyOperation`: write `await reliable_email.asend()`.
 - A header named `Bcc`, and a name that no header can have (`X A`, `X-Ü`), is refused; Django sends some of them.
 - An invalid message raises before any connection is made; the other messages of its batch are sent.
 """

@@ -182,7 +182,7 @@ def _check(message: EmailMessage) -> None:
         if not _FIELD_NAME.fullmatch(str(name)):
             raise ValueError(f"{str(name)!r} cannot be the name of a header")
         _check_text(f"the header {name}", str(value))
-    for name, values in (("To", message.to), ("Cc", message.cc), ("Reply-To", message.reply_to)):
+    for name, values in (("To", message.to), ("Cc", message.cc), ("Reply-To", message.reply_to or ())):
         for value in values:
             _check_text(f"the header {name}", str(value))
     _check_text("content_subtype", str(message.content_subtype))
@@ -195,10 +195,10 @@ def _check(message: EmailMessage) -> None:
 
 
 def _parts(message: EmailMessage) -> Iterator[tuple[str, object, object, object]]:
-    for one in getattr(message, "alternatives", ()):
+    for one in getattr(message, "alternatives", None) or ():  # Django takes None for none of any
         if isinstance(one, tuple) and len(one) == 2:
             yield "an alternative", one[1], None, one[0]
-    for one in message.attachments:
+    for one in message.attachments or ():
         if isinstance(one, tuple) and len(one) == 3:
             yield "an attachment", one[2], one[0], one[1]
 
@@ -251,9 +251,9 @@ def _prepared(message: EmailMessage, message_id: str) -> EmailMessage:
         prepared.extra_headers["Message-ID"] = message_id
     prepared.from_email = _with_ascii_domains(str(message.from_email))
     for field in ("to", "cc", "reply_to"):
-        setattr(prepared, field, [_with_ascii_domains(str(one)) for one in getattr(message, field)])
+        setattr(prepared, field, [_with_ascii_domains(str(one)) for one in getattr(message, field) or ()])
     charset = str(prepared.encoding or conf.default_charset())
-    prepared.attachments = [_as_data(_own(one), charset) for one in message.attachments]
+    prepared.attachments = [_as_data(_own(one), charset) for one in message.attachments or ()]
     if getattr(message, "alternatives", None):
         prepared.alternatives = [_own(one) for one in message.alternatives]  # type: ignore[attr-defined]
     return prepared
@@ -350,7 +350,7 @@ def _with_utf8_addresses(message: EmailMessage, data: bytes) -> bytes:
         ("From", [message.from_email]),
         ("To", message.to),
         ("Cc", message.cc),
-        ("Reply-To", message.reply_to),
+        ("Reply-To", message.reply_to or ()),
     ):
         text = str(message.extra_headers.get(name) or ", ".join(map(str, values)))
         if not text.isascii():

@@ -102,7 +102,7 @@ def _message(message: EmailMessage, message_id: str, *, localtime: bool, charset
         _addresses("From", [_from(message)]),
         _addresses("To", message.to),
         _addresses("Cc", message.cc),
-        _addresses("Reply-To", message.reply_to),
+        _addresses("Reply-To", message.reply_to or ()),
     ]
     if "date" not in names:
         head.append(f"Date: {_date(int(time()), localtime)}\r\n")
@@ -225,7 +225,7 @@ def _address(value: object) -> str:
 
 
 def _body(message: EmailMessage) -> _Pieces:
-    alternatives = list(getattr(message, "alternatives", ()))
+    alternatives = list(getattr(message, "alternatives", None) or ())
     parts: list[_Pieces] = []
     if message.body or not (alternatives or message.attachments):
         parts.append([_text_part(_text_of(message.body or ""), message.content_subtype)])

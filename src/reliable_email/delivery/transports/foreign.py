@@ -251,10 +251,10 @@ def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> 
     vars(message).pop("anymail_status", None)
     # Not `recipients()`: a class of the site's own may leave some of these out of the envelope, or add others to it.
     wanted = {address_key(address) for address in job.recipients}
-    named = {address_key(address) for address in (*original.to, *original.cc, *original.bcc)}
+    named = {address_key(address) for address in (*original.to, *original.cc, *original.bcc) if address}
     if wanted != named:
         message.to, message.cc, message.bcc = (
-            [address for address in addresses if address_key(address) in wanted]
+            [address for address in addresses if address and address_key(address) in wanted]
             for addresses in (original.to, original.cc, original.bcc)
         )
         message.bcc += [address for address in job.recipients if address_key(address) not in named]

@@ -66,7 +66,7 @@ def by_status(job: Job, message: EmailMessage, status: Any, began_at: float) -> 
 
 
 def _still_named(message: EmailMessage) -> set[str]:
-    return {address_key(str(address)) for address in (*message.to, *message.cc, *message.bcc)}
+    return {address_key(str(address)) for address in (*message.to, *message.cc, *message.bcc) if address}
 
 
 def show_status(job: Job, message: EmailMessage) -> None:

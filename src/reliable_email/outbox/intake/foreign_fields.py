@@ -99,6 +99,7 @@ def _is_anymail(message: EmailMessage) -> bool:
 
 
 def _letter(message: EmailMessage, *, may_refer: bool) -> dict[str, Any]:
+    attachments = message.attachments or ()
     names = [*FIELDS, *(name for name in _OPTIONAL_FIELDS if name in vars(message))]
     attributes = [[name, _encoded(f"message.{name}", getattr(message, name))] for name in names]
     for name in API_ATTRIBUTES:
@@ -115,8 +116,7 @@ def _letter(message: EmailMessage, *, may_refer: bool) -> dict[str, Any]:
         "writes_itself": writes_by_itself(message),
         "attributes": attributes,
         "attachments": [
-            _attachment(one, len(message.attachments) - place, may_refer=may_refer)
-            for place, one in enumerate(message.attachments)
+            _attachment(one, len(attachments) - place, may_refer=may_refer) for place, one in enumerate(attachments)
         ],
     }
 

@@ -73,7 +73,7 @@ def _letter(fields: dict[str, Any], content: bytes) -> EmailMessage:
     for name, value in fields["attributes"]:
         setattr(message, name, decoded(value))
     if isinstance(message, EmailMultiAlternatives):
-        message.alternatives = [EmailAlternative(*one) for one in message.alternatives]
+        message.alternatives = [EmailAlternative(*one) for one in message.alternatives or ()]
     children: list[Any] = []
     if any("$part" in one for one in fields["attachments"]):
         children = _inner(email.message_from_bytes(content, policy=email.policy.default))

@@ -33,14 +33,15 @@ from reliable_email.models import (
 )
 from reliable_email.outbox.operations.operate import Act, note, perform
 from reliable_email.store.questions.filters import Filter, outbox_database, stored_spellings
+from reliable_email.store.questions.status import worker_condition
 from reliable_email.store.questions.stories import message_ids
 from reliable_email.store.questions.suppressions import shown_entry
-from reliable_email.store.sql.clock import DatabaseNow
+from reliable_email.store.sql.clock import DatabaseNow, database_now
 from reliable_email.store.sql.inserts import batched
-from reliable_email.store.tables.states import State
+from reliable_email.store.tables.states import PriorityRank, State
 from reliable_email.templatetags.details import in_own_words
-from reliable_email.templatetags.mail_words import recipients
-from reliable_email.templatetags.words import WORDS
+from reliable_email.templatetags.mail_words import plain, recipients, word
+from reliable_email.templatetags.words import WORDS, verb_words
 from reliable_email.values import masked, printable
 
 _ACT = "reliable_email.act_on_outbox"
@@ -112,6 +113,21 @@ class _Inline(_WhereWritten, admin.TabularInline):  # type: ignore[type-arg]
         """The address, masked where the site wants that."""
         return _shown(row.address)
 
+    @admin.display(description=_("state"))
+    def standing(self, row: OutboxRecipient) -> str:
+        """The state, in the words of the dashboard."""
+        return word(row.state)
+
+    @admin.display(description=_("stage"))
+    def came_to(self, row: OutboxRecipient | Attempt) -> str:
+        """The stage of SMTP, in words."""
+        return plain(row.stage)
+
+    @admin.display(description=_("cause"))
+    def why(self, row: OutboxRecipient | Attempt) -> str:
+        """The cause of the failure, in words."""
+        return plain(row.cause)
+
 
 def _shown(address: str) -> str:
     safe = printable(address)
@@ -120,15 +136,15 @@ def _shown(address: str) -> str:
 
 class _Recipients(_Inline):
     model = OutboxRecipient
-    fields = ("to", "state", "due_at", "attempts", "route", "stage", "cause", "said", "settled_at")
-    readonly_fields = ("to", "said")
+    fields = ("to", "standing", "due_at", "attempts", "route", "came_to", "why", "said", "settled_at")
+    readonly_fields = ("to", "standing", "came_to", "why", "said")
     verbose_name_plural = _("recipients")
 
 
 class _Attempts(_Inline):
     model = Attempt
-    fields = ("finished_at", "route", "peer", "worker", "stage", "seconds", "cause", "said")
-    readonly_fields = ("said",)
+    fields = ("finished_at", "route", "peer", "worker", "came_to", "seconds", "why", "said")
+    readonly_fields = ("came_to", "why", "said")
     verbose_name_plural = _("attempts")
 
 
@@ -146,6 +162,20 @@ class _StateFilter(admin.SimpleListFilter):
             return queryset
         people = OutboxRecipient._base_manager.using(queryset.db).filter(message=OuterRef("pk"), state=self.value())
         return queryset.filter(Exists(people))
+
+
+class _PriorityFilter(admin.SimpleListFilter):
+    """Messages of a priority."""
+
+    title = _("priority")
+    parameter_name = "priority"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(rank.value), word(rank.priority.value)) for rank in PriorityRank]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        known = {str(rank.value): rank.value for rank in PriorityRank}
+        return queryset.filter(priority=known[self.value() or ""]) if self.value() in known else queryset
 
 
 class _MailerFilter(admin.SimpleListFilter):
@@ -173,11 +203,11 @@ class OutboxMessageAdmin(_ReadOnly):
         "states",
         "about",
         "mailer",
-        "priority",
+        "rank",
         "message_id",
         "on_dashboard",
     )
-    list_filter = (_StateFilter, "priority", _MailerFilter)
+    list_filter = (_StateFilter, _PriorityFilter, _MailerFilter)
     search_fields = ("message_id",)  # shows the box; see `get_search_results`
     search_help_text = _("A whole Message-ID with its angle brackets, or a whole address")
     ordering = ("-id",)
@@ -188,7 +218,7 @@ class OutboxMessageAdmin(_ReadOnly):
         "sender",
         "mailer",
         "environment",
-        "priority",
+        "rank",
         "created_at",
         "send_at",
         "expires_at",
@@ -196,7 +226,7 @@ class OutboxMessageAdmin(_ReadOnly):
         "encryption_key",
         "on_unknown",
     )
-    readonly_fields = ("on_dashboard",)
+    readonly_fields = ("on_dashboard", "rank")
     inlines = (_Recipients, _Attempts)
     actions = ("requeue", "cancel")
 
@@ -221,6 +251,11 @@ class OutboxMessageAdmin(_ReadOnly):
         """The state of the first recipient; the message's page has the others."""
         state = str(WORDS.get(row.first_state, row.first_state or ""))
         return f"{state} …" if row.last_position else state
+
+    @admin.display(description=_("priority"), ordering="priority")
+    def rank(self, row: OutboxMessage) -> str:
+        """The priority, in words."""
+        return word(PriorityRank(row.priority).priority.value)
 
     @admin.display(description=_("subject"))
     def about(self, row: OutboxMessage) -> str:
@@ -297,17 +332,30 @@ class RouteStateAdmin(_ReadOnly):
 class WorkerAdmin(_ReadOnly):
     """Workers, as they describe themselves."""
 
-    list_display = ("name", "state", "seen_at", "host", "pid", "connections", "settled", "environment", "started_at")
+    list_display = ("name", "standing", "seen_at", "host", "pid", "connections", "settled", "environment", "started_at")
+    fields = list_display
     ordering = ("-seen_at",)
+
+    @admin.display(description=_("state"))
+    def standing(self, row: Worker) -> str:
+        """The state as the dashboard and the terminal have it: whoever died has said that it runs."""
+        silent = database_now(row._state.db or outbox_database()) - row.seen_at
+        return word(worker_condition(row, silent.total_seconds()))
 
 
 @admin.register(Action)
 class ActionAdmin(_ReadOnly):
     """The record of acts, with actors and reasons."""
 
-    list_display = ("at", "actor", "verb", "target", "count", "reason")
+    list_display = ("at", "actor", "done", "target", "count", "reason")
+    fields = (*list_display, "detail")
     ordering = ("-id",)
     list_per_page = 50
+
+    @admin.display(description=_("act"), ordering="verb")
+    def done(self, row: Action) -> str:
+        """The act, in the words of the dashboard."""
+        return verb_words(row.verb)
 
 
 class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]

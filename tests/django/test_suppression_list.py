@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test.utils import modify_settings
 
 from reliable_email.integrations import anymail
-from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.operations.suppressed import allow, suppress
 from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.shared import Suppression
@@ -209,3 +209,28 @@ def test_an_address_may_be_given_with_its_name() -> None:
     assert set(suppressed("default", ["ada@example.com"])) == {"ada@example.com"}
     call_command("email_suppression", "remove", '"Lovelace, Ada" <ada@example.com>')
     assert not suppressed("default", ["ada@example.com"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["everything", "", "@example.com", "ann@", "ann@example.com, bob@example.com", "ann@example.com\nbob", "<a@b>"],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """With the others that are given: a word would stand there for ever and keep nothing back."""
+    with pytest.raises(ValueError, match="is no address: write it as name@example.com"):
+        suppress([A, text], source="code")
+    assert listed() == {}
+
+
+def test_one_address_in_place_of_a_list_is_refused() -> None:
+    """Its letters would be taken for addresses."""
+    for act in (lambda: suppress(A, source="code"), lambda: allow(A)):
+        with pytest.raises(TypeError, match="list of addresses"):
+            act()
+
+
+def test_a_provider_that_reports_a_word_suppresses_nothing(webhooks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """The provider gets its 200, and the log has the reason."""
+    event = AnymailTrackingEvent(event_type="complained", recipient="everything", esp_event={})
+    tracking.send(sender=None, event=event, esp_name="SendGrid")
+    assert listed() == {}

@@ -132,6 +132,15 @@ def test_a_story_has_recipients_and_attempts(using: str) -> None:
     assert "user unknown" in found.recipients[1].reply
 
 
+def test_an_attempt_that_one_recipient_took_names_the_other_with_its_own_reply(using: str) -> None:
+    """The 250 was for whoever got it; beside the cause of a refusal it would say that the mailbox is there."""
+    queue(using, "ok@example.com", "nouser@example.com")
+    worker(using, Network().route()).run()
+    attempt = Attempt.objects.using(using).get()
+    assert (attempt.cause, attempt.reply_code, attempt.reply_enhanced) == ("mailbox_unknown", 550, "5.1.1")
+    assert (attempt.stage, sorted(attempt.outcomes.values())) == ("final_reply", ["accepted", "rejected"])
+
+
 def test_content_goes_early_and_the_journal_late(using: str) -> None:
     """And nothing unfinished is ever touched, however old."""
     network = Network()

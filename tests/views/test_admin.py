@@ -4,15 +4,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 
-from reliable_email.models import Action, OutboxMessage, OutboxRecipient, RouteState, Suppression
+from reliable_email.models import Action, OutboxMessage, OutboxRecipient, RouteState, Suppression, Worker
 from reliable_email.outbox.operations.suppression_list import suppressed
+from reliable_email.store.questions.filters import Filter
 from reliable_email.store.sql.clock import database_now
+from tests.outbox.acts import cancel
 from tests.views.letters import RESET_LINK, USING, deliver, queue
 
 ADMIN = "/admin/reliable_email/"
@@ -34,12 +37,32 @@ def test_a_message_is_shown_with_recipients_and_attempts_and_without_its_content
     deliver()
     listed = operator.get(f"{ADMIN}outboxmessage/").content.decode()
     text = operator.get(f"{ADMIN}outboxmessage/{row.pk}/change/").content.decode()
-    for words in ("nouser@example.com", "mailbox_unknown", "550 5.1.1", "final_reply", f"/mail/messages/{row.pk}/"):
+    for words in ("nouser@example.com", "mailbox unknown", "550 5.1.1", "final reply", f"/mail/messages/{row.pk}/"):
         assert words in text, words
     for page in (listed, text):
         assert RESET_LINK not in page
     assert "4711" in listed  # as on the dashboard, and for the same permission
     assert "4711" not in text
+
+
+def test_the_columns_are_in_the_words_of_the_dashboard(operator: Client) -> None:
+    """A name of a table is no answer, a worker that died has not said so, and German is German here too."""
+    row = queue("ok@example.com", "nouser@example.com")
+    deliver()
+    Worker.objects.update(state="running", seen_at=database_now(USING) - timedelta(hours=2))
+    cancel(Filter(ids=(row.pk,)), actor="ada", using=USING)
+    with override_settings(LANGUAGE_CODE="de"):
+        message = operator.get(f"{ADMIN}outboxmessage/{row.pk}/change/").content.decode()
+        worker = operator.get(f"{ADMIN}worker/").content.decode()
+        acts = operator.get(f"{ADMIN}action/").content.decode()
+        listed = operator.get(f"{ADMIN}outboxmessage/?priority=1").content.decode()
+    for words in ("abgelehnt", "Postfach unbekannt", "Schlussantwort", "normal"):
+        assert words in message, words
+    for raw in ("rejected", "mailbox_unknown", "final_reply"):
+        assert raw not in message, raw
+    assert ("verloren" in worker, "running" in worker) == (True, False)
+    assert "abgebrochen" in acts
+    assert "Masse" in listed
 
 
 def test_rows_are_written_by_the_outbox_alone(operator: Client) -> None:

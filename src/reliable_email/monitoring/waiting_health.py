@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import reduce
 
 from django.db import connections, transaction
 from django.utils.translation import gettext_noop as _
@@ -12,7 +13,7 @@ from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.route_health import RouteCondition, condition, routes_behind
-from reliable_email.monitoring.sentences import Sentence, Value
+from reliable_email.monitoring.sentences import Name, Sentence, Value
 from reliable_email.outbox.operations.holds import Hold, standing_holds
 from reliable_email.records import dataclass, field
 from reliable_email.store.questions.lanes import due_lanes, lane_names
@@ -125,7 +126,21 @@ def held_findings(using: str) -> Iterator[Finding]:
 
 
 def _which(hold: Hold) -> str:
-    return Sentence(_("all mail")) if hold.holds_all else printable(hold.words)
+    parts = [
+        Sentence(template, name=value)
+        for template, value in (
+            (_("mailer %(name)s"), printable(hold.mailer)),
+            (_("account %(name)s"), printable(hold.account)),
+            (_("stream %(name)s"), printable(hold.stream)),
+            (_("priority %(name)s"), Name(hold.priority.priority.value if hold.priority is not None else "")),
+        )
+        if value
+    ]
+    return reduce(lambda one, other: Sentence(_("%(one)s, %(other)s"), one=one, other=other), parts or [_all_mail()])
+
+
+def _all_mail() -> Sentence:
+    return Sentence(_("all mail"))
 
 
 def _before(at: datetime, seconds: float) -> datetime | None:

@@ -8,12 +8,15 @@ from datetime import datetime
 
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
 from reliable_email.monitoring.sentences import Name, Seconds, Sentence, Sentences, Value
+from reliable_email.patterns import pattern
 from reliable_email.templatetags.numbers import span, thousands
+
+_CODE = pattern(r"(`[^`]+`|(?<![\w-])--[a-z][a-z-]*)")
 
 
 def in_language(text: str) -> str:
@@ -29,7 +32,29 @@ def marked(text: str) -> SafeString:
     """Return the text for a page, marked as English where the page is not and the catalogue has nothing for it."""
     told = in_language(text)
     is_foreign = bool(told) and not is_known(text) and pgettext("the code of this language", "en") != "en"
-    return format_html('<span lang="en">{}</span>', told) if is_foreign else format_html("{}", told)
+    shown = _with_code(told)
+    return format_html('<span lang="en">{}</span>', shown) if is_foreign else shown
+
+
+def without_stop(text: SafeString) -> SafeString:
+    """Return a marked sentence without its full stop, for a page that goes on behind it."""
+    return SafeString(text.removesuffix("</span>").removesuffix(".") + "</span>" * text.endswith("</span>"))
+
+
+def _with_code(text: str) -> SafeString:
+    """What stands in backticks, as code; an option of a command is not broken after its hyphens."""
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html("<code>{}</code>", part.strip("`")),)
+            if part.startswith("`") and len(part) > 1
+            else (format_html('<span class="nowrap">{}</span>', part),)
+            if part.startswith("--")
+            else (part,)
+            for part in _CODE.split(text)
+        ),
+    )
 
 
 def is_known(text: str) -> bool:

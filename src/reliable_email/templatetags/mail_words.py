@@ -13,7 +13,7 @@ from reliable_email import conf
 from reliable_email.outbox.operations.holds import Hold
 from reliable_email.store.sql.bounded import BoundedCount
 from reliable_email.templatetags.details import evidence_in_words, in_own_words
-from reliable_email.templatetags.languages import in_language, marked
+from reliable_email.templatetags.languages import in_language, marked, without_stop
 from reliable_email.templatetags.numbers import decimal, span, thousands
 from reliable_email.templatetags.words import WORDS, verb_words
 from reliable_email.values import masked, printable
@@ -22,6 +22,7 @@ register = template.Library()
 register.filter(span)
 register.filter(thousands)
 register.filter("own", in_own_words)
+register.filter(without_stop)
 register.filter("evidence", evidence_in_words)
 
 

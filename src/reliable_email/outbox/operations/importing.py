@@ -20,7 +20,7 @@ from django.utils import timezone
 from reliable_email.delivery.content.building import build_submission
 from reliable_email.delivery.submission import DeliveryOptions, Priority, Submission
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
-from reliable_email.outbox.operations.suppressed import suppress
+from reliable_email.outbox.operations.suppressed import is_suppressible, suppress
 from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.records import dataclass, field, replace
 from reliable_email.store.questions.progress import UNTOLD, Progress
@@ -221,7 +221,8 @@ def _is_still_waiting(source: Source, row: Any) -> bool:
 def _suppressions(using: str, *, dry_run: bool) -> int:
     label = Source.MAILER.value
     entries: Any = apps.get_model(label, "DontSendEntry")
-    addresses = {address.lower() for address in entries._base_manager.values_list("to_address", flat=True)}
+    listed = entries._base_manager.values_list("to_address", flat=True)
+    addresses = {address.strip().lower() for address in listed if is_suppressible(address)}  # the others keep no mail
     new = addresses - suppressed(using, sorted(addresses))
     if not dry_run:
         suppress(new, reason="do not send", source="django-mailer", using=using)

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from django.db import connections, router, transaction
 
 from reliable_email.outbox.operations.erased import configured_marker
-from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, identity, older_spellings
+from reliable_email.smtp.syntax.paths import IDENTITY_VERSION, InvalidPath, forward_path, identity, older_spellings
 from reliable_email.store.questions.suppressions import SuppressedAddress
 from reliable_email.store.sql.clock import DatabaseNow, database_now
 from reliable_email.store.sql.inserts import MAX_ROWS, batched
 from reliable_email.store.sql.texts import storable
 from reliable_email.store.tables.shared import Suppression
+from reliable_email.values import printable
 
 # Lists that were written before addresses had one identity may hold letters beyond ASCII, quotes, or the root's dot.
 _MAY_BE_NO_IDENTITY = r"[^ -~]|^\"|[.]$"
@@ -30,6 +31,10 @@ def suppress(
 
     Returns how many lines are new or changed.
 
+    Raises:
+        ValueError: one of them is no address; none of them is put on the list then.
+        TypeError: it is one text, whose letters are no addresses.
+
     Args:
         addresses: plain addresses; every spelling of one is the same.
         reason: for people, such as "complained".
@@ -39,12 +44,31 @@ def suppress(
         may_shorten: whether an address that is on the list for longer already may leave it sooner by this. A person
             may want that, a provider's report does not.
     """
+    wanted = _checked(addresses)
     chosen = using or router.db_for_write(Suppression)
     until = database_now(chosen) + lifetime if lifetime is not None else None
-    entries = [
-        SuppressedAddress(address=address, reason=reason, source=source, until=until) for address in set(addresses)
-    ]
+    entries = [SuppressedAddress(address=address, reason=reason, source=source, until=until) for address in wanted]
     return _write(entries, chosen, may_shorten=may_shorten)
+
+
+def _checked(addresses: Iterable[str]) -> set[str]:
+    """Return the addresses, each once; what is none would be on the list for ever and keep nothing back."""
+    if isinstance(addresses, str):
+        raise TypeError(f"Give a list of addresses: [{addresses!r}].")
+    wanted = set(addresses)
+    for address in sorted(wanted):
+        if not is_suppressible(address):
+            raise ValueError(f"{printable(address)[:80]!r} is no address: write it as name@example.com.")
+    return wanted
+
+
+def is_suppressible(address: str) -> bool:
+    """Return whether a text is one address, with a domain."""
+    try:
+        path, _ = forward_path(address.strip())
+    except InvalidPath:
+        return False
+    return "@" in path
 
 
 def suppress_all(entries: Iterable[SuppressedAddress], *, using: str) -> int:
@@ -155,6 +179,8 @@ def prune_suppressions(using: str) -> int:
 
 def allow(addresses: Iterable[str], *, using: str | None = None) -> int:
     """Send to these addresses again, also to whoever was erased and has come back. Returns how many were listed."""
+    if isinstance(addresses, str):
+        raise TypeError(f"Give a list of addresses: [{addresses!r}].")
     addresses = list(addresses)
     wanted = {spelling for address in addresses for spelling in older_spellings(address)}
     wanted |= configured_marker().by_digest(addresses).keys()

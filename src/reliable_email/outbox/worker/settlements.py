@@ -100,7 +100,8 @@ def attempt_of(
         route=send.route.alias,
         stage=transaction.stage.value,
         cause=failure.cause.value if failure is not None else "",
-        reply=transaction.reply or (failure.reply if failure is not None else None),
+        # What was said of the one that failed: the server may have taken the message for the others.
+        reply=failure.reply if failure is not None else transaction.reply,
         detail=failure.detail if failure is not None else "",
         provider_message_id=provider_message_id,
         encryption_key=message.encryption_key,

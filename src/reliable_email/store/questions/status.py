@@ -106,7 +106,7 @@ def workers(using: str | None = None, *, environment: str | None = None) -> list
             host=row.host,
             pid=row.pid,
             environment=row.environment,
-            state=_condition(row, silent := (now - row.seen_at).total_seconds()),
+            state=worker_condition(row, silent := (now - row.seen_at).total_seconds()),
             connections=row.connections,
             settled=row.settled,
             silent_seconds=silent,
@@ -115,7 +115,8 @@ def workers(using: str | None = None, *, environment: str | None = None) -> list
     ]
 
 
-def _condition(row: Worker, silent_seconds: float) -> str:
+def worker_condition(row: Worker, silent_seconds: float) -> str:
+    """Return a worker's state by its own word and by the time for which it has been silent."""
     if row.state in (STOPPED, LOST) or silent_seconds <= conf.get().health_worker_seconds:
         return row.state
     return SILENT if row.name.startswith(TASKS_PREFIX) else LOST

@@ -38,4 +38,4 @@ class Attempt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.message_id} by {self.route}: {self.stage}"
+        return f"attempt of message {self.message_id} by {self.route}"

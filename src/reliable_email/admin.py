@@ -380,7 +380,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
         address = bare_address(str(self.cleaned_data["address"]))
         local, _, domain = address.rpartition("@")
         if not local or not domain or any(character.isspace() for character in address):
-            raise forms.ValidationError(gettext("That is no address: write it as name@example.com."))
+            raise forms.ValidationError(gettext("That is not an address: write it as name@example.com."))
         return address_key(address)
 
 

@@ -165,8 +165,8 @@ CHAPTERS = (
         (
             Case(
                 title="HEALTHY",
-                text="The provider accepted the message. If it does not arrive in the inbox, look into the spam folder "
-                "and at the provider's log.",
+                text="The provider accepted the message. If it does not arrive in the inbox, look into the spam "
+                "folder and the provider's log.",
                 tell=against(lambda: simulated("gmail")),
                 code=HEALTHY,
                 words=("Test email sent successfully!", "Status: HEALTHY"),
@@ -182,7 +182,7 @@ CHAPTERS = (
                 words=("✓ resolve", "✓ tls", "TLSv1.3", "days left", "✓ auth", "as someone@gmail.com", "✓ rcpt"),
             ),
             Case(
-                title="What was said",
+                title="The conversation with the server",
                 text="`--verbose` shows the conversation without the password. `--check-only` sends no message.",
                 tell=against(lambda: simulated("gmail"), "--check-only", "--verbose"),
                 code=HEALTHY,
@@ -208,7 +208,7 @@ CHAPTERS = (
                 words=("at stage connect", "connection refused", "Check host and port", "Inside a container"),
             ),
             Case(
-                title="The connection is swallowed",
+                title="The connection gets no answer",
                 text="Hosting providers often block outgoing mail ports silently. Ask them, or use the "
                 "mail provider's other port: many also listen on 2525.",
                 tell=swallowed_connection,
@@ -216,7 +216,7 @@ CHAPTERS = (
                 words=("at stage connect", "no answer", "firewall"),
             ),
             Case(
-                title="Something else answers",
+                title="Another service answers",
                 text="",
                 tell=against(lambda: ScriptedServer(Script(greeting=raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")))),
                 words=("at stage greeting", "HTTP/1.1 400 Bad Request", "does not speak SMTP"),
@@ -226,8 +226,8 @@ CHAPTERS = (
     Chapter(
         "Port and TLS do not fit together",
         "Port 587 begins in plaintext and switches to TLS by STARTTLS (`use_tls`); port 465 speaks TLS from the first "
-        "byte (`use_ssl`). Where both the port and the option are known to contradict each other, the configuration "
-        "check says so and nothing is tried.",
+        "byte (`use_ssl`). If port and option are known to contradict each other, the configuration check "
+        "says so, and no connection is made.",
         (
             Case(
                 title="use_tls on a port that wants TLS at once",
@@ -265,7 +265,7 @@ CHAPTERS = (
     Chapter(
         "The certificate is refused",
         "Certificates are always verified. After a refusal, up to three more handshakes find out the reason, without a "
-        "password, and the smallest safe remedy is named. `ssl_verify=False` is never one.",
+        "password, and the output names the smallest safe remedy, which is never `ssl_verify=False`.",
         (
             Case(
                 title="A rule of form is broken: it works, and is DEGRADED",
@@ -280,13 +280,13 @@ CHAPTERS = (
                 title="The same with ssl_strict=True: refused",
                 text="",
                 tell=with_certificate("ca_basic_constraints_not_critical", ssl_strict=True),
-                words=("at stage tls", "not marked critical", "The smallest safe switch is ssl_strict"),
+                words=("at stage tls", "not marked critical", "Change only ssl_strict"),
             ),
             Case(
                 title="Issued by a CA that is not known here",
                 text="The name after “issued by” shows whose CA it is: your company's, or that of a proxy.",
                 tell=with_certificate("unknown_ca_sent"),
-                words=("issued by “Reliable Email Test CA”", "proxy", "The smallest safe switch is ssl_cafile"),
+                words=("issued by “Reliable Email Test CA”", "proxy", "Set only ssl_cafile"),
             ),
             Case(
                 title="The server leaves out its intermediate certificate",
@@ -307,7 +307,7 @@ CHAPTERS = (
                 words=("The certificate is for mail.elsewhere.test", "Use one of its names as the host."),
             ),
             Case(
-                title="For another name than the one by which it is reached",
+                title="For another name than the one that you connect to",
                 text="This happens with a mail server in a container, or one that you reach by its IP address. Set "
                 "`tls_server_name` "
                 "to the name to verify, or use a pin, which replaces the check of names.",
@@ -321,7 +321,7 @@ CHAPTERS = (
                 words=("“localhost” expired on", "Its owner must renew it."),
             ),
             Case(
-                title="Expired further up",
+                title="An expired CA certificate",
                 text="",
                 tell=with_certificate("intermediate_expired"),
                 words=("“Reliable Email Test Intermediate CA” expired on",),
@@ -333,7 +333,7 @@ CHAPTERS = (
                 words=("is valid from", "this machine's clock says"),
             ),
             Case(
-                title="Nothing that you could switch",
+                title="A key that is too weak",
                 text="",
                 tell=with_certificate("weak_key"),
                 words=("key is too weak", "Only the owner of the server can mend this"),
@@ -439,24 +439,24 @@ CHAPTERS = (
         "With one working route mail goes out, but the verdict is DEGRADED.",
         (
             Case(
-                title="The fallback is dead: DEGRADED",
+                title="The fallback does not work: DEGRADED",
                 text="The test finds a failure of the fallback before you need it.",
                 tell=failover(first=True, second=False),
                 code=DEGRADED,
                 words=("✓ gmail:", "✗ sendgrid:", "Test email sent successfully!", "Reason: sendgrid does not work"),
             ),
             Case(
-                title="The first route is dead: DEGRADED",
+                title="The first route does not work: DEGRADED",
                 text="",
                 tell=failover(first=False, second=True),
                 code=DEGRADED,
                 words=("✗ gmail:", "✓ sendgrid:", "Test email sent successfully!", "Reason: gmail does not work"),
             ),
             Case(
-                title="All are dead: UNHEALTHY",
+                title="No route works: UNHEALTHY",
                 text="",
                 tell=failover(first=False, second=False),
-                words=("not tried, since no route works", "Reason: gmail, sendgrid do not work"),
+                words=("not tried, because no route works", "Reason: gmail, sendgrid do not work"),
             ),
         ),
     ),
@@ -469,7 +469,7 @@ CHAPTERS = (
                 text="The console is right for development, but sends nothing.",
                 tell=console_only,
                 code=DEGRADED,
-                words=("not sent, since it would reach no recipient", "Status: DEGRADED", "delivers none"),
+                words=("not sent, because it would reach no recipient", "Status: DEGRADED", "delivers none"),
             ),
         ),
     ),

@@ -150,7 +150,7 @@ CHAPTERS = (
                 text="",
                 tell=site([*WORKSPACE, *SENDGRIDS], "google-workspace", "sendgrid"),
                 code=HEALTHY,
-                words=("example.com is in order", "counts as example.com's, by SPF and DKIM", "by DKIM"),
+                words=("example.com is in order", "is aligned with example.com, by SPF and DKIM", "by DKIM"),
             ),
         ),
     ),
@@ -166,7 +166,7 @@ CHAPTERS = (
                 code=DEGRADED,
                 words=(
                     "s1._domainkey.example.com. CNAME s1.domainkey.u<account>.wl<number>.sendgrid.net.",
-                    "receivers refuse it, as your DMARC policy asks; you would find out on the day",
+                    "receivers refuse it, as your DMARC policy asks; you would notice only when",
                 ),
             ),
             Case(
@@ -174,7 +174,7 @@ CHAPTERS = (
                 text="",
                 tell=site([*without(dkim("google")), *SENDGRIDS][:4], "sendgrid"),
                 code=UNHEALTHY,
-                words=("mail by Twilio SendGrid does not count as example.com's: receivers refuse it",),
+                words=("mail by Twilio SendGrid is not aligned with example.com: receivers refuse it",),
             ),
             Case(
                 title="A free account",
@@ -216,12 +216,12 @@ CHAPTERS = (
                 code=DEGRADED,
                 words=(
                     "strict about DKIM and SPF",
-                    "mail by Mailgun does not count as example.com's: it goes to spam",
+                    "mail by Mailgun is not aligned with example.com: it goes to spam",
                     '_dmarc.example.com. TXT "v=DMARC1; p=quarantine; rua=mailto:dmarc@example.com"',
                 ),
             ),
             Case(
-                title="It cannot be told from here",
+                title="Alignment cannot be determined",
                 text="Some providers give each account a DKIM selector of its own.",
                 tell=site([*without(SPF, dkim("google"))], "postmark"),
                 code=HEALTHY,
@@ -262,7 +262,7 @@ CHAPTERS = (
                 words=("it needs 11 lookups, and receivers stop after 10", "include:spf1.example.net 9"),
             ),
             Case(
-                title="Lookups that lead nowhere",
+                title="Lookups that find nothing",
                 text="",
                 tell=site(
                     [
@@ -275,7 +275,7 @@ CHAPTERS = (
                 ),
                 code=DEGRADED,
                 words=(
-                    "3 of its lookups lead nowhere, and receivers stop after 2",
+                    "3 of its lookups find nothing, and receivers stop after 2",
                     "finds nothing at old1.example.com",
                 ),
             ),
@@ -287,11 +287,11 @@ CHAPTERS = (
                 words=("spf.gone.example has no SPF record",),
             ),
             Case(
-                title="A word that cannot be read",
+                title="An invalid term",
                 text="",
                 tell=site([*without(SPF), spf("v=spf1 ip4:192.0.2.300 include:_spf.google.com ~all")]),
                 code=DEGRADED,
-                words=("“ip4:192.0.2.300” is no IP network",),
+                words=("“ip4:192.0.2.300” is not an IP network",),
             ),
             Case(
                 title="Any server may send",
@@ -335,15 +335,15 @@ CHAPTERS = (
                 words=("google._domainkey.example.com is revoked (p= is empty)",),
             ),
             Case(
-                title="A key that was cut",
-                text="Some forms accept only 255 characters.",
+                title="A truncated key",
+                text="Some web forms of DNS providers accept only 255 characters.",
                 tell=site([*without(dkim("google")), dkim("google", text=f"v=DKIM1; k=rsa; p={rsa_key(2048)[:216]}")]),
                 code=DEGRADED,
                 words=("was it cut when it was pasted?",),
             ),
             Case(
                 title="Another provider's key",
-                text="`s1` is a usual selector of both; where its CNAME leads tells whose it is.",
+                text="Both providers use the selector `s1`; its CNAME shows whose key it is.",
                 tell=site(
                     [MX, spf("v=spf1 include:mailgun.org ~all"), MAILGUNS, DMARC, *SENDGRIDS],
                     "mailgun",
@@ -366,11 +366,11 @@ CHAPTERS = (
                 words=('_dmarc.example.com. TXT "v=DMARC1; p=none; rua=mailto:postmaster@example.com"',),
             ),
             Case(
-                title="Receivers only watch",
+                title="Receivers only send reports",
                 text="",
                 tell=site([*without(DMARC), dmarc("v=DMARC1; p=none")]),
                 code=HEALTHY,
-                words=("DMARC asks for p=none: receivers only watch", "DMARC's reports have no recipient"),
+                words=("DMARC asks for p=none: receivers only send reports", "DMARC's reports have no recipient"),
             ),
             Case(
                 title="A record that cannot be read",
@@ -380,44 +380,44 @@ CHAPTERS = (
                 words=("“p=block” is not one of none, quarantine, reject",),
             ),
             Case(
-                title="A misspelt policy beside an address for reports",
+                title="A misspelt policy, with an address for reports",
                 text="",
                 tell=site([*without(DMARC), dmarc("v=DMARC1; p=rejct; rua=mailto:dmarc@example.com")]),
                 code=DEGRADED,
                 words=(
-                    "receivers read p=none out of the DMARC record",
+                    "receivers treat the DMARC record as p=none",
                     '_dmarc.example.com. TXT "v=DMARC1; p=none; rua=mailto:dmarc@example.com"',
                 ),
             ),
             Case(
-                title="A policy for a part of the mail",
+                title="A policy for part of the mail",
                 text="RFC 9989 (2026) no longer has `pct`.",
                 tell=site([*without(DMARC), dmarc("v=DMARC1; p=reject; pct=10; rua=mailto:dmarc@example.com")]),
                 code=HEALTHY,
                 words=(
-                    "DMARC knows no pct= any more (RFC 9989): the policy counts for all of the mail",
+                    "pct= is no longer part of DMARC (RFC 9989): the policy applies to all mail",
                     '_dmarc.example.com. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@example.com; t=y"',
                 ),
             ),
             Case(
-                title="A policy as a test",
+                title="A policy in test mode",
                 text="",
                 tell=site([*without(DMARC), dmarc("v=DMARC1; p=reject; t=y; rua=mailto:dmarc@example.com")]),
                 code=HEALTHY,
-                words=("DMARC asks for p=reject, as a test (t=y): receivers do what p=quarantine asks for",),
+                words=("DMARC asks for p=reject, as a test (t=y): receivers apply p=quarantine",),
             ),
             Case(
                 title="Two records",
                 text="",
                 tell=site([*WORKSPACE, dmarc("v=DMARC1; p=none")]),
                 code=DEGRADED,
-                words=("there is more than one, so that receivers see none",),
+                words=("there is more than one",),
             ),
         ),
     ),
     Chapter(
         "The domain itself",
-        "A sender that cannot be answered is refused by many.",
+        "Many receivers refuse a sender to whose domain no mail can be sent.",
         (
             Case(
                 title="There is no such domain",
@@ -427,38 +427,38 @@ CHAPTERS = (
                 words=("there is no domain exmaple.com",),
             ),
             Case(
-                title="It takes no mail",
+                title="The domain accepts no mail",
                 text="",
                 tell=site([*without(MX), (DOMAIN, "MX", "0 .")]),
                 code=DEGRADED,
-                words=("example.com says that it takes no mail (null MX)",),
+                words=("example.com accepts no mail (null MX)",),
             ),
             Case(
                 title="Neither MX nor address",
                 text="",
                 tell=site(without(MX)),
                 code=DEGRADED,
-                words=("has neither MX nor address",),
+                words=("has neither an MX record nor an address",),
             ),
         ),
     ),
     Chapter(
-        "The DNS cannot be asked",
-        "What is not known is said so; nothing is concluded from silence.",
+        "DNS lookups fail",
+        "The check reports what it could not look up, and concludes nothing from a missing answer.",
         (
             Case(
                 title="One name fails",
                 text="",
                 tell=site(WORKSPACE, failing=["google._domainkey.example.com"]),
                 code=DEGRADED,
-                words=("TXT of google._domainkey.example.com, since the resolver answered SERVFAIL", "by SPF"),
+                words=("TXT of google._domainkey.example.com, because the resolver answered SERVFAIL", "by SPF"),
             ),
             Case(
                 title="The resolver is silent",
-                text="It is given up after two questions.",
+                text="The check gives up after two lookups without an answer.",
                 tell=site(WORKSPACE, silent=["*"]),
                 code=DEGRADED,
-                words=("could not be asked: MX of example.com, since the resolver did not answer in time",),
+                words=("could not be looked up: MX of example.com, because the resolver did not answer in time",),
             ),
         ),
     ),

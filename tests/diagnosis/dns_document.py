@@ -28,16 +28,16 @@ test_email --dns` asks the same questions beforehand, for every route. It needs 
 
 The findings are part of the verdict: `✗` makes it DEGRADED or UNHEALTHY, `–` is for your information, and `?` could not
 be looked up, which makes the verdict DEGRADED. Without `--dns` nothing is looked up. `--json` has the findings under
-`dns`. Records are shown as you should add them; replace the parts in angle brackets by your account's values, which the
-provider's console shows.
+`dns`. Records are shown as you should add them; replace the parts in angle brackets with your account's values, which
+the provider's console shows.
 
 *Aligned* means that SPF or DKIM authenticates a domain that matches the one in From: the same domain, or with relaxed
 alignment (the default) one of the same organization. The organization is found as in RFC 9989, by walking up the DNS
 tree: the nearest domain whose DMARC record says `psd=n`, or the one below a `psd=y`, or the highest one that has a
 record. The line *Receivers* compares each route with what Gmail, Yahoo and Outlook.com require from senders of 5,000
-messages a day, with the date since when, so that a growing site can prepare. SPF lookups are counted in the worst
-case, in which no mechanism matches before the last. Macros are not followed. Whether the record allows a server of
-your own is not checked.
+messages a day, with the date from which they apply, so that a growing site can prepare. SPF lookups are counted for
+the worst case, in which only the last mechanism matches. Macros are not followed. The check does not tell whether the
+record allows a server of your own.
 
 The outputs on this page are real. Each comes from a run against a DNS server with the defect; the lines before the DNS
 check are left out.

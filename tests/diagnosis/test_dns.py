@@ -115,7 +115,7 @@ def test_a_selector_that_is_named_is_looked_at() -> None:
     for selector in ("postmark=20261124pm", "20261124pm"):
         run, _ = run_site(rows, "postmark", arguments=("--selector", selector))
         assert "postmark: DKIM key 20261124pm, RSA 2048 bits" in run.out
-        assert "counts as example.com's, by DKIM" in run.out
+        assert "is aligned with example.com, by DKIM" in run.out
     run, _ = run_site(rows, "postmark", arguments=("--selector", "elsewhere=20261124pm"))
     assert "DKIM key" not in run.out
 
@@ -139,7 +139,7 @@ def test_a_subdomain_takes_the_policy_from_above() -> None:
     ]
     run, _ = run_site(rows, sender="shop@mail.example.com")
     assert "DMARC asks for p=quarantine, by the record of example.com" in run.out
-    assert "counts as mail.example.com's, by SPF and DKIM" in run.out
+    assert "is aligned with mail.example.com, by SPF and DKIM" in run.out
 
 
 SEATED = [("mail.example.com", "MX", "10 mx.example.com."), ("mail.example.com", "TXT", "v=spf1 -all")]
@@ -204,8 +204,8 @@ def test_an_organization_of_its_own_does_not_prove_its_parent() -> None:
     ("rows", "lacks"),
     [
         (without(DMARC), "lacks a DMARC record:"),
-        (without(dkim("google")), "lacks a DKIM signature that counts as example.com's:"),
-        ([MX, DMARC], "lacks a DKIM signature that counts as example.com's and alignment:"),
+        (without(dkim("google")), "lacks a DKIM signature aligned with example.com:"),
+        ([MX, DMARC], "lacks a DKIM signature aligned with example.com and alignment:"),
     ],
 )
 def test_what_receivers_will_refuse_is_told_before_they_do(rows: list[Row], lacks: str) -> None:
@@ -362,7 +362,7 @@ class TestDKIM:
             ("v=DKIM1; p=!!!", "base64"),
             ("v=DKIM1; k=ed25519; p=AAAA", "32 bytes"),
             ("v=DKIM1; p=AAAA", "cannot be read"),
-            ("hello", "is no tag"),
+            ("hello", "is not a tag"),
         ],
     )
     def test_what_is_wrong_is_named(self, text: str, words: str) -> None:

@@ -52,7 +52,7 @@ def report(event_type: str, *, esp_event: object = None, **changes: Any) -> None
 
 def test_what_was_added_by_hand_is_suppressed_until_it_is_removed() -> None:
     """Whatever case it is written in."""
-    assert run("add", A.upper(), B, "--reason", "asked by phone") == "nothing is sent to 2 addresses any more\n"
+    assert run("add", A.upper(), B, "--reason", "asked by phone") == "nothing is sent to 2 addresses from now on\n"
     assert suppressed("default", [A, B]) == {A, B}
     assert run("remove", A) == "1 address removed from the list\n"
     assert suppressed("default", [A, B]) == {B}
@@ -152,7 +152,7 @@ class TestFiles:
         assert run("export", str(file)) == f"2 addresses written to {file}\n"
         assert run("export") == file.read_text()
         run("remove", A, B)
-        assert run("import", str(file)).startswith("2 addresses taken over; 0 were")
+        assert run("import", str(file)).startswith("2 addresses imported; 0 skipped")
         assert listed() == before
 
     def test_a_spreadsheet_computes_nothing_of_it(self, tmp_path: Path) -> None:
@@ -184,14 +184,14 @@ class TestFiles:
         run("add", A)
         file = tmp_path / "list.csv"
         file.write_text(f"address,until\n{A},2999-01-01T00:00:00+00:00\n{B},2020-01-01\n")
-        assert run("import", str(file)).startswith("0 addresses taken over; 2 were")
+        assert run("import", str(file)).startswith("0 addresses imported; 2 skipped")
         assert (listed()[A]["until"], len(listed())) == (None, 1)
 
     def test_lines_that_cannot_be_used_are_named_and_nothing_is_done(self, tmp_path: Path) -> None:
         """All or nothing, with the numbers of the lines."""
         file = tmp_path / "list.csv"
         file.write_text(f"address,until\n{A},\nnobody,\n{B},some day\n")
-        with pytest.raises(CommandError, match=r"line 3: 'nobody' is no address; line 4:.*some day") as caught:
+        with pytest.raises(CommandError, match=r"line 3: 'nobody' is not an address; line 4:.*some day") as caught:
             run("import", str(file))
         assert (caught.value.returncode, listed()) == (2, {})
 

@@ -101,7 +101,7 @@ def test_the_house_has_the_rooms_that_the_linter_knows(page: str) -> None:
         table = text.partition("\n| room |")[2].partition("\n\n")[0]
         lines = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
     else:
-        block = text.partition("## Rooms")[2].split("```")[1]
+        block = text.partition("\n## Rooms")[2].split("```")[1]
         lines = [re.findall(r"\w+", re.split(r" {2,}", line)[0]) for line in block.strip().splitlines()]
         rooms = [one for one in rooms if one != {"testing"}]  # the text tells where it stands
     order = [room for line in lines for room in line]
@@ -115,8 +115,8 @@ def test_the_house_has_the_rooms_that_the_linter_knows(page: str) -> None:
 def test_each_walk_fits_a_screen_and_names_what_exists() -> None:
     """Whoever follows a message finds each file, and beside it each function, without scrolling in the page."""
     text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
-    for door in ("direct door", "queue"):
-        walk = text.partition(f"\n## A message through the {door}\n")[2].partition("\n## ")[0]
+    for how in ("sent directly", "queued"):
+        walk = text.partition(f"\n## A message that is {how}\n")[2].partition("\n## ")[0]
         assert 20 < len(walk.splitlines()) <= 45
         files = re.findall(r"`([\w/]+\.py)`", walk)
         assert [name for name in files if not (SOURCE / name).is_file()] == []

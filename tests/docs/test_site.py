@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.conftest import build_site
-from tests.docs.pages import DOCS, ROOT, anchors, links, pages
+from tests.docs.pages import DOCS, ROOT, anchors, blocks, links, pages
 from tools.reference import llms, pictures
 
 # "For operators who …", "This page is for …"
@@ -88,3 +88,7 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
         assert "glightbox" not in html
         shown = re.sub(r"<pre.*?</pre>|<script.*?</script>", "", html, flags=re.DOTALL)
         assert not re.search(r"^(?:\d+\.|-) \w", shown, re.MULTILINE), f"{page.name}: a list became text"
+        source = DOCS / page.relative_to(tmp_path / "var" / "site").with_suffix(".md")
+        if source.is_file():
+            fences = sum(1 for _ in blocks(source))
+            assert html.count("<pre>") == fences, f"{page.name}: a paragraph became code, or code became a paragraph"

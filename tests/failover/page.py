@@ -54,7 +54,8 @@ for example after a refused password, it is used again as soon as the configurat
 _TROUBLES = """\
 ## What each provider says, and what happens then
 
-Each line is a real run. The first route is a simulated server of the provider; the second route works.
+Each row is a real run. The first route is a simulated server of the provider; the second route works. `generic` is a
+server of no known provider, with replies as Postfix gives them.
 """
 
 _CAUSES = """\
@@ -72,11 +73,11 @@ def _providers() -> Iterator[str]:
     for provider, troubles in groupby(TROUBLES, key=lambda one: one.provider):
         told = [(one, send_through(one)) for one in troubles]
         yield f"### {provider}\n"
-        yield "| Trouble | It says | Cause | Then |\n|---|---|---|---|"
+        yield "| Fault | Reply | Cause | Result |\n|---|---|---|---|"
         for trouble, story in told:
             yield _row(trouble, story)
         quota = next(story for trouble, story in told if trouble.name == "quota")
-        command = "python manage.py explain_reply ...  # what it says of the quota"
+        command = "python manage.py explain_reply ...  # the reply in the row “quota”"
         yield f"\n```console\n$ {command}\n{_explained(quota, provider)}\n```\n"
 
 

@@ -23,9 +23,9 @@ SENDER = "shop@example.com"
 
 # What stays with its route, and why: another one would be told the same, or would have to begin the wait anew.
 STAYS: Mapping[str, str] = {
-    "blocked_content": "rejected: the content is refused, and another route must not be asked to take it",
-    "recipient_overrun": "deferred: the mailbox gets too much mail, whoever brings it",
-    "greylisted": "deferred: another route would begin the wait anew",
+    "blocked_content": "rejected: another route would refuse the content too",
+    "recipient_overrun": "deferred: the mailbox gets too much mail from all senders",
+    "greylisted": "deferred: with another route the wait would begin again",
 }
 
 

@@ -131,7 +131,7 @@ def test_each_finding_has_its_own_time(site: str) -> None:
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [(State.UNKNOWN, "1 recipient is with an unknown outcome"), (State.PARKED, "1 recipient is parked")],
+    [(State.UNKNOWN, "1 recipient has an unknown outcome"), (State.PARKED, "1 recipient is parked")],
 )
 def test_what_waits_for_a_person_degrades(
     site: str, make_site: MakeSite, server: Any, state: State, words: str

@@ -147,7 +147,7 @@ def test_the_verdict_names_a_hold(using: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["hold", "--incoming"], "Say which"),
+        (["hold", "--incoming"], "Choose messages"),
         (["hold", "--incoming", "--subject", "prices"], "not come yet"),
         (["hold", "--incoming", "--state", "queued", "--all"], "not come yet"),
         (["hold", "--all", "--for", "2h"], "--incoming"),

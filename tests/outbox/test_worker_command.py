@@ -101,7 +101,7 @@ def test_what_the_second_signal_leaves_unknown_is_told_and_counted(site: str, se
         (["--mailers", "smpt"], "--mailers: there is no mailer 'smpt'. Did you mean 'smtp'?"),
         (["--routes", "smpt"], "--routes: there is no mailer 'smpt'. Did you mean 'smtp'?"),
         (["--routes", "smtp,xyz"], "There are: default, smtp."),
-        (["--mailers", ","], "--mailers names nothing."),
+        (["--mailers", ","], "--mailers needs at least one name."),
     ],
 )
 def test_a_name_that_does_not_exist_is_a_usage_error(site: str, arguments: list[str], words: str) -> None:

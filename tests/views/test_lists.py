@@ -73,8 +73,8 @@ def test_an_address_is_suppressed_with_a_reason_and_recorded(operator: Client) -
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"address": "nobody"}, "is no address"),
-        ({"address": "a@example.org\u202e"}, "is no address"),
+        ({"address": "nobody"}, "is not an address"),
+        ({"address": "a@example.org\u202e"}, "is not an address"),
         ({"days": "-3"}, "whole number"),
         ({"days": "99999"}, "whole number"),
         ({"reason": " "}, "Give a reason"),

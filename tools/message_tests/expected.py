@@ -9,7 +9,7 @@ EXPECTED = (
     ),
     (
         re.compile(r"""for .*'"\\\\"quoted local"""),
-        "Django 5.2 quotes a local part that has quotes a second time, beside an address that is not ASCII.",
+        "If another address is not ASCII, Django 5.2 quotes a quoted local part a second time.",
     ),
     (
         re.compile(r"for .*(?:jörg ?@|=\?\S*\?=@)"),
@@ -29,7 +29,7 @@ EXPECTED = (
     ),
     (
         re.compile(r"not posted: ValueError: the message cannot be written in its charset"),
-        "A message whose `encoding` has no form for its text is refused for routes that are APIs, too.",
+        "A message whose `encoding` cannot represent its text is refused, also by routes that use an API.",
     ),
 )
 

@@ -17,8 +17,9 @@ def text() -> str:
     lines = [
         f"# {project['site_name']}",
         "",
-        "> A Django app that makes a site's email arrive: it retries, fails over to another provider, queues messages",
-        "> in the database, and reports the outcome of every message for every recipient. Import name: reliable_email.",
+        "> A Django app for sites whose email has to go out: it retries, fails over to another provider, queues",
+        "> messages in the database, and reports the outcome of every message for every recipient. Import name:",
+        "> reliable_email.",
     ]
     for group in project["nav"]:
         ((name, entries),) = group.items()

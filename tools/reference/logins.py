@@ -1,4 +1,4 @@
-"""docs/reference/logins.md: which mechanism is taken, who offers it, and what each answer to it means."""
+"""docs/reference/logins.md: the login mechanisms, the providers that offer each, and the meaning of each answer."""
 
 from reliable_email import providers
 from reliable_email.smtp.options import Credentials
@@ -9,10 +9,10 @@ from tools.reference.markdown import table
 _BEGINNING = """\
 # Logins
 
-For anyone who configures a login or looks for the reason of a refused one. The package logs in only over TLS or to a
-server on the same machine, unless you set `allow_plaintext_auth`. With `auth="auto"`, the default, it uses the first
-mechanism of this table that the server offers and for which the credentials are given. Any other value of `auth` allows
-only that mechanism.
+For anyone who configures a login, or whose login is refused: the login mechanisms, and what the package does about each
+answer. It logs in only over TLS or to a server on the same machine, unless you set `allow_plaintext_auth`. With
+`auth="auto"`, the default, it uses the first mechanism of this table that the server offers and for which the
+credentials are given. Any other value of `auth` allows only that mechanism.
 
 """
 _FIRST = """\
@@ -29,8 +29,11 @@ _DOES = {
 _NEEDS = {True: "`token_provider`", False: "`password`"}
 _UNKNOWN = ("SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL")
 _ANSWERS = (
-    ("235 2.7.0 Authentication successful", "Logged in."),
-    ("334 (any text)", "The mechanism's next answer; after the last one `*`, which cancels the exchange."),
+    ("235 2.7.0 Authentication successful", "Continues: the login has succeeded."),
+    (
+        "334 (any text)",
+        "Sends the mechanism's next answer; after the last one, sends `*`, which cancels the login.",
+    ),
     ("530 5.7.0 Authentication required", ""),
     ("530 5.7.0 Must issue a STARTTLS command first", ""),
     ("534 5.7.9 Application-specific password required", ""),
@@ -44,7 +47,7 @@ _ANSWERS = (
     ("553 5.3.0 Auth failure", ""),
     ("451 auth mode unsupported", ""),
     ("454 4.7.0 Temporary authentication failure", ""),
-    ("the connection ends", "No verdict: tried again, like any lost connection."),
+    ("the connection ends", "Tries again, as after any lost connection."),
 )
 
 
@@ -76,12 +79,12 @@ def page() -> str:
 def _done(said: str) -> str:
     reply = parse_reply(said)
     if auth.is_verdict(reply):
-        return "A verdict on the credentials: nothing else is tried, and the route is closed until they change."
+        return "The credentials are refused: tries nothing else, and closes the route until they change."
     if auth.speaks_of_mechanism(reply):
-        return "No verdict: one further mechanism that both know is tried, then the login has failed."
+        return "The mechanism is refused: tries one more that both sides support, then the login has failed."
     if auth.asks_for_tls(reply):
-        return "About the connection: the route is closed, and nothing is said of the credentials."
-    return "For now: tried again later."
+        return "The connection needs TLS: closes the route. The credentials may be right."
+    return "A temporary problem: tries again later."
 
 
 def _advice(name: str) -> str:

@@ -141,7 +141,9 @@ def round_trips() -> str:
 
 def killed() -> str:
     """What becomes of twenty messages, by the first row of the comparison."""
-    row = re.search(r"^\| `kill -9` in mid batch of 20.*$", (DOCS / "comparison.md").read_text("utf-8"), re.MULTILINE)
+    row = re.search(
+        r"^\| `kill -9` in the middle of a batch of 20.*$", (DOCS / "comparison.md").read_text("utf-8"), re.MULTILINE
+    )
     assert row, "docs/comparison.md has no row of kill -9"
     cells = [cell.strip() for cell in row[0].strip("|").split("|")][1:]
     sheet = Sheet("Twenty messages and a killed process: how many arrive once, twice, or not, by three queues.", 232)

@@ -85,7 +85,7 @@ def picture() -> str:
         if not any(used in below(other) for other in graph[room] - {used})
     ]
     drawn = [part for room in sorted(boxes) for part in _box(room, *boxes[room])]
-    title = "The rooms of reliable_email, from the doors at the top to the wire at the bottom. Imports point down."
+    title = "The packages of reliable_email, from the commands at the top to the SMTP client below. Imports point down."
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top - _BETWEEN + 12:.0f}" role="img">',

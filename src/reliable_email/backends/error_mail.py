@@ -134,7 +134,7 @@ class ErrorMailBackend(Door):
             # The next one of its kind is news again, and tells of this one.
             _floods[key] = Flood(sent_at=now - self.options.window, held_back=held + 1)
             pause = _pauses[self.alias] = after_failure(_pauses.get(self.alias, Pause()), now=now)
-        logger.warning("An error mail was not sent; nothing is tried for %.0f s: %s", pause.until - now, error)
+        logger.warning("An error mail was not sent; no other is tried for %.0f s: %s", pause.until - now, error)
 
 
 def _told(message: EmailMessage, held: int, others: int) -> EmailMessage:

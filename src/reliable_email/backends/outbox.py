@@ -111,7 +111,7 @@ class OutboxBackend(Door):
         if _is_in_transaction(self.options.database):
             beside = " The caller is inside a transaction: a rollback will not call it back."
         logger.warning(
-            "Mail is sent directly and not queued, since the caller gave a server or login of its own (%s).%s",
+            "Mail is sent directly and not queued, because the caller gave its own server or login (%s).%s",
             self._given.options.connection.host,
             beside,
             extra=log_fields(),

@@ -195,7 +195,7 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
     if result.tls is not None and result.tls.relaxed_defect:
         note = (
             f"the certificate breaks a rule of form, {result.tls.relaxed_defect}; chain, dates and host name are good, "
-            f"so it was accepted. Have it reissued, or set ssl_strict=False to say that you know"
+            f"so it was accepted. Have it reissued, or set ssl_strict=False to accept it without a note"
         )
         return RouteExamination(**common, verdict=Health.DEGRADED, note=note)  # type: ignore[arg-type]
     if result.tls is not None and not result.tls.is_verified:
@@ -203,7 +203,7 @@ def _examine_smtp(alias: str, options: SMTPOptions, sender: str | None, recipien
         return RouteExamination(**common, verdict=Health.DEGRADED, note=note)  # type: ignore[arg-type]
     notes = []
     if options.connection.tls.strict is False:
-        notes.append("ssl_strict is off: the certificate's form is not looked at")
+        notes.append("ssl_strict is off: the certificate's form is not checked")
     notes += hello_notes(result, options)
     note = "; ".join(notes)
     return RouteExamination(**common, verdict=Health.HEALTHY, note=note)  # type: ignore[arg-type]
@@ -214,7 +214,7 @@ def hello_notes(result: Climb, options: SMTPOptions) -> list[str]:
     if not result.hello.startswith("[") or result.is_loopback:
         return []
     note = (
-        f"EHLO says {result.hello}, since this machine has no full name; some servers hold that against the mail. "
+        f"EHLO says {result.hello}, because this machine has no full host name; some servers distrust such mail. "
         f"Set {_place_of_hello_name(options)} to a name that resolves to the address which the server sees"
     )
     return [note]
@@ -252,7 +252,7 @@ def _examine_foreign(route: Mailer) -> RouteExamination:
     seconds = time.monotonic() - began_at
     if route.kind is MailerKind.DJANGO_SMTP:
         return RouteExamination(alias=route.alias, summary=route.backend, seconds=seconds, verdict=Health.HEALTHY)
-    note = f"{route.backend} can only be tried by a message"
+    note = f"{route.backend} can only be tested by sending a message"
     return RouteExamination(alias=route.alias, summary=route.backend, seconds=seconds, note=note)
 
 

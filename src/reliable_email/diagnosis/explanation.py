@@ -141,9 +141,9 @@ def _probe(options: SMTPOptions, timeout: float) -> TLSProbe | None:
 def _certificate_remedies(probe: TLSProbe) -> list[str]:
     remedies = [probe.advice]
     if probe.switch == "ssl_strict":
-        remedies.append("The smallest safe switch is ssl_strict; ssl_verify=False would give up everything.")
+        remedies.append("Change only ssl_strict; ssl_verify=False would accept any certificate.")
     elif probe.switch == "ssl_cafile":
-        remedies.append("The smallest safe switch is ssl_cafile (EMAIL_SSL_CAFILE); never switch the verification off.")
+        remedies.append("Set only ssl_cafile (EMAIL_SSL_CAFILE); never turn verification off.")
     return remedies
 
 
@@ -155,7 +155,7 @@ def _place_remedies(failure: WireFailure, cause: Cause, options: SMTPOptions, of
         change = "use_ssl in place of use_tls" if mode is TLSMode.STARTTLS else "use_ssl"
         return [
             (
-                f"Port {link.port} may speak TLS from the first byte, as 465 does: set {change}, or take port 587 with "
+                f"Port {link.port} may speak TLS from the first byte, as 465 does: set {change}, or use port 587 with "
                 f"use_tls."
             ),
             "If it is the right port, the server is overloaded or delays unknown clients: try a longer timeout.",

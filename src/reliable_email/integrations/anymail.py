@@ -46,7 +46,7 @@ def note(sender: object, event: Any, esp_name: str, **kwargs: object) -> None:
         if noted.is_new or not noted.is_known:
             _suppress(event, esp_name)
     except Exception:
-        logger.exception("An event of %s (%s) came, and it was not possible to %s", esp_name, event.event_type, what)
+        logger.exception("An event of %s (%s) arrived, but it was not possible to %s", esp_name, event.event_type, what)
 
 
 def _suppress(event: Any, source: str) -> None:
@@ -114,7 +114,7 @@ def _report(event: Any, source: str) -> Noted:
             noted = note_report(report, using)
         if noted.is_strange:
             logger.warning(
-                "An event of %s (%s) names a message that went by another provider: it is ignored.", source, kind
+                "An event of %s (%s) is about a message that another provider sent; it is ignored.", source, kind
             )
         if noted.is_known:
             return noted

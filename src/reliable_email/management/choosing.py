@@ -133,7 +133,7 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no time: write 90s, 15m, 2h, 3d or 2026-11-30T09:00") from error
+        raise ArgumentTypeError(f"{text!r} is not a time: write 90s, 15m, 2h, 3d or 2026-11-30T09:00") from error
     return timezone.make_aware(found) if timezone.is_naive(found) else found
 
 
@@ -141,7 +141,7 @@ def age(text: str) -> timedelta:
     """90s, 15m, 2h or 3d."""
     match = _AGE.match(text.strip())
     if match is None:
-        raise ArgumentTypeError(f"{text!r} is no age: write 90s, 15m, 2h or 3d")
+        raise ArgumentTypeError(f"{text!r} is not an age: write 90s, 15m, 2h or 3d")
     try:
         found = timedelta(**{_AGE_UNITS[match[2]]: int(match[1])})
         timezone.now() - found  # beyond the calendar's beginning it raises

@@ -26,7 +26,7 @@ def hold_what_comes(options: dict[str, Any], using: str) -> int | None:
     """Do it before what is there is held, so that nothing slips through; how many holds are new, None without."""
     if not options["incoming"]:
         if options["lifetime"] is not None:
-            raise CommandError("--for says how long --incoming holds.", returncode=ExitCode.USAGE)
+            raise CommandError("--for needs --incoming, whose duration it sets.", returncode=ExitCode.USAGE)
         return None
     chosen = filter_of(options, using)
     _refuse_unknowable(chosen)

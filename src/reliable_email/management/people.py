@@ -100,7 +100,7 @@ class PeopleCommand(DatabaseCommand):
         address = bare_address(text)
         local, _, domain = address.rpartition("@")
         if not local or not domain:
-            words = f"{printable(text)!r} is no address: write it as name@example.com."
+            words = f"{printable(text)!r} is not an address: write it as name@example.com."
             raise CommandError(words, returncode=ExitCode.USAGE)
         if not is_known(address, self._using):
             words = f"The outbox knows nothing of {printable(address)!r}. Nothing was changed."

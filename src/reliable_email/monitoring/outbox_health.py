@@ -57,7 +57,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 yield Finding(
                     verdict=Health.UNHEALTHY,
                     text=text,
-                    remedy=_("Start “manage.py email_worker”, and see to it that it is started again when it ends."),
+                    remedy=_("Start “manage.py email_worker”, and let a supervisor start it again when it ends."),
                     since=aware(seen),
                     topic=Topic.WORKERS,
                 )
@@ -68,8 +68,8 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                     verdict=Health.UNHEALTHY,
                     text=Sentence(_("the oldest message has been due for %(time)s"), time=Seconds(due_seconds)),
                     remedy=_(
-                        "Look at the routes and at the log of email_worker; where it only has too much to do, run "
-                        "another one or give it more --connections."
+                        "Look at the routes and at the log of email_worker. If it is only overloaded, run another one, "
+                        "or give it more --connections."
                     ),
                     since=aware(found.oldest_due_at),
                     topic=Topic.QUEUE,
@@ -79,8 +79,8 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 verdict=Health.DEGRADED,
                 text=_unknown(found.unknown),
                 remedy=_(
-                    "Ask the provider whether it took them (“manage.py email_outbox show ID” names the Message-ID), "
-                    "then “manage.py email_outbox resolve ID accepted”, or “resend” where a second copy does no harm."
+                    "Ask the provider whether it has them (“manage.py email_outbox show ID” names the Message-ID), "
+                    "then run “manage.py email_outbox resolve ID accepted”, or “resend” if a second copy does no harm."
                 ),
                 since=aware(found.unknown_since),
                 topic=Topic.UNKNOWN,
@@ -90,8 +90,8 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                 verdict=Health.DEGRADED,
                 text=_parked(found.parked),
                 remedy=_(
-                    "See why with “manage.py email_outbox show ID”, mend that, then “manage.py email_outbox requeue "
-                    "--state parked”, or “cancel --state parked”."
+                    "Find the reason with “manage.py email_outbox show ID”, correct it, then run “manage.py "
+                    "email_outbox requeue --state parked”, or “cancel --state parked”."
                 ),
                 topic=Topic.PARKED,
             )
@@ -110,7 +110,7 @@ def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float)
         yield Finding(
             verdict=Health.DEGRADED,
             text=text,
-            remedy=_("Start “manage.py email_worker”; where a task queue or cron delivers, see whether it does."),
+            remedy=_("Start “manage.py email_worker”. If a task queue or cron delivers, check that it runs."),
             since=aware(seen_at) if seen_at is not None else None,
             topic=Topic.WORKERS,
         )
@@ -140,7 +140,7 @@ def _unreadable(alias: str, error: Exception) -> Finding:
             database=repr(alias),
             error=type(error).__name__,
         ),
-        remedy=_("See to the database; nothing is lost meanwhile, and nothing is sent."),
+        remedy=_("Check the database. Until it answers, nothing is sent and nothing is lost."),
     )
 
 
@@ -153,8 +153,8 @@ def _forsaken(queued_in: str, environment: str, since: datetime) -> Finding:
         ),
         remedy=Sentence(
             _(
-                "RELIABLE_EMAIL['ENVIRONMENT'] was %(name)s where they were queued; workers of %(own)s leave them "
-                "alone. After a restore hold or cancel them (“--environment %(name)s”); otherwise run a worker of that "
+                "They were queued with RELIABLE_EMAIL['ENVIRONMENT'] = %(name)s, and workers of %(own)s do not deliver "
+                "them. After a restore, hold or cancel them (“--environment %(name)s”); otherwise run a worker of that "
                 "environment."
             ),
             name=repr(queued_in),
@@ -166,8 +166,8 @@ def _forsaken(queued_in: str, environment: str, since: datetime) -> Finding:
 
 def _unknown(count: int) -> Sentence:
     if count == 1:
-        return Sentence(_("1 recipient is with an unknown outcome: a server may have taken the message"))
-    template = _("%(count)s recipients are with an unknown outcome: a server may have taken the message")
+        return Sentence(_("1 recipient has an unknown outcome: a server may have taken the message"))
+    template = _("%(count)s recipients have an unknown outcome: a server may have taken the message")
     return Sentence(template, count=count)
 
 

@@ -131,7 +131,7 @@ def route_findings(using: str | None = None) -> Iterator[Finding]:
                     text=Sentence(
                         _("the mailer %(mailer)s only shows or stores messages and delivers none"), mailer=repr(alias)
                     ),
-                    remedy=_("Use a route that reaches people where they should get mail."),
+                    remedy=_("If people should get mail, use a route that delivers it."),
                 )
             continue
         conditions = [condition(route, using) for route in routes]
@@ -151,7 +151,7 @@ def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding
             text=Sentence(
                 _("no mail goes out by the mailer %(mailer)s: every route of it is closed"), mailer=repr(alias)
             ),
-            remedy=_("See what is said of its routes."),
+            remedy=_("Read the findings about its routes."),
             topic=Topic.ROUTE,
             since=max(filter(None, since), default=None),
         )
@@ -223,7 +223,7 @@ def _closed(one: RouteCondition, name: str) -> str:
         text = Sentence(_("the route %(route)s is closed: %(cause)s (%(evidence)s)"), **values)
     if one.is_out_of_use:
         return text
-    return Sentence(_("%(closed)s; its time is over, and the next message tries it again"), closed=text)
+    return Sentence(_("%(closed)s; its pause is over, and the next message tries it again"), closed=text)
 
 
 def routes_behind(alias: str) -> Iterator[Route]:

@@ -118,7 +118,7 @@ def held_findings(using: str) -> Iterator[Finding]:
         yield Finding(
             verdict=Health.DEGRADED,
             text=text,
-            remedy=_("“manage.py email_outbox release”, with --all or the same filter, lets it go."),
+            remedy=_("To send it, run “manage.py email_outbox release” with --all or the same filter."),
             since=aware(one.created_at),
             topic=Topic.HELD,
             name=one.mailer,

@@ -62,12 +62,12 @@ class DSN:
         if Notify.NEVER in self.notify and len(self.notify) > 1:
             raise ValueError("notify is 'never', or some of 'success', 'failure' and 'delay'")
         if any(not 32 <= ord(char) < 127 for char in self.envid):
-            raise ValueError("envid holds characters that are not printable ASCII")
+            raise ValueError("envid contains characters that are not printable ASCII")
         if len(xtext(self.envid)) > MAX_ENVID_CHARACTERS:
             raise ValueError(f"envid is longer than {MAX_ENVID_CHARACTERS} characters, as it is said")
         for _, original in self.originals:
             if "@" not in original or any(ord(char) < 32 or ord(char) == 127 for char in original):
-                raise ValueError(f"{original!r} is no original recipient's address")
+                raise ValueError(f"{original!r} is not an original recipient's address")
 
     def mail_parameters(self) -> str:
         """Return the parameters for MAIL, each with a space before it."""
@@ -177,4 +177,4 @@ def _word(kind: type[Word], word: str) -> Word:
         return kind(word.lower())
     except ValueError:
         known = ", ".join(repr(one.value) for one in kind)
-        raise ValueError(f"has {word!r}, which is none of {known}") from None
+        raise ValueError(f"has {word!r}, which is not one of {known}") from None

@@ -89,15 +89,15 @@ _TEMPLATES: Final = (
     _("the server ended the transaction at another recipient"),
     # what a probe notes
     _("%(route)s only shows or stores messages and delivers none"),
-    _("%(name)s can only be tried by a message"),
+    _("%(name)s can only be tested by sending a message"),
     _(
         "the certificate breaks a rule of form, %(error)s; chain, dates and host name are good, so it was "
-        "accepted. Have it reissued, or set ssl_strict=False to say that you know"
+        "accepted. Have it reissued, or set ssl_strict=False to accept it without a note"
     ),
     _("the server's certificate is not verified (ssl_verify is off)"),
-    _("ssl_strict is off: the certificate's form is not looked at"),
+    _("ssl_strict is off: the certificate's form is not checked"),
     _(
-        "EHLO says %(name)s, since this machine has no full name; some servers hold that against the mail. Set "
+        "EHLO says %(name)s, because this machine has no full host name; some servers distrust such mail. Set "
         "%(option)s to a name that resolves to the address which the server sees"
     ),
     _("%(host)s has no token to give just now (HTTP %(code)s) %(reply)s"),

@@ -84,7 +84,7 @@ def build_submission(message: EmailMessage, *, message_id: str = "") -> Submissi
     _check(message)
     headers = {name.lower(): value for name, value in message.extra_headers.items()}
     if "bcc" in headers:
-        raise ValueError("Bcc is no header of a message that is sent: use the message's `bcc` for blind copies.")
+        raise ValueError("Bcc cannot be a header of a message: use the message's `bcc` for blind copies.")
     from_domain = _first_domain(headers.get("from", message.from_email))
     named = str(headers["message-id"]) if "message-id" in headers else message_id or new_message_id(from_domain)
     needs_utf8 = any(path_needs_utf8 for _, path_needs_utf8 in paths)
@@ -205,16 +205,16 @@ def _parts(message: EmailMessage) -> Iterator[tuple[str, object, object, object]
 
 def _check_text(what: str, text: str) -> None:
     if _CONTROL.search(text):
-        raise BadHeaderError(f"{what} holds a control character: {text!r}")
+        raise BadHeaderError(f"{what} contains a control character: {text!r}")
     if not text.isascii() and _SURROGATE.search(text):
-        raise ValueError(f"{what} holds half a character (a lone surrogate): {text!r}")
+        raise ValueError(f"{what} contains half a character (a lone surrogate): {text!r}")
 
 
 def _check_body(what: str, text: str, *, may_have_nul: bool = False) -> None:
     if "\0" in text and not may_have_nul:
-        raise ValueError(f"{what} holds a NUL character, which text cannot have")
+        raise ValueError(f"{what} contains a NUL character, which text cannot have")
     if not text.isascii() and (match := _SURROGATE.search(text)):
-        raise ValueError(f"{what} holds half a character (a lone surrogate), at character {match.start()}")
+        raise ValueError(f"{what} contains half a character (a lone surrogate), at character {match.start()}")
 
 
 def _bytes(message: EmailMessage, message_id: str, *, needs_utf8: bool) -> bytes:

@@ -47,10 +47,10 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     wanted = Record(name=f"_dmarc.{domain}", type="TXT", value=f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}")
     if policy is None:
         text = f"{domain} has no DMARC record; Gmail, Yahoo and Microsoft require one from large senders"
-        advice = "Begin by watching, and ask for more when the reports are clean. Add:"
+        advice = "Begin with p=none, which only asks for reports, and make it stricter when they are clean. Add:"
         return [Finding(topic=Topic.DMARC, level=Level.WARNING, text=text, advice=advice, records=(wanted,))]
     if policy.problem:
-        text = f"the DMARC record at _dmarc.{policy.domain} counts for none: {policy.problem}"
+        text = f"the DMARC record at _dmarc.{policy.domain} is ignored by receivers: {policy.problem}"
         at = Record(name=f"_dmarc.{policy.domain}", type="TXT", value=wanted.value)
         if policy.is_one_of_several:
             at = Record(name=at.name, type="TXT", value=policy.record)
@@ -59,7 +59,7 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
                 topic=Topic.DMARC,
                 level=Level.WARNING,
                 text=text,
-                advice="Let this be the only one:",
+                advice="Publish only this one:",
                 records=(at,),
                 replaces=True,
             )
@@ -68,10 +68,10 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     strict = [name for name, is_strict in (("DKIM", policy.is_dkim_strict), ("SPF", policy.is_spf_strict)) if is_strict]
     how = f", strict about {' and '.join(strict)}" if strict else ""
     if policy.mistake:
-        text = f"receivers read p=none out of the DMARC record{where}, since {policy.mistake}"
+        text = f"receivers treat the DMARC record{where} as p=none, because {policy.mistake}"
         right = _without(policy.record, ("p", "sp", "np")).replace("v=DMARC1", "v=DMARC1; p=none", 1)
         record = Record(name=f"_dmarc.{policy.domain}", type="TXT", value=right)
-        advice = "Say what you mean; with p=none receivers only watch:"
+        advice = "Correct the policy; with p=none receivers only send reports:"
         found = Finding(
             topic=Topic.DMARC, level=Level.WARNING, text=text, advice=advice, records=(record,), replaces=True
         )
@@ -81,15 +81,15 @@ def policy_findings(domain: str, policy: Policy | Answer | None) -> list[Finding
     if free_owner(domain) is not None:
         return findings  # not for us to change
     if policy.is_test and policy.policy != "none":
-        text = f"{text}, as a test (t=y): receivers do what p={policy.applied} asks for"
-        advice = "When the reports are clean, take t=y out."
+        text = f"{text}, as a test (t=y): receivers apply p={policy.applied}"
+        advice = "When the reports are clean, remove t=y."
         findings = [Finding(topic=Topic.DMARC, level=Level.NOTE, text=text, advice=advice)]
     elif policy.policy == "none":
         findings = [
             Finding(
                 topic=Topic.DMARC,
                 level=Level.NOTE,
-                text=f"{text}: receivers only watch",
+                text=f"{text}: receivers only send reports",
                 advice="When the reports are clean, ask for p=quarantine, later for p=reject.",
             )
         ]
@@ -112,8 +112,8 @@ def _notes(policy: Policy) -> list[Finding]:
             Finding(
                 topic=Topic.DMARC,
                 level=Level.NOTE,
-                text=f"DMARC knows no {names} any more (RFC 9989): the policy counts for all of the mail",
-                advice="To go on testing, say t=y in its place:" if is_partial else "Take it out:",
+                text=f"{names} is no longer part of DMARC (RFC 9989): the policy applies to all mail",
+                advice="To continue testing, use t=y instead:" if is_partial else "Remove it:",
                 records=(Record(name=f"_dmarc.{policy.domain}", type="TXT", value=right),),
                 replaces=True,
             )
@@ -136,7 +136,7 @@ def reports_not_taken(policy: Policy, receiver: str) -> Finding:
     return Finding(
         topic=Topic.DMARC,
         level=Level.NOTE,
-        text=f"{receiver} does not say that it takes reports about {policy.domain}, so that it gets none",
+        text=f"{receiver} has no record that accepts reports about {policy.domain}, so it gets none",
         advice="Ask its owner to add:",
         records=(record,),
     )
@@ -152,17 +152,17 @@ def alignment_findings(
         match proof.is_aligned:
             case Proof.YES:
                 by = " and ".join(name for name, one in (("SPF", proof.spf), ("DKIM", proof.dkim)) if one is Proof.YES)
-                text = f"mail by {route.title} counts as {domain}'s, by {by}"
+                text = f"mail by {route.title} is aligned with {domain}, by {by}"
                 findings.append(Finding(topic=Topic.ALIGNMENT, level=Level.GOOD, route=route.alias, text=text))
             case Proof.UNKNOWN:
-                text = f"whether mail by {route.title} counts as {domain}'s cannot be told from here"
+                text = f"whether mail by {route.title} is aligned with {domain} cannot be determined here"
                 findings.append(
                     Finding(
                         topic=Topic.ALIGNMENT,
                         level=Level.NOTE,
                         route=route.alias,
                         text=text,
-                        advice="Look into the headers of the test message: “dmarc=pass” is what you want to read.",
+                        advice="Send a test message, and look for “dmarc=pass” in its headers.",
                     )
                 )
             case Proof.NO:
@@ -178,10 +178,10 @@ def _not_aligned(
     fate = {
         "reject": "receivers refuse it, as your DMARC policy asks",
         "quarantine": "it goes to spam, as your DMARC policy asks",
-    }.get(asked, "it is likelier to go to spam")
-    text = f"mail by {route.title} does not count as {domain}'s: {fate}"
+    }.get(asked, "it is more likely to go to spam")
+    text = f"mail by {route.title} is not aligned with {domain}: {fate}"
     if is_fallback:
-        text += "; you would find out on the day on which this fallback is needed"
+        text += "; you would notice only when this fallback is needed"
     records: tuple[Record, ...] = ()
     owner = free_owner(domain)
     if owner is not None:
@@ -193,7 +193,8 @@ def _not_aligned(
         )
     elif proof.is_only_strictness and policy is not None:
         advice = (
-            "What it proves is near, and the policy wants the very domain (adkim=s, aspf=s). Relaxed is the usual way:"
+            f"SPF or DKIM passes for a related domain, but the policy requires exactly {domain} (adkim=s, aspf=s). "
+            f"Relaxed alignment is usual:"
         )
         relaxed = _without(policy.record, ("adkim", "aspf"))
         records = (Record(name=f"_dmarc.{policy.domain}", type="TXT", value=relaxed),)

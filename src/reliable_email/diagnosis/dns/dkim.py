@@ -69,7 +69,7 @@ def read_key(text: str, *, selector: str, domain: str) -> Key:
     for part in text.split(";"):
         name, equals, value = part.partition("=")
         if part.strip() and not equals:
-            return broken(f"“{part.strip()[:40]}” is no tag")
+            return broken(f"“{part.strip()[:40]}” is not a tag")
         if name.strip():
             tags[name.strip()] = value.strip()
     if "v" in tags and tags["v"] != "DKIM1":

@@ -78,7 +78,7 @@ def find_policy(ask: Ask, domain: str) -> Policy | Answer | None:
     # The first that could stand alone.
     whole = [one for one in own if not read_policy(one, at=domain, domain=domain).problem]
     if len(own) > 1:
-        problem = "there is more than one, so that receivers see none"
+        problem = "there is more than one"
         return Policy(
             domain=domain, organisation=domain, record=(whole or own)[0], problem=problem, is_one_of_several=bool(whole)
         )
@@ -159,7 +159,7 @@ def read_policy(record: str, *, at: str, domain: str, organisation: str = "", ex
     organisation = organisation or at
     tags, stray = _tags(record)
     if stray:
-        problem = f"“{stray[:40]}” is no tag, and some receivers then ignore the whole"
+        problem = f"“{stray[:40]}” is not a tag, and some receivers then ignore the whole record"
         return Policy(domain=at, organisation=organisation, record=record, problem=problem)
     reports_to = tuple(one.strip() for one in tags.get("rua", "").split(",") if one.strip())
     asked: dict[str, str] = {name: tags[name].lower() for name in ("p", "sp", "np") if name in tags}
@@ -178,7 +178,7 @@ def read_policy(record: str, *, at: str, domain: str, organisation: str = "", ex
         if name in tags and tags[name].lower() not in tuple(known)
     ]
     if not asked:
-        oddities.append("there is no p=; RFC 9989 takes that for none, older receivers for no record")
+        oddities.append("there is no p=; RFC 9989 treats that as p=none, older receivers as no record")
     return Policy(
         domain=at,
         organisation=organisation,

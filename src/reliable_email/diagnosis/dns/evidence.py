@@ -50,11 +50,11 @@ class Evidence:
         if not found.records:
             return [self._no_spf(at, by)]
         if len(found.records) > 1:
-            text = f"{at} has {len(found.records)} SPF records, so that receivers take it for none"
+            text = f"{at} has {len(found.records)} SPF records, so receivers ignore them all"
             one = Record(
                 name=at, type="TXT", value=_with_wanted(merged(found.records), [route.include for route in wanted])
             )
-            advice = "Put one in the place of all of them:"
+            advice = "Replace them with one record:"
             return [
                 Finding(topic=Topic.SPF, level=Level.WARNING, text=text, advice=advice, records=(one,), replaces=True)
             ]
@@ -78,8 +78,8 @@ class Evidence:
                     topic=Topic.SPF,
                     level=Level.WARNING,
                     route=route.alias,
-                    text=f"the SPF record of {at} does not include {route.include}, by which {route.title} sends",
-                    advice="Replace the record by:",
+                    text=f"the SPF record of {at} does not include {route.include}, which {route.title} needs",
+                    advice="Replace the record with:",
                     records=(Record(name=at, type="TXT", value=value),),
                     replaces=True,
                 )
@@ -97,12 +97,16 @@ class Evidence:
         value = with_includes((), includes) if includes else "v=spf1 a mx ~all"
         record = Record(name=at, type="TXT", value=value)
         if by:
-            text = f"{at} has no SPF record, and {', '.join(route.alias for route in by)} sends with it in MAIL FROM"
+            text = f"{at} has no SPF record, and the domain is in MAIL FROM of {', '.join(route.alias for route in by)}"
             return Finding(topic=Topic.SPF, level=Level.WARNING, text=text, advice="Add:", records=(record,))
-        text = f"{at} has no SPF record; no route sends with it in MAIL FROM, so that receivers do not ask for it"
+        text = f"{at} has no SPF record; no route uses the domain in MAIL FROM, so receivers do not look it up"
         record = Record(name=at, type="TXT", value="v=spf1 mx ~all")
         return Finding(
-            topic=Topic.SPF, level=Level.NOTE, text=text, advice="It keeps others from using it:", records=(record,)
+            topic=Topic.SPF,
+            level=Level.NOTE,
+            text=text,
+            advice="A record keeps others from using the domain:",
+            records=(record,),
         )
 
     # One route.
@@ -199,19 +203,19 @@ class Evidence:
         """The subdomain that takes the place of the provider's own domain in MAIL FROM."""
         answers = [self._ask(at, "TXT"), self._ask(at, "MX")]
         if any(spf_records(answer) for answer in answers if answer.type == "TXT"):
-            text = f"bounces go to {at}, so that SPF is about {self._domain} too"
+            text = f"bounces go to {at}, so SPF is aligned with {self._domain}"
             return [Finding(topic=Topic.SPF, level=Level.GOOD, route=route.alias, text=text)], Proof.YES
         silent = [answer for answer in answers if answer.is_unasked]
         if silent:
             return [unasked(Topic.SPF, silent[0], route=route.alias)], Proof.UNKNOWN
-        text = f"{route.title} puts a domain of its own into MAIL FROM, since {at} is not set up: SPF proves nothing"
+        text = f"{route.title} uses its own domain in MAIL FROM, because {at} is not set up: SPF is not aligned"
         return [
             Finding(
                 topic=Topic.SPF,
                 level=Level.NOTE,
                 route=route.alias,
                 text=text,
-                advice="DKIM alone is enough for DMARC; both are better. Set the return path up there, and add:",
+                advice="DKIM alone is enough for DMARC; both are better. Set up the return path there, and add:",
                 records=route.records("return_path", self._domain),
             )
         ], Proof.NO
@@ -231,5 +235,5 @@ def _advice_of(error: str, found: SPF) -> str:
     if "lookups, and receivers" in error and found.costs:
         costs = sorted(found.costs.items(), key=lambda one: -one[1])
         shown = ", ".join(f"{term} {cost}" for term, cost in costs)
-        return f"Take out what no route of yours needs. It costs: {shown}."
-    return "Receivers ignore the whole record until this is mended."
+        return f"Remove what none of your routes needs. Lookups: {shown}."
+    return "Receivers ignore the whole record until this is corrected."

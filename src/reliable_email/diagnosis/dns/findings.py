@@ -74,6 +74,6 @@ class Finding:
 
 def unasked(topic: Topic, answer: Answer, *, route: str = "") -> Finding:
     """Return the finding that a record could not be looked up."""
-    text = f"could not be asked: {answer.type} of {answer.name}, since {answer.reason}"
+    text = f"could not be looked up: {answer.type} of {answer.name}, because {answer.reason}"
     advice = "Try again later, or ask another resolver with --resolver ADDRESS:PORT."
     return Finding(topic=topic, level=Level.UNASKED, text=text, route=route, advice=advice)

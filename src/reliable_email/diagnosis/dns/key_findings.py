@@ -24,18 +24,18 @@ def key_findings(route: RouteMail, key: Key, domain: str) -> list[Finding]:
         )
 
     if key.is_revoked:
-        advice = f"What {route.title} signs with it counts for nothing. Publish the key that its console shows:"
+        advice = f"Receivers ignore signatures made with it. Publish the key that the console of {route.title} shows:"
         return [finding(Level.WARNING, f"the DKIM key {name} is revoked (p= is empty)", advice)]
     if key.problem:
-        return [finding(Level.WARNING, f"the DKIM key {name} cannot be used: {key.problem}", "Publish it anew:")]
+        return [finding(Level.WARNING, f"the DKIM key {name} cannot be used: {key.problem}", "Publish it again:")]
     findings = []
     if key.kind == "rsa" and key.bits < GOOD_BITS:
-        advice = f"It works. Let {route.title} make a key of {GOOD_BITS} bits when you can."
+        advice = f"It works. Create a key of {GOOD_BITS} bits at {route.title} when you can."
         findings.append(finding(Level.NOTE, f"DKIM key {key.words}: weak", advice))
     else:
         findings.append(finding(Level.GOOD, f"DKIM key {key.words}"))
     if key.is_testing:
-        advice = "Take t=y out of the record when everything works."
+        advice = "Remove t=y from the record when everything works."
         findings.append(finding(Level.NOTE, f"the DKIM key {name} says that it is only being tested (t=y)", advice))
     return findings
 
@@ -48,8 +48,8 @@ def no_key(route: RouteMail, selectors: Sequence[str], at: str) -> Finding:
             topic=Topic.DKIM,
             level=Level.NOTE,
             route=route.alias,
-            text=f"which DKIM selectors {route.title} uses for {at} is not known here",
-            advice=f"Name one with --selector {route.alias}=NAME to have it looked at."
+            text=f"the DKIM selectors that {route.title} uses for {at} are not known",
+            advice=f"Give one with --selector {route.alias}=NAME to check its key."
             + (" They look like:" if records else ""),
             records=records,
         )
@@ -58,7 +58,7 @@ def no_key(route: RouteMail, selectors: Sequence[str], at: str) -> Finding:
         level=Level.WARNING,
         route=route.alias,
         text=f"no DKIM key of {route.title} at {at} (looked for {', '.join(selectors)})",
-        advice=f"Add what its console shows, or name another selector with --selector {route.alias}=NAME."
+        advice=f"Add the record that its console shows, or give another selector with --selector {route.alias}=NAME."
         + (" It looks like:" if records else ""),
         records=records,
     )

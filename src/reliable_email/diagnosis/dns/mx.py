@@ -11,14 +11,14 @@ def examine_mx(ask: Ask, domain: str) -> tuple[Finding, ...]:
         return (unasked(Topic.MX, answer),)
     if answer.kind is AnswerKind.MISSING:
         text = f"there is no domain {domain}"
-        advice = "Receivers refuse mail from it. Is DEFAULT_FROM_EMAIL spelled right, and the domain paid for?"
+        advice = "Receivers refuse mail from it. Check the spelling of DEFAULT_FROM_EMAIL; the domain may have expired."
         return (Finding(topic=Topic.DOMAIN, level=Level.BAD, text=text, advice=advice),)
     hosts = sorted((int(number), host.rstrip(".")) for number, host in (one.split() for one in answer.values))
     if any(not host for _, host in hosts):
-        text = f"{domain} says that it takes no mail (null MX)"
+        text = f"{domain} accepts no mail (null MX)"
         advice = (
-            "Many receivers refuse a sender that cannot be answered, and bounces are lost. Replace the record with the "
-            "exchanger of whoever receives mail for the domain, or send from a domain that takes mail."
+            "Many receivers refuse a sender that accepts no mail, and bounces are lost. Replace the record with the "
+            "domain's mail server, or send from a domain that accepts mail."
         )
         record = Record(name=domain, type="MX", value="10 <your mail exchanger>.")
         return (
@@ -36,6 +36,6 @@ def examine_mx(ask: Ask, domain: str) -> tuple[Finding, ...]:
         text = f"{domain} has no MX; mail to it goes to its own address, {addresses.values[0]}"
         advice = "That works only if a mail server runs there. Add a record for the server that receives mail:"
         return (Finding(topic=Topic.MX, level=Level.NOTE, text=text, advice=advice, records=(record,)),)
-    text = f"{domain} has neither MX nor address: recipients cannot answer, and bounces are lost"
+    text = f"{domain} has neither an MX record nor an address: recipients cannot answer, and bounces are lost"
     advice = "Many receivers refuse such a sender. Add a record for the server that receives mail:"
     return (Finding(topic=Topic.MX, level=Level.WARNING, text=text, advice=advice, records=(record,)),)

@@ -50,7 +50,7 @@ def sender_findings(
     for route, proof in zip(routes, proofs, strict=True):
         lacks = [] if has_policy else ["a DMARC record"]
         if proof.dkim is Proof.NO:
-            lacks.append(f"a DKIM signature that counts as {domain}'s")
+            lacks.append(f"a DKIM signature aligned with {domain}")
         if proof.is_aligned is Proof.NO:
             lacks.append("alignment")
         is_known = is_known and Proof.UNKNOWN is not proof.dkim
@@ -61,17 +61,17 @@ def sender_findings(
     if not is_known:
         return []
     who = ", ".join(f"{one.receiver} (since {one.since})" for one in DEMANDS)
-    text = f"SPF, DKIM and DMARC are what {who} demand of who sends them {DEMANDS[0].messages:,} messages a day"
+    text = f"SPF, DKIM and DMARC meet the requirements of {who} for senders of {DEMANDS[0].messages:,} messages a day"
     return [Finding(topic=Topic.SENDERS, level=Level.GOOD, text=text)]
 
 
 def _will_be_refused(route: RouteMail, lacks: Sequence[str]) -> Finding:
     what = " and ".join((", ".join(lacks[:-1]), lacks[-1])) if len(lacks) > 1 else lacks[0]
-    who = "; ".join(f"{one.receiver} since {one.since}, by {one.says}" for one in DEMANDS)
+    who = "; ".join(f"{one.receiver} since {one.since}, with {one.says}" for one in DEMANDS)
     return Finding(
         topic=Topic.SENDERS,
         level=Level.WARNING,
         route=route.alias,
-        text=f"mail by {route.title} lacks {what}: from {DEMANDS[0].messages:,} messages a day it is refused ({who})",
-        advice="Add what stands above before you send so many; newsletters need List-Unsubscribe (RFC 8058) as well.",
+        text=f"mail by {route.title} lacks {what}: refused from {DEMANDS[0].messages:,} messages a day on ({who})",
+        advice="Add the records above before you send that many; newsletters also need List-Unsubscribe (RFC 8058).",
     )

@@ -69,7 +69,7 @@ def examine_spf(ask: Ask, domain: str) -> SPF:
         more = "more than " if found.lookups >= _ENOUGH else ""
         found.errors.append(f"it needs {more}{found.lookups} lookups, and receivers stop after {MAX_LOOKUPS}")
     if found.voids > MAX_VOIDS:
-        found.errors.append(f"{found.voids} of its lookups lead nowhere, and receivers stop after {MAX_VOIDS}")
+        found.errors.append(f"{found.voids} of its lookups find nothing, and receivers stop after {MAX_VOIDS}")
     found.notes += oddities(found.terms)
     return found
 

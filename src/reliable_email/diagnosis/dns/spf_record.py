@@ -82,11 +82,11 @@ def _term(word: str) -> Term:
     match name:
         case "all":
             if separator:
-                raise TermError(f"“{word}”: “all” takes nothing behind it")
+                raise TermError(f"“{word}”: “all” takes no value")
             domain = ""
         case "include" | "exists":
             if not value or separator != ":" or "/" in value:
-                raise TermError(f"“{word}” has to name one domain")
+                raise TermError(f"“{word}” must name one domain")
             domain = value
         case "a" | "mx" | "ptr":
             sizes = _CIDR.match(value)
@@ -107,7 +107,7 @@ def _check_network(word: str, name: str, value: str) -> None:
     try:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
-        raise TermError(f"“{word}” is no IP network") from None
+        raise TermError(f"“{word}” is not an IP network") from None
     if network.version != int(name[2]):
         raise TermError(f"“{word}” is a network of the other IP version")
 
@@ -122,9 +122,9 @@ def oddities(terms: tuple[Term, ...]) -> list[str]:
         if end.qualifier == "+":
             notes.append("“+all” lets anyone send in your name; end with “~all” or “-all”")
         if behind:
-            notes.append(f"what stands behind “{end.text}” is never looked at: {' '.join(behind)}")
+            notes.append(f"receivers ignore the terms after “{end.text}”: {' '.join(behind)}")
     elif "redirect" not in names:
-        notes.append("it has no “all” at its end, so that it says nothing of other servers")
+        notes.append("it does not end with “all”, so it says nothing about other servers")
     if "ptr" in names:
         notes.append("“ptr” should not be used any more, and some receivers ignore it")
     return notes

@@ -16,9 +16,9 @@ def headline(found: DomainExamination) -> str:
     counts = {level: sum(one.level is level for one in found.findings) for level in Level}
     wrong = counts[Level.BAD] + counts[Level.WARNING]
     if wrong:
-        return f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong with {found.domain}"
+        return f"{wrong} {'problem' if wrong == 1 else 'problems'} with {found.domain}"
     if counts[Level.UNASKED]:
-        return f"{found.domain} could not be looked at in full"
+        return f"{found.domain} could not be checked completely"
     return f"{found.domain} is in order"
 
 

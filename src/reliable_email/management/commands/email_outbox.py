@@ -182,7 +182,7 @@ class Command(PeopleCommand):
         new = hold_what_comes(options, self._using)
         self._perform(options, Act.HOLD, told={} if new is None else {"incoming": new})
         if new is not None and not self._json and not options["dry_run"]:
-            self.stdout.write("What is queued from now on is held, too, until “email_outbox release”.")
+            self.stdout.write("Messages queued from now on are also held, until you run “email_outbox release”.")
 
     def _release(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
@@ -217,7 +217,7 @@ class Command(PeopleCommand):
     ) -> None:
         chosen = filter_of(options, self._using)
         if chosen.is_empty and not options.get("all"):
-            raise CommandError("Say which: give a filter, or --all for every one.", returncode=ExitCode.USAGE)
+            raise CommandError("Choose messages: give a filter, or --all for every message.", returncode=ExitCode.USAGE)
         told = told or {}
         if only is not None:
             chosen = narrowed(chosen, only)
@@ -284,7 +284,7 @@ class Command(PeopleCommand):
             self._print_json({"applied": options["apply"], **asdict(found)})
         else:
             for line in found.unreadable:
-                self.stdout.write(f"left where it is: {printable(line)}")
+                self.stdout.write(f"not imported: {printable(line)}")
             self.stdout.write(
                 f"{found.queued:,} messages and {found.suppressed:,} suppressed addresses "
                 f"{'were' if options['apply'] else 'would be'} taken over for the mailer {queue.mailer!r}; "

@@ -88,7 +88,7 @@ class Command(DatabaseCommand):
             self._print_json({"openings": [asdict(one) for one in found]})
             return
         if not found:
-            self.stdout.write("No closing of a route is on record.")
+            self.stdout.write("No closed route is on record.")
             return
         rows = [
             (
@@ -150,7 +150,7 @@ class Command(DatabaseCommand):
 
     def _named(self, options: dict[str, Any]) -> list[tuple[Route, tuple[str, ...]]]:
         if bool(options["routes"]) == options["all"]:
-            raise CommandError("Say which: name routes, or give --all for every one.", returncode=ExitCode.USAGE)
+            raise CommandError("Choose routes: name them, or give --all for every route.", returncode=ExitCode.USAGE)
         return self._chosen(options)
 
     def _chosen(self, options: dict[str, Any]) -> list[tuple[Route, tuple[str, ...]]]:

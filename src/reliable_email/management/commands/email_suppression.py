@@ -81,7 +81,7 @@ class Command(DatabaseCommand):
     def _add(self, using: str, options: dict[str, Any]) -> None:
         addresses = _checked(options["addresses"])
         suppress(addresses, reason=options["reason"], source="by hand", lifetime=options["lifetime"], using=using)
-        self.stdout.write(f"nothing is sent to {_addresses(len(set(addresses)))} any more")
+        self.stdout.write(f"nothing is sent to {_addresses(len(set(addresses)))} from now on")
 
     def _remove(self, using: str, options: dict[str, Any]) -> None:
         addresses = _checked(options["addresses"])
@@ -119,7 +119,7 @@ class Command(DatabaseCommand):
             return
         count = suppress_all(entries, using=using)
         kept = len(entries) - count
-        self.stdout.write(f"{_addresses(count)} taken over; {kept} were here for as long already, or have expired")
+        self.stdout.write(f"{_addresses(count)} imported; {kept} skipped: expired, or on the list already")
 
     def _prune(self, using: str, options: dict[str, Any]) -> None:
         self.stdout.write(f"{_addresses(prune_suppressions(using))} had expired: removed")
@@ -131,7 +131,7 @@ def _checked(addresses: Iterable[str]) -> list[str]:
     strange = [one for one in found if not _ADDRESS.match(one)]
     if strange:
         raise CommandError(
-            f"{printable(strange[0])} is no address: write it as name@example.com", returncode=ExitCode.USAGE
+            f"{printable(strange[0])} is not an address: write it as name@example.com", returncode=ExitCode.USAGE
         )
     return found
 
@@ -180,7 +180,7 @@ def _read(text: str, *, reason: str, source: str) -> list[SuppressedAddress]:
             continue
         try:
             if not _ADDRESS.match(address):
-                raise ValueError(f"{printable(address)[:60]!r} is no address")
+                raise ValueError(f"{printable(address)[:60]!r} is not an address")
             entries[address] = SuppressedAddress(
                 address=address,
                 reason=row.get("reason", "") or reason,

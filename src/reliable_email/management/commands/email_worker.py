@@ -137,7 +137,7 @@ def _refuse_unknown(option: str, given: Sequence[str] | None, known: Collection[
             words = f"{option}: there is no mailer {name!r}.{hint}"
             raise CommandError(words, returncode=ExitCode.USAGE)
     if given is not None and not given:
-        raise CommandError(f"{option} names nothing.", returncode=ExitCode.USAGE)
+        raise CommandError(f"{option} needs at least one name.", returncode=ExitCode.USAGE)
 
 
 def _delivering(mailers: Sequence[str]) -> tuple[str, ...]:

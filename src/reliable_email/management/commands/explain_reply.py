@@ -167,7 +167,7 @@ def _as_text(failure: Failure, reply: Reply) -> Iterator[str]:
     yield ""
     yield f"Cause      {failure.cause.value}: {meaning.says}"
     yield f"About      {failure.scope.value.replace('_', ' ')}"
-    yield f"Lasting    {'until a person acts' if failure.permanent else 'no, it can pass by itself'}"
+    yield f"Lasting    {'yes, until somebody acts' if failure.permanent else 'no, it may pass by itself'}"
     if failure.retry_at is not None and failure.retry_after != MAX_WAIT_SECONDS:
         yield f"Not before {failure.retry_at.isoformat()}"
     elif failure.retry_after is not None:

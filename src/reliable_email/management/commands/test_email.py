@@ -212,10 +212,10 @@ class Command(BaseCommand):
     def _message(self, examination: Examination, routes: tuple[Mailer, ...], recipients: list[str]) -> None:
         alias = self._options["route"] or delivering_alias(DEFAULT_ALIAS)
         if routes and all(route.kind.delivers_nothing for route in routes):
-            self._line(f"3. Test Email: {NOTE} not sent, since it would reach no recipient")
+            self._line(f"3. Test Email: {NOTE} not sent, because it would reach no recipient")
             return
         if examination.routes and all(one.verdict is Health.UNHEALTHY for one in examination.routes):
-            self._line(f"3. Test Email: {NOTE} not tried, since no route works")
+            self._line(f"3. Test Email: {NOTE} not tried, because no route works")
             return
         sender = _sender(self._options["sender"], routes[0]) if routes else self._options["sender"]
         offered = {
@@ -252,7 +252,7 @@ class Command(BaseCommand):
         said = {message.msg for message in examination.configuration.messages}
         findings = [one for one in health.findings if one.text not in said]
         if not findings:
-            self._line(f"4. Site Health: {self.style.SUCCESS(GOOD)} Nothing is remembered that is wrong")
+            self._line(f"4. Site Health: {self.style.SUCCESS(GOOD)} No problems are known")
             return
         sign = BAD if any(one.verdict is Health.UNHEALTHY for one in findings) else NOTE
         self._line(f"4. Site Health: {sign} {findings[0].verdict.upper()} by what is remembered")

@@ -391,8 +391,8 @@ def _queued_before(connection: BaseDatabaseWrapper, draft: _Draft, found: Sequen
     # Of a message whose recipient was erased nothing is left to compare with.
     if message.content_digest and message.content_digest not in draft.content_digests:
         logger.warning(
-            "A message was queued before with the same idempotency key and other content; outbox message %s stands, "
-            "the new one is dropped.",
+            "A message with the same idempotency key and other content was queued before; outbox message %s is kept, "
+            "and the new one is dropped.",
             message.pk,
             extra=log_fields(message_id=message.message_id, outbox_id=message.pk),
         )
@@ -423,8 +423,8 @@ def _warn_of_other_transactions(using: str) -> None:
         if other.alias != using and other.in_atomic_block:
             logger.warning(
                 "A message is queued in the database %r, outside of a transaction, while the database %r is inside "
-                "one: if that one is rolled back, the message is sent all the same. Give the outbox the same database "
-                "by its option `database`.",
+                "one: if that one is rolled back, the message is sent nevertheless. Give the outbox the same database "
+                "with its option `database`.",
                 using,
                 other.alias,
                 extra=log_fields(),

@@ -54,7 +54,7 @@ def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
 
             return asked_aside(lambda: unwanted_by_direct_sends(addresses))
         _away_until = time.monotonic() + _AWAY_SECONDS
-        logger.warning("The suppression list cannot be read, mail goes without it. %s", sentence(using, error))
+        logger.warning("The suppression list cannot be read; mail is sent without it. %s", sentence(using, error))
         return ()
     return [address for address in addresses if address.lower() in found]
 

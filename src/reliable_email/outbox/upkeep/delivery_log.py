@@ -166,7 +166,7 @@ def log_rescued(rescued: Rescued) -> None:
         words = "%d recipients are parked: several workers were lost while they had them in hand"
         logger.error(words, rescued.parked, extra=log_fields(cause="crashed", outcome=Outcome.PARKED))
     if rescued.requeued:
-        words = "%d recipients of a worker that was lost are back in the queue; no server has them"
+        words = "%d recipients of a lost worker are back in the queue; no server has their messages"
         logger.warning(words, rescued.requeued, extra=log_fields(outcome=Outcome.QUEUED))
 
 

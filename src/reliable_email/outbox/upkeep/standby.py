@@ -31,6 +31,6 @@ def probe_standby(routes: Iterable[Route], *, store: RouteStateStore, every_seco
             continue
         now = datetime.fromtimestamp(store.now(), tz=UTC)
         failure = classification.classify(wire, provider=route.provider, now=now)
-        logger.warning("Route %s would not take a message now: %s, at %s", route.alias, failure.cause, wire.stage)
+        logger.warning("Route %s failed its probe: %s, at %s", route.alias, failure.cause, wire.stage)
         store.tell(route, RouteEvent(failure=failure, effect=decide(failure).effect, opening=opening))
     return count

@@ -268,7 +268,7 @@ class ClaimTask:
             try:
                 yield from batch.write_known()
             except Exception:
-                logger.exception("What is known of the claim cannot be written", extra=log_fields())
+                logger.exception("The results of the claim cannot be written", extra=log_fields())
             yield from self._insist_on_letting_go(taken)
         finally:
             self._foreman.has_finished(taken, batch.transactions)

@@ -129,7 +129,7 @@ class CertificateProvider:
 def _refuse_content(key_file: str) -> None:
     """A key itself would be shown wherever the file's name is."""
     if is_content(key_file):
-        raise ValueError("key_file must be the path of a file, and is the content of one")
+        raise ValueError("key_file must be the path of a file, not its content")
 
 
 def _missing(package: str, error: ImportError) -> WireError:

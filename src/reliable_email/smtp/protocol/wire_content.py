@@ -158,7 +158,7 @@ def check(content: Content) -> None:
 
 def _refuse_nul(data: bytes) -> None:
     if b"\0" in data:
-        raise InvalidContent("the content holds a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
+        raise InvalidContent("the content contains a NUL byte, which RFC 5321 §2.3.1 does not allow on the wire")
 
 
 def header_section(data: bytes) -> bytes:

@@ -45,9 +45,9 @@ def forward_path(address: str) -> tuple[str, bool]:
     """
     local, at, domain = _parts(address)
     if not local or (at and not domain):
-        raise InvalidPath(f"{address!r} is not an e-mail address: it has nothing before or nothing behind its @")
+        raise InvalidPath(f"{address!r} is not an e-mail address: it has nothing before or after its @")
     if not (_UNQUOTED.fullmatch(local) or (_QUOTED.fullmatch(local) and not _has_brackets(local))):
-        raise InvalidPath(f"{address!r} has characters in its local part that may not go on the wire")
+        raise InvalidPath(f"{address!r} has characters in its local part that SMTP does not allow")
     path = _without_needless_quotes(local)
     if at:
         path = f"{path}@{_ascii_domain(address, domain)}"

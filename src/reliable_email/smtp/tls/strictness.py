@@ -73,8 +73,8 @@ def remember_relaxation(host: str, port: int, defect: str, now: float) -> None:
         _warned.add(target)
     if is_news:
         logger.warning(
-            "The certificate of %s:%s breaks a rule of form (%s). Chain, dates and host name were verified and are "
-            "good, so it is accepted. Have it reissued; until then ssl_strict=False accepts it without this warning, "
+            "The certificate of %s:%s breaks a rule of form (%s). Chain, dates and host name were verified, "
+            "so it is accepted. Have it reissued; until then ssl_strict=False accepts it without this warning, "
             "ssl_strict=True refuses it.",
             host,
             port,

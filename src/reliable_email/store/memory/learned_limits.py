@@ -90,7 +90,7 @@ class SharedMemory:
                 self._read_at[using] = time.monotonic()
                 self._read(using, now)
         except away_errors() as error:
-            logger.debug("What was learned of servers is not shared now: %s", error, extra=log_fields())
+            logger.debug("The learned limits of servers are not shared now: %s", error, extra=log_fields())
 
     def _write(self, using: str) -> None:
         with self._lock:
@@ -131,7 +131,7 @@ def _note(using: str, server: Server, fact: Fact, value: int, seconds: float) ->
         with transaction.atomic(using):
             rows.create(host=host, port=port, name=_NAMES[fact], **values)
     except IntegrityError:
-        logger.debug("Another process has learned the same of %s:%d", host, port, extra=log_fields())
+        logger.debug("Another process has learned the same about %s:%d", host, port, extra=log_fields())
 
 
 def _timestamp(moment: datetime) -> float:

@@ -35,4 +35,6 @@ def note_opening(using: str, alias: str, before: BreakerState, after: BreakerSta
             elif after.failed_probes > before.failed_probes:
                 row.update(failed_probes=after.failed_probes)
     except away_errors() as error:
-        logger.warning("An opening of %s is missing in its history: %s", alias, error, extra=log_fields(route=alias))
+        logger.warning(
+            "A closing of route %s could not be added to its history: %s", alias, error, extra=log_fields(route=alias)
+        )

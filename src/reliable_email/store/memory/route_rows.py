@@ -46,8 +46,8 @@ def for_configuration(known: KnownRoute, route: Route) -> KnownRoute:
     ):
         _told.add(route.alias)
         logger.warning(
-            "What is remembered of route %s was written by a process with another SECRET_KEY, so it is not known "
-            "whether it is configured otherwise; it is believed. Give all processes the same SECRET_KEY, and keep an "
+            "The state of route %s was written by a process with another SECRET_KEY, so a change of its configuration "
+            "cannot be noticed; the state is used as it is. Give all processes the same SECRET_KEY, and keep an "
             "earlier one in SECRET_KEY_FALLBACKS",
             route.alias,
             extra=log_fields(route=route.alias),

@@ -82,7 +82,7 @@ def _page(request: HttpRequest, text: str, *, asks: bool = False, trouble: str =
     if found is not None and not (found.messages or found.sent or is_known(address)):
         found = None
     if text and not address:
-        trouble = gettext("“%(text)s” is no address: write it as name@example.com.") % {"text": printable(text)}
+        trouble = gettext("“%(text)s” is not an address: write it as name@example.com.") % {"text": printable(text)}
     elif text and found is None:
         trouble = gettext("There is no data about %(address)s.") % {"address": printable(address)}
     return show(

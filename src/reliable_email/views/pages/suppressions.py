@@ -47,7 +47,8 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
     if not _ADDRESS.fullmatch(address) or len(address) > 320 or not address.isprintable():
         return _page(
             request,
-            trouble=gettext("“%(text)s” is no address: write it as name@example.com.") % {"text": printable(address)},
+            trouble=gettext("“%(text)s” is not an address: write it as name@example.com.")
+            % {"text": printable(address)},
         )
     if days and not (days.isdecimal() and len(days) < 5 and 0 < int(days) <= _MOST_DAYS):
         return _page(

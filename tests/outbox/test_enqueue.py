@@ -27,7 +27,7 @@ from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Tally
 from reliable_email.store.tables.states import State
-from tests.outbox.desk import rows, submission, worker
+from tests.outbox.desk import queue, rows, submission, worker
 from tests.outbox.network import Network
 
 
@@ -94,6 +94,20 @@ def test_a_rollback_leaves_nothing(using: str) -> None:
         enqueue([submission()], QueueOptions(mailer="routes", using=using))
         raise ZeroDivisionError
     assert rows(using) == []
+
+
+def test_a_caller_that_commits_by_hand_queues_with_its_commit(using: str) -> None:
+    """Without autocommit nothing is refused, and nothing is queued that was rolled back."""
+    transaction.set_autocommit(False, using)
+    try:
+        queue(using, "gone@example.com")
+        transaction.rollback(using)
+        queue(using, "ok@example.com")
+        transaction.commit(using)
+    finally:
+        transaction.rollback(using)
+        transaction.set_autocommit(True, using)
+    assert [one.address for one in rows(using)] == ["ok@example.com"]
 
 
 def test_ten_thousand_go_in_few_statements(using: str) -> None:

@@ -172,7 +172,7 @@ def _write(
     using: str, drafts: Sequence[_Draft], options: QueueOptions, traceparent: str, *, gives_rows: bool
 ) -> list[OutboxMessage]:
     connection = connections[using]
-    if len(drafts) == 1 and drafts[0].digest is None and connection.vendor == "postgresql":
+    if len(drafts) == 1 and drafts[0].digest is None and _takes_both_at_once(connection):
         return _write_at_once(using, drafts[0], options, traceparent, gives_rows=gives_rows)
     rows = {n: _message_row(connection, draft, options, traceparent) for n, draft in enumerate(drafts)}
     ids: dict[int, int] = {}  # of what is new
@@ -201,6 +201,11 @@ def _write(
     if not gives_rows:
         return []
     return [known[n] if n in known else _instance(using, ids[n], rows[n]) for n in range(len(drafts))]
+
+
+def _takes_both_at_once(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether one statement may be all; where the caller commits by hand, `on_commit` needs an `atomic`."""
+    return connection.vendor == "postgresql" and (connection.in_atomic_block or connection.get_autocommit())
 
 
 def _write_at_once(

@@ -32,6 +32,7 @@ SWEEP_SECONDS = 30.0
 # Claimed at once. Somebody else may end the process: little is in hand then, and lines share what little is due.
 _MOST_OF_A_TASK = 25
 _MOST_OF_A_SWEEP = 10
+_TASK_SECONDS = 300.0  # then another one may go on: a database that is away for hours takes no slots of the fleet
 _LIMIT_SHARE = 0.5  # of somebody else's limit on time: the rest is for replies that are awaited
 _END_SHARE, _MOST_END_SECONDS = 0.25, 15.0  # of it, to end in order: who is killed leaves all that it holds to rescue
 _registrations: dict[str, ProcessRegistration] = {}
@@ -50,12 +51,17 @@ def deliver_messages(
     Args:
         limit_seconds: after so long the caller will be interrupted; None for never.
         is_over: asked again and again whether to stop: finish what is in hand, and give back the rest.
+
+    Raises:
+        ValueError: one of these is no number of a message.
     """
-    wanted = tuple(ids)
+    wanted = tuple(dict.fromkeys(map(_id_of, ids)))
     if not wanted:
         return 0
+    options = _options(using, limit_seconds, _MOST_OF_A_TASK)
     options = replace(
-        _options(using, limit_seconds, _MOST_OF_A_TASK),
+        options,
+        max_seconds=min(_TASK_SECONDS, options.max_seconds or _TASK_SECONDS),
         only_messages=wanted,
         connections=1,
         is_task=True,
@@ -119,6 +125,15 @@ def process_ends() -> None:
 def reset() -> None:
     """Forget which rows stand for this process."""
     _registrations.clear()
+
+
+def _id_of(given: object) -> int:
+    """The number of a message, as somebody's task has it; what no database takes would be asked for again and again."""
+    is_number = type(given) is int or (isinstance(given, str) and given.isdecimal())
+    number = int(str(given)) if is_number else 0
+    if not 0 < number < 2**63:
+        raise ValueError(f"{given!r} is no number of a message")
+    return number
 
 
 def _options(using: str | None, limit_seconds: float | None, batch: int) -> WorkerOptions:

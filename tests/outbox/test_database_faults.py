@@ -16,10 +16,13 @@ from reliable_email.outbox import faultpoints
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.outbox.rows.journal import commit
+from reliable_email.outbox.upkeep import duties
 from reliable_email.outbox.worker import blocking, committer
 from reliable_email.smtp.transaction import Job
 from reliable_email.store.questions.audit import audit
+from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.messages import OutboxMessage
+from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
 from tests.outbox.desk import (
@@ -367,3 +370,45 @@ def test_a_database_that_is_read_only_for_a_while_is_waited_for(
     finally:
         mend.join()
         change("RESET default_transaction_read_only")
+
+
+def test_a_table_that_is_missing_holds_up_nothing_that_does_not_need_it(
+    using: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The counts wait for it and are told once; mail goes out, and what is to be pruned or erased is."""
+    monkeypatch.setattr(duties, "_PRUNE_AGAIN_SECONDS", 0.0)
+    old = queue(using, "old@example.com")
+    OutboxRecipient.objects.using(using).update(state=State.ACCEPTED, due_at=None, settled_at=DatabaseNow(-864000))
+    OutboxMessage.objects.using(using).update(created_at=DatabaseNow(-864000))
+    queue(using, "ok@example.com")
+
+    def rename(before: str, after: str) -> None:
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {before} RENAME TO {after}")
+        connections[using].close()
+
+    def fail_at_first(name: str) -> None:
+        if name == "prune:content" and "manage.py migrate" not in caplog.text:
+            raise OperationalError("the server closed the connection unexpectedly")
+
+    rename("reliable_email_tally", "elsewhere")
+    faultpoints.listen(fail_at_first)
+    rounds: list[int] = []
+
+    def is_over() -> bool:
+        rounds.append(1)
+        return len(rounds) > 200 or (
+            "manage.py migrate" in caplog.text
+            and OutboxMessage.objects.using(using).filter(pk=old.pk, content=None).exists()
+        )
+
+    try:
+        with caplog.at_level(logging.INFO, "reliable_email.outbox"):
+            options = {"until_empty": False, "lease_seconds": 0.8, "content_days": 1.0}
+            worker(using, Network().route(), **options).run(is_over=is_over)
+    finally:
+        faultpoints.reset()
+        rename("elsewhere", "reliable_email_tally")
+    assert states(using) == [State.ACCEPTED] * 2
+    assert OutboxMessage.objects.using(using).get(pk=old.pk).content is None
+    assert len([line for line in caplog.messages if "manage.py migrate" in line and "goes on" in line]) == 1

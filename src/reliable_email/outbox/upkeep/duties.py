@@ -25,6 +25,7 @@ from reliable_email.outbox.upkeep.standby import probe_standby
 from reliable_email.outbox.upkeep.worker_options import WorkerOptions
 
 _PRUNE_SECONDS = 3600.0
+_PRUNE_AGAIN_SECONDS = 60.0  # after an error: a person who is to be forgotten need not wait for an hour
 
 
 class Kept(Protocol):
@@ -79,18 +80,18 @@ class Upkeep:
         """Once an hour, erase what erasures had to leave, and prune where the settings say so."""
         if time.monotonic() < self._prune_at:
             return
-        self._prune_at = time.monotonic() + _PRUNE_SECONDS
+        self._prune_at = time.monotonic() + _PRUNE_AGAIN_SECONDS
         if unfinished(self._options.using):
             finish(self._options.using)
         days = self._options.content_days
-        if days is None:
-            return
-        prune(
-            using=self._options.using,
-            content_after=timedelta(days=days),
-            journal_after=timedelta(days=self._options.journal_days),
-            environment=self._options.environment,
-        )
+        if days is not None:
+            prune(
+                using=self._options.using,
+                content_after=timedelta(days=days),
+                journal_after=timedelta(days=self._options.journal_days),
+                environment=self._options.environment,
+            )
+        self._prune_at = time.monotonic() + _PRUNE_SECONDS
 
     def probe_standby(self, every_seconds: float) -> None:
         """Probe what carries no mail, where its turn has come."""

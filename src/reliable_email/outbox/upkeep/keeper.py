@@ -16,7 +16,7 @@ from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.outbox.upkeep.reconnect import Outage, drop_connection, leave_well
 from reliable_email.outbox.upkeep.threads import WorkerFailed, WorkerThread
 from reliable_email.records import dataclass
-from reliable_email.store.sql.outages import is_outage
+from reliable_email.store.sql.outages import is_of_a_table, is_outage
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -71,6 +71,8 @@ def keep(
                     if is_outage(error):
                         outage.note(error)
                         drop_connection(using)
+                        if duty.limit is None and is_of_a_table(error):
+                            continue  # an erasure does not wait for the table of counts
                         break
                     count = failures[duty.name] = failures.get(duty.name, 0) + 1
                     if duty.limit is not None and count >= duty.limit:

@@ -12,7 +12,7 @@ from django.db.utils import Error as DatabaseError
 from django.db.utils import InterfaceError, InternalError, NotSupportedError, OperationalError, ProgrammingError
 
 from reliable_email.delivery.telling.log_records import log_fields
-from reliable_email.store.sql.outages import is_outage, trouble
+from reliable_email.store.sql.outages import is_of_a_table, is_outage, said, trouble
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -45,7 +45,7 @@ def insist(using: str, work: Callable[[], T], *, seconds: float, sleep: Callable
             drop_connection(using)
             if time.monotonic() + pause > ends_at:
                 raise
-            logger.log(level, "%s, trying again: %s", trouble(using, error), error, extra=log_fields())
+            logger.log(level, "%s, trying again: %s", trouble(using, error), said(error), extra=log_fields())
             level = logging.DEBUG
         sleep(pause)
         pause = min(pause * 2, _LONGEST_SECONDS)
@@ -58,14 +58,20 @@ class Outage:
         self._using = using
         self._lock = threading.Lock()
         self._is_told = False
+        self._lacks: set[str] = set()
 
     def note(self, error: BaseException) -> None:
-        """Note that the database did not answer; log it once."""
+        """Note that the database did not answer; log it once. What lacks a table is told once, and is no outage."""
         with self._lock:
-            level = logging.DEBUG if self._is_told else logging.WARNING
-            self._is_told = True
+            if is_of_a_table(error):
+                lack = str(error).partition("\n")[0]  # the next line is the statement
+                is_told = lack in self._lacks
+                self._lacks.add(lack)
+            else:
+                is_told, self._is_told = self._is_told, True
+        level = logging.DEBUG if is_told else logging.WARNING
         words = "%s; the worker goes on when it answers: %s"
-        logger.log(level, words, trouble(self._using, error), error, extra=log_fields())
+        logger.log(level, words, trouble(self._using, error), said(error), extra=log_fields())
 
     def end(self) -> None:
         """Note that the database answers; log the end of an outage."""

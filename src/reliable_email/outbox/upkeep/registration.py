@@ -44,9 +44,9 @@ class Registration:
         worker_row.note(self.options.using, self.name, settled)
 
     def leave(self, settled: int) -> None:
-        """Write the last counts, and mark the worker as stopped."""
-        self.tallies.write(self.options.using)
+        """Mark the worker as stopped, and write the last counts."""
         worker_row.leave(self.options.using, self.name, settled)
+        self.tallies.write(self.options.using)
 
 
 def check_keys(options: WorkerOptions) -> None:

@@ -20,7 +20,7 @@ from reliable_email.outbox.rows.sql import Tables
 from reliable_email.outbox.upkeep.reconnect import drop, drop_connection
 from reliable_email.outbox.worker.steps import Write
 from reliable_email.records import dataclass, replace
-from reliable_email.store.sql.outages import is_outage, trouble
+from reliable_email.store.sql.outages import is_outage, said, trouble
 
 logger = logging.getLogger("reliable_email.outbox")
 
@@ -223,7 +223,7 @@ class Committer:
         """Try again later; what was sent may have been committed although the answer was lost."""
         words = trouble(self._using, error)
         if self._pause == _FIRST_PAUSE_SECONDS or words != self._told:  # once; the next tries are the same trouble
-            logger.warning("%s, trying again: %s", words, error, extra=log_fields())
+            logger.warning("%s, trying again: %s", words, said(error), extra=log_fields())
         self._told = words
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -21,6 +21,7 @@ class Trouble(Enum):
 # By SQLSTATE, the longest prefix first.
 _BY_STATE = {
     "25006": Trouble.READ_ONLY,
+    "26": Trouble.BROKEN,
     "28": Trouble.NOT_ALLOWED,
     "3D000": Trouble.AWAY,
     "3F000": Trouble.NOT_MIGRATED,
@@ -30,6 +31,7 @@ _BY_STATE = {
     "42703": Trouble.NOT_MIGRATED,
     "53100": Trouble.FULL,
     "53": Trouble.BUSY,
+    "54": Trouble.BROKEN,
     "55": Trouble.BUSY,
     "57014": Trouble.BUSY,
     "57": Trouble.AWAY,
@@ -40,10 +42,11 @@ _BY_STATE = {
 # MySQL and MariaDB, by number.
 _BY_NUMBER = {
     **dict.fromkeys((1290, 1792, 1836, 3989), Trouble.READ_ONLY),
-    **dict.fromkeys((1040, 1203, 1205, 1213, 3572), Trouble.BUSY),
+    **dict.fromkeys((1020, 1040, 1203, 1205, 1213, 1226, 1317, 1969, 3024, 3572), Trouble.BUSY),
     **dict.fromkeys((1054, 1146), Trouble.NOT_MIGRATED),
     **dict.fromkeys((1044, 1045, 1142, 1143, 1227, 1370, 1698), Trouble.NOT_ALLOWED),
     **dict.fromkeys((1021, 1041, 1114), Trouble.FULL),
+    **dict.fromkeys((1015, 1030, 1034, 1194, 1195), Trouble.BROKEN),
     **dict.fromkeys((1049, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927), Trouble.AWAY),
     **dict.fromkeys((2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2055, 4031), Trouble.AWAY),
 }
@@ -58,6 +61,7 @@ _BY_WORDS = (
     ("has no column", Trouble.NOT_MIGRATED),
     ("is full", Trouble.FULL),
     ("unable to open", Trouble.AWAY),
+    ("disk i/o error", Trouble.BROKEN),
 )
 
 
@@ -88,6 +92,11 @@ def trouble_of(error: BaseException) -> Trouble | None:
     return Trouble.AWAY if isinstance(error, OperationalError | InterfaceError) else Trouble.BROKEN
 
 
+def is_of_a_table(error: BaseException) -> bool:
+    """Return whether some table, column or right is missing, and the others may be there."""
+    return trouble_of(error) in (Trouble.NOT_MIGRATED, Trouble.NOT_ALLOWED)
+
+
 def is_outage(error: BaseException) -> bool:
     """Return whether the database cannot be used now, so that the same may succeed later, on a new connection."""
     return trouble_of(error) is not None
@@ -105,8 +114,13 @@ def trouble(using: str, error: BaseException) -> str:
 
 def sentence(using: str, error: BaseException) -> str:
     """The same, and what the database says, in one line."""
-    words = " ".join(str(error).split())
+    words = said(error)
     return f"{trouble(using, error)}: {words}" if words else f"{trouble(using, error)}."
+
+
+def said(error: BaseException) -> str:
+    """Return what the database says, in one line: a log has one for each record."""
+    return " ".join(str(error).split())
 
 
 def _state(error: BaseException) -> str | None:

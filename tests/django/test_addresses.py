@@ -116,9 +116,7 @@ def test_an_entry_that_django_reads_as_one_address_is_one(
     assert received(server)[1:] == [("b@example.net",)]
 
 
-@pytest.mark.parametrize(
-    "spelled", ["a@example.net, b@example.net", "a@example.net,,", "a b@example.net", ",", "crew: a@example.net;"]
-)
+@pytest.mark.parametrize("spelled", ["a@example.net, b@example.net", "a b@example.net", ",", "crew: a@example.net;"])
 def test_what_is_not_one_address_is_refused(spelled: str, server: ScriptedServer) -> None:
     """As by Django, which takes a group of one for its address."""
     with pytest.raises(ValueError, match="address|domain|on the wire"):

@@ -298,7 +298,7 @@ execute_from_command_line(["manage.py", "test_email", "--check-only", "--dns"])
         check=False,
     )
     assert done.returncode == USAGE
-    assert "pip install django-reliable-email[dns]" in done.stderr
+    assert "pip install 'django-reliable-email[dns]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

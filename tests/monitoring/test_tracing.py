@@ -202,4 +202,4 @@ def test_a_missing_extra_is_named() -> None:
     assert run("absent")[0] == 0
     code, output = run("absent", "traced")
     assert code == 1
-    assert "pip install django-reliable-email[otel]" in output
+    assert "pip install 'django-reliable-email[otel]'" in output

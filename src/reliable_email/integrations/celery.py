@@ -19,7 +19,7 @@ try:
     from celery.signals import worker_init, worker_process_shutdown, worker_shutting_down
 except ImportError as error:  # pragma: no cover - the tests have it
     raise ImportError(
-        "reliable_email.integrations.celery needs Celery: pip install django-reliable-email[celery]"
+        "reliable_email.integrations.celery needs Celery: pip install 'django-reliable-email[celery]'"
     ) from error
 
 from reliable_email.integrations.delivering import deliver_messages, process_ends

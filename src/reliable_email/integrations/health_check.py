@@ -16,7 +16,7 @@ try:
     from health_check.exceptions import ServiceUnavailable, ServiceWarning
 except ImportError as error:  # pragma: no cover - the tests have it
     raise ImportError(
-        "reliable_email.integrations.health_check needs django-health-check: pip install django-reliable-email[health]"
+        "The health check needs django-health-check: pip install 'django-reliable-email[health]'"
     ) from error
 
 from django.db import connections

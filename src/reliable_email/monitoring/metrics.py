@@ -23,7 +23,7 @@ try:
     from prometheus_client.registry import Collector
 except ImportError as error:  # pragma: no cover - the tests have it
     raise ImportError(
-        "reliable_email.monitoring.metrics needs prometheus-client: pip install django-reliable-email[prometheus]"
+        "reliable_email.monitoring.metrics needs prometheus-client: pip install 'django-reliable-email[prometheus]'"
     ) from error
 
 from django.apps import apps

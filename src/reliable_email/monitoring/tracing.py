@@ -23,7 +23,7 @@ try:
     from opentelemetry.util.types import AttributeValue
 except ImportError as error:
     raise ImportError(
-        "RELIABLE_EMAIL['TRACING'] needs opentelemetry-api: pip install django-reliable-email[otel]"
+        "RELIABLE_EMAIL['TRACING'] needs opentelemetry-api: pip install 'django-reliable-email[otel]'"
     ) from error
 
 from reliable_email.delivery.report import Outcome

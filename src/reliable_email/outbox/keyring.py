@@ -50,7 +50,7 @@ class Keyring:
             from cryptography.fernet import Fernet
         except ImportError as error:
             raise ImproperlyConfigured(
-                "RELIABLE_EMAIL['ENCRYPTION_KEYS'] needs cryptography: pip install django-reliable-email[encryption]"
+                "RELIABLE_EMAIL['ENCRYPTION_KEYS'] needs cryptography: pip install 'django-reliable-email[encryption]'"
             ) from error
         with contextlib.suppress(ValueError):
             return {_fingerprint(key): Fernet(key) for key in self._keys}

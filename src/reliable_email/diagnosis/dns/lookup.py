@@ -98,7 +98,7 @@ class Lookup:
             import dns.exception
             import dns.resolver
         except ImportError as error:
-            raise DNSMissing("Looking at the DNS needs dnspython: pip install django-reliable-email[dns]") from error
+            raise DNSMissing("The DNS check needs dnspython: pip install 'django-reliable-email[dns]'") from error
         try:
             resolver = dns.resolver.Resolver(configure=nameserver is None)
         except (dns.exception.DNSException, OSError) as error:

@@ -13,7 +13,7 @@ from reliable_email.values import is_content
 class ServiceAccountProvider:
     """Access tokens for a mailbox of a Google Workspace domain, by a service account with domain-wide delegation.
 
-    Needs `google-auth` (pip install django-reliable-email[oauth]).
+    Needs `google-auth` (pip install "django-reliable-email[oauth]").
 
     Attributes:
         key_file: the JSON key of the service account.
@@ -65,7 +65,7 @@ class ServiceAccountProvider:
 class CertificateProvider:
     """Access tokens for an application of Microsoft 365 that logs in by a certificate instead of a secret.
 
-    Needs `msal` (pip install django-reliable-email[oauth]).
+    Needs `msal` (pip install "django-reliable-email[oauth]").
 
     Attributes:
         client_id, tenant: the application's id, the directory's id or domain.

@@ -63,6 +63,31 @@ def test_a_signal_ends_the_worker_in_order(site: str, name: str) -> None:
     assert states(site) in ([State.ACCEPTED], [State.QUEUED])
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        BrokenPipeError(32, "Broken pipe"),
+        ValueError("I/O operation on closed file."),
+        AttributeError("'NoneType' object has no attribute 'write'"),
+    ],
+    ids=["a full disk", "nobody reads", "closed", "no stream"],
+)
+def test_an_output_that_cannot_be_written_stops_no_mail(
+    site: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says it, and the exit code is that of the work."""
+
+    class Full(io.StringIO):
+        def write(self, words: str) -> int:
+            raise error
+
+    mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
+    call_command("email_worker", "--database", site, "--until-empty", stdout=Full())
+    assert states(site) == [State.ACCEPTED]
+    assert "cannot write to its output" in caplog.text
+
+
 def test_a_hangup_that_nohup_ignores_stays_ignored(site: str) -> None:
     """The worker outlives its terminal, as its user wanted."""
     mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])

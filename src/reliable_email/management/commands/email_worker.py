@@ -1,9 +1,12 @@
 """`manage.py email_worker`: delivers what the outbox holds, until it is told to stop."""
 
 import json
+import logging
+import os
 from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -13,6 +16,7 @@ from reliable_email.backends.failover import routes_for
 from reliable_email.backends.routes import all_mailers, delivering_alias, outbox_mailers
 from reliable_email.checks import TAG
 from reliable_email.delivery.route import Route
+from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.management.database_errors import DatabaseCommand
@@ -26,6 +30,8 @@ from reliable_email.values import closest
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+logger = logging.getLogger("reliable_email.outbox")
 
 
 class Command(DatabaseCommand):
@@ -91,8 +97,7 @@ class Command(DatabaseCommand):
         stages = Stopping(worker, settings.stop_seconds, tell=tell)
         with stages, _screen(console, worker, stages):
             if console is None and options["verbosity"] > 0 and not options["json"]:
-                self.stdout.write(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
-                self.stdout.flush()  # for whoever reads a pipe: Django before 6.0 leaves it in a buffer
+                self._say(f"worker {worker.name}, {worker.options.connections} connections, database {using!r}")
             try:
                 transactions = worker.run()
             except (KeyMissing, WorkerFailed) as error:
@@ -109,7 +114,18 @@ class Command(DatabaseCommand):
             words = f"{transactions} transactions, ended{f' by {stages.signal_name}' * stages.was_told}"
             if worker.left_unknown:
                 words += f"; {worker.left_unknown} recipients are unknown, since their replies were not waited for"
+            self._say(words)
+
+    def _say(self, words: str) -> None:
+        """Write a line. A disk that is full of logs, or a reader that has gone, stops no mail."""
+        try:
             self.stdout.write(words)
+            self.stdout.flush()  # for whoever reads a pipe: Django before 6.0 leaves it in a buffer
+        except (OSError, ValueError, AttributeError) as error:  # the last one where there is no stream at all
+            logger.warning("The worker cannot write to its output, and works on: %s", error, extra=log_fields())
+            # The interpreter would try once more when it ends, and change the exit code.
+            with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), self.stdout.fileno())
 
     def _tell(self, words: str) -> None:
         self.stderr.write(words)

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib
 import ipaddress
 import os
 import socket
@@ -46,6 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Leave what the collection made out of every later search for garbage: 16,000 tests live until the end."""
+    importlib.import_module("hypothesis")  # which looks for referrers when it is imported, and finds no frozen ones
     gc.collect()
     gc.freeze()
 

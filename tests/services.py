@@ -104,12 +104,17 @@ def _named_in(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
+def skip_unwanted(name: str) -> None:
+    """Skip the test where RELIABLE_EMAIL_WITHOUT names this service, or all."""
+    if _named_in("RELIABLE_EMAIL_WITHOUT") & {"all", name}:
+        pytest.skip(f"{name}: not wanted, says RELIABLE_EMAIL_WITHOUT")
+
+
 def require(*names: str) -> None:
     """Skip the test unless all these services are here; fail it where they are demanded."""
-    demanded, unwanted = _named_in("RELIABLE_EMAIL_REQUIRE"), _named_in("RELIABLE_EMAIL_WITHOUT")
+    demanded = _named_in("RELIABLE_EMAIL_REQUIRE")
     for name in names:
-        if unwanted & {"all", name}:
-            pytest.skip(f"{name}: not wanted, says RELIABLE_EMAIL_WITHOUT")
+        skip_unwanted(name)
         reason = SERVICES[name]()
         if reason is None:
             continue

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,19 +22,23 @@ STEP_SECONDS = 60
 
 
 class Site:
-    """One queue, its database and the server that it sends to."""
+    """One queue, its database and the server that it sends to; the database is a copy of `tables`, or a new one."""
 
-    def __init__(self, queue: str, server: ScriptedServer, folder: str) -> None:
+    def __init__(self, queue: str, server: ScriptedServer, folder: str, *, tables: Path | None = None) -> None:
         self.queue = queue
         self.server = server
+        self.database = Path(folder) / f"{queue}.sqlite3"
         self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "bench.compare.settings",
             "COMPARE_QUEUE": queue,
             "COMPARE_PORT": str(server.port),
-            "COMPARE_DATABASE": f"{folder}/{queue}.sqlite3",
+            "COMPARE_DATABASE": str(self.database),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
         }
-        self.run("migrate")
+        if tables is None:
+            self.run("migrate")
+        else:
+            shutil.copy(tables, self.database)
 
     def run(self, *step: str) -> str:
         """A step, to its end; what it printed, and the last line of an error."""

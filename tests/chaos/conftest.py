@@ -1,5 +1,5 @@
 """The same databases as the outbox's tests."""
 
-from tests.outbox.conftest import database, using
+from tests.outbox.conftest import database, first_version, using
 
-__all__ = ["database", "using"]
+__all__ = ["database", "first_version", "using"]

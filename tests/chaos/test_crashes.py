@@ -1,9 +1,7 @@
 """A process ends at every step of its way; nothing is lost, nothing is sent twice, and doubts are declared.
 
-RELIABLE_EMAIL_CHAOS_STEP=1 takes every point; the default takes each third one, on another footing for each database.
+RELIABLE_EMAIL_CHAOS_STEP=1 takes every point, a thorough run each sixth one, and any other run each twelfth.
 """
-
-import os
 
 import pytest
 
@@ -15,8 +13,9 @@ from tests.chaos.harness import (
     kill_worker_everywhere,
     suspend_worker_everywhere,
 )
+from tests.thoroughness import step
 
-STEP = int(os.environ.get("RELIABLE_EMAIL_CHAOS_STEP", "3"))
+STEP = step(6, otherwise=12)
 FLIGHT_STEP = 1 if STEP == 1 else 3 * STEP
 
 pytestmark = pytest.mark.timeout(900)

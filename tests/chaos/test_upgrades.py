@@ -1,19 +1,16 @@
 """An upgrade of the tables that is ended before any of its statements, and then made again."""
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connections
-from pytest_django import DjangoDbBlocker
 
-from tests.outbox.conftest import VENDORS, created_database
-from tests.services import require
+from tests.chaos.harness import vendor_of
+from tests.outbox.conftest import VENDORS, migrate
+from tests.thoroughness import step
 
-STEP = int(os.environ.get("RELIABLE_EMAIL_CHAOS_STEP", "7"))
+STEP = step(6, otherwise=24)
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -35,24 +32,6 @@ class Fuse:
             if self.left == 0:
                 raise Ended
         return execute(sql, params, many, context)
-
-
-@pytest.fixture(params=VENDORS)
-def first_version(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The alias of a database with the tables of the first version."""
-    vendor = request.param
-    if vendor != "sqlite":
-        require(vendor)
-    alias = f"ended_{vendor}"
-    name = str(tmp_path / "ended.sqlite3") if vendor == "sqlite" else f"test_ended_{os.getpid()}"
-    with created_database(vendor, alias, name), django_db_blocker.unblock():
-        migrate(alias, "0001")
-        yield alias
-
-
-def migrate(using: str, *target: str) -> None:
-    """Make the tables those of a version; of the last one by default."""
-    call_command("migrate", "reliable_email", *target, database=using, verbosity=0)
 
 
 def shape(using: str) -> dict[str, tuple[Any, ...]]:
@@ -95,7 +74,7 @@ def test_an_upgrade_that_ends_before_any_statement_goes_on_where_it_was(first_ve
     migrate(first_version)
     after = shape(first_version)
     migrate(first_version, "0001")
-    number = 1 + VENDORS.index(first_version.removeprefix("ended_")) % STEP
+    number = 1 + VENDORS.index(vendor_of(first_version)) % STEP
     while end_before(first_version, number):
         migrate(first_version)
         assert shape(first_version) == after, f"ended before statement {number}"

@@ -31,6 +31,7 @@ from reliable_email.outbox.intake.foreign_fields import NotStorable, foreign_fie
 from reliable_email.outbox.rows.rebuilding import rebuild_message
 from reliable_email.smtp.transaction import Job
 from tests.content.anymail_posts import PROVIDERS, posts_of
+from tests.thoroughness import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore:MIMEBase attachments are deprecated")
 
@@ -227,7 +228,7 @@ def messages(draw: Any) -> EmailMessage:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @given(messages(), ATTACHED)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_provider_is_posted_the_same_out_of_the_queue(
     provider: str, message: EmailMessage, attached: list[Any]
 ) -> None:

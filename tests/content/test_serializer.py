@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reliable_email.delivery.content.serializer import serialized
+from tests.thoroughness import examples
 
 MESSAGE_ID = "<fixed@example.org>"
 ADDRESSED = ("from", "to", "cc", "reply-to")
@@ -247,7 +248,7 @@ ATTACHMENT = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     subject=st.text(CHARACTERS, max_size=120),
     body=TEXT,

@@ -26,6 +26,7 @@ from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import RouteEvent, apply_event
 from reliable_email.smtp.stages import Stage
 from tests.delivery.test_route_memory import NOW, replies, said
+from tests.thoroughness import examples
 
 SKEW: Final = 20.0  # how far each process's clock is from the true time, at most
 SENDERS: Final = ("one.example", "two.example")
@@ -257,5 +258,5 @@ class Together(RuleBasedStateMachine):
             assert count is None
 
 
-Together.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Together.TestCase.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)
 TestTogether = Together.TestCase

@@ -12,6 +12,7 @@ from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.delivery.route_memory import MemoryRouteStateStore
 from reliable_email.delivery.submission import Submission
 from tests.delivery.world import Fault, Referee, Server, send, submission
+from tests.thoroughness import examples
 
 _ADDRESSES = [f"{kind}{number}@example.com" for kind in ("ok", "nouser", "full", "grey") for number in (1, 2, 3)]
 
@@ -61,7 +62,7 @@ def _confirm(referee: Referee, one: Submission, report: DeliveryReport) -> None:
     ), "every attempt is told, and none is made up"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     plans=st.lists(plans, min_size=1, max_size=4),
     batch=batches.filter(lambda one: len(one) <= 4),
@@ -95,7 +96,7 @@ def test_no_copy_too_many_no_recipient_lost_and_time_kept(
         assert all(count == 1 for count in referee.copies.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(broken=st.lists(st.booleans(), min_size=2, max_size=5).filter(lambda one: not all(one)))
 def test_the_first_healthy_route_is_the_one_that_is_used(broken: list[bool]) -> None:
     """Those in front of it were asked once each, those behind it never."""

@@ -20,6 +20,7 @@ from reliable_email.smtp.failures import FailureKind, WireFailure
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import parse_reply
 from tests.outbox.network import Network
+from tests.thoroughness import examples
 
 NOW = 1_800_000_000.0
 TROUBLE = RouteEvent(failure=local_failure(Cause.DISCONNECTED, "gone"), effect=Effect.COUNT)
@@ -206,7 +207,7 @@ replies = st.builds(
 
 
 @given(st.lists(st.tuples(st.sampled_from(Stage), replies, st.floats(0, 4000)), max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_random_replies_never_close_a_route_for_more_than_seven_days(told_: list[tuple[Stage, str, float]]) -> None:
     """Nor is it closed to probes at any moment after that."""
     state, now = BreakerState(), NOW
@@ -231,7 +232,7 @@ _NAMES_A_TIME = st.sampled_from(
 
 
 @given(st.sampled_from(Stage), _NAMES_A_TIME, st.integers(0, 999_999), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_reply_that_names_a_time_closes_a_route_for_no_longer(
     stage: Stage, words: str, seconds: int, is_used: bool
 ) -> None:

@@ -2,9 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,14 @@ from tests.servers.ground import wait_until
 
 pytestmark = pytest.mark.timeout(180)  # several processes, on a machine that may be busy
 HERE_ALONE = ("--port", "0", "--calm", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One that several tests visit; each leaves it running, and Ctrl-C ends it after the last."""
+    with live(tmp_path_factory.mktemp("visited"), *HERE_ALONE) as running:
+        yield running
+        assert running.interrupt() == 0
 
 
 def came_by(visitor: Visitor, running: Live, recipient: str) -> str:
@@ -60,50 +68,43 @@ def test_a_mail_goes_by_the_first_provider_and_by_the_second_while_that_is_down(
     assert list((tmp_path / "home").iterdir()) == []
 
 
-def test_the_page_obeys_a_strict_policy_and_refuses_strangers_forms(tmp_path: Path) -> None:
+def test_the_page_obeys_a_strict_policy_and_refuses_strangers_forms(visited: Live) -> None:
     """Nothing inline, nothing from elsewhere; a form without its token and a trouble that is none do nothing."""
-    with live(tmp_path, *HERE_ALONE) as running:
-        visitor = Visitor(running.site)
-        visitor.visit()
-        assert visitor.headers["Content-Security-Policy"].startswith("default-src 'self'")
-        assert " style=" not in visitor.page
-        assert "<style" not in visitor.page
-        broken = next(one for one in visitor.forms() if "Take it down" in one.buttons)
-        visitor.submit(broken, csrfmiddlewaretoken="")
-        assert visitor.status == 403
-        visitor.submit(broken, trouble="earthquake")
-        assert visitor.status == 400
-        visitor.visit()
-        visitor.press("Send", recipient="nobody")
-        assert visitor.status == 400
-        assert "Enter a valid email address." in visitor.page
-        wrong = next(one for one in visitor.forms() if "Take it down" in one.buttons)
-        assert wrong.fields["is_on"] == "1", "nothing is broken"
+    visitor = Visitor(visited.site)
+    visitor.visit()
+    assert visitor.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert " style=" not in visitor.page
+    assert "<style" not in visitor.page
+    broken = next(one for one in visitor.forms() if "Take it down" in one.buttons)
+    visitor.submit(broken, csrfmiddlewaretoken="")
+    assert visitor.status == 403
+    visitor.submit(broken, trouble="earthquake")
+    assert visitor.status == 400
+    visitor.visit()
+    visitor.press("Send", recipient="nobody")
+    assert visitor.status == 400
+    assert "Enter a valid email address." in visitor.page
+    wrong = next(one for one in visitor.forms() if "Take it down" in one.buttons)
+    assert wrong.fields["is_on"] == "1", "nothing is broken"
 
 
-def test_it_goes_elsewhere_where_its_port_is_taken(tmp_path: Path) -> None:
+def test_it_goes_elsewhere_where_its_port_is_taken(tmp_path: Path, visited: Live) -> None:
     """And makes another password each time."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with live(tmp_path, "--port", str(port), "--calm", "--quiet") as running:
-            assert running.site != f"http://127.0.0.1:{port}/"
-            assert Visitor(running.site).visit().count("<h1>") == 1
-            first = running.password
-    (tmp_path / "again").mkdir()
-    with live(tmp_path / "again", *HERE_ALONE) as running:
-        assert running.password != first
+    port = visited.site.rpartition(":")[2].strip("/")
+    with live(tmp_path, "--port", port, "--calm", "--quiet") as running:
+        assert running.site != visited.site
+        assert Visitor(running.site).visit().count("<h1>") == 1
+        assert running.password != visited.password
 
 
-def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced(visited: Live) -> None:
     """Mail goes on."""
-    with live(tmp_path, *HERE_ALONE) as running:
-        visitor = Visitor(running.site)
-        assert came_by(visitor, running, "ada@customer.example") == "gmail"
-        worker = running.processes()[1]
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: "another one takes over" in running.said(), "another worker", running.said)
-        assert came_by(visitor, running, "grace@customer.example") == "gmail"
-        assert running.interrupt() == 0
+    visitor = Visitor(visited.site)
+    assert came_by(visitor, visited, "ada@customer.example") == "gmail"
+    worker = visited.processes()[1]
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: "another one takes over" in visited.said(), "another worker", visited.said)
+    assert came_by(visitor, visited, "grace@customer.example") == "gmail"
 
 
 def test_no_worker_outlives_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from reliable_email.testing import certificates
@@ -60,6 +61,12 @@ class Chapter:
     title: str
     text: str
     cases: tuple[Case, ...]
+
+
+@cache
+def story_of(case: Case) -> Story:
+    """Tell a case once: its tests and the page speak of the same run."""
+    return case.tell()
 
 
 def against(server: Callable[[], ScriptedServer], *arguments: str, **options: Any) -> Callable[[], Story]:

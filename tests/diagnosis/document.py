@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.diagnosis.cases import CHAPTERS, Case, Chapter
+from tests.diagnosis.cases import CHAPTERS, Case, Chapter, story_of
 from tests.diagnosis.runs import alike
 
 FILE = Path(__file__).parent.parent.parent / "docs" / "troubleshooting.md"
@@ -49,7 +49,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 
 
 def _section(case: Case) -> str:
-    story = case.tell()
+    story = story_of(case)
     shown = alike(story.run.out, ports=story.ports, seconds=case.seconds)
     text = f"{case.text}\n\n" if case.text else ""
     return f"### {case.title}\n\n{text}```console\n$ python manage.py test_email {case.arguments}\n{shown}\n```\n"

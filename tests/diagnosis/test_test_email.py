@@ -14,7 +14,7 @@ from reliable_email.testing import certificates
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close
 from reliable_email.testing.simulated import simulated
-from tests.diagnosis.cases import CASES, DEGRADED, HEALTHY, TO, UNHEALTHY, USAGE, Case
+from tests.diagnosis.cases import CASES, DEGRADED, HEALTHY, TO, UNHEALTHY, USAGE, Case, story_of
 from tests.diagnosis.document import FILE, document
 from tests.diagnosis.runs import CONSOLE, FAILOVER, OUTBOX, SMTP, Run, smtp, test_email
 
@@ -24,7 +24,7 @@ SECRETS = ("abcdefghijklmnop", "SG.simulated", "simulated-secret", "not-the-pass
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_each_failure_is_told_in_words_that_help(case: Case) -> None:
     """The exit code, the words, and no password."""
-    run = case.tell().run
+    run = story_of(case).run
     assert run.code == case.code, run.out
     for words in case.words:
         assert words in run.out
@@ -36,7 +36,7 @@ def test_each_failure_is_told_in_words_that_help(case: Case) -> None:
 @pytest.mark.parametrize("case", [one for one in CASES if one.code == UNHEALTHY], ids=lambda case: case.title)
 def test_each_failure_says_what_to_do(case: Case) -> None:
     """Never only that something failed: a remedy, or the hint of a configuration check."""
-    out = case.tell().run.out
+    out = story_of(case).run.out
     if "Configuration is not valid" in out:
         assert re.search(r"^   ✗ .+\n     \S", out, re.MULTILINE)
         return

@@ -14,8 +14,10 @@ from reliable_email.backends import error_mail
 from reliable_email.delivery.telling.floods import Pause, after_failure, fingerprint
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, close, hang
+from tests.thoroughness import examples
 
 Serve = Callable[..., ScriptedServer]
+FLOOD = examples(1000)  # how many errors: for each, Django writes a report
 ADMINS = ["admin@example.org"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.org")]
 
 
@@ -25,6 +27,14 @@ def nothing_remembered() -> Iterator[None]:
     error_mail.reset()
     yield
     error_mail.reset()
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the backend reads, which a test moves."""
+    seconds = [1000.0]
+    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: seconds[0])
+    return seconds
 
 
 def mailers(options: dict[str, Any], **error_options: Any) -> dict[str, Any]:
@@ -86,42 +96,36 @@ def test_an_error_is_mailed(serve: Serve, site: Callable[..., logging.Logger]) -
 
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
-def test_a_thousand_errors_with_a_dead_server_raise_nothing_and_cost_few_attempts(
+def test_a_flood_with_a_dead_server_raises_nothing_and_costs_few_attempts(
     serve: Serve, site: Callable[..., logging.Logger], is_silent: bool
 ) -> None:
     """Different errors, too: after a failure nothing is tried for 5 s, then for 10 s, and so on."""
     server = serve(Script(greeting=hang()))
     options = server.options() if is_silent else {"host": "127.0.0.1", "port": closed_port()}
     logger = site(mailers(options | {"max_attempts": 1}, timeout=0.3))
-    for n in range(1000):
+    for n in range(FLOOD):
         logger.error("error of kind %s", chr(ord("a") + n % 26) * 3)
-    assert len(server.connections) <= 5  # Django takes its time to write a thousand reports
+    assert len(server.connections) <= 5  # Django takes its time to write so many reports
 
 
-def test_a_flood_is_one_mail_and_a_count(
-    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A thousand alike: one at once, and the next one after the window tells of the others."""
-    now = [1000.0]
-    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
+def test_a_flood_is_one_mail_and_a_count(serve: Serve, site: Callable[..., logging.Logger], now: list[float]) -> None:
+    """All alike: one at once, and the next one after the window tells of the others."""
     server = serve()
     logger = site(mailers(server.options()))
-    for n in range(1000):
+    for n in range(FLOOD):
         logger.error("order %s failed at 0x%x", n, n)
     assert len(server.messages) == 1
     logger.error("another thing")
     assert len(server.messages) == 2
     now[0] += 301
     logger.error("order 7 failed at 0xff")
-    assert "(and 999 more like it)" in (server.messages[-1].header("Subject") or "")
+    assert f"(and {FLOOD - 1} more like it)" in (server.messages[-1].header("Subject") or "")
 
 
 def test_a_flood_of_errors_that_all_differ_ends_as_well(
-    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, site: Callable[..., logging.Logger], now: list[float]
 ) -> None:
     """Twenty in a window, whatever they say; the next one tells of the others."""
-    now = [1000.0]
-    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
     server = serve()
     logger = site(mailers(server.options()))
     for n in range(200):
@@ -134,11 +138,9 @@ def test_a_flood_of_errors_that_all_differ_ends_as_well(
 
 
 def test_a_server_that_refuses_now_and_then_gets_no_more_of_them(
-    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, site: Callable[..., logging.Logger], now: list[float]
 ) -> None:
     """A failure begins no new window: twenty in all, and the next window tells of all others."""
-    now = [1000.0]
-    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
     server = serve(*[Script(mail=close()) if n % 4 == 3 else Script(idle=close()) for n in range(400)])
     logger = site(mailers(server.options() | {"max_attempts": 1}))
     for n in range(200):
@@ -170,11 +172,9 @@ def test_it_does_not_answer_to_itself(serve: Serve, site: Callable[..., logging.
 
 
 def test_when_the_server_is_back_the_next_error_is_mailed(
-    serve: Serve, site: Callable[..., logging.Logger], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, site: Callable[..., logging.Logger], now: list[float]
 ) -> None:
     """The pause ends by itself, and the mail tells what was missed."""
-    now = [1000.0]
-    monkeypatch.setattr("reliable_email.backends.error_mail.time.monotonic", lambda: now[0])
     server = serve(Script(greeting="421 4.3.0 later"), Script())
     logger = site(mailers(server.options() | {"max_attempts": 1}))
     logger.error("boom")

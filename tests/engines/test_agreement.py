@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from reliable_email import models
 from tests.engines import table
 from tests.engines.doors import World, by_queue, directly
+from tests.thoroughness import examples
 
 # Two hundred networks by two doors: on a busy machine that takes more than the minute that any test may hang.
 pytestmark = [pytest.mark.usefixtures("no_suppressions"), pytest.mark.timeout(300)]
@@ -44,7 +45,10 @@ def _empty(using: str) -> None:
 
 
 @settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(200),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(names=networks, to=envelopes)
 def test_both_doors_end_alike_and_nothing_ends_without_proof(names: list[str], to: tuple[str, ...], using: str) -> None:

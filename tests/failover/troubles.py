@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -108,8 +109,9 @@ def site(trouble: Trouble) -> Iterator[tuple[SimulatedServer, ScriptedServer]]:
         reset()
 
 
+@cache
 def send_through(trouble: Trouble) -> Story:
-    """Send one message by a failover whose first route has the trouble."""
+    """Send one message by a failover whose first route has the trouble; the tests and the page tell of one run."""
     with site(trouble) as (first, second):
         message = EmailMessage("Greetings", "Hello.", SENDER, [RECIPIENT])
         backend = django_mailers["default"]

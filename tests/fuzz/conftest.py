@@ -5,7 +5,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
+from tests.thoroughness import examples
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or examples(300))
 
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -19,7 +19,9 @@ import pytest
 from reliable_email.testing.actions import both, pause, real
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
+from tests.thoroughness import only_thoroughly
 
+pytestmark = only_thoroughly  # a dozen servers, each with processes that import a whole site
 ROOT = Path(__file__).parent.parent.parent
 SITE = "tests.sites.forking"
 BIN = Path(sys.executable).parent

@@ -5,6 +5,7 @@ import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import StringIO
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -70,6 +71,7 @@ POSITIONS = {
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.urls")]
 
 
+@cache
 def spellings(secret: str) -> set[str]:
     """What nobody may read."""
     return {form(secret).rstrip("=") for form in FORMS.values()} | {quote_plus(secret), repr(secret)[1:-1]}

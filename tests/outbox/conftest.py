@@ -130,6 +130,24 @@ def created_database(vendor: str, alias: str, name: str, encoding: str = "") -> 
         _drop(vendor, name)
 
 
+@pytest.fixture(params=VENDORS)
+def first_version(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of a database with the tables of the first version."""
+    vendor = request.param
+    if vendor != "sqlite":
+        require(vendor)
+    alias = f"first_version_{vendor}"
+    name = str(tmp_path / "first.sqlite3") if vendor == "sqlite" else f"test_first_{os.getpid()}"
+    with created_database(vendor, alias, name), django_db_blocker.unblock():
+        migrate(alias, "0001")
+        yield alias
+
+
+def migrate(using: str, *target: str) -> None:
+    """Make the tables those of a version, as an operator does; of the last one by default."""
+    call_command("migrate", "reliable_email", *target, database=using, verbosity=0)
+
+
 @pytest.fixture(scope="session", params=VENDORS)
 def database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
@@ -147,7 +165,7 @@ def database(
     )
     with created_database(vendor, alias, name):
         with django_db_blocker.unblock():
-            call_command("migrate", "reliable_email", database=alias, verbosity=0)
+            migrate(alias)
             connections[alias].close()
         # Forbidden again between the tests that ask for it: what another module's test sends must leave no row behind.
         yield alias

@@ -15,6 +15,7 @@ import pytest
 
 from tests.outbox.conftest import database_settings
 from tests.servers.ground import answers, free_ports, public_folder, wait_until
+from tests.services import skip_unwanted
 
 _NAME = "restarts"
 _MYSQL_ROOT = Path(os.environ.get("RELIABLE_EMAIL_MYSQL_ROOT", "/var/tmp/reliable-email-mysql"))  # see tools/mysql
@@ -208,6 +209,7 @@ def _missing(vendor: str) -> str:
 @contextlib.contextmanager
 def own_server(vendor: str) -> Iterator[OwnServer]:
     """Start a server of this vendor with an empty database; it is gone afterwards."""
+    skip_unwanted(vendor)
     if reason := _missing(vendor):
         pytest.skip(reason)
     with public_folder("re-db-") as folder:

@@ -34,10 +34,17 @@ def test_every_misfortune_has_an_expectation() -> None:
     assert EXPECTED.keys() == MISFORTUNES.keys()
 
 
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the tables and no row."""
+    with ScriptedServer() as server:
+        return Site("reliable_email", server, str(tmp_path_factory.mktemp("tables"))).database
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", MISFORTUNES)
-def test_a_misfortune_costs_no_mail(name: str, tmp_path: Path) -> None:
+def test_a_misfortune_costs_no_mail(name: str, tables: Path, tmp_path: Path) -> None:
     """In processes of their own, against a server that misbehaves."""
     with ScriptedServer() as server:
-        outcome = MISFORTUNES[name](Site("reliable_email", server, str(tmp_path)))
+        outcome = MISFORTUNES[name](Site("reliable_email", server, str(tmp_path), tables=tables))
     assert outcome.strip() == EXPECTED[name].strip()

@@ -1,8 +1,6 @@
 """From the tables of the first version to those of today: with rows in them, and with processes of both versions."""
 
 import io
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -22,31 +20,12 @@ from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Suppression, Tally
 from reliable_email.store.tables.states import State
-from tests.outbox.conftest import VENDORS, created_database
+from tests.outbox.conftest import created_database, migrate
 from tests.outbox.desk import queue, rows, states, worker
 from tests.outbox.network import Network
-from tests.services import require
 
 BERLIN = "Europe/Berlin"
 SUMMER = datetime(2026, 7, 1, 12, 0, 0)  # noqa: DTZ001 - as a site without time zones stores it
-
-
-@pytest.fixture(params=VENDORS)
-def before(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The alias of a database with the tables of the first version."""
-    vendor = request.param
-    if vendor != "sqlite":
-        require(vendor)
-    alias = f"upgrade_{vendor}"
-    name = str(tmp_path / "upgrade.sqlite3") if vendor == "sqlite" else f"test_upgrade_{os.getpid()}"
-    with created_database(vendor, alias, name), django_db_blocker.unblock():
-        call_command("migrate", "reliable_email", "0001", database=alias, verbosity=0)
-        yield alias
-
-
-def upgrade(using: str) -> None:
-    """What an operator does."""
-    call_command("migrate", "reliable_email", database=using, verbosity=0)
 
 
 def queue_as_before(using: str, number: int = 1, *, at: datetime | None = None) -> None:
@@ -81,36 +60,36 @@ def stored_text(using: str, column: str, table: str = "outboxrecipient") -> str:
         return str(cursor.fetchone()[0])
 
 
-def test_rows_of_the_first_version_are_delivered_after_the_upgrade(before: str) -> None:
+def test_rows_of_the_first_version_are_delivered_after_the_upgrade(first_version: str) -> None:
     """Also one that a process of that version queues afterwards; nothing is lost, and none is sent twice."""
-    queue_as_before(before, 1)
-    upgrade(before)
-    queue_as_before(before, 2)
-    queue(before, "new@example.com")
+    queue_as_before(first_version, 1)
+    migrate(first_version)
+    queue_as_before(first_version, 2)
+    queue(first_version, "new@example.com")
     network = Network()
-    worker(before, network.route()).run()
-    assert states(before) == [State.ACCEPTED] * 3
+    worker(first_version, network.route()).run()
+    assert states(first_version) == [State.ACCEPTED] * 3
     assert set(network.taken.values()) == {1}
-    assert [one.lane for one in rows(before)][:2] == [0, 0]
-    assert not audit(before).findings
+    assert [one.lane for one in rows(first_version)][:2] == [0, 0]
+    assert not audit(first_version).findings
 
 
-def test_the_upgrade_can_be_taken_back(before: str) -> None:
+def test_the_upgrade_can_be_taken_back(first_version: str) -> None:
     """And made again, with the rows as they were."""
-    queue_as_before(before)
-    upgrade(before)
-    call_command("migrate", "reliable_email", "0001", database=before, verbosity=0)
-    upgrade(before)
-    assert [one.address for one in rows(before)] == ["ok1001@example.com"]
+    queue_as_before(first_version)
+    migrate(first_version)
+    migrate(first_version, "0001")
+    migrate(first_version)
+    assert [one.address for one in rows(first_version)] == ["ok1001@example.com"]
 
 
-def test_an_interrupted_upgrade_goes_on_where_it_stopped(before: str) -> None:
+def test_an_interrupted_upgrade_goes_on_where_it_stopped(first_version: str) -> None:
     """The index that it left behind may be no whole one."""
-    queue_as_before(before)
-    call_command("migrate", "reliable_email", "0002", database=before, verbosity=0)
-    upgrade(before)
-    with connections[before].cursor() as cursor:
-        names = connections[before].introspection.get_constraints(cursor, OutboxRecipient._meta.db_table)
+    queue_as_before(first_version)
+    migrate(first_version, "0002")
+    migrate(first_version)
+    with connections[first_version].cursor() as cursor:
+        names = connections[first_version].introspection.get_constraints(cursor, OutboxRecipient._meta.db_table)
     assert "rel_email_rcpt_lane" in names
     assert "rel_email_rcpt_due" not in names
 
@@ -133,17 +112,17 @@ def test_a_database_that_routers_keep_free_of_the_tables_is_migrated_both_ways(
         override_settings(DATABASE_ROUTERS=[Elsewhere()]),
         django_db_blocker.unblock(),
     ):
-        upgrade("elsewhere")
+        migrate("elsewhere")
         assert [one for one in connections["elsewhere"].introspection.table_names() if "email" in one] == []
-        call_command("migrate", "reliable_email", "zero", database="elsewhere", verbosity=0)
+        migrate("elsewhere", "zero")
 
 
-def test_the_upgrade_holds_the_lock_of_one_table_at_a_time(before: str) -> None:
+def test_the_upgrade_holds_the_lock_of_one_table_at_a_time(first_version: str) -> None:
     """A worker that uses two tables in the other order would be in a deadlock with it."""
-    connection = connections[before]
+    connection = connections[first_version]
     if connection.vendor != "postgresql":
         pytest.skip("only PostgreSQL changes tables in a transaction and locks them until its end")
-    queue_as_before(before)
+    queue_as_before(first_version)
     in_use = [f"reliable_email_{one}" for one in ("outboxmessage", "outboxrecipient", "attempt", "routestate")]
     held: list[int] = []
 
@@ -160,54 +139,54 @@ def test_the_upgrade_holds_the_lock_of_one_table_at_a_time(before: str) -> None:
         return result
 
     with connection.execute_wrapper(look):
-        upgrade(before)
+        migrate(first_version)
     assert set(held) <= {0, 1}
     assert 1 in held
 
 
-def test_suppressions_stay_and_may_differ_by_stream(before: str) -> None:
+def test_suppressions_stay_and_may_differ_by_stream(first_version: str) -> None:
     """What holds for one stream holds for no other mail."""
-    with connections[before].cursor() as cursor:
+    with connections[first_version].cursor() as cursor:
         cursor.execute(
             "INSERT INTO reliable_email_suppression (address, reason, source, created_at) VALUES "
             "('gone@example.com', '', '', %s)",
-            [connections[before].ops.adapt_datetimefield_value(datetime.now(UTC))],
+            [connections[first_version].ops.adapt_datetimefield_value(datetime.now(UTC))],
         )
-    upgrade(before)
-    at = database_now(before)
-    Suppression.objects.using(before).create(address="bored@example.com", stream="news", created_at=at)
-    Suppression.objects.using(before).create(address="gone@example.com", stream="news", created_at=at)
-    assert suppressed(before, ["gone@example.com", "bored@example.com"]) == {"gone@example.com"}
+    migrate(first_version)
+    at = database_now(first_version)
+    Suppression.objects.using(first_version).create(address="bored@example.com", stream="news", created_at=at)
+    Suppression.objects.using(first_version).create(address="gone@example.com", stream="news", created_at=at)
+    assert suppressed(first_version, ["gone@example.com", "bored@example.com"]) == {"gone@example.com"}
 
 
 @override_settings(USE_TZ=False, TIME_ZONE=BERLIN)
-def test_local_times_are_written_anew_in_utc(before: str) -> None:
+def test_local_times_are_written_anew_in_utc(first_version: str) -> None:
     """A site without USE_TZ reads the same times as before, and the database has them in UTC."""
-    queue_as_before(before, at=SUMMER)
-    with connections[before].cursor() as cursor:
+    queue_as_before(first_version, at=SUMMER)
+    with connections[first_version].cursor() as cursor:
         for hour in range(4):
             cursor.execute(
                 "INSERT INTO reliable_email_tally (minute, route, outcome, cause, count, seconds) VALUES "
                 "(%s, 'a', 'accepted', '', %s, 0)",
-                [connections[before].ops.adapt_datetimefield_value(SUMMER + timedelta(hours=hour)), hour],
+                [connections[first_version].ops.adapt_datetimefield_value(SUMMER + timedelta(hours=hour)), hour],
             )
-    upgrade(before)
-    assert OutboxRecipient.objects.using(before).get().due_at == SUMMER
-    assert OutboxMessage.objects.using(before).get().created_at == SUMMER
-    tallies = Tally.objects.using(before).order_by("count").values_list("minute", flat=True)
+    migrate(first_version)
+    assert OutboxRecipient.objects.using(first_version).get().due_at == SUMMER
+    assert OutboxMessage.objects.using(first_version).get().created_at == SUMMER
+    tallies = Tally.objects.using(first_version).order_by("count").values_list("minute", flat=True)
     assert list(tallies) == [SUMMER + timedelta(hours=hour) for hour in range(4)]
-    if connections[before].vendor != "postgresql":
-        assert stored_text(before, "due_at").startswith("2026-07-01 10:00:00")
-    call_command("migrate", "reliable_email", "0001", database=before, verbosity=0)
-    if connections[before].vendor != "postgresql":
-        assert stored_text(before, "due_at").startswith("2026-07-01 12:00:00")
+    if connections[first_version].vendor != "postgresql":
+        assert stored_text(first_version, "due_at").startswith("2026-07-01 10:00:00")
+    migrate(first_version, "0001")
+    if connections[first_version].vendor != "postgresql":
+        assert stored_text(first_version, "due_at").startswith("2026-07-01 12:00:00")
 
 
 @override_settings(USE_TZ=False, TIME_ZONE=BERLIN)
-def test_local_times_are_written_anew_once_where_that_was_interrupted(before: str) -> None:
+def test_local_times_are_written_anew_once_where_that_was_interrupted(first_version: str) -> None:
     """Those that were written before it ended would be shifted twice."""
-    moment = connections[before].ops.adapt_datetimefield_value(SUMMER)
-    with transaction.atomic(before), connections[before].cursor() as cursor:
+    moment = connections[first_version].ops.adapt_datetimefield_value(SUMMER)
+    with transaction.atomic(first_version), connections[first_version].cursor() as cursor:
         cursor.executemany(
             "INSERT INTO reliable_email_suppression (address, reason, source, created_at) VALUES (%s, '', '', %s)",
             [(f"a{number}@example.com", moment) for number in range(2100)],  # what is read at once, and more
@@ -221,17 +200,17 @@ def test_local_times_are_written_anew_once_where_that_was_interrupted(before: st
             raise KeyboardInterrupt
         return execute(sql, params, many, context)
 
-    if stores_local_time(connections[before]):
-        with pytest.raises(KeyboardInterrupt), connections[before].execute_wrapper(end):
-            upgrade(before)
-        connections[before].close()
-    upgrade(before)
-    assert set(Suppression.objects.using(before).values_list("created_at", flat=True)) == {SUMMER}
+    if stores_local_time(connections[first_version]):
+        with pytest.raises(KeyboardInterrupt), connections[first_version].execute_wrapper(end):
+            migrate(first_version)
+        connections[first_version].close()
+    migrate(first_version)
+    assert set(Suppression.objects.using(first_version).values_list("created_at", flat=True)) == {SUMMER}
 
 
-def test_names_stay_unique_at_every_step_of_the_upgrade(before: str) -> None:
+def test_names_stay_unique_at_every_step_of_the_upgrade(first_version: str) -> None:
     """Two rows of one route, or of one address, would keep it from ever going on."""
-    connection = connections[before]
+    connection = connections[first_version]
     bare: list[str] = []
 
     def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -246,7 +225,7 @@ def test_names_stay_unique_at_every_step_of_the_upgrade(before: str) -> None:
         return result
 
     with connection.execute_wrapper(look):
-        upgrade(before)
+        migrate(first_version)
     operations = import_module("reliable_email.migrations.0002_tables_of_lanes_accounts_and_reports")
     order = [
         (type(one).__name__, one.model_name) for one in operations.Migration.operations if hasattr(one, "model_name")
@@ -257,10 +236,10 @@ def test_names_stay_unique_at_every_step_of_the_upgrade(before: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["0002", "0003", "0004"])
-def test_the_statements_of_the_upgrade_can_be_read_before_it_is_made(before: str, target: str) -> None:
+def test_the_statements_of_the_upgrade_can_be_read_before_it_is_made(first_version: str, target: str) -> None:
     """`sqlmigrate` asks no table that is not there yet."""
     out = io.StringIO()
-    call_command("sqlmigrate", "reliable_email", target, database=before, stdout=out)
+    call_command("sqlmigrate", "reliable_email", target, database=first_version, stdout=out)
     assert target == "0004" or "reliable_email_outboxrecipient" in out.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Progress bars for long work: on a terminal, and there alone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,18 @@ COUNT = 600
 pytestmark = pytest.mark.timeout(180)  # many processes, on a machine that may be busy
 
 
+@pytest.fixture(scope="module")
+def filled(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database that holds one message for many."""
+    folder = Path(shutil.copytree(migrated, tmp_path_factory.mktemp("bars") / "site"))
+    Site(folder).queue(*(f"customer{number}@example.com" for number in range(COUNT)))
+    return folder
+
+
 @pytest.fixture
-def full(folder: Path) -> Site:
+def full(filled: Path, tmp_path: Path) -> Site:
     """A site with one message for many."""
-    site = Site(folder)
-    site.queue(*(f"customer{number}@example.com" for number in range(COUNT)))
-    return site
+    return Site(Path(shutil.copytree(filled, tmp_path / "site")))
 
 
 def shown(site: Site, *arguments: str) -> str:

@@ -18,6 +18,7 @@ from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.smtp.transaction import Grant, Job, Transaction, Verdict
 from tests.smtp.dialogue import EHLO, Dialogue, in_segment, job
 from tests.smtp.plain_server import BEHIND, PlainServer
+from tests.thoroughness import examples
 
 ACCEPTED, REFUSED, NOT_SENT, UNKNOWN = Verdict.ACCEPTED, Verdict.REFUSED, Verdict.NOT_SENT, Verdict.UNKNOWN
 HOST = "127.0.0.1"
@@ -176,7 +177,7 @@ def test_a_message_that_is_tried_again_has_a_connection_for_itself() -> None:
     assert server.mails == [2, 3]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     behind=st.sampled_from(BEHIND),
     seed=st.integers(0, 10_000),
@@ -248,7 +249,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answers", ANSWERS, ids=lambda answers: answers[0])
 @given(cuts=st.sets(st.integers(0, 120), max_size=6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_no_answer_to_the_first_chained_envelope_counts_however_it_is_cut(answers: list[str], cuts: set[int]) -> None:
     """No transaction is told of it: it was not asked."""
     dialogue = chained()

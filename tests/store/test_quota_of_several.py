@@ -37,6 +37,7 @@ from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from reliable_email.store.tables.shared import RouteState
 from reliable_email.store.tables.states import PriorityRank, State
 from tests.outbox.network import Network
+from tests.thoroughness import examples
 
 NOW: Final = 1_800_000_000.0
 SKEW: Final = 1.0  # how far each host's idea of the database's clock is from it, at most
@@ -339,6 +340,9 @@ def test_no_window_ever_has_more_than_its_limit(using: str, machine: type[Togeth
     here = type(machine.__name__, (machine,), {"using": using})
     quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        here, settings=settings(max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=quiet)
+        here,
+        settings=settings(
+            max_examples=examples(50), stateful_step_count=30, deadline=None, suppress_health_check=quiet
+        ),
     )
     reservations.reset()

@@ -149,7 +149,7 @@ def test_a_probe_tells_what_it_found(site: str) -> None:
 
 def test_history_has_the_newest_first(site: str) -> None:
     """What was closed and is in use again, and what is still closed."""
-    assert "No closing" in words("history", using=site)
+    assert "No closed route" in words("history", using=site)
     rows = Opening.objects.using(site)
     for number, route in enumerate(("one", "two"), start=1):
         rows.create(

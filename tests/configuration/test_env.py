@@ -422,6 +422,16 @@ def test_a_class_of_the_projects_own_gets_the_options_that_it_takes(
     assert "hunter2" not in str(found.notes)
 
 
+def test_a_class_in_folders_without_init_files_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Namespace packages, whose parents are not imported while the settings are read."""
+    (tmp_path / "of_a_namespace/below").mkdir(parents=True)
+    (tmp_path / "of_a_namespace/below/mail.py").write_text(CLASSES)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = "of_a_namespace.below.mail.Again"
+    assert env.mailers({**FULL, "EMAIL_BACKEND": path})["default"]["OPTIONS"] == DJANGOS | {"max_attempts": 2}
+    assert "of_a_namespace" not in sys.modules
+
+
 @pytest.mark.usefixtures("classes")
 def test_a_provider_s_name_is_its_server_for_a_class_that_knows_no_names() -> None:
     """Mail must not go to localhost in its place."""

@@ -63,10 +63,10 @@ def _file(module: str) -> Path | None:
     """The source of a module, found without importing the packages that it is in."""
     where = None
     spec = None
-    parts = module.split(".")
-    for number in range(1, len(parts) + 1):
+    for part in module.split("."):
         try:
-            spec = PathFinder.find_spec(".".join(parts[:number]), where)
+            # By its own name alone: a namespace package asks for the parent that is named, which is not imported.
+            spec = PathFinder.find_spec(part, where)
         except (ImportError, ValueError):
             return None
         if spec is None:

@@ -5,6 +5,7 @@ and write of a socket is a point, besides those of the outbox itself.
 """
 
 import contextlib
+import io
 import os
 import socket
 import threading
@@ -15,6 +16,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django.setup()
 
+from django.core.management import call_command  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
@@ -114,4 +116,11 @@ def run_enqueue(vendor: str, name: str, port: int, at: int, number: int, told: A
         faultpoints.point("caller:between")
         enqueue([submission(to=("alone@example.com",), idempotency_key="alone")], queue)
         faultpoints.point("caller:end")
+    told.close()
+
+
+def run_command(vendor: str, name: str, port: int, at: int, number: int, told: Any, *arguments: str) -> None:
+    """Do what a person does by `email_outbox`."""
+    _prepare(vendor, name, at, number, told)
+    call_command("email_outbox", "--database", ALIAS, *arguments, stdout=io.StringIO())
     told.close()

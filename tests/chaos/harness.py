@@ -136,12 +136,17 @@ def _everywhere(using: str, target: Callable[..., None], number: int, fill: Call
         at += step
 
 
-def _run(using: str, target: Callable[..., None], port: int, at: int, number: int) -> str | None:
+def kill_command(using: str, *arguments: str, at: int) -> str | None:
+    """SIGKILL at point `at` of a command; the point's name, or None where it ended before."""
+    return _run(using, crew.run_command, 0, at, signal.SIGKILL, *arguments)
+
+
+def _run(using: str, target: Callable[..., None], port: int, at: int, number: int, *more: str) -> str | None:
     """Run the process into its point; the point's name, or None where it ended before."""
     ours, theirs = _CONTEXT.Pipe(duplex=False)
     connections.close_all()
     arguments: tuple[Any, ...] = (vendor_of(using), str(connections[using].settings_dict["NAME"]))
-    process = _CONTEXT.Process(target=target, args=(*arguments, port, at, int(number), theirs))
+    process = _CONTEXT.Process(target=target, args=(*arguments, port, at, int(number), theirs, *more))
     process.start()
     theirs.close()
     name = None

@@ -233,6 +233,7 @@ def _act(
         target = Case(When(unknowns__gt=0, then=Value(doubted.value)), default=Value(rule.target.value))
         # Of what is unknown, only the time of its resend is taken; the evidence of the doubt stays.
         changes = {name: _unless_doubted(name, value) for name, value in changes.items()}
+    point("act:noted")
     settled = rule.target not in (State.QUEUED, State.PARKED)
     changes |= {
         "state": target,
@@ -261,6 +262,7 @@ def _act(
                 # The condition on the state is repeated: a worker may have been quicker.
                 own = OutboxRecipient._base_manager.using(alias).filter(pk__in=ids, state__in=states)
                 changed = own.update(**wanted)
+                point("act:changed")
                 Action._base_manager.using(alias).filter(pk=action).update(count=F("count") + changed)
             point("act:batch")
             count += changed

@@ -274,7 +274,7 @@ CONDITIONS: dict[str, Condition] = {
     "on-trial": Condition(
         make=close_for_a_while_that_is_over,
         tells="its time is over, and the next message tries it again",
-        german="die nächste Nachricht versucht es",
+        german="seine Zeit ist um, und die",
     ),
     "newsletter": Condition(
         make=lambda: close_for(Cause.AUTH_FAILED, "bulk"),

@@ -44,7 +44,11 @@ def test_no_finding_is_without_its_picture() -> None:
     """Whoever adds one adds a condition, and looks at it."""
     told = {text for module in (route_health, outbox_health, waiting_health) for text in templates(module)}
     words = {one.tells for one in CONDITIONS.values() if one.tells}
-    fragments = {"all mail", *(f"{one} %(name)s" for one in ("mailer", "account", "stream", "priority"))}
+    fragments = {
+        "all mail",
+        "%(one)s, %(other)s",
+        *(f"{one} %(name)s" for one in ("mailer", "account", "stream", "priority")),
+    }
     assert len(told) > 20
     assert {
         text for text in told - ELSEWHERE - fragments if not any(text.endswith(one) or one in text for one in words)

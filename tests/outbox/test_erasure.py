@@ -392,6 +392,18 @@ def test_the_command_says_what_it_did_and_what_to_keep(using: str) -> None:
     assert json.loads(run(using, "erase", ANN, "--json"))["messages"] == 0
 
 
+def test_the_marks_are_one_json_object_for_programs(using: str) -> None:
+    """As everything that is asked for with `--json`; also where there are none."""
+    out = io.StringIO()
+    call_command("email_outbox", "--database", using, "erase", "--marks", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == {"marks": []}
+    queue(using, ANN)
+    done = erase(ANN, actor="olga", using=using)
+    out = io.StringIO()
+    call_command("email_outbox", "--database", using, "erase", "--marks", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == {"marks": [done.digest]}
+
+
 def test_the_command_takes_marks_from_a_file(using: str, tmp_path: Any) -> None:
     """The file is read whole before anything is done."""
     queue(using, ANN)

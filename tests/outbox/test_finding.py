@@ -242,11 +242,35 @@ def test_release_undoes_hold_and_nothing_else(night: str) -> None:
     assert found("--state", "parked", using=night) == ["ada@example.com"]
 
 
-@pytest.mark.parametrize("text", ["yesterday", "3w", "2026-13-01", "999999999d"])
+@pytest.mark.parametrize(
+    "text",
+    ["yesterday", "3w", "2026-13-01", "999999999d", "0001-01-01T00:00+23:59", "9999-12-31T23:59-23:59"],
+)
 def test_a_time_that_is_none_is_refused(night: str, text: str) -> None:
     """With how to write one, and without a traceback."""
     with pytest.raises(CommandError, match="--since"):
         call_command("email_outbox", "--database", night, "list", "--since", text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--subject", "Gr\udcfc\udcdfe"],
+        ["list", "--recipient", "\udcfc@example.com"],
+        ["list", "--cause", "\udcfc"],
+        ["show", "\udcfc"],
+        ["cancel", "--subject", "\udcfc", "--dry-run"],
+        ["cancel", "--all", "--reason", "\udcfc"],
+        ["resolve", "\udcfc", "accepted"],
+    ],
+    ids=lambda one: one[0],
+)
+def test_bytes_that_are_no_characters_are_a_slip(night: str, arguments: list[str]) -> None:
+    """A terminal of another encoding sends them; it is one line and no traceback."""
+    before = states(night)
+    code, words = refused(*arguments, using=night)
+    assert (code, "no characters of UTF-8" in words) == (2, True)
+    assert states(night) == before
 
 
 def test_the_ends_of_a_time_are_not_taken_for_each_other(night: str) -> None:

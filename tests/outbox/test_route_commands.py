@@ -159,6 +159,7 @@ def test_history_has_the_newest_first(site: str) -> None:
         )  # fmt: skip
     assert [one["route"] for one in run("history", using=site)[1]["openings"]] == ["two", "one"]
     assert [one["route"] for one in run("history", "one", using=site)[1]["openings"]] == ["one"]
+    assert len(run("history", "--limit", "9" * 30, using=site)[1]["openings"]) == 2
     said = words("history", using=site).splitlines()
     assert "still closed" in said[1]
     assert "421 later" in said[2]

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -134,7 +134,10 @@ def moment(text: str) -> datetime:
         found = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} is not a time: write 90s, 15m, 2h, 3d or 2026-11-30T09:00") from error
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    try:
+        return (timezone.make_aware(found) if timezone.is_naive(found) else found).astimezone(UTC)
+    except OverflowError as error:  # it has no name in UTC, as databases keep it
+        raise ArgumentTypeError(f"{text!r} is beyond the calendar") from error
 
 
 def age(text: str) -> timedelta:

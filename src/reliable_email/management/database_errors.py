@@ -12,6 +12,7 @@ from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import refuse
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.outages import is_outage, sentence
+from reliable_email.values import printable
 
 
 class DatabaseCommand(BaseCommand):
@@ -21,6 +22,8 @@ class DatabaseCommand(BaseCommand):
         """Run the command, and turn an outage into a `CommandError`; `--traceback` shows the original one."""
         if (named := options.get("database")) and named not in connections:
             raise refuse("database", named, connections)
+        for value in (*args, *options.values()):
+            _refuse_what_is_no_text(value)
         try:
             return super().execute(*args, **options)
         except ConnectionDoesNotExist as error:
@@ -34,3 +37,20 @@ class DatabaseCommand(BaseCommand):
 
     def _print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, default=str))
+
+
+def _refuse_what_is_no_text(value: Any) -> None:
+    """A terminal of another encoding hands over bytes that are no characters: no database can be asked for them."""
+    for one in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(one, str) and ("\0" in one or not _is_encodable(one)):
+            words = f"{printable(ascii(one))[:80]} has bytes that are no characters of UTF-8."
+            raise CommandError(words, returncode=ExitCode.USAGE)
+
+
+def _is_encodable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -35,7 +35,10 @@ class PeopleCommand(DatabaseCommand):
             words = "Give an address, or --replay after a restore, or --marks for what has to be kept for that."
             raise CommandError(words, returncode=ExitCode.USAGE)
         if options["marks"]:
-            for mark in kept_marks(self._using):
+            marks = kept_marks(self._using)
+            if self._json:
+                self._print_json({"marks": marks})
+            for mark in marks if not self._json else ():
                 self.stdout.write(mark)
             return
         try:

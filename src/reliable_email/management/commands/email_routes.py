@@ -20,6 +20,7 @@ from reliable_email.views.parts.route_lines import RouteLine, route_line, site_r
 from reliable_email.views.route_acts import Verb, do
 
 _EVIDENCE_CHARACTERS = 60
+_MOST_LINES = 1_000_000
 
 
 class Command(DatabaseCommand):
@@ -83,7 +84,7 @@ class Command(DatabaseCommand):
         names = [route.alias for route, _ in self._chosen(options)] if options["routes"] else []
         if options["limit"] < 1:
             raise CommandError("--limit must be at least 1.", returncode=ExitCode.USAGE)
-        found = openings(names, self._using, newest=options["limit"])
+        found = openings(names, self._using, newest=min(options["limit"], _MOST_LINES))
         if self._json:
             self._print_json({"openings": [asdict(one) for one in found]})
             return

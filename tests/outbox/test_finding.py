@@ -273,6 +273,16 @@ def test_bytes_that_are_no_characters_are_a_slip(night: str, arguments: list[str
     assert states(night) == before
 
 
+@pytest.mark.parametrize("option", ["--recipient", "--subject", "--sender"])
+@pytest.mark.parametrize("command", ["cancel", "list"])
+def test_an_empty_condition_is_a_slip(night: str, command: str, option: str) -> None:
+    """A variable of a script that is empty: beside another condition, it would have chosen far more than was meant."""
+    before = states(night)
+    with pytest.raises(CommandError, match=f"{option}: it is empty"):
+        call_command("email_outbox", "--database", night, command, option, " ", "--state", "queued")
+    assert states(night) == before
+
+
 def test_the_ends_of_a_time_are_not_taken_for_each_other(night: str) -> None:
     """Between a day ago and two days ago there is nothing: that is a slip, and no answer."""
     assert refused("list", "--since", "1d", "--until", "2d", using=night)[0] == 2

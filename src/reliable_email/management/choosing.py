@@ -29,7 +29,9 @@ _MOST_DIGITS = 18  # of a primary key
 def add_filters(parser: ArgumentParser) -> None:
     """Add the arguments that filter recipients; all conditions that are given must hold."""
     states = ", ".join(one.value for one in State)
-    parser.add_argument("--recipient", default="", help="an address in any spelling, @domain, or a part of an address")
+    parser.add_argument(
+        "--recipient", type=_not_empty, help="an address in any spelling, @domain, or a part of an address"
+    )
     parser.add_argument("--state", action="append", default=[], help=f"one of {states}; may be given several times")
     parser.add_argument(
         "--mailer", action="append", default=[], help="the mailer that the application used, or the one that delivers"
@@ -38,9 +40,11 @@ def add_filters(parser: ArgumentParser) -> None:
         "--account", action="append", default=[], help="the account of the message; nothing sets one yet"
     )
     parser.add_argument("--stream", action="append", default=[], help="the stream of the message; nothing sets one yet")
-    parser.add_argument("--subject", default="", help="words of the subject; encrypted subjects never match")
+    parser.add_argument("--subject", type=_not_empty, help="words of the subject; encrypted subjects never match")
     parser.add_argument(
-        "--sender", default="", help="the envelope's sender: an address, @domain, or a part of an address"
+        "--sender",
+        type=_not_empty,
+        help="the envelope's sender: an address, @domain, or a part of an address",
     )
     parser.add_argument("--route", action="append", default=[], help="the route that was asked last")
     parser.add_argument(
@@ -67,6 +71,8 @@ def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = Fal
     Raises:
         CommandError: exit code 2 for a name that nothing has; 1 for a message or an address that is not here.
     """
+    for name in ("recipient", "subject", "sender"):
+        options[name] = options[name] or ""
     check_priorities(options["priority"])
     if options["since"] and options["until"] and options["since"] >= options["until"]:
         words = "--since names the earlier end and --until the later one; between these two there is no time."
@@ -138,6 +144,13 @@ def moment(text: str) -> datetime:
         return (timezone.make_aware(found) if timezone.is_naive(found) else found).astimezone(UTC)
     except OverflowError as error:  # it has no name in UTC, as databases keep it
         raise ArgumentTypeError(f"{text!r} is beyond the calendar") from error
+
+
+def _not_empty(text: str) -> str:
+    """Refuse a condition that says nothing: a variable of a script that is empty would choose every recipient."""
+    if not text.strip():
+        raise ArgumentTypeError("it is empty: leave it out where any will do")
+    return text
 
 
 def age(text: str) -> timedelta:

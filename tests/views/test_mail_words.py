@@ -4,8 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils.translation import override
 
-from reliable_email.templatetags.mail_words import ago, at, clock, milliseconds, plain, said, span, span_since
+from reliable_email.classification import Cause
+from reliable_email.classification.meanings import MEANINGS
+from reliable_email.templatetags.mail_words import ago, at, clock, milliseconds, plain, said, span, span_since, told
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -63,3 +66,14 @@ def test_what_strangers_wrote_moves_no_cursor_and_is_masked_on_wish(settings: An
 def test_words_of_closed_sets_are_said_with_spaces() -> None:
     """As people write them."""
     assert plain("mailbox_full") == "mailbox full"
+
+
+def test_code_in_a_sentence_is_code_and_an_option_is_not_broken() -> None:
+    """In every language; what a server may have said in it is escaped."""
+    with override("de"):
+        shown = told(MEANINGS[Cause.CANNOT_BE_BUILT].person)
+    assert "<code>manage.py check</code>" in shown
+    assert "`" not in shown
+    assert told("Give it more --connections <b>.") == (
+        'Give it more <span class="nowrap">--connections</span> &lt;b&gt;.'
+    )

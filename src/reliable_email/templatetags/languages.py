@@ -32,7 +32,7 @@ def marked(text: str) -> SafeString:
     """Return the text for a page, marked as English where the page is not and the catalogue has nothing for it."""
     told = in_language(text)
     is_foreign = bool(told) and not is_known(text) and pgettext("the code of this language", "en") != "en"
-    shown = _with_code(told)
+    shown = with_code(told)
     return format_html('<span lang="en">{}</span>', shown) if is_foreign else shown
 
 
@@ -41,8 +41,8 @@ def without_stop(text: SafeString) -> SafeString:
     return SafeString(text.removesuffix("</span>").removesuffix(".") + "</span>" * text.endswith("</span>"))
 
 
-def _with_code(text: str) -> SafeString:
-    """What stands in backticks, as code; an option of a command is not broken after its hyphens."""
+def with_code(text: str) -> SafeString:
+    """Return what stands in backticks as code; an option of a command is not broken after its hyphens."""
     return format_html_join(
         "",
         "{}",

@@ -13,7 +13,7 @@ from reliable_email import conf
 from reliable_email.outbox.operations.holds import Hold
 from reliable_email.store.sql.bounded import BoundedCount
 from reliable_email.templatetags.details import evidence_in_words, in_own_words
-from reliable_email.templatetags.languages import in_language, marked, without_stop
+from reliable_email.templatetags.languages import in_language, marked, with_code, without_stop
 from reliable_email.templatetags.numbers import decimal, span, thousands
 from reliable_email.templatetags.words import WORDS, verb_words
 from reliable_email.values import masked, printable
@@ -64,7 +64,7 @@ def word(value: object) -> str:
 def told(text: object) -> SafeString:
     """Translate a text of the layers below into the reader's language."""
     if type(text) is str and (known := in_own_words(text)) != text:
-        return format_html("{}", known)
+        return with_code(known)
     return marked(text if isinstance(text, str) else str(text or ""))
 
 

@@ -59,6 +59,9 @@ PAGES = [
     "/mail/messages/?age=last-1h",
     "/mail/messages/?before=400000",
     "/mail/messages/500000/",
+    "/mail/people/",
+    "/mail/people/?q=person4711%40example.org",
+    "/mail/suppressions/?q=%40example.org",
 ]
 
 pytestmark = pytest.mark.timeout(300)

@@ -273,7 +273,7 @@ CONDITIONS: dict[str, Condition] = {
     ),
     "on-trial": Condition(
         make=close_for_a_while_that_is_over,
-        tells="its time is over, and the next message tries it again",
+        tells="and the next message tries it again",
         german="seine Zeit ist um, und die",
     ),
     "newsletter": Condition(
@@ -317,17 +317,15 @@ CONDITIONS: dict[str, Condition] = {
     "behind": Condition(
         make=fall_behind, tells="the oldest message has been due for %(time)s", german="die älteste Nachricht"
     ),
-    "unknown": Condition(
-        make=doubt, tells="1 recipient is with an unknown outcome", german="ist der Ausgang unbekannt"
-    ),
+    "unknown": Condition(make=doubt, tells="1 recipient has an unknown outcome", german="ist der Ausgang unbekannt"),
     "unknowns": Condition(
-        make=lambda: doubt(3), tells="%(count)s recipients are with an unknown outcome", german="3 Empfängern"
+        make=lambda: doubt(3), tells="%(count)s recipients have an unknown outcome", german="3 Empfängern"
     ),
     "parked": Condition(make=park, tells="1 recipient is parked", german="1 Empfänger"),
     "several-parked": Condition(make=lambda: park(3), tells="%(count)s recipients are parked", german="3 Empfänger"),
     "forsaken": Condition(make=forsake, tells="messages of the environment %(name)s are due", german="staging"),
     "bad-day": Condition(
-        make=lambda: None, tells="1 recipient is with an unknown outcome", german="ist der Ausgang unbekannt"
+        make=lambda: None, tells="1 recipient has an unknown outcome", german="ist der Ausgang unbekannt"
     ),
 } | {
     f"closed-for-{cause.value.replace('_', '-')}": Condition(

@@ -15,7 +15,7 @@ import pytest
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.driver import learned_limits, pool
 from reliable_email.smtp.driver.transport import SMTPTransport
-from reliable_email.smtp.failures import FailureKind, WireError
+from reliable_email.smtp.failures import FailureKind, WireError, WireFailure
 from reliable_email.smtp.options import ConnectionOptions, Credentials, TLSMode, TLSPolicy
 from reliable_email.smtp.protocol.wire_content import BytesContent
 from reliable_email.smtp.stages import Stage
@@ -571,6 +571,72 @@ def test_connections_that_are_closed_together_tell_of_no_limit() -> None:
         assert not transport.is_full()
     assert {one.failure.kind for one in found if one.failure} == {FailureKind.DISCONNECTED}
     assert len(server.connections) == 4
+
+
+def test_a_stray_reset_keeps_no_connection_of_a_server_that_lets_in_more() -> None:
+    """Those that were being opened meanwhile show that it was no limit: whoever waits goes on at once."""
+    slow = Script(greeting=until_told())
+    stray = Script(greeting=reset())
+    with ScriptedServer(Script(), *[slow] * 3, stray, Script()) as server:
+        options = options_for(server)
+        transport = SMTPTransport(options)
+        lent = [pool.pool.acquire(options, deadline=Deadline(5))[0]]
+
+        def open_one() -> None:
+            lent.append(pool.pool.acquire(options, deadline=Deadline(30))[0])
+
+        threads = [threading.Thread(target=open_one) for _ in range(4)]
+        for n, thread in enumerate(threads, start=2):
+            thread.start()
+            wait_until(lambda n=n: len(server.connections) >= n, "a connection", lambda: "")
+        wait_until(transport.is_full, "a limit that is learned", lambda: "")
+        for number in (2, 3, 4):
+            server.do(None, connection=number)
+        for thread in threads:
+            thread.join()
+        assert len(lent) == 5
+        assert not transport.is_full()
+        for one in lent:
+            pool.pool.release(one)
+    assert len(server.connections) == 6
+
+
+def test_a_limit_that_was_only_guessed_is_tried_again_before_others_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is lent may hang for a minute, in a server that was started anew."""
+    monkeypatch.setattr(pool, "FIRST_GROWTH_SECONDS", 0.05)
+    with ScriptedServer(Script(), Script(greeting=reset()), Script(greeting=reset()), Script()) as server:
+        options = options_for(server)
+        hanging, _ = pool.pool.acquire(options, deadline=Deadline(5))
+        assert only(send(server)) == (ACCEPTED, Stage.FINAL_REPLY)
+        assert not SMTPTransport(options).is_full()
+        pool.pool.release(hanging)
+    assert len(server.connections) == 4
+
+
+class Tokens:
+    """An issuer of tokens that may be away."""
+
+    is_away = False
+
+    def access_token(self, *, renew: bool, timeout: float) -> str:
+        """See `TokenProvider`."""
+        if self.is_away:
+            detail = "the issuer is away"
+            raise WireError(WireFailure(stage=Stage.AUTH, kind=FailureKind.CONNECT_FAILED, detail=detail))
+        return "token"
+
+
+def test_a_token_that_cannot_be_fetched_tells_of_no_limit() -> None:
+    """It is the issuer that cannot be reached."""
+    tokens = Tokens()
+    with ScriptedServer(Script(auth="235 ok"), mechanisms=("XOAUTH2",), login={"user": "token"}) as server:
+        options = options_for(server, credentials=Credentials(username="user", token_provider=tokens))
+        lent, _ = pool.pool.acquire(options, deadline=Deadline(5))
+        tokens.is_away = True
+        with pytest.raises(WireError, match="issuer"):
+            pool.pool.acquire(options, deadline=Deadline(5))
+        assert not SMTPTransport(options).is_full()
+        pool.pool.release(lent)
 
 
 def test_a_lone_connection_that_is_refused_is_told_at_once() -> None:

@@ -11,8 +11,6 @@ import atexit
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from reliable_email.process_state import remember
@@ -29,6 +27,7 @@ AGE_SECONDS = 600.0
 MAX_IDLE_PER_SERVER = 32  # as many as a worker of many lines
 MAX_IDLE = 64  # over all servers and logins; the one that was idle for longest goes first
 GROWTH_SECONDS = 60.0  # a limit that a server has taught us grows by one connection in this time
+FIRST_GROWTH_SECONDS = 5.0  # so does one that it did not put in words; each time in vain, it takes twice as long
 FORGET_LIMIT = 64
 
 
@@ -38,9 +37,14 @@ class _Learned:
 
     limit: int
     at: float
+    growth_seconds: float
+    is_guess: bool
 
     def now(self, now: float) -> int:
-        return self.limit + int((now - self.at) / GROWTH_SECONDS)
+        return self.limit + int((now - self.at) / self.growth_seconds)
+
+    def grows_at(self, now: float) -> float:
+        return self.at + (self.now(now) - self.limit + 1) * self.growth_seconds
 
 
 class _Reaper:
@@ -58,7 +62,7 @@ class Pool:
         self._condition = threading.Condition()
         self._idle: dict[ConnectionOptions, list[Connection]] = {}  # the one that was used last at the end
         self._lent: dict[ConnectionOptions, int] = defaultdict(int)
-        self._opening: dict[ConnectionOptions, int] = defaultdict(int)  # of those, what is not open yet
+        self._at_work: dict[ConnectionOptions, int] = defaultdict(int)  # of those, what is open
         self._learned: dict[ConnectionOptions, _Learned] = {}
         self._reaper: _Reaper | None = None
 
@@ -75,7 +79,8 @@ class Pool:
         Where `options.connections` are lent already, waits for one of them to come back, within the deadline. So it
         does where the server refuses one more while others of this process work, in words or by closing it (Courier,
         tcpserver, firewalls): the server has a limit of its own, which is kept from then on, and is tried to exceed by
-        one connection every `GROWTH_SECONDS`.
+        one connection every `GROWTH_SECONDS`. What was closed may have been a stray one: such a limit is tried sooner,
+        and forgotten as soon as more are open.
 
         Raises:
             WireError: it could not be opened, or all stayed busy.
@@ -88,14 +93,15 @@ class Pool:
                 if not fresh and transcript is None:
                     warm = self._take_idle(options)
                     if warm is not None:
+                        self._note_open(options)
                         return warm, True
-                with self._counted_as_opening(options):
-                    opened = first_logins.open(
-                        options,
-                        partial(Connection.open, options, deadline=deadline, transcript=transcript),
-                        deadline=deadline,
-                        takes_old_answers=not fresh,
-                    )
+                opened = first_logins.open(
+                    options,
+                    partial(Connection.open, options, deadline=deadline, transcript=transcript),
+                    deadline=deadline,
+                    takes_old_answers=not fresh,
+                )
+                self._note_open(options)
                 return opened, False
             except WireError as error:
                 has_learned = self._learn(options, error)
@@ -128,7 +134,7 @@ class Pool:
                     idle.append(connection)
                     closing = self._over_the_cap()
                     self._begin_to_reap(connection)
-        self._give_place(connection.options)
+        self._give_place(connection.options, was_open=True)
         for one in closing:
             one.close()
 
@@ -157,7 +163,7 @@ class Pool:
         """Drop the parent's connections in the child of a fork. The parent's lock may be held by one of its threads."""
         self._condition = threading.Condition()
         idle, self._idle = self._idle, {}
-        self._lent, self._opening = defaultdict(int), defaultdict(int)
+        self._lent, self._at_work = defaultdict(int), defaultdict(int)
         self._learned.clear()
         self._reaper = None  # that thread is the parent's
         for connections in idle.values():
@@ -178,7 +184,9 @@ class Pool:
                 if now >= ends_at:
                     detail = f"all {limit} connections to {options.host} stayed busy"
                     raise WireError(WireFailure(stage=Stage.CONNECT, kind=FailureKind.BUSY, detail=detail))
-                self._condition.wait(ends_at - now)
+                learned = self._learned.get(options)
+                wakes_at = ends_at if learned is None else min(ends_at, learned.grows_at(now))
+                self._condition.wait(wakes_at - now)
             self._lent[options] += 1
 
     def _limit(self, options: ConnectionOptions) -> int | None:
@@ -192,38 +200,38 @@ class Pool:
             return options.connections
         return limit if options.connections is None else min(limit, options.connections)
 
-    @contextmanager
-    def _counted_as_opening(self, options: ConnectionOptions) -> Iterator[None]:
+    def _note_open(self, options: ConnectionOptions) -> None:
         with self._condition:
-            self._opening[options] += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._opening[options] -= 1
-                if self._opening[options] <= 0:
-                    del self._opening[options]
+            self._at_work[options] += 1
+            learned = self._learned.get(options)
+            if learned is not None and learned.is_guess and self._at_work[options] > learned.limit:
+                del self._learned[options]
+                self._condition.notify_all()
 
     def _learn(self, options: ConnectionOptions, error: WireError) -> bool:
         """Learn the number of other connections as the server's limit, if it refused one more for their number."""
+        is_guess = _is_closed_without_a_word(error)
+        if not is_guess and not _is_refused_for_now(error):
+            return False
         with self._condition:
-            others = self._lent[options] - 1
-            if _is_closed_without_a_word(error):
-                # A server that is gone closes new ones, too: only those that it has let in prove that it is there.
-                others -= self._opening.get(options, 0)
-            elif not _is_refused_for_now(error):
-                return False
+            # A server that is gone closes new ones, too: only those that it has let in prove that it is there.
+            others = self._at_work.get(options, 0) if is_guess else self._lent[options] - 1
             if others < 1:
                 return False
-            self._learned[options] = _Learned(limit=others, at=time.monotonic())
+            now, before = time.monotonic(), self._learned.get(options)
+            growth = FIRST_GROWTH_SECONDS if is_guess else GROWTH_SECONDS
+            if is_guess and before is not None:
+                growth = min(before.growth_seconds * (2 if before.now(now) > before.limit else 1), GROWTH_SECONDS)
+            self._learned[options] = _Learned(limit=others, at=now, growth_seconds=growth, is_guess=is_guess)
             return True
 
-    def _give_place(self, options: ConnectionOptions) -> None:
+    def _give_place(self, options: ConnectionOptions, *, was_open: bool = False) -> None:
         with self._condition:
             # After a fork the child's count starts at zero while a lent connection of the parent's may come back.
-            self._lent[options] = max(0, self._lent[options] - 1)
-            if not self._lent[options]:
-                del self._lent[options]
+            for counts, one in ((self._lent, 1), (self._at_work, int(was_open))):
+                counts[options] = max(0, counts[options] - one)
+                if not counts[options]:
+                    del counts[options]
             self._condition.notify()
 
     def _take_idle(self, options: ConnectionOptions) -> Connection | None:
@@ -306,7 +314,9 @@ def _is_refused_for_now(error: WireError) -> bool:
 
 
 def _is_closed_without_a_word(error: WireError) -> bool:
-    return error.failure.kind in {FailureKind.DISCONNECTED, FailureKind.CONNECT_FAILED}
+    if error.failure.kind is FailureKind.CONNECT_FAILED:
+        return error.failure.stage is Stage.CONNECT  # at another it is where tokens come from
+    return error.failure.kind is FailureKind.DISCONNECTED
 
 
 def _is_over_age(connection: Connection) -> bool:

@@ -164,6 +164,24 @@ def test_a_recipient_whom_the_sites_own_receiver_took_out_gets_nothing_by_any_ro
     assert second.seen == []
 
 
+@pytest.mark.parametrize(
+    ("word", "outcome"), [("sent", Outcome.ACCEPTED), ("rejected", Outcome.REJECTED), ("unknown", Outcome.UNKNOWN)]
+)
+def test_a_message_that_the_sites_own_receiver_redirects_has_the_answer_for_its_substitute(
+    word: str, outcome: Outcome
+) -> None:
+    """A staging site sends all mail to its developers so, and its views raise no error for it."""
+
+    def act(message: EmailMessage) -> None:
+        message.to, message.cc, message.bcc = ["developer@example.net"], [], []
+        message.anymail_status = Status(developer=word)  # type: ignore[attr-defined]
+
+    second = Backend(lambda message: None)
+    report = deliver(message(), route(Backend(act)), route(second, "second"))
+    assert {address: one.outcome for address, one in report.recipients.items()} == dict.fromkeys([A, B, C], outcome)
+    assert second.seen == []
+
+
 def test_a_backend_that_never_fills_the_status_has_taken_the_message_by_its_count() -> None:
     """An empty status is no word about anybody."""
     backend = Backend(lambda message: setattr(message, "anymail_status", AnymailStatus()))

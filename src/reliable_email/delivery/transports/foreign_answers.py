@@ -2,7 +2,7 @@
 
 import smtplib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -36,12 +36,14 @@ def by_status(job: Job, message: EmailMessage, status: Any, began_at: float) -> 
     """Return the transaction that django-anymail's status describes.
 
     A recipient of whom it says nothing, or "unknown", may have the message. One whom the site's own `pre_send` receiver
-    has taken out of `message` was not sent for.
+    has taken out of `message` was not sent for; one for whom it has put somebody else has that one's answer.
     """
     by_key: Mapping[str, Any] = {address_key(address): one for address, one in status.recipients.items()}
+    still_named = _still_named(message)
+    is_redirected = (by_key.keys() | still_named).isdisjoint(map(address_key, job.recipients))
     results = {}
     for address in job.recipients:
-        one = by_key.get(address_key(address))
+        one = _best(by_key.values()) if is_redirected else by_key.get(address_key(address))
         said = getattr(one, "status", None)
         if said in _TAKEN_STATUSES:
             results[address] = RecipientResult(verdict=Verdict.ACCEPTED)
@@ -52,7 +54,7 @@ def by_status(job: Job, message: EmailMessage, status: Any, began_at: float) -> 
         elif said == "failed":
             failure = trouble(FailureKind.PROTOCOL, "the provider answered “failed” for this address")
             results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
-        elif one is None and address_key(address) not in _still_named(message):
+        elif one is None and address_key(address) not in still_named:
             detail = "the site's own receiver of pre_send took this address out of the message"
             failure = trouble(FailureKind.SUPPRESSED, detail, stage=Stage.RCPT)
             results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
@@ -63,6 +65,11 @@ def by_status(job: Job, message: EmailMessage, status: Any, began_at: float) -> 
             results[address] = RecipientResult(verdict=Verdict.UNKNOWN, failure=failure)
     message_id = status.message_id if isinstance(status.message_id, str) else None
     return by_recipient(job, results, began_at, provider_id=message_id)
+
+
+def _best(answers: Iterable[Any]) -> Any:
+    """Return the answer of one who was taken, where there is one."""
+    return min(answers, key=lambda one: getattr(one, "status", None) not in _TAKEN_STATUSES)
 
 
 def _still_named(message: EmailMessage) -> set[str]:

@@ -72,10 +72,12 @@ def test_an_address_that_is_not_on_the_list_is_told() -> None:
     assert it.value.returncode == 1
 
 
-def test_what_is_no_address_is_refused_with_the_form_of_one() -> None:
+@pytest.mark.parametrize("text", ["somebody", "ann;bob@example.com", "ann@example..com"])
+def test_what_is_no_address_is_refused_with_the_form_of_one(text: str) -> None:
     """Nothing is half done."""
-    with pytest.raises(CommandError, match="name@example.com"):
-        run("add", B, "somebody")
+    with pytest.raises(CommandError, match="name@example.com") as caught:
+        run("add", B, text)
+    assert caught.value.returncode == 2
     assert listed() == {}
 
 

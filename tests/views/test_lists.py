@@ -74,6 +74,8 @@ def test_an_address_is_suppressed_with_a_reason_and_recorded(operator: Client) -
     ("given", "said"),
     [
         ({"address": "nobody"}, "is not an address"),
+        ({"address": "ann;bob@example.com"}, "is not an address"),
+        ({"address": "ann@example..com"}, "is not an address"),
         ({"address": "a@example.org\u202e"}, "is not an address"),
         ({"days": "-3"}, "whole number"),
         ({"days": "99999"}, "whole number"),

@@ -16,7 +16,13 @@ from django.utils import timezone
 from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
-from reliable_email.outbox.operations.suppressed import allow, prune_suppressions, suppress, suppress_all
+from reliable_email.outbox.operations.suppressed import (
+    allow,
+    is_suppressible,
+    prune_suppressions,
+    suppress,
+    suppress_all,
+)
 from reliable_email.patterns import pattern
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.suppressions import SuppressedAddress, suppressions
@@ -79,12 +85,12 @@ class Command(DatabaseCommand):
             self.stdout.write(printable("  ".join(word for word in words if word)))
 
     def _add(self, using: str, options: dict[str, Any]) -> None:
-        addresses = _checked(options["addresses"])
+        addresses = _checked(options["addresses"], is_suppressible)
         suppress(addresses, reason=options["reason"], source="by hand", lifetime=options["lifetime"], using=using)
         self.stdout.write(f"nothing is sent to {_addresses(len(set(addresses)))} from now on")
 
     def _remove(self, using: str, options: dict[str, Any]) -> None:
-        addresses = _checked(options["addresses"])
+        addresses = _checked(options["addresses"], _ADDRESS.match)  # older lists hold what would be refused now
         count = allow(addresses, using=using)
         if not count:
             shown = printable(", ".join(map(repr, addresses)))
@@ -125,10 +131,10 @@ class Command(DatabaseCommand):
         self.stdout.write(f"{_addresses(prune_suppressions(using))} had expired: removed")
 
 
-def _checked(addresses: Iterable[str]) -> list[str]:
+def _checked(addresses: Iterable[str], is_one: Callable[[str], object]) -> list[str]:
     """Return the addresses in lower case."""
     found = [bare_address(one).lower() for one in addresses]
-    strange = [one for one in found if not _ADDRESS.match(one)]
+    strange = [one for one in found if not is_one(one)]
     if strange:
         raise CommandError(
             f"{printable(strange[0])} is not an address: write it as name@example.com", returncode=ExitCode.USAGE

@@ -12,8 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.delivery.report import bare_address
 from reliable_email.outbox.operations.operate import note
-from reliable_email.outbox.operations.suppressed import allow, suppress
-from reliable_email.patterns import pattern
+from reliable_email.outbox.operations.suppressed import allow, is_suppressible, suppress
 from reliable_email.store.questions.acts import action
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.suppressions import suppressed_address, suppression_page
@@ -24,7 +23,6 @@ from reliable_email.views.page import show
 from reliable_email.views.parts.evidence import shown_address
 
 ADD, REMOVE = "suppress", "unsuppress"
-_ADDRESS = pattern(r"[^@\s]+@[^@\s]+")
 _MOST_DAYS = 3650
 _REASON_CHARACTERS = 100  # as long as the list keeps
 
@@ -44,7 +42,7 @@ def suppress_address(request: HttpRequest) -> HttpResponse:
     address = bare_address(request.POST.get("address", "")).lower()
     days = request.POST.get("days", "").strip()
     reason = " ".join(request.POST.get("reason", "").split())
-    if not _ADDRESS.fullmatch(address) or len(address) > 320 or not address.isprintable():
+    if not is_suppressible(address) or len(address) > 320 or not address.isprintable():
         return _page(
             request,
             trouble=gettext("“%(text)s” is not an address: write it as name@example.com.")

@@ -422,6 +422,42 @@ def test_a_class_of_the_projects_own_gets_the_options_that_it_takes(
     assert "hunter2" not in str(found.notes)
 
 
+ODD = """
+from contextlib import suppress
+from django.utils.module_loading import import_string
+
+try:
+    from not_installed import EmailBackend as Wanted
+except ImportError:
+    from django.core.mail.backends.base import BaseEmailBackend as Wanted
+
+if True:
+    class Own(Wanted):
+        def __init__(self, api_key="", **kwargs):
+            super().__init__(**kwargs)
+
+
+class Loaded(import_string("django.core.mail.backends.smtp.EmailBackend")):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("name", "options"), [("Own", {}), ("Loaded", DJANGOS)])
+def test_a_class_behind_a_star_and_a_condition_is_read_too(
+    name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option that it does not take would raise where it is made, and no mail would go out."""
+    (tmp_path / "of_the_stars").mkdir()
+    stars = "from .one import *\nfrom .two import *\nfrom .three import *\n"  # of each other, too
+    for file in ("__init__", "one", "two", "three"):
+        (tmp_path / f"of_the_stars/{file}.py").write_text(f"{stars}from .odd import *\n")
+    (tmp_path / "of_the_stars/odd.py").write_text(ODD)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = env.mailers({**FULL, "EMAIL_BACKEND": f"of_the_stars.{name}"})["default"]
+    assert entry.get("OPTIONS", {}) == options
+    assert "of_the_stars" not in sys.modules
+
+
 def test_a_class_in_folders_without_init_files_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Namespace packages, whose parents are not imported while the settings are read."""
     (tmp_path / "of_a_namespace/below").mkdir(parents=True)

@@ -16,23 +16,27 @@ DJANGO_SMTP_OPTIONS = frozenset(
 )
 _OURS = "reliable_email.backends.smtp.ReliableSMTPBackend"
 # What is not read any further: the bases from which backends are derived.
-_KNOWN = {
+_KNOWN: dict[str, frozenset[str] | None] = {
     DJANGO_SMTP: DJANGO_SMTP_OPTIONS,
     _OURS: frozenset(SMTP_OPTIONS),
     "reliable_email.backends.ReliableSMTPBackend": frozenset(SMTP_OPTIONS),
     "django.core.mail.backends.base.BaseEmailBackend": frozenset[str](),
 }
-_MOST_BASES = 20
 
 
 def accepted_options(path: str) -> frozenset[str] | None:
     """Return the names of options that the class at a dotted path takes; None where its source does not tell."""
-    return _accepted(path, _MOST_BASES)
+    return _accepted(path, dict(_KNOWN))
 
 
-def _accepted(path: str, most: int) -> frozenset[str] | None:
-    if path in _KNOWN or not most:
-        return _KNOWN.get(path)
+def _accepted(path: str, known: dict[str, frozenset[str] | None]) -> frozenset[str] | None:
+    if path not in known:
+        known[path] = None  # for modules that import from each other
+        known[path] = _read(path, known)
+    return known[path]
+
+
+def _read(path: str, known: dict[str, frozenset[str] | None]) -> frozenset[str] | None:
     module, _, name = path.rpartition(".")
     file = _file(module) if module else None
     if file is None:
@@ -41,18 +45,23 @@ def _accepted(path: str, most: int) -> frozenset[str] | None:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
-    names = dict(_imported(tree, module, is_package=file.name == "__init__.py"))
-    cls = next((one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == name), None)
+    imported = list(_imported(tree, module, is_package=file.name == "__init__.py"))
+    names = dict(imported)
+    cls = next((one for one in _statements(tree.body) if isinstance(one, ast.ClassDef) and one.name == name), None)
     if cls is None:
-        return _accepted(names[name], most - 1) if name in names else None
+        origins = [origin for one, origin in imported if one == name]
+        origins += [f"{origin.removesuffix('*')}{name}" for one, origin in imported if one == "*"]
+        return next((found for one in origins if (found := _accepted(one, known)) is not None), None)
     own, passes_on = _own(cls)
     if not passes_on:
         return own
+    if any(isinstance(base, ast.Call) for base in cls.bases):
+        return None
     for base in filter(None, map(_dotted, cls.bases)):
         first, dot, rest = base.partition(".")
         if base == "object":
             continue
-        found = _accepted(f"{names.get(first, f'{module}.{first}')}{dot}{rest}", most - 1)
+        found = _accepted(f"{names.get(first, f'{module}.{first}')}{dot}{rest}", known)
         if found is None:
             return None
         own |= found
@@ -78,7 +87,7 @@ def _file(module: str) -> Path | None:
 def _imported(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[tuple[str, str]]:
     """Yield each imported name of a module with the dotted path that it stands for."""
     package = module if is_package else module.rpartition(".")[0]
-    for one in tree.body:
+    for one in _statements(tree.body):
         if isinstance(one, ast.Import):
             for alias in one.names:
                 yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
@@ -88,6 +97,16 @@ def _imported(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[tu
             origin = ".".join(filter(None, (above, one.module)))
             for alias in one.names:
                 yield alias.asname or alias.name, f"{origin}.{alias.name}"
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield a module's statements, also those that depend on something (a version, what is installed)."""
+    for one in body:
+        yield one
+        if isinstance(one, ast.If | ast.Try):
+            handlers = one.handlers if isinstance(one, ast.Try) else []
+            for inner in (one.body, one.orelse, *(handler.body for handler in handlers)):
+                yield from _statements(inner)
 
 
 def _own(cls: ast.ClassDef) -> tuple[frozenset[str], bool]:

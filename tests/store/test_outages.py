@@ -44,6 +44,25 @@ def test_the_sentence_says_what_is_wrong(error: DatabaseError, words: str) -> No
     assert not is_of_a_table(error)
 
 
+@pytest.mark.parametrize(
+    ("error", "others_may_be_there"),
+    [
+        (OperationalError(1142, "SELECT command denied"), True),
+        (stated("42501"), True),
+        (stated("42P01"), True),
+        (OperationalError(1045, "Access denied for user"), False),
+        (OperationalError(1698, "Access denied for user"), False),
+        (OperationalError(1044, "Access denied for user to database"), False),
+        (stated("28P01"), False),
+    ],
+    ids=str,
+)
+def test_a_login_that_is_refused_is_no_matter_of_one_table(error: DatabaseError, others_may_be_there: bool) -> None:
+    """It is told each time that it begins, and its end is told."""
+    assert is_of_a_table(error) is others_may_be_there
+    assert is_outage(error)
+
+
 @pytest.mark.parametrize("error", [DataError("too long"), IntegrityError("a key"), OperationalError(1366, "a value")])
 def test_a_value_or_a_row_is_no_outage(error: DatabaseError) -> None:
     """The same write would fail again."""

@@ -50,6 +50,7 @@ _BY_NUMBER = {
     **dict.fromkeys((1049, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927), Trouble.AWAY),
     **dict.fromkeys((2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2055, 4031), Trouble.AWAY),
 }
+_OF_A_LOGIN = frozenset((1044, 1045, 1698))
 # What mysqlclient raises as an OperationalError although a value is to blame.
 _OF_A_VALUE = frozenset((1153, 1264, 1265, 1267, 1292, 1366, 1406, 1690, 3854, 3988))
 # SQLite has no numbers before Python 3.11's `sqlite_errorname`, and its words are stable.
@@ -94,7 +95,8 @@ def trouble_of(error: BaseException) -> Trouble | None:
 
 def is_of_a_table(error: BaseException) -> bool:
     """Return whether some table, column or right is missing, and the others may be there."""
-    return trouble_of(error) in (Trouble.NOT_MIGRATED, Trouble.NOT_ALLOWED)
+    is_login = _number(error) in _OF_A_LOGIN or (_state(error) or "").startswith("28")
+    return trouble_of(error) in (Trouble.NOT_MIGRATED, Trouble.NOT_ALLOWED) and not is_login
 
 
 def is_outage(error: BaseException) -> bool:

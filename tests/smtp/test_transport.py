@@ -527,6 +527,31 @@ def test_connections_are_bounded_where_the_options_say_so() -> None:
         )
 
 
+def test_who_waits_for_a_connection_is_woken_when_that_one_comes_back() -> None:
+    """Also where somebody else has waited for longer, for a connection to another server."""
+    with ScriptedServer() as first, ScriptedServer() as second:
+        one, other = options_for(first, connections=1), options_for(second, connections=1)
+        lent_to_one, _ = pool.pool.acquire(one, deadline=Deadline(5))
+        lent_to_other, _ = pool.pool.acquire(other, deadline=Deadline(5))
+        found: list[ConnectionOptions] = []
+
+        def wait_for(options: ConnectionOptions) -> None:
+            connection, _ = pool.pool.acquire(options, deadline=Deadline(60))
+            found.append(options)
+            pool.pool.release(connection)
+
+        threads = []
+        for count, options in enumerate((one, other), start=1):
+            threads.append(threading.Thread(target=wait_for, args=[options]))
+            threads[-1].start()
+            wait_until(lambda n=count: len(pool.pool._condition._waiters) == n, "somebody who waits", lambda: "")
+        pool.pool.release(lent_to_other)
+        wait_until(lambda: found == [other], "the one who waits for this server", lambda: "")
+        pool.pool.release(lent_to_one)
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.parametrize("stage", ["greeting", "ehlo", "auth"])
 @pytest.mark.parametrize(
     "answer", ["421 4.7.0 Too many concurrent connections", close(), reset()], ids=["in words", "closed", "reset"]

@@ -232,7 +232,7 @@ class Pool:
                 counts[options] = max(0, counts[options] - one)
                 if not counts[options]:
                     del counts[options]
-            self._condition.notify()
+            self._condition.notify_all()  # each waits for a server of its own
 
     def _take_idle(self, options: ConnectionOptions) -> Connection | None:
         while True:

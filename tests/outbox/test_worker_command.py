@@ -3,8 +3,11 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +89,43 @@ def test_an_output_that_cannot_be_written_stops_no_mail(
     call_command("email_worker", "--database", site, "--until-empty", stdout=Full())
     assert states(site) == [State.ACCEPTED]
     assert "cannot write to its output" in caplog.text
+
+
+def test_an_output_that_can_be_written_again_gets_what_comes_later(site: str, tmp_path: Path) -> None:
+    """A site may log to the same descriptor, and the disk is not full for ever."""
+    with (tmp_path / "output").open("wb") as file:
+
+        class FullOnce(io.StringIO):
+            def write(self, words: str) -> int:
+                if not self.has_failed:
+                    self.has_failed = True
+                    raise OSError(28, "No space left on device")
+                return super().write(words)
+
+            def fileno(self) -> int:
+                return file.fileno()
+
+            has_failed = False
+
+        output = FullOnce()
+        call_command("email_worker", "--database", site, "--until-empty", stdout=output)
+        os.write(file.fileno(), b"a line of the log")
+    assert (tmp_path / "output").read_bytes() == b"a line of the log"
+    assert "0 transactions" in output.getvalue()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_output_that_is_full_to_the_end_changes_no_exit_code(tmp_path: Path) -> None:
+    """The interpreter would try to write once more when it ends."""
+    code = (
+        "import django; django.setup(); "
+        "from reliable_email.management.commands.email_worker import Command; "
+        "import sys; Command(stdout=sys.stdout)._say('worker')"
+    )
+    with Path("/dev/full").open("w") as full:
+        environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, env=environ, check=False, timeout=60)
+    assert done.returncode == 0
 
 
 def test_a_hangup_that_nohup_ignores_stays_ignored(site: str) -> None:

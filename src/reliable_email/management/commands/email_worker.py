@@ -1,5 +1,6 @@
 """`manage.py email_worker`: delivers what the outbox holds, until it is told to stop."""
 
+import atexit
 import json
 import logging
 import os
@@ -123,9 +124,19 @@ class Command(DatabaseCommand):
             self.stdout.flush()  # for whoever reads a pipe: Django before 6.0 leaves it in a buffer
         except (OSError, ValueError, AttributeError) as error:  # the last one where there is no stream at all
             logger.warning("The worker cannot write to its output, and works on: %s", error, extra=log_fields())
-            # The interpreter would try once more when it ends, and change the exit code.
-            with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("w") as nowhere:
-                os.dup2(nowhere.fileno(), self.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                self._let_go()  # a pipe stays broken; a disk may have space again, for a log on the same descriptor
+            else:
+                atexit.register(self._let_go)
+
+    def _let_go(self) -> None:
+        """Write nothing more where nothing can be written: the interpreter would try, and change the exit code."""
+        with suppress(OSError, ValueError, AttributeError):
+            try:
+                self.stdout.flush()
+            except OSError:
+                with Path(os.devnull).open("w") as nowhere:
+                    os.dup2(nowhere.fileno(), self.stdout.fileno())
 
     def _tell(self, words: str) -> None:
         self.stderr.write(words)

@@ -145,6 +145,17 @@ def test_an_api_is_asked_for_the_envelope(
         assert sorted(delivery_of(one).accepted) == list(envelope)
 
 
+@pytest.mark.parametrize("door", BY_API)
+@pytest.mark.parametrize("field", ["to", "cc", "bcc"])
+def test_an_api_is_asked_for_the_one_address_in_an_entry(door: str, field: str, by: Any) -> None:
+    """Anymail refuses the comma of a copied list, and with it everybody beside it."""
+    one = EmailMessage("s", "b", "me@example.org", [f"Ann <{A}>"], **({} if field == "to" else {field: [f"{B},"]}))
+    if field == "to":
+        one.to.append(f"{B} ,")
+    by(door, one)
+    assert posted() == [A, B]
+
+
 def test_what_a_receiver_of_pre_send_cancels_goes_by_no_route(by: Any, server: ScriptedServer, overrides: Any) -> None:
     """It is the site's own decision, and another route would ignore it."""
 

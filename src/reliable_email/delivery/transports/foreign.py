@@ -19,7 +19,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 from reliable_email.delivery.content.stored_mime import stored_mime
-from reliable_email.delivery.report import address_key
+from reliable_email.delivery.report import address_key, bare_address
 from reliable_email.delivery.submission import Submission
 from reliable_email.delivery.transports.foreign_answers import (
     CannotBeBuilt,
@@ -259,6 +259,8 @@ def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> 
         )
         message.bcc += [address for address in job.recipients if address_key(address) not in named]
     if _is_anymail(backend):
+        for field in ("to", "cc", "bcc"):
+            setattr(message, field, [_readable(address) for address in getattr(message, field)])
         return message
     if not any(name.lower() == "message-id" for name in message.extra_headers):
         message.extra_headers["Message-ID"] = submission.message_id
@@ -268,6 +270,11 @@ def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> 
     if not str(message.from_email).isascii():
         message.from_email = with_ascii_domain(str(message.from_email), submission.sender)
     return message
+
+
+def _readable(address: str) -> str:
+    """The address as anymail reads it, without the comma of a copied list or a space beside the @."""
+    return address if not address or "<" in address or "(" in address else bare_address(address)
 
 
 def _is_anymail(backend: BaseEmailBackend) -> bool:

@@ -673,6 +673,25 @@ def test_a_lone_connection_that_is_refused_is_told_at_once() -> None:
     assert failure_kind(transactions) is FailureKind.REFUSED
 
 
+def test_a_machine_without_room_for_a_thread_sends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that closes idle connections cannot be started; the message is accepted, and nothing stays lent."""
+    start = threading.Thread.start
+
+    def start_most(thread: threading.Thread) -> None:
+        if thread.name == "reliable-email-idle":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with ScriptedServer() as server:
+        monkeypatch.setattr(threading.Thread, "start", start_most)
+        assert [only([one])[0] for one in send(server)] == [ACCEPTED]
+        assert not pool.pool.is_in_use(options_for(server))
+        monkeypatch.undo()
+        assert [only([one])[0] for one in send(server)] == [ACCEPTED]
+        assert any(thread.name == "reliable-email-idle" for thread in threading.enumerate())
+        assert len(server.connections) == 1
+
+
 def test_a_probe_logs_in_and_sends_nothing() -> None:
     """What a route would be refused for is known before a message needs it."""
     with ScriptedServer(Script(), Script(auth="535 5.7.8 no"), login={"user": "word"}, tls="starttls") as server:

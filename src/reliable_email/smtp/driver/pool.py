@@ -11,6 +11,7 @@ import atexit
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 
 from reliable_email.process_state import remember
@@ -42,9 +43,6 @@ class _Learned:
 
     def now(self, now: float) -> int:
         return self.limit + int((now - self.at) / self.growth_seconds)
-
-    def grows_at(self, now: float) -> float:
-        return self.at + (self.now(now) - self.limit + 1) * self.growth_seconds
 
 
 class _Reaper:
@@ -184,9 +182,7 @@ class Pool:
                 if now >= ends_at:
                     detail = f"all {limit} connections to {options.host} stayed busy"
                     raise WireError(WireFailure(stage=Stage.CONNECT, kind=FailureKind.BUSY, detail=detail))
-                learned = self._learned.get(options)
-                wakes_at = ends_at if learned is None else min(ends_at, learned.grows_at(now))
-                self._condition.wait(wakes_at - now)
+                self._condition.wait(min(ends_at - now, 1.0))  # a limit that was learned grows by itself
             self._lent[options] += 1
 
     def _limit(self, options: ConnectionOptions) -> int | None:
@@ -265,8 +261,10 @@ class Pool:
     def _begin_to_reap(self, connection: Connection) -> None:
         """Make sure that a thread closes the connection when its time comes. Call it with the lock held."""
         if self._reaper is None:
-            self._reaper = _Reaper()
-            threading.Thread(target=self._reap, args=(self._reaper,), name="reliable-email-idle", daemon=True).start()
+            reaper = _Reaper()
+            with suppress(RuntimeError):  # no room for one more, or the interpreter ends: a later one tries again
+                threading.Thread(target=self._reap, args=(reaper,), name="reliable-email-idle", daemon=True).start()
+                self._reaper = reaper
         elif _ends_at(connection) < self._reaper.looks_at:
             self._reaper.wake.set()
 

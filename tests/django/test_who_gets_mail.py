@@ -124,6 +124,27 @@ def test_a_send_from_a_coroutine_asks_the_list(door: str, overrides: list[Any]) 
         assert received(server) == [(A,)]
 
 
+@pytest.mark.django_db
+def test_a_send_from_a_coroutine_goes_out_where_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the database is away: a list that cannot be asked stops no mail."""
+    start = threading.Thread.start
+
+    def start_most(thread: threading.Thread) -> None:
+        if thread.name == "reliable-email-question":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def send(server: ScriptedServer) -> int:
+        return backend_for(server).send_messages([message(A)])
+
+    monkeypatch.setattr(threading.Thread, "start", start_most)
+    with ScriptedServer() as server:
+        assert asyncio.run(send(server)) == 1
+    assert "mail is sent without it" in caplog.text
+
+
 def test_a_site_without_a_database_sends() -> None:
     """The app is installed for its commands and checks alone."""
     script = """

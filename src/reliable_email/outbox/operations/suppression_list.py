@@ -50,9 +50,13 @@ def unwanted_by_direct_sends(addresses: Sequence[str]) -> Collection[str]:
             found = suppressed(using, addresses)
     except away_errors() as error:
         if not is_away_for_all(error):
-            from reliable_email.store.sql.aside import asked_aside  # few sites send from coroutines
+            from reliable_email.store.sql.aside import NoThread, asked_aside  # few sites send from coroutines
 
-            return asked_aside(lambda: unwanted_by_direct_sends(addresses))
+            try:
+                return asked_aside(lambda: unwanted_by_direct_sends(addresses))
+            except NoThread as trouble:
+                logger.warning("The suppression list cannot be read; mail is sent without it. %s", trouble)
+                return ()
         _away_until = time.monotonic() + _AWAY_SECONDS
         logger.warning("The suppression list cannot be read; mail is sent without it. %s", sentence(using, error))
         return ()

@@ -210,7 +210,7 @@ def _sites(*queues: Queue, kind: str = "postgres", delay: float = 0.0) -> Iterat
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="speed-")))
             database = str(folder / "queue.sqlite3")
             if kind == "postgres":
-                database = stack.enter_context(_postgres_database(f"reliable_email_speed_{queue.kind}{queue.way}"))
+                database = stack.enter_context(postgres_database(f"reliable_email_speed_{queue.kind}{queue.way}"))
             sites[queue.name] = Site(queue, server, folder, database, port)
             sites[queue.name].run("migrate")
         yield sites
@@ -228,7 +228,12 @@ def _missing(queue: Queue) -> str:
 
 
 @contextlib.contextmanager
-def _postgres_database(name: str) -> Iterator[str]:
+def postgres_database(name: str) -> Iterator[str]:
+    """Create an empty database of this name, and drop it afterwards.
+
+    Raises:
+        Missing: there is no PostgreSQL.
+    """
     try:
         import psycopg
     except ImportError:

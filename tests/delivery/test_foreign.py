@@ -145,7 +145,7 @@ def test_a_recipient_of_whom_the_provider_says_nothing_is_unknown() -> None:
     report = deliver(message(), route(backend), route(second, "second"))
     assert sorted(report.accepted) == [A, C]
     assert report.unknown == [B]
-    assert "did not say what became of this address" in report.recipients[B].failure.detail  # type: ignore[union-attr]
+    assert "did not say whether it took the message for this address" in report.recipients[B].failure.detail  # type: ignore[union-attr]
     assert second.seen == []
 
 

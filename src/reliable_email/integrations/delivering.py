@@ -128,7 +128,11 @@ def reset() -> None:
 
 
 def _id_of(given: object) -> int:
-    """The number of a message, as somebody's task has it; what no database takes would be asked for again and again."""
+    """Return the number of a message out of a task.
+
+    Raises:
+        ValueError: it is none; a task would ask the database for it again and again.
+    """
     is_number = type(given) is int or (isinstance(given, str) and given.isdecimal())
     number = int(str(given)) if is_number else 0
     if not 0 < number < 2**63:

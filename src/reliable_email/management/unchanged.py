@@ -1,4 +1,4 @@
-"""Why an act leaves alone a message that a person has named."""
+"""Reasons for which an act changes nothing of a message that is named."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -86,6 +86,10 @@ _TEMPLATES: Final = (
     _("%(route)s could not be reached: %(error)s"),
     _("the provider answered “%(reply)s” for this address (it may be on its suppression list)"),
     _("the provider answered “failed” for this address"),
+    _("the provider answered “%(reply)s” for this address, which may or may not have the message"),
+    _("the provider did not say whether it took the message for this address"),
+    _("the site's own receiver of pre_send took this address out of the message"),
+    _("the site's own receiver of pre_send cancelled the message"),
     _("the server ended the transaction at another recipient"),
     # what a probe notes
     _("%(route)s only shows or stores messages and delivers none"),

@@ -59,8 +59,9 @@ def by_status(job: Job, message: EmailMessage, status: Any, began_at: float) -> 
             failure = trouble(FailureKind.SUPPRESSED, detail, stage=Stage.RCPT)
             results[address] = RecipientResult(verdict=Verdict.NOT_SENT, failure=failure)
         else:
-            word = f"answered “{said}” for" if said else "did not say what became of"
-            detail = f"the provider {word} this address, so that it may or may not have the message"
+            detail = "the provider did not say whether it took the message for this address"
+            if said:
+                detail = f"the provider answered “{said}” for this address, which may or may not have the message"
             failure = trouble(FailureKind.PROTOCOL, detail, stage=Stage.FINAL_REPLY)
             results[address] = RecipientResult(verdict=Verdict.UNKNOWN, failure=failure)
     message_id = status.message_id if isinstance(status.message_id, str) else None

@@ -173,7 +173,10 @@ def test_what_a_person_does(using: str, event: Event, act: object) -> None:
     for before in deliveries(MINE):
         put(using, before, is_lease_live=True)
         expected = apply(before, event)
-        assert act(using) == (expected is not None)  # type: ignore[operator]
+        count = act(using)  # type: ignore[operator]
+        # Of a doubt without a resend, a hold or a cancel changes the mark of an earlier hold at most.
+        is_moot = before.state is State.UNKNOWN and expected == before
+        assert count in ({0, 1} if is_moot else {expected is not None})
         assert read(using) == (expected or before), before
 
 

@@ -424,7 +424,7 @@ def test_the_command_takes_marks_from_a_file(using: str, tmp_path: Any) -> None:
     [
         (["erase", "nobody@example.com"], 1, "knows nothing"),
         (["export", "nobody@example.com"], 1, "knows nothing"),
-        (["erase", "nobody"], 2, "no address"),
+        (["erase", "nobody"], 2, "is not an address"),
         (["erase"], 2, "--replay"),
         (["erase", "nobody@example.com", "--marks"], 2, "--replay"),
     ],

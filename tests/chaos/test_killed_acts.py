@@ -51,6 +51,8 @@ def test_an_act_that_is_killed_at_any_step_goes_on_where_it_is_done_again(using:
         assert rows.filter(state=after).count() == _MANY, f"killed at {at}, {name}"
         assert [one.count for one in Action.objects.using(using).order_by("pk")] == [done, _MANY - done]
         at += 1
+    if names[-1] == "notify":  # PostgreSQL wakes the workers at the end, where there is something to send
+        names.pop()
     assert names == ["act:noted", *["act:changed", "act:batch"] * 3]
     assert audit(using).is_clean
 

@@ -2,7 +2,6 @@
 
 import errno
 import gc
-import importlib
 import ipaddress
 import os
 import socket
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import none
 
 from reliable_email.testing.reset import reset
 
@@ -45,9 +46,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
 
+@given(none())
+@settings(database=None, max_examples=1)
+def _let_hypothesis_register_its_random(value: None) -> None:
+    """Search once: Hypothesis looks for what refers to its random numbers the first time, and finds nothing frozen."""
+
+
 def pytest_collection_finish() -> None:
     """Leave what the collection made out of every later search for garbage: 16,000 tests live until the end."""
-    importlib.import_module("hypothesis")  # which looks for referrers when it is imported, and finds no frozen ones
+    _let_hypothesis_register_its_random()
     gc.collect()
     gc.freeze()
 

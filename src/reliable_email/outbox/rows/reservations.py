@@ -176,7 +176,8 @@ def _step(tables: Tables, alias: str, ledger: quota.Ledger, before: int, version
     changes = [json.dumps(ledger_to_json(ledger)), version]
     is_known, known = "alias = %s AND account = '' AND version = %s", [alias, before]
     name = tables.route_state
-    free = f"(SELECT id AS free_id FROM {name} WHERE {is_known} FOR UPDATE SKIP LOCKED) AS free"
+    # LIMIT: MySQL would merge the derived table into the UPDATE, forget SKIP LOCKED and wait for the row.
+    free = f"(SELECT id AS free_id FROM {name} WHERE {is_known} LIMIT 1 FOR UPDATE SKIP LOCKED) AS free"
     match tables.vendor:
         case "postgresql":
             sql = (

@@ -167,4 +167,4 @@ def test_a_requeue_by_a_route_leaves_mailers_without_it_alone(site: str) -> None
     OutboxRecipient.objects.using(site).update(mailer="another")
     run("email_outbox", "hold", "--all", using=site)
     _, told = run("email_outbox", "requeue", "--all", "--by-route", "smtp", using=site)
-    assert (told, row(site).state) == ({"count": 0}, State.PARKED)
+    assert (told["count"], row(site).state) == (0, State.PARKED)

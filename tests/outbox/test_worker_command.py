@@ -163,9 +163,9 @@ def test_what_the_second_signal_leaves_unknown_is_told_and_counted(site: str, se
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--mailers", "smpt"], "--mailers: there is no mailer 'smpt'. Did you mean 'smtp'?"),
-        (["--routes", "smpt"], "--routes: there is no mailer 'smpt'. Did you mean 'smtp'?"),
-        (["--routes", "smtp,xyz"], "There are: default, smtp."),
+        (["--mailers", "smpt"], "There is no mailer 'smpt'. Did you mean 'smtp'?"),
+        (["--routes", "smpt"], "There is no route 'smpt'. Did you mean 'smtp'?"),
+        (["--routes", "smtp,xyz"], "There is no route 'xyz'. There are: smtp."),
         (["--mailers", ","], "--mailers needs at least one name."),
     ],
 )

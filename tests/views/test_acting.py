@@ -7,7 +7,7 @@ import django
 import pytest
 from django.test import Client, override_settings
 
-from reliable_email.models import Action, OutboxRecipient
+from reliable_email.models import Action, OutboxMessage, OutboxRecipient
 from reliable_email.outbox.operations.operate import Act
 from tests.views.letters import deliver, queue
 
@@ -53,6 +53,20 @@ def test_the_first_page_changes_nothing_and_says_what_would_happen(operator: Cli
     assert '<strong id="count">1 recipient</strong> of 3 selected recipients can be changed' in text
     assert "never sent a second time" in text
     assert (states(), Action.objects.count()) == (before, 0)
+
+
+def test_what_has_no_content_any_more_is_told_of_before_and_after(person: Callable[..., Client]) -> None:
+    """A person who sends again what was pruned is not left to guess why nothing happens."""
+    client = person("view_outboxmessage", "act_on_outbox")
+    queue("nouser@example.com")
+    deliver()
+    sent = {"act": "requeue", "recipient": ids("nouser")}
+    fields = dict(client.post(ACT, sent).context["wanted"].fields)
+    OutboxMessage.objects.update(content=None, fields=None)
+    text = " ".join(client.post(ACT, sent).content.decode().split())
+    assert "1 recipient cannot be sent to again, since the content of the message was deleted." in text
+    done = client.post(ACT, {"act": "requeue", "confirmed": "1", "reason": "because", **fields}, follow=True)
+    assert "or the content was deleted" in done.content.decode()
 
 
 def test_a_selection_is_cancelled_and_the_record_says_by_whom_and_why(person: Callable[..., Client]) -> None:

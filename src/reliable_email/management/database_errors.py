@@ -3,19 +3,20 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 from django.db.utils import Error as DatabaseError
 from django.utils.connection import ConnectionDoesNotExist
 
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.names import refuse
+from reliable_email.management.own_command import OwnCommand
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.outages import is_outage, sentence
 from reliable_email.values import printable
 
 
-class DatabaseCommand(BaseCommand):
+class DatabaseCommand(OwnCommand):
     """A command that reads or writes the outbox's tables."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from django.core.management.base import CommandError
 from django.db.models import Q, QuerySet
 
-from reliable_email.backends.routes import all_mailers
+from reliable_email import conf
+from reliable_email.backends.routes import MailerKind, all_mailers
 from reliable_email.classification import Cause
 from reliable_email.delivery.words import Priority
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.monitoring.route_health import site_routes
-from reliable_email.store.questions.filters import Filter, recipients
+from reliable_email.store.questions.filters import Filter, outbox_database, recipients
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.states import OWN_CAUSES, State
 from reliable_email.values import closest, printable
@@ -24,24 +25,44 @@ def refuse(kind: str, name: str, known: Iterable[str]) -> CommandError:
     return CommandError(f"There is no {kind} {printable(name)!r}. {hint}", returncode=ExitCode.USAGE)
 
 
+def refuse_elsewhere(name: str, using: str) -> None:
+    """Refuse an outbox whose messages are in another database: what is asked for it here would be for nothing.
+
+    Raises:
+        CommandError: exit code 2.
+    """
+    found = all_mailers().get(name)
+    if found is None or found.kind is not MailerKind.OUTBOX:
+        return
+    database = outbox_database(str(found.options.get("database") or "") or None)
+    if database != using:
+        words = f"The outbox {name!r} is in the database {database!r}: add --database {database} before the rest."
+        raise CommandError(words, returncode=ExitCode.USAGE)
+
+
 def route_names() -> set[str]:
     """Every route that the settings have, also those that cannot be built."""
     found = {alias for alias, one in all_mailers().items() if not one.using}
     return found | {route.alias for routes in site_routes().values() for route in routes}
 
 
-def check_filter(chosen: Filter, using: str) -> None:
+def check_filter(chosen: Filter, using: str, *, is_for_what_comes: bool = False) -> None:
     """Refuse what no recipient can match.
 
     The settings may have lost a mailer or a route whose messages are still here: what the table has is known, too.
+
+    Args:
+        is_for_what_comes: an account or a stream may be one that has sent nothing yet.
 
     Raises:
         CommandError: exit code 2.
     """
     _check("state", chosen.states, {one.value for one in State})
     for name in chosen.mailers:
-        if name not in all_mailers() and not _messages_of(name, using).exists():
-            raise refuse("mailer", name, all_mailers())
+        if not _messages_of(name, using).exists():
+            if name not in all_mailers():
+                raise refuse("mailer", name, all_mailers())
+            refuse_elsewhere(name, using)
     for name in chosen.routes:
         if name not in route_names() and not recipients(Filter(routes=(name,)), using).exists():
             raise refuse("route", name, route_names())
@@ -49,6 +70,16 @@ def check_filter(chosen: Filter, using: str) -> None:
     for name in chosen.causes:
         if name not in causes and not recipients(Filter(causes=(name,)), using).exists():
             raise refuse("cause", name, causes)
+
+    for kind, names in (("environment", chosen.environments), ("account", chosen.accounts), ("stream", chosen.streams)):
+        for name in () if is_for_what_comes else names:
+            if name != conf.get().environment and not _messages_with(using, **{kind: name}).exists():
+                known = _messages_with(using).values_list(kind, flat=True).distinct()
+                raise refuse(kind, name, {one for one in known if one})
+
+
+def _messages_with(using: str, **values: str) -> "QuerySet[OutboxMessage]":
+    return OutboxMessage._base_manager.using(using).filter(**values).order_by()
 
 
 def _messages_of(mailer: str, using: str) -> "QuerySet[OutboxMessage]":

@@ -68,7 +68,7 @@ class PeopleCommand(DatabaseCommand):
     def _replay(self, options: dict[str, Any]) -> None:
         if options["dry_run"]:
             raise CommandError("--replay has no --dry-run.", returncode=ExitCode.USAGE)
-        marks = _marks(options["replay"]) if options["replay"] else []
+        marks = [] if options["replay"] is True else _marks(options["replay"])
         with bars(self._console) as progress:
             count, unreadable = replay(marks, actor=options["actor"] or user(), using=self._using, progress=progress)
         if self._json:
@@ -136,7 +136,7 @@ def add_erase(parser: ArgumentParser) -> None:
     """Options of `erase`."""
     parser.add_argument("address", nargs="?", metavar="ADDRESS", help="the person's address, in any spelling")
     words = "after a restore: erase all erased persons again, by the list and by the marks in FILE (- for a pipe)"
-    parser.add_argument("--replay", nargs="?", const="", metavar="FILE", help=words)
+    parser.add_argument("--replay", nargs="?", const=True, metavar="FILE", help=words)
     parser.add_argument(
         "--marks", action="store_true", help="print the marks of all erased persons, to keep for --replay"
     )

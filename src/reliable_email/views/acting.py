@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 from reliable_email import conf
 from reliable_email.backends.routes import all_mailers, mailers_over
 from reliable_email.outbox.operations.incoming import can_be_held
-from reliable_email.outbox.operations.operate import Act, affected, perform, undoing
+from reliable_email.outbox.operations.operate import Act, affected, perform, undoing, without_content
 from reliable_email.records import dataclass, replace
 from reliable_email.store.questions.acts import action
 from reliable_email.store.questions.filters import Filter
@@ -112,6 +112,7 @@ def _page(request: HttpRequest, chosen_act: Act, wanted: _Wanted | None, *, trou
     if wanted is not None:
         context |= {
             "count": affected(chosen_act, wanted.chosen, most=_most_counted(chosen_act)),
+            "gone": without_content(chosen_act, wanted.chosen),
             "states": chosen_act.states,
             "routes": _routes() if chosen_act is Act.REQUEUE else [],
             "reason": request.POST.get("reason", wanted.because),

@@ -52,6 +52,10 @@ def _notice(found: ActionStory, request: HttpRequest) -> Notice:
         return Notice(text=gettext("New mail is sent again. The act is in the record."))
     if not found.count:
         words = gettext("Nothing was changed: no recipient was in a state for this act any more.")
+        if found.verb in (Act.REQUEUE, Act.RESOLVE_RESEND):
+            words = gettext(
+                "Nothing was changed: no recipient was in a state for this act, or the content was deleted."
+            )
         return Notice(text=words)
     words = str(ACTS[Act(found.verb)].done) if found.verb in set(Act) else verb_words(found.verb)
     many = ngettext("%(count)s recipient %(done)s", "%(count)s recipients %(done)s", found.count)

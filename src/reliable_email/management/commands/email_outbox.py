@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.db.utils import Error as DatabaseError
 
 from reliable_email import conf
-from reliable_email.backends.routes import delivering_alias, mailers_over
+from reliable_email.backends.routes import all_mailers, delivering_alias, mailers_over
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health
 from reliable_email.management.choosing import add_filters, age, filter_of, look, named_messages, narrowed
 from reliable_email.management.holding import add_incoming, hold_what_comes, release_what_comes
@@ -23,7 +23,7 @@ from reliable_email.management.screens.message_story import opened, story_lines
 from reliable_email.management.screens.outbox_view import health_lines, lines, sizes
 from reliable_email.management.screens.terminal import add_plain_option, live_console, logs_above
 from reliable_email.management.screens.watching import watch, watch_screen
-from reliable_email.management.unchanged import unchanged
+from reliable_email.management.unchanged import unchanged, why_not
 from reliable_email.monitoring.health import examine_site
 from reliable_email.outbox.intake.enqueue import QueueOptions
 from reliable_email.outbox.keyring import configured_keyring
@@ -218,7 +218,7 @@ class Command(PeopleCommand):
         chosen = filter_of(options, self._using)
         if chosen.is_empty and not options.get("all"):
             raise CommandError("Choose messages: give a filter, or --all for every message.", returncode=ExitCode.USAGE)
-        told = told or {}
+        told, wide = told or {}, chosen
         if only is not None:
             chosen = narrowed(chosen, only)
         # A number names its message. After a restore on another system everything is to be held, wherever it is from.
@@ -228,23 +228,29 @@ class Command(PeopleCommand):
         left = unchanged(options["run"], act, chosen, only, self._using)
         if left:
             told["unchanged"] = [asdict(one) for one in left]
+        words = "recipients changed"
         if options.get("dry_run"):
-            count = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
-            self._tell(
-                count.count, "recipients or more would change" if count.is_more else "recipients would change", told
-            )
+            found = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
+            count, words = found.count, f"recipients {'or more ' * found.is_more}would change"
         elif len(left) < len(set(chosen.ids)) or not chosen.ids:
-            self._do(options, act, chosen, told, **wishes)
+            count = self._do(options, act, chosen, **wishes)
         else:
-            self._tell(0, "recipients changed", told)
+            count = 0
+        if not chosen.ids:
+            route = wishes.get("route", "")
+            why = why_not(
+                options["run"], act, chosen, wide=wide, only=only, route=route, count=count, using=self._using
+            )
+            told |= {"why": why} if why else {}
+        self._tell(count, words, told)
         if left:
             raise CommandError(" ".join(one.why for one in left), returncode=ExitCode.UNHEALTHY)
 
-    def _do(self, options: dict[str, Any], act: Act, chosen: Filter, told: dict[str, Any], **wishes: Any) -> None:
+    def _do(self, options: dict[str, Any], act: Act, chosen: Filter, **wishes: Any) -> int:
         actor, reason = options["actor"] or user(), options["reason"]
         with bars(self._console) as progress:
             done = perform(act, chosen, actor=actor, reason=reason, using=self._using, progress=progress, **wishes)
-        self._tell(done.count, "recipients changed", told)
+        return done.count
 
     def _prune(self, options: dict[str, Any]) -> None:
         settings = conf.get()
@@ -265,6 +271,8 @@ class Command(PeopleCommand):
 
     def _import(self, options: dict[str, Any]) -> None:
         settings = conf.get()
+        if options["mailer"] and options["mailer"] not in all_mailers():
+            raise refuse("mailer", options["mailer"], all_mailers())
         queue = QueueOptions(
             mailer=options["mailer"] or _default_mailer(),
             using=self._using,
@@ -301,6 +309,8 @@ class Command(PeopleCommand):
             self._print_json({"count": count} | (told or {}))
         else:
             self.stdout.write(f"{count:,} {words}")
+            if why := (told or {}).get("why"):
+                self.stdout.write(why)
 
     def _print_now(self, text: str) -> None:
         self.stdout.write(text)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from argparse import ArgumentParser
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +14,20 @@ from django.core.management.base import CommandError
 
 from reliable_email import conf
 from reliable_email.backends.failover import routes_for
-from reliable_email.backends.routes import all_mailers, delivering_alias, outbox_mailers
+from reliable_email.backends.routes import all_mailers, delivering_alias, mailers_over, outbox_mailers
 from reliable_email.checks import TAG
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.management.database_errors import DatabaseCommand
+from reliable_email.management.names import refuse, refuse_elsewhere, route_names
 from reliable_email.management.screens.terminal import add_plain_option, live_console
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker.process import Worker, WorkerFailed, WorkerOptions
 from reliable_email.outbox.worker.stopping import Stopping
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from reliable_email.store.questions.filters import outbox_database
-from reliable_email.values import closest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,9 +63,8 @@ class Command(DatabaseCommand):
             if options[name] is not None and options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1.", returncode=ExitCode.USAGE)
         mailers, routes = _names(options["mailers"]), _names(options["routes"])
-        _refuse_unknown("--mailers", mailers, all_mailers())
-        _refuse_unknown("--routes", routes, all_mailers())
         using = outbox_database(options["database"])
+        _refuse_in_vain(mailers, routes, using)
         worker = Worker(
             WorkerOptions(
                 using=using,
@@ -155,16 +154,21 @@ def _routes_of(mailer: str) -> Sequence[Route]:
     return routes_for(mailer)
 
 
-def _refuse_unknown(option: str, given: Sequence[str] | None, known: Collection[str]) -> None:
-    """A worker for what does not exist would idle without a word."""
-    for name in given or ():
-        if name not in known:
-            meant = closest(name, known)
-            hint = f" Did you mean {meant!r}?" if meant else f" There are: {', '.join(sorted(known))}."
-            words = f"{option}: there is no mailer {name!r}.{hint}"
+def _refuse_in_vain(mailers: Sequence[str] | None, routes: Sequence[str] | None, using: str) -> None:
+    """A worker for what does not exist, or for what it never meets, would idle without a word."""
+    for option, given in (("--mailers", mailers), ("--routes", routes)):
+        if given is not None and not given:
+            raise CommandError(f"{option} needs at least one name.", returncode=ExitCode.USAGE)
+    for name in mailers or ():
+        if name not in all_mailers():
+            raise refuse("mailer", name, all_mailers())
+        refuse_elsewhere(name, using)
+    for name in routes or ():
+        if name not in route_names():
+            raise refuse("route", name, route_names())
+        if mailers and not set(_delivering(mailers)) & set(mailers_over(name)):
+            words = f"None of these mailers sends by the route {name!r}."
             raise CommandError(words, returncode=ExitCode.USAGE)
-    if given is not None and not given:
-        raise CommandError(f"{option} needs at least one name.", returncode=ExitCode.USAGE)
 
 
 def _delivering(mailers: Sequence[str]) -> tuple[str, ...]:

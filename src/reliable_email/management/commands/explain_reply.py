@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from reliable_email import providers
 from reliable_email.classification import Failure, classify
@@ -19,15 +19,16 @@ from reliable_email.classification.pasted import read_reply
 from reliable_email.delivery.policy import action_of
 from reliable_email.delivery.telling.consequences import package_does
 from reliable_email.diagnosis.verdict import ExitCode
+from reliable_email.management.own_command import OwnCommand
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.charsets import decoded
 from reliable_email.smtp.syntax.replies import Reply, ReplyError
-from reliable_email.values import printable
+from reliable_email.values import closest, printable
 
 MAX_LINE_BYTES = 256 * 1024
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Explains one reply, or many of them as JSON lines."""
 
     help = "Explain the meaning of a mail server's reply, and what this package does about it."
@@ -131,7 +132,9 @@ def _stage(name: str | None) -> Stage | None:
     try:
         return Stage(name.strip().lower())
     except ValueError:
-        raise ValueError(f"There is no stage {name!r}. Known are: {', '.join(Stage)}.") from None
+        meant = closest(name, [one.value for one in Stage])
+        hint = f" Did you mean {meant!r}?" if meant else ""
+        raise ValueError(f"There is no stage {name!r}.{hint} Known are: {', '.join(Stage)}.") from None
 
 
 def _as_json(failure: Failure) -> dict[str, object]:

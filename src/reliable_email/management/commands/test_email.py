@@ -7,12 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks.messages import ERROR
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, delivering_alias
+from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, MailerKind, all_mailers, delivering_alias
 from reliable_email.delivery.report import Outcome
 from reliable_email.diagnosis.addresses import NOBODYS_SENDER, envelope_of, people, problem_of, split_addresses
-from reliable_email.diagnosis.dns import words
 from reliable_email.diagnosis.dns.examination import examine_domain
 from reliable_email.diagnosis.dns.lookup import QUERY_SECONDS, DNSMissing, Lookup
 from reliable_email.diagnosis.dns.routes import domain_of, routes_mail
@@ -29,13 +28,16 @@ from reliable_email.diagnosis.examination import (
 from reliable_email.diagnosis.explanation import Explanation
 from reliable_email.diagnosis.verdict import EXIT_CODES, ExitCode, Health, worst
 from reliable_email.exceptions import InvalidMailer
+from reliable_email.management.examined import as_json
+from reliable_email.management.names import refuse, route_names
+from reliable_email.management.own_command import OwnCommand
 from reliable_email.monitoring.health import Finding, SiteHealth, examine_site
 from reliable_email.values import printable
 
 GOOD, BAD, NOTE = "✓", "✗", "–"
 
 
-class Command(BaseCommand):
+class Command(OwnCommand):
     """Numbered checks, then `Status:`; exit code 0 HEALTHY, 1 UNHEALTHY, 2 usage, 3 DEGRADED."""
 
     help = "Check the email configuration, connect to every route, and send a test message."
@@ -109,6 +111,8 @@ class Command(BaseCommand):
         try:
             routes = routes_to_examine(options["route"])
         except InvalidMailer as error:
+            if options["route"] is not None and options["route"] not in all_mailers():
+                raise refuse("mailer", options["route"], all_mailers()) from error
             if options["route"] is not None and not examination.configuration.errors:
                 raise CommandError(str(error), returncode=ExitCode.USAGE) from error
             routes = ()
@@ -269,6 +273,10 @@ class Command(BaseCommand):
     def _lookup(self) -> Lookup:
         if self._options["resolver_timeout"] <= 0:
             raise CommandError("--resolver-timeout must be above zero.", returncode=ExitCode.USAGE)
+        for given in self._options["selector"]:
+            route = given.rpartition("=")[0]
+            if route and route not in route_names():
+                raise refuse("route", route, route_names())
         try:
             return Lookup(_nameserver(self._options["resolver"]), query_seconds=self._options["resolver_timeout"])
         except DNSMissing as error:
@@ -377,74 +385,3 @@ def _nameserver(given: str | None) -> tuple[str, int] | None:
             returncode=ExitCode.USAGE,
         ) from None
     return address, int(port)
-
-
-def as_json(examination: Examination) -> dict[str, Any]:
-    """The examination for programs; keys are stable."""
-    found = examination.configuration
-    return {
-        "schema": 1,
-        "status": str(examination.verdict),
-        "reason": examination.reason,
-        "configuration": [
-            {"id": one.id, "level": one.level, "message": one.msg, "hint": one.hint} for one in found.messages
-        ],
-        "routes": [_route_as_json(one) for one in examination.routes],
-        "message": _message_as_json(examination.message),
-        "dns": words.as_json(examination.domain),
-    }
-
-
-def _route_as_json(one: RouteExamination) -> dict[str, Any]:
-    rungs = one.climb.rungs if one.climb is not None else ()
-    return {
-        "route": one.alias,
-        "summary": one.summary,
-        "status": str(one.verdict) if one.verdict is not None else None,
-        "seconds": round(one.seconds, 4),
-        "note": one.note,
-        "stages": [
-            {"stage": str(rung.stage), "ok": rung.is_ok, "seconds": rung.seconds, "detail": rung.detail}
-            for rung in rungs
-        ],
-        "failure": _explanation_as_json(one.explanation),
-    }
-
-
-def _explanation_as_json(explanation: Explanation | None) -> dict[str, Any] | None:
-    if explanation is None:
-        return None
-    return {
-        "stage": str(explanation.stage) if explanation.stage is not None else None,
-        "cause": str(explanation.cause),
-        "said": explanation.said,
-        "meaning": explanation.meaning,
-        "remedies": list(explanation.remedies),
-        "links": dict(explanation.links),
-        "rule": explanation.rule,
-    }
-
-
-def _message_as_json(found: MessageExamination | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    recipients = {}
-    if found.report is not None:
-        recipients = {
-            address: {
-                "outcome": str(one.outcome),
-                "cause": str(one.cause) if one.cause is not None else None,
-                "route": one.route,
-                "reply": str(one.reply) if one.reply is not None else None,
-                "attempts": one.attempts,
-            }
-            for address, one in found.report.recipients.items()
-        }
-    return {
-        "to": found.recipient,
-        "sent": found.is_sent,
-        "seconds": round(found.seconds, 4),
-        "recipients": recipients,
-        "failures": [_explanation_as_json(one) for one in found.explanations],
-        "error": found.error,
-    }

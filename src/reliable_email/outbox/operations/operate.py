@@ -146,6 +146,15 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
     return BoundedCount(count=min(count, most), is_more=len(found) > most or count > most)
 
 
+def without_content(act: Act, chosen: Filter, using: str | None = None) -> BoundedCount:
+    """Return the number of recipients that an act would send to again, if the content of their message were here."""
+    event = Event(act.value)
+    if event not in _MAKES_DUE:
+        return BoundedCount(count=0)
+    rows = _allowed(event, chosen, outbox_database(using)).filter(message__content__isnull=True)
+    return bounded_count(rows.order_by())
+
+
 def changeable_messages(act: Act, chosen: Filter, using: str | None = None) -> set[int]:
     """Return the messages of which an act would change a recipient now; for a filter that names messages."""
     alias = outbox_database(using)

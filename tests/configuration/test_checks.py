@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import django
@@ -16,8 +17,10 @@ from django.core.mail import EmailMessage
 from django.core.management import call_command
 from django.test.utils import override_settings
 
+import reliable_email
 from reliable_email import checks
 from reliable_email.backends import FailoverBackend
+from reliable_email.diagnosis import configuration
 from reliable_email.env import mailers as env_mailers
 from reliable_email.testing.server import ScriptedServer
 
@@ -308,12 +311,12 @@ def test_the_worst_comes_first() -> None:
 
 def test_the_table_names_every_number_that_the_code_uses() -> None:
     """The documentation is made of it."""
-    from pathlib import Path
-
-    source = Path(str(checks.__file__)).read_text("utf-8")
-    documented = re.findall(r"^\| reliable_email\.([EWI]\d{3}) \|", source, re.MULTILINE)
-    code = source.partition('"""\n\n')[2]
-    used = set(re.findall(r"\b([EWI]\d{3})\b", code))
+    package = Path(str(reliable_email.__file__)).parent
+    table, _, code = Path(str(configuration.__file__)).read_text("utf-8").partition('"""\n\n')
+    documented = re.findall(r"^\| reliable_email\.([EWI]\d{3}) \|", table, re.MULTILINE)
+    others = [path.read_text("utf-8") for path in package.rglob("*.py") if path.name != "configuration.py"]
+    used = set(re.findall(r"\b([EWI]0\d{2})\b", "\n".join((code, *others))))
+    assert documented
     assert documented == sorted(documented, key=lambda number: ("EWI".index(number[0]), number))
     assert set(documented) == used
 

@@ -39,6 +39,7 @@ Each route of a failover or an outbox is built once, to find out whether that wo
 | reliable_email.W007 | an outbox on SQLite whose settings let writers lock each other out (with `--database`) |
 | reliable_email.W008 | the outbox's database may lose committed data (with `--database`) |
 | reliable_email.W009 | DEFAULT_FROM_EMAIL is Django's default, `webmaster@localhost`, or has no domain (deploy) |
+| reliable_email.W010 | the task queue that RELIABLE_EMAIL['ANNOUNCE'] names cannot be used |
 | reliable_email.I001 | `EMAIL_FALLBACK_ENABLED` without a second provider |
 | reliable_email.I002 | a decision that was made for you when the environment was read |
 | reliable_email.I003 | an outbox's database has a pool; names the connections that a worker opens in addition |

@@ -55,7 +55,8 @@ class Announcer:
             self._ids.append(outbox_id)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="reliable-email-announcer", daemon=True)
-                self._thread.start()
+                with suppress(RuntimeError):  # no thread can start: the next message tries again, and a sweep finds all
+                    self._thread.start()
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
@@ -122,6 +123,20 @@ def announce(ids: Iterable[int]) -> bool:
     return True
 
 
+def unusable() -> Exception | None:
+    """Return the error for which this process can announce nothing, as far as that shows without a broker."""
+    from reliable_email import conf
+
+    name = conf.get().announce
+    try:
+        if name in _QUEUES:
+            _announcer(name)
+            import_module(_QUEUES[name]).prepare()
+    except Exception as error:  # noqa: BLE001 - of a package, of the site's own TASKS or of its Celery app
+        return error
+    return None
+
+
 def reset() -> None:
     """Forget what waits, and that something has failed."""
     global _process
@@ -134,15 +149,12 @@ def _on_queued(*, outbox_id: int, **kwargs: Any) -> None:
     name = conf.get().announce
     if not name:
         return
-    if _is_immediate(name):
-        announce([outbox_id])
-        return
-    try:
+    with suppress(Exception):  # a queue that cannot be used is told of by the announcement, and by `check`
+        if _is_immediate(name):
+            announce([outbox_id])
+            return
         _import_queue(name)
-    except ImportError:
-        announce([outbox_id])  # which tells
-    else:
-        _process.add(outbox_id)
+    _process.add(outbox_id)
 
 
 @cache

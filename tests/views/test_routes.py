@@ -1,5 +1,6 @@
 """The page of the routes: the evidence for each state, and what a person can do."""
 
+import html
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.policy import Effect
 from reliable_email.delivery.route_memory import RouteEvent
 from reliable_email.delivery.submission import Priority
+from reliable_email.monitoring.health import examine_site
 from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.store.memory import route_state
@@ -201,6 +203,45 @@ def test_a_mailer_that_cannot_be_built_is_told_in_words(operator: Client, settin
     answer = operator.get(PAGE)
     assert answer.status_code == 200
     assert "hosst" in _text(answer)
+
+
+@pytest.mark.parametrize(
+    ("entry", "german"),
+    [
+        ({"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": 99999}},
+         "OPTIONS 'port' muss eine ganze Zahl von 1 bis 65535 sein, nicht 99999."),
+        ({"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "prot": 25}},
+         "Unbekannte Option 'prot'. Meinten Sie 'port'?"),
+        ({"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "provider": "gmial"}},
+         "OPTIONS 'provider': Es gibt keinen Provider 'gmial'. Meinten Sie 'gmail'?"),
+        ({"BACKEND": SMTP, "OPTIONS": {"use_tls": True, "use_ssl": True}},
+         "OPTIONS 'host' fehlt. Setzen Sie es, oder einen 'provider'."),
+        ({"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "use_tls": "perhaps", "timeout": "soon"}},
+         "OPTIONS 'use_tls' muss wahr oder falsch sein, nicht 'perhaps'. OPTIONS 'timeout' muss eine Anzahl von"),
+        ({"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "ssl_cafile": "/nosuch"}},
+         "OPTIONS 'ssl_cafile' nennt eine Datei, die nicht gelesen werden kann: /nosuch"),
+        ({"BACKEND": "anymal.EmailBackend"}, "BACKEND 'anymal.EmailBackend' wurde nicht gefunden: No module named"),
+    ],
+    ids=lambda one: one[:28] if isinstance(one, str) else "",
+)  # fmt: skip
+def test_why_a_route_cannot_be_built_is_told_once_and_in_the_readers_language(
+    operator: Client, settings: Any, entry: dict[str, Any], german: str
+) -> None:
+    """The error by itself, and below it what to do; the verdict of each page says the same."""
+    settings.MAILERS = settings.MAILERS | {"second": entry}
+    english = _line(operator, "second")
+    assert english.remedy
+    assert english.remedy not in english.told
+    assert english.told.startswith("MAILERS['second']: ")
+    settings.LANGUAGE_CODE = "de"
+    text = html.unescape(_text(operator.get(PAGE)))
+    assert f"MAILERS['second']: {german}" in text
+    [finding] = [one for one in examine_site().findings if one.name == "second"]
+    assert finding.remedy == english.remedy
+    assert finding.remedy not in finding.text
+    assert text.count(german) == 2
+    for words in (english.remedy, "must be", "Did you mean", "cannot be", "Could not find"):
+        assert words not in text
 
 
 def test_a_site_with_a_transaction_for_each_request_sees_and_does_the_same(

@@ -8,6 +8,7 @@ from reliable_email import conf
 from reliable_email.delivery.route import Route
 from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.exceptions import InvalidMailer
+from reliable_email.patterns import pattern
 from reliable_email.process_state import remember
 from reliable_email.smtp.deadline import Deadline
 from reliable_email.smtp.failures import FailureKind, WireFailure
@@ -24,6 +25,7 @@ from reliable_email.values import printable
 
 logger = logging.getLogger("reliable_email.delivery")
 
+_SENTENCE_END = pattern(r"(?<=[.?!]) (?=[A-Z])")
 _LONGEST = 500
 _SECRET_WORDS = ("pass", "secret", "key", "token", "credential", "auth")
 _LEAST_SECRET = 4  # shorter values are words that happen to occur
@@ -57,6 +59,12 @@ def error_text(alias: str, error: Exception, options: Mapping[str, Any] | None =
         said = said.replace(secret, "…")
     said = printable(said[:_LONGEST])
     return f"{said}{'' if said.endswith(('.', '?', '!')) else '.'} {_remedy(error)}"
+
+
+def without_remedy(text: str) -> tuple[str, str]:
+    """Return what an `error_text` says of the error, and its remedy, which is the last sentence."""
+    end = max((one.start() for one in _SENTENCE_END.finditer(text)), default=len(text))
+    return text[:end], text[end:].strip()
 
 
 def _remedy(error: Exception) -> str:

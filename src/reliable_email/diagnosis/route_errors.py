@@ -10,6 +10,7 @@ from reliable_email.backends.derived import replaced_send, replaces
 from reliable_email.backends.failover import FailoverBackend
 from reliable_email.backends.routes import Mailer, MailerKind, all_mailers, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
+from reliable_email.backends.unbuilt import without_remedy
 
 # The doors that a failover or a worker goes through without their `send_messages()`.
 _PASSED_BY = {MailerKind.SMTP: ReliableSMTPBackend, MailerKind.FAILOVER: FailoverBackend}
@@ -52,8 +53,8 @@ def named(one: Mailer) -> str:
 def building_messages(one: Mailer, error: str) -> Iterator[CheckMessage]:
     """The error of a mailer that cannot be made; none for ""."""
     if error:
-        text, _, hint = error.rpartition(". ")
-        yield RouteError(f"{text}.", hint=hint, id="reliable_email.E022", route=one.alias)
+        text, hint = without_remedy(error)
+        yield RouteError(text, hint=hint, id="reliable_email.E022", route=one.alias)
 
 
 def replaced_messages(found: Mailer) -> Iterator[CheckMessage]:

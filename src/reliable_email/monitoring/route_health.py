@@ -12,8 +12,7 @@ from reliable_email import conf
 from reliable_email.backends.building import build_route
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, all_mailers, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
-from reliable_email.backends.unbuilt import error_text, unbuilt_route
-from reliable_email.classification import Cause
+from reliable_email.backends.unbuilt import error_text, unbuilt_route, without_remedy
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery import quota
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase, permission
@@ -164,10 +163,11 @@ def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding
 def _told(one: RouteCondition, verdict: Health) -> Finding:
     state, name = one.breaker, repr(one.route.alias)
     if one.route.build_error:
+        error, remedy = without_remedy(one.route.build_error)
         return Finding(
             verdict=verdict,
-            text=Sentence(_("the route %(route)s cannot be built: %(error)s"), route=name, error=one.route.build_error),
-            remedy=MEANINGS[Cause.CANNOT_BE_BUILT].person,
+            text=Sentence(_("the route %(route)s cannot be built: %(error)s"), route=name, error=error),
+            remedy=remedy,
             topic=Topic.ROUTE,
             name=one.route.alias,
         )

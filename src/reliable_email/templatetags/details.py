@@ -105,6 +105,28 @@ _TEMPLATES: Final = (
         "%(option)s to a name that resolves to the address which the server sees"
     ),
     _("%(host)s has no token to give just now (HTTP %(code)s) %(reply)s"),
+    # a mailer that cannot be built
+    _("Correct the entry; “manage.py check” says when it is right."),
+    _("Install the package that its BACKEND comes from, or correct the path."),
+    _("See to what it names, or correct the entry."),
+    _("Could not find BACKEND %(name)s: %(detail)s."),
+    _("Unknown option %(name)s."),
+    _("Did you mean %(name)s?"),
+    _("Known are: %(names)s."),
+    _("OPTIONS 'host' is missing."),
+    _("Set it, or a 'provider'."),
+    _("OPTIONS 'use_tls' and OPTIONS 'use_ssl' are both true."),
+    _("Keep use_tls for STARTTLS (usually port 587), or use_ssl for implicit TLS (usually port 465)."),
+    _("OPTIONS 'provider': There is no provider %(name)s."),
+    _("OPTIONS %(name)s must be a whole number from %(least)s to %(most)s, not %(value)s."),
+    _("OPTIONS %(name)s must be a whole number of at least %(least)s, not %(value)s."),
+    _("OPTIONS %(name)s must be a number of seconds above zero, not %(value)s."),
+    _("OPTIONS %(name)s must be true or false, not %(value)s."),
+    _("OPTIONS %(name)s must be text, not %(value)s."),
+    _("OPTIONS %(name)s must be one of %(names)s, not %(value)s."),
+    _("OPTIONS %(name)s must be a host name alone, without scheme, port or login, not %(value)s."),
+    _("OPTIONS %(name)s must be an e-mail address, not %(value)s."),
+    _("OPTIONS %(name)s names a file that cannot be read: %(detail)s."),
     # the network
     _(
         "%(host)s did not answer within %(seconds)s s (%(listed)s); a firewall that drops packets is silent like "
@@ -223,6 +245,10 @@ def in_own_words(text: str) -> str:
     """Return a detail in the reader's language, sentence by sentence; what is not known stays as it is."""
     if not text or pgettext("the code of this language", "en") == "en":
         return text
+    entry = re.match(r"(?:MAILERS\[[^]]*\]|EMAIL_BACKEND): ", text)
+    if entry is not None:  # why it cannot be built: whole sentences
+        rest = re.split(r"(?<=[.?!]) (?=[A-Z])", text[entry.end() :])
+        return entry[0] + " ".join(_known(one, 0) or one for one in rest)
     return "; ".join(_sentences(text))
 
 

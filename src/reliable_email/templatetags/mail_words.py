@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext, pgettext
 
 from reliable_email import conf
+from reliable_email.monitoring.sentences import Sentence
 from reliable_email.outbox.operations.holds import Hold
 from reliable_email.store.sql.bounded import BoundedCount
 from reliable_email.templatetags.details import evidence_in_words, in_own_words
@@ -63,6 +64,8 @@ def word(value: object) -> str:
 @register.filter
 def told(text: object) -> SafeString:
     """Translate a text of the layers below into the reader's language."""
+    if isinstance(text, Sentence) and isinstance(error := text.values.get("error"), str):
+        text = Sentence(text.template, **dict(text.values) | {"error": in_own_words(error)})
     if type(text) is str and (known := in_own_words(text)) != text:
         return with_code(known)
     return marked(text if isinstance(text, str) else str(text or ""))

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from reliable_email.backends.routes import DEFAULT_ALIAS, all_mailers
 from reliable_email.backends.smtp import ReliableSMTPBackend
+from reliable_email.backends.unbuilt import without_remedy
 from reliable_email.delivery import breaker, quota
 from reliable_email.delivery.breaker import Phase
 from reliable_email.delivery.route import Route
@@ -25,6 +26,7 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.questions.recent import RouteActivity, route_activity
 from reliable_email.store.questions.route_history import Histogram, OpeningStory, latencies, openings
+from reliable_email.templatetags.details import in_own_words
 from reliable_email.templatetags.numbers import span, thousands
 from reliable_email.views.parts.closings import Closings, closings
 from reliable_email.views.parts.evidence import Explained, explained
@@ -212,7 +214,7 @@ def _line(known: RouteCondition, names: tuple[str, ...], activity: RouteActivity
         is_closed=is_out,
         reason=_reason(known) if is_out else "",
         meaning=meaning.meaning,
-        remedy=meaning.remedy,
+        remedy=in_own_words(without_remedy(route.build_error)[1]) if route.build_error else meaning.remedy,
         happens=meaning.happens,
         places=places,
         since=instant(state.opened_at) if is_out else None,
@@ -245,7 +247,7 @@ def _places(alias: str) -> tuple[tuple[str, int, int], ...]:
 def _state(known: RouteCondition, *, is_standby: bool) -> tuple[str, str, str]:
     state = known.breaker
     if known.route.build_error:
-        return "cannot be built", "bad", known.route.build_error
+        return "cannot be built", "bad", in_own_words(without_remedy(known.route.build_error)[0])
     match state.phase:
         case Phase.PAUSED:
             who = state.paused_by or gettext("an operator")

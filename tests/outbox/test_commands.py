@@ -2,7 +2,10 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import django
@@ -168,3 +171,43 @@ def test_a_requeue_by_a_route_leaves_mailers_without_it_alone(site: str) -> None
     run("email_outbox", "hold", "--all", using=site)
     _, told = run("email_outbox", "requeue", "--all", "--by-route", "smtp", using=site)
     assert (told["count"], row(site).state) == (0, State.PARKED)
+
+
+@override_settings(RELIABLE_EMAIL={"LEASE_SECONDS": 1})
+@pytest.mark.parametrize("arguments", ["email_outbox status", "email_worker"])
+def test_a_setting_that_is_wrong_is_one_line(site: str, arguments: str) -> None:
+    """At night nobody wants to find it below a traceback."""
+    with pytest.raises(CommandError, match=r"RELIABLE_EMAIL\['LEASE_SECONDS'\] must be .* “manage.py check” finds"):
+        name, *others = arguments.split()
+        call_command(name, "--database", site, *others)
+
+
+@pytest.mark.parametrize("size", [10, 3000])
+def test_a_reader_who_has_read_enough_is_no_error(tmp_path: Path, size: int) -> None:
+    """`email_outbox list | head` writes no traceback, whether much or little is left to write."""
+    code = (
+        "import sys\n"
+        "from django.conf import settings\n"
+        f"databases = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {str(tmp_path / 'db')!r}}}}}\n"
+        "settings.configure(INSTALLED_APPS=['reliable_email'], DATABASES=databases)\n"
+        "import django; django.setup()\n"
+        "from django.core.management import call_command\n"
+        "from reliable_email.models import Suppression\n"
+        "from django.utils.timezone import now\n"
+        "call_command('migrate', verbosity=0)\n"
+        f"rows = (Suppression(address=f'a{{n}}@example.com', created_at=now()) for n in range({size}))\n"
+        "Suppression.objects.bulk_create(rows)\n"
+        "sys.stdin.readline()\n"
+        "call_command('email_suppression', 'list')\n"
+    )
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 141

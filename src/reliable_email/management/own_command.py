@@ -1,11 +1,16 @@
-"""The base of all commands of the package: an empty value is refused, wherever one is taken."""
+"""The base of all commands of the package: what holds of their arguments, of wrong settings and of a closed output."""
 
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+_CLOSED_OUTPUT = 141  # what a shell tells of a program that SIGPIPE has ended
 
 
 class OwnCommand(BaseCommand):
@@ -27,3 +32,16 @@ class OwnCommand(BaseCommand):
 
         parser.parse_args = parse_args  # type: ignore[assignment, method-assign]
         return parser
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command. A setting that is wrong is one line, and a reader who has read enough (`| head`) is none."""
+        try:
+            told = super().execute(*args, **options)
+            self.stdout.flush()
+        except ImproperlyConfigured as error:
+            raise CommandError(f"{error} “manage.py check” finds all that is wrong.") from error
+        except BrokenPipeError:
+            # Python flushes once more when it ends: what is left to write goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(_CLOSED_OUTPUT) from None
+        return told

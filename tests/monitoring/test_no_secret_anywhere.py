@@ -3,7 +3,7 @@
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import StringIO
@@ -34,6 +34,7 @@ from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.django.test_secrets import page_about, told_by
 from tests.smtp.test_oauth import serving
+from tests.thoroughness import IS_THOROUGH
 
 PASSWORD = "pl4nted-S3cret/w0rd"
 CLIENT_SECRET = "c1ient+pl4nted-secret"
@@ -69,6 +70,23 @@ POSITIONS = {
     "no reply": {"mail": "hello {}"},
 }
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.urls")]
+
+
+def echoed(name: str, places: Iterable[str], *forms: str, alone_at: str) -> pytest.MarkDecorator:
+    """Try all forms in one reply at each place, and each form alone at one place; in a thorough run at each.
+
+    How a form is found does not depend on the place, and where it would show does not depend on the form. But a form
+    may be found only because another one in the same reply had the reply looked at.
+    """
+    together = [(place, forms) for place in places]
+    alone = [(place, (form,)) for place in (places if IS_THOROUGH else [alone_at]) for form in forms]
+    ids = [f"{place}-{' and '.join(tried)}" for place, tried in together + alone]
+    return pytest.mark.parametrize((name, "forms"), together + alone, ids=ids)
+
+
+def written(secret: str, forms: tuple[str, ...]) -> str:
+    """The secret in each of these forms."""
+    return " ".join(FORMS[form](secret) for form in forms)
 
 
 @cache
@@ -159,13 +177,12 @@ def through_both_doors(entry: dict[str, Any], caplog: pytest.LogCaptureFixture, 
     assert_clean(told)
 
 
-@pytest.mark.parametrize("form", ["plain", "behind the name", "every percent"])
-@pytest.mark.parametrize("position", POSITIONS)
+@echoed("position", POSITIONS, "plain", "behind the name", "every percent", alone_at="final")
 def test_a_secret_that_a_server_gives_back_is_on_no_surface(
-    position: str, form: str, caplog: pytest.LogCaptureFixture
+    position: str, forms: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     """In whichever reply, by both doors."""
-    echo = FORMS[form](PASSWORD)
+    echo = written(PASSWORD, forms)
     script = Script(**{stage: text.replace("{}", echo) for stage, text in POSITIONS[position].items()})
     with ScriptedServer(script, script, script, script, login={"ana": PASSWORD}) as server:
         options = server.options(max_attempts=1, timeout=5)
@@ -184,14 +201,13 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("form", ["plain", "base64", "percent"])
+@echoed("answer", ANSWERS, "plain", "base64", "percent", alone_at="refused")
 def test_a_secret_that_a_token_endpoint_gives_back_is_on_no_surface(
-    answer: str, form: str, caplog: pytest.LogCaptureFixture
+    answer: str, forms: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The form that was posted, repeated in any field; and a token that the mail server repeats."""
-    echo = " ".join(FORMS[form](one) for one in (CLIENT_SECRET, REFRESH))
-    script = Script(auth=f"535 5.7.8 no {FORMS[form](TOKEN)}")
+    echo = " ".join(written(one, forms) for one in (CLIENT_SECRET, REFRESH))
+    script = Script(auth=f"535 5.7.8 no {written(TOKEN, forms)}")
     with serving() as endpoint, ScriptedServer(script, script, script, login={"ana": PASSWORD}) as server:
         endpoint.answer = lambda posted: ANSWERS[answer](echo)
         grant = {

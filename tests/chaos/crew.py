@@ -32,9 +32,10 @@ ALIAS = "crew"
 
 
 class _Countdown:
-    """Passes points until the one that is meant."""
+    """Passes points until the one that is meant; those of one name alone are counted where it is given."""
 
-    def __init__(self, at: int, number: int, told: Any) -> None:
+    def __init__(self, at: int, number: int, told: Any, only: str = "") -> None:
+        self._only = only
         self._lock = threading.Lock()
         self._count = 0
         self._at = at
@@ -43,6 +44,8 @@ class _Countdown:
 
     def pass_point(self, name: str) -> None:
         """Die, or sleep, if this is it."""
+        if self._only and name != self._only:
+            return
         with self._lock:
             self._count += 1
             if self._count != self._at:
@@ -67,12 +70,12 @@ class _PointedSocket(socket.socket):
         return data
 
 
-def _prepare(vendor: str, name: str, at: int, number: int, told: Any) -> None:
+def _prepare(vendor: str, name: str, at: int, number: int, told: Any, only: str = "") -> None:
     connections.settings[ALIAS] = connections.configure_settings(
         {ALIAS: database_settings(vendor, name), "default": {}}
     )[ALIAS]
     connections[ALIAS].ensure_connection()
-    faultpoints.listen(_Countdown(at, number, told).pass_point)
+    faultpoints.listen(_Countdown(at, number, told, only).pass_point)
 
 
 def run_worker(vendor: str, name: str, port: int, at: int, number: int, told: Any) -> None:
@@ -119,8 +122,8 @@ def run_enqueue(vendor: str, name: str, port: int, at: int, number: int, told: A
     told.close()
 
 
-def run_command(vendor: str, name: str, port: int, at: int, number: int, told: Any, *arguments: str) -> None:
-    """Do what a person does by `email_outbox`."""
-    _prepare(vendor, name, at, number, told)
+def run_command(vendor: str, name: str, port: int, at: int, number: int, told: Any, only: str, *arguments: str) -> None:
+    """Do what a person does by `email_outbox`, up to the point `at`, of those with the name `only` or of all."""
+    _prepare(vendor, name, at, number, told, only)
     call_command("email_outbox", "--database", ALIAS, *arguments, stdout=io.StringIO())
     told.close()

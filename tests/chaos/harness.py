@@ -136,9 +136,9 @@ def _everywhere(using: str, target: Callable[..., None], number: int, fill: Call
         at += step
 
 
-def kill_command(using: str, *arguments: str, at: int) -> str | None:
-    """SIGKILL at point `at` of a command; the point's name, or None where it ended before."""
-    return _run(using, crew.run_command, 0, at, signal.SIGKILL, *arguments)
+def kill_command(using: str, *arguments: str, at: int, point: str = "") -> str | None:
+    """SIGKILL at point `at` of a command, or of its points of one name; the name, or None where it ended before."""
+    return _run(using, crew.run_command, 0, at, signal.SIGKILL, point, *arguments)
 
 
 def _run(using: str, target: Callable[..., None], port: int, at: int, number: int, *more: str) -> str | None:

@@ -62,6 +62,7 @@ def prune(
         # What was said on the wire goes with it.
         said = Attempt._base_manager.using(alias).filter(message__in=ids, dialogue__isnull=False)
         said.update(dialogue=None)
+        point("prune:said")
         contents += OutboxMessage._base_manager.using(alias).filter(pk__in=ids).update(content=None, fields=None)
         progress.advance(len(ids))
     progress.begin("messages", old.count)
@@ -73,6 +74,7 @@ def prune(
             PartReference._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxRecipient._base_manager.using(alias).filter(message__in=ids)._raw_delete(alias)
             OutboxMessage._base_manager.using(alias).filter(pk__in=ids)._raw_delete(alias)
+            point("prune:deleted")
         messages += len(ids)
         progress.advance(len(ids))
     Tally._base_manager.using(alias).filter(minute__lt=limit)._raw_delete(alias)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a construct is read best in one line
 """Constructs by which the HTML of a mail tries to contact somebody or to run something; `EVIL` is who listens."""
 
 from collections.abc import Mapping

@@ -99,7 +99,7 @@ def erase(
     if as_sender:
         _mark_messages(alias, sent)
     point("erase:marked")
-    cancelled = _cancel(alias, own, actor=actor, reason=names.without(reason))
+    cancelled = _cancel(alias, own, actor=actor, reason=names.without(reason), progress=progress)
     point("erase:cancelled")
     redact_everywhere(alias, names)
     point("erase:words")
@@ -294,13 +294,15 @@ def _cancellable(alias: str, ids: Collection[int]) -> "QuerySet[OutboxRecipient]
     return rows.filter(Q(state__in=_WAITING) | Q(state=State.UNKNOWN.value, due_at__isnull=False))
 
 
-def _cancel(alias: str, own: Sequence[int], *, actor: str, reason: str) -> int:
+def _cancel(alias: str, own: Sequence[int], *, actor: str, reason: str, progress: Progress = UNTOLD) -> int:
     count = 0
+    progress.begin("recipients", lambda: len(own))
     for ids in batched(own, _ROWS):
         open_rows = tuple(_cancellable(alias, ids).values_list("pk", flat=True))
         if open_rows:
             chosen = Filter(recipient_ids=open_rows)
             count += perform(Act.CANCEL, chosen, actor=actor, reason=reason or "erased", using=alias).count
+        progress.advance(len(ids))
     return count
 
 

@@ -33,6 +33,11 @@ _SHORTER = 0.85
 _START_SECONDS = 60.0
 # A picture of one message shows most where its story is the longest.
 _INTERESTING = ("unknown", "parked", "rejected")
+# Asks to hold everything, which leads to the page that asks why.
+_ASK = """
+    document.querySelector('#act').value = 'hold';
+    [...document.querySelectorAll('main button')].find((one) => one.textContent.includes('whole outbox')).click();
+"""
 
 
 def main() -> int:
@@ -108,6 +113,7 @@ def _pages(browser: Chrome, site: str) -> dict[str, str]:
     for name, route in dashboard.items():
         if "<" in route and (path := _example(browser, site, route)):
             found[name] = path
+    found["act"] = "/mail/messages/"  # what a button there leads to
     return found
 
 
@@ -138,7 +144,7 @@ def _is_page(browser: Chrome, address: str) -> bool:
     script = """
     const done = arguments[arguments.length - 1];
     fetch(arguments[0]).then((answer) => done(
-      answer.ok && (answer.headers.get("Content-Type") || "").startsWith("text/html")
+      answer.ok && !answer.redirected && (answer.headers.get("Content-Type") || "").startsWith("text/html")
       && !(answer.headers.get("Content-Security-Policy") || "").includes("sandbox")
     ), () => done(false));
     """
@@ -174,7 +180,12 @@ def _take(browser: Chrome, address: str, file: Path, *, width: int, is_dark: boo
     scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.get(address)
+    if file.name.startswith("act-"):
+        browser.execute_script(_ASK)
+        WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "reason"))
     height = min(browser.execute_script("return document.documentElement.scrollHeight"), _TALLEST)
+    # What is below the window, such as the frame of a letter, is not painted before it is in view.
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"height": height})
     while len(picture := _picture(browser, width, height)) >= MOST_BYTES:
         # Instead of poorer colours a shorter page: what is below is more of the same.
         height = int(height * _SHORTER)

@@ -8,7 +8,18 @@ from django.utils.translation import override
 
 from reliable_email.classification import Cause
 from reliable_email.classification.meanings import MEANINGS
-from reliable_email.templatetags.mail_words import ago, at, clock, milliseconds, plain, said, span, span_since, told
+from reliable_email.templatetags.mail_words import (
+    ago,
+    at,
+    clock,
+    milliseconds,
+    percent,
+    plain,
+    said,
+    span,
+    span_since,
+    told,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -77,3 +88,8 @@ def test_code_in_a_sentence_is_code_and_an_option_is_not_broken() -> None:
     assert told("Give it more --connections <b>.") == (
         'Give it more <span class="nowrap">--connections</span> &lt;b&gt;.'
     )
+
+
+def test_a_little_is_never_told_as_nothing() -> None:
+    """A minute of a week is no "0.0 %"."""
+    assert [percent(one) for one in (0, 0.01, 0.05, 33.333, 100)] == ["0.0", "< 0.1", "0.1", "33.3", "100.0"]

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django import template
+from django.template.defaultfilters import floatformat
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -40,6 +41,12 @@ def recipients(number: int | BoundedCount) -> str:
     """Return a number of recipients in words."""
     words = ngettext("%(count)s recipient", "%(count)s recipients", _exactly(number))
     return words % {"count": thousands(number)}
+
+
+@register.filter
+def percent(share: float) -> str:
+    """Return a percentage with one decimal; a little is never told as nothing."""
+    return f"< {floatformat(0.1, 1)}" if 0 < share < 0.05 else str(floatformat(share, 1))
 
 
 @register.filter

@@ -198,11 +198,11 @@ def _undone(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
 def _matching(sent: QueryDict, newest: int) -> _Wanted:
     narrowing = read(sent)
     chosen = understood(narrowing.search)
-    words = gettext("every recipient in the outbox")
+    words = gettext("all recipients in the outbox")
     if narrowing.pairs:
-        words = gettext("every recipient that matches the search")
+        words = gettext("all recipients that match the search")
     if chosen.recipient_part:  # nobody has named an address
-        words = gettext("every recipient with “%(text)s” in the address") % {"text": printable(chosen.recipient_part)}
+        words = gettext("all recipients with “%(text)s” in the address") % {"text": printable(chosen.recipient_part)}
     arriving = chosen if can_be_held(chosen) else None
     environment = conf.get().environment  # the list shows what others have queued, too
     if environment:

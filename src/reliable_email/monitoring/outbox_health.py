@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.utils.translation import gettext_noop as _
@@ -11,6 +12,9 @@ from reliable_email.diagnosis.verdict import Health
 from reliable_email.monitoring.databases import outbox_databases
 from reliable_email.monitoring.findings import Finding, Topic, aware
 from reliable_email.monitoring.sentences import Seconds, Sentence
+
+if TYPE_CHECKING:
+    from reliable_email.store.questions.status import Waiting
 
 
 def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -> Iterator[Finding]:
@@ -47,20 +51,7 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
         if misses_workers and named and due_since is None:
             yield from _missed_worker(at, found.worker_seen_at, settings.health_worker_seconds)
         if due_since is not None:
-            seen = max(filter(None, (found.worker_seen_at, due_since)))
-            silent_seconds = (at - seen).total_seconds()
-            if found.worker_seen_at is None or silent_seconds > settings.health_worker_seconds:
-                text = Sentence(_("messages are due and no worker was seen within a day"))
-                if found.worker_seen_at is not None:
-                    template = _("messages are due and no worker was seen for %(time)s")
-                    text = Sentence(template, time=Seconds(silent_seconds))
-                yield Finding(
-                    verdict=Health.UNHEALTHY,
-                    text=text,
-                    remedy=_("Start “manage.py email_worker”, and let a supervisor start it again when it ends."),
-                    since=aware(seen),
-                    topic=Topic.WORKERS,
-                )
+            yield from _silent_workers(at, found.worker_seen_at, due_since, settings.health_worker_seconds)
         if found.oldest_due_at is not None:
             due_seconds = (at - found.oldest_due_at).total_seconds()
             if due_seconds > settings.health_queue_seconds:
@@ -74,30 +65,54 @@ def outbox_findings(using: str | None = None, *, misses_workers: bool = False) -
                     since=aware(found.oldest_due_at),
                     topic=Topic.QUEUE,
                 )
-        if found.unknown > settings.health_unknown:
-            yield Finding(
-                verdict=Health.DEGRADED,
-                text=_unknown(found.unknown),
-                remedy=_(
-                    "Ask the provider whether it has them (“manage.py email_outbox show ID” names the Message-ID), "
-                    "then run “manage.py email_outbox resolve ID accepted”, or “resend” if a second copy does no harm."
-                ),
-                since=aware(found.unknown_since),
-                topic=Topic.UNKNOWN,
-            )
-        if found.parked > settings.health_parked:
-            yield Finding(
-                verdict=Health.DEGRADED,
-                text=_parked(found.parked),
-                remedy=_(
-                    "Find the reason with “manage.py email_outbox show ID”, correct it, then run “manage.py "
-                    "email_outbox requeue --state parked”, or “cancel --state parked”."
-                ),
-                topic=Topic.PARKED,
-            )
+        yield from _undecided(found, settings)
         for name, since in sorted(found.forsaken.items()):
             if (at - since).total_seconds() > settings.health_queue_seconds:
                 yield _forsaken(name, environment, since)
+
+
+def _silent_workers(
+    at: datetime, seen_at: datetime | None, due_since: datetime, limit_seconds: float
+) -> Iterator[Finding]:
+    since = max(filter(None, (seen_at, due_since)))
+    silent_seconds = (at - since).total_seconds()
+    if seen_at is None or silent_seconds > limit_seconds:
+        text = Sentence(_("messages are due and no worker was seen within a day"))
+        if seen_at is not None:
+            template = _("messages are due and no worker was seen for %(time)s")
+            text = Sentence(template, time=Seconds(silent_seconds))
+        yield Finding(
+            verdict=Health.UNHEALTHY,
+            text=text,
+            remedy=_("Start “manage.py email_worker”, and let a supervisor start it again when it ends."),
+            since=aware(since),
+            topic=Topic.WORKERS,
+        )
+
+
+def _undecided(found: "Waiting", settings: conf.Settings) -> Iterator[Finding]:
+    """Yield what waits for a person: doubts and parked messages."""
+    if found.unknown > settings.health_unknown:
+        yield Finding(
+            verdict=Health.DEGRADED,
+            text=_unknown(found.unknown),
+            remedy=_(
+                "Ask the provider whether it has them (“manage.py email_outbox show ID” names the Message-ID), "
+                "then run “manage.py email_outbox resolve ID accepted”, or “resend” if a second copy does no harm."
+            ),
+            since=aware(found.unknown_since),
+            topic=Topic.UNKNOWN,
+        )
+    if found.parked > settings.health_parked:
+        yield Finding(
+            verdict=Health.DEGRADED,
+            text=_parked(found.parked),
+            remedy=_(
+                "Find the reason with “manage.py email_outbox show ID”, correct it, then run “manage.py "
+                "email_outbox requeue --state parked”, or “cancel --state parked”."
+            ),
+            topic=Topic.PARKED,
+        )
 
 
 def _missed_worker(at: datetime, seen_at: datetime | None, limit_seconds: float) -> Iterator[Finding]:

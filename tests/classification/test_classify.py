@@ -293,7 +293,7 @@ def test_every_kind_is_known(kind):
 
 
 def test_a_refusal_is_read_at_its_own_stage():
-    """The stage of the wire failure is the stage of its reply."""
+    """A reply that reads as a recipient's refusal means a refused login if it came at AUTH."""
     failure = wire(FailureKind.REFUSED, Stage.AUTH, Reply(550, ("no such user",)))
     assert (failure.cause, failure.stage) == (Cause.AUTH_FAILED, Stage.AUTH)
 

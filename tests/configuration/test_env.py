@@ -29,7 +29,7 @@ def default_route(environ: dict[str, str]) -> SMTPOptions:
 
 
 def refusal(environ: dict[str, str]) -> str:
-    """Why the environment cannot be used."""
+    """Return the error that says why the environment cannot be used."""
     with pytest.raises(ImproperlyConfigured) as caught:
         env.mailers(environ)
     return str(caught.value)

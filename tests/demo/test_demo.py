@@ -109,7 +109,7 @@ def test_the_readme_shows_what_the_demo_prints(told: str) -> None:
 
 
 def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
-    """`manage.py demo | head -1`."""
+    """`manage.py demo | head -1` ends without a traceback."""
     process = subprocess.Popen(
         [sys.executable, "manage.py", "demo"],
         env=environment(tmp_path),

@@ -235,7 +235,7 @@ class TestWhatIsExamined:
         assert "the server may have taken it" in run.out
 
     def test_a_token_that_is_user_and_password_is_never_shown(self) -> None:
-        """Postmark's server token is both."""
+        """Postmark uses the server token as user name and as password."""
         with simulated("postmark") as server:
             options = smtp(**server.options())
             run = test_email(*TO, "--health-check", "--verbose", entries={"default": options})

@@ -218,7 +218,7 @@ def test_many_threads_share_the_process_without_mixing(
 
 @dataclass(frozen=True)
 class Tokens:
-    """A token provider whose first token has expired on the server's side."""
+    """Provide tokens, the first of which the server treats as expired."""
 
     asked: list[bool] = field(default_factory=list, compare=False, hash=False)
 

@@ -29,7 +29,7 @@ def test_encoded_headers_are_read_and_folded_ones_are_one_line() -> None:
     ids=["charset", "odd-charset", "nul-charset", "not-ascii", "cut-base64", "raw-header", "no-header", "nothing"],
 )
 def test_what_is_not_as_it_should_be_is_shown_all_the_same(source: bytes, text: str) -> None:
-    """With replacement characters where bytes have no meaning."""
+    """A source that breaks the rules is shown, with replacement characters for bytes that cannot be decoded."""
     assert letter(source).text == text
 
 

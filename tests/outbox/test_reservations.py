@@ -144,7 +144,7 @@ def test_nothing_is_taken_ahead_of_a_short_window_or_a_small_quota(using: str, q
 
 
 def test_a_refused_message_costs_no_quota(using: str) -> None:
-    """What its final reply refused was not taken by the provider."""
+    """The provider does not count a message that its final reply refuses."""
     queue(using, "spam@example.com")
     queue(using, "ok@example.com")
     store = DatabaseRouteStateStore(using)

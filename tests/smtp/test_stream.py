@@ -85,7 +85,7 @@ def test_a_flight_needs_far_fewer_turns_than_messages() -> None:
 
 
 def test_only_messages_that_may_be_sent_twice_fly() -> None:
-    """The others are chained, in their place in the stream."""
+    """Messages that may not be sent twice are chained, and keep their place in the stream."""
     stream = [*jobs(3, may_resend=True), *jobs(2), *jobs(3, may_resend=True)]
     with ScriptedServer() as server:
         transactions = send(server.port, stream, flight=10)

@@ -228,7 +228,7 @@ def test_sandbox_delivers_to_verified_recipients_only() -> None:
 
 
 def test_fourth_connection_of_microsoft_is_refused_after_the_content() -> None:
-    """432, which is no fault of the message; with fewer connections it is taken."""
+    """The reply is 432; when another connection has ended, the same message is accepted."""
     with simulated("microsoft365") as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(4)]
         assert "432 4.3.2 Concurrent connections limit exceeded" in refusal(clients[3])[1]
@@ -313,7 +313,7 @@ def test_mailgun_without_login_refuses_the_recipient() -> None:
 
 
 def test_size_is_refused_where_it_was_not_announced() -> None:
-    """SES says so only after the content."""
+    """SES announces no SIZE, and refuses a message that is too large after its content."""
     with (
         simulated("ses", size_limit=100) as server,
         connect(server) as client,

@@ -133,7 +133,7 @@ def test_a_hostile_reply_stays_text(operator: Client) -> None:
 
 
 def test_nothing_older_than_a_day_is_told(db: None) -> None:
-    """Nor what came through."""
+    """Attempts that succeeded are left out as well."""
     row = queue("ok@example.org")
     _note(row, hours=25)
     _note(row, cause="", code=250)

@@ -9,7 +9,6 @@ from django.db.utils import Error as DatabaseError
 from django.utils.connection import ConnectionDoesNotExist
 
 from reliable_email.diagnosis.verdict import ExitCode
-from reliable_email.management.names import refuse
 from reliable_email.management.own_command import OwnCommand
 from reliable_email.store.questions.filters import outbox_database
 from reliable_email.store.sql.outages import is_outage, sentence
@@ -22,6 +21,8 @@ class DatabaseCommand(OwnCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command, and turn an outage into a `CommandError`; `--traceback` shows the original one."""
         if (named := options.get("database")) and named not in connections:
+            from reliable_email.management.names import refuse  # a worker that starts needs no suggestions
+
             raise refuse("database", named, connections)
         for value in (*args, *options.values()):
             _refuse_what_is_no_text(value)

@@ -21,7 +21,6 @@ from reliable_email.delivery.telling.log_records import log_fields
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.exceptions import InvalidMailer
 from reliable_email.management.database_errors import DatabaseCommand
-from reliable_email.management.names import refuse, refuse_elsewhere, route_names
 from reliable_email.management.screens.terminal import add_plain_option, live_console
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.outbox.worker.process import Worker, WorkerFailed, WorkerOptions
@@ -159,6 +158,10 @@ def _refuse_in_vain(mailers: Sequence[str] | None, routes: Sequence[str] | None,
     for option, given in (("--mailers", mailers), ("--routes", routes)):
         if given is not None and not given:
             raise CommandError(f"{option} needs at least one name.", returncode=ExitCode.USAGE)
+    if not mailers and not routes:
+        return
+    from reliable_email.management.names import refuse, refuse_elsewhere, route_names  # few workers are given names
+
     for name in mailers or ():
         if name not in all_mailers():
             raise refuse("mailer", name, all_mailers())

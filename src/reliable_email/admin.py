@@ -402,7 +402,7 @@ class SuppressionAdmin(_WhereWritten, admin.ModelAdmin):  # type: ignore[type-ar
     @admin.display(description=_("address"), ordering="address")
     def whom(self, row: Suppression) -> str:
         """The address, masked where the site wants that; of an erased person there is none."""
-        return shown_entry(row) if row.digest_key else _shown(row.address)
+        return shown_entry(row.address, row.digest_key) if row.digest_key else _shown(row.address)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save the entry with the database's time, and record it."""

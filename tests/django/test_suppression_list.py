@@ -236,3 +236,14 @@ def test_a_provider_that_reports_a_word_suppresses_nothing(webhooks: None, caplo
     event = AnymailTrackingEvent(event_type="complained", recipient="everything", esp_event={})
     tracking.send(sender=None, event=event, esp_name="SendGrid")
     assert listed() == {}
+
+
+def test_the_list_is_asked_for_one_address_its_beginning_or_a_domain() -> None:
+    """Among a million entries nobody looks for one by eye; one that is not there is exit code 1."""
+    suppress([A, B, "cy@other.example"], source="by hand")
+    assert [json.loads(line)["address"] for line in run("list", A.upper(), "--json").splitlines()] == [A]
+    assert run("list", "@other.example").split()[0] == "cy@other.example"
+    assert run("list", B[:2]).startswith(B)
+    with pytest.raises(CommandError, match="The suppression list has no 'nobody@example.com'") as caught:
+        run("list", "nobody@example.com")
+    assert caught.value.returncode == 1

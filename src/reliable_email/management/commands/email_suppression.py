@@ -45,6 +45,9 @@ class Command(DatabaseCommand):
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         shown = commands.add_parser("list", help="show the list, newest first")
         shown.add_argument("--json", action="store_true", help="print one JSON object a line")
+        shown.add_argument(
+            "text", nargs="?", default="", metavar="ADDRESS", help="only this address, its beginning, or a @domain"
+        )
         shown.add_argument("--expired", action="store_true", help="also show expired entries that are not yet pruned")
         added = commands.add_parser("add", help="send nothing to these addresses")
         added.add_argument("addresses", nargs="+", metavar="ADDRESS")
@@ -74,8 +77,9 @@ class Command(DatabaseCommand):
         run(using, options)
 
     def _list(self, using: str, options: dict[str, Any]) -> None:
-        now = timezone.now()
-        for one in suppressions(using, with_expired=options["expired"]):
+        now, is_empty = timezone.now(), True
+        for one in suppressions(using, text=bare_address(options["text"]), with_expired=options["expired"]):
+            is_empty = False
             if options["json"]:
                 self.stdout.write(json.dumps(_row(one) | {"until": _instant(one.until) or None}))
                 continue
@@ -83,6 +87,9 @@ class Command(DatabaseCommand):
             is_over = "(expired)" if one.until is not None and one.until <= now else ""
             words = (one.address, one.reason, one.source, until, is_over)
             self.stdout.write(printable("  ".join(word for word in words if word)))
+        if options["text"] and is_empty:
+            missing = f"The suppression list has no {printable(options['text'])!r}."
+            raise CommandError(missing, returncode=ExitCode.UNHEALTHY)
 
     def _add(self, using: str, options: dict[str, Any]) -> None:
         addresses = _checked(options["addresses"], is_suppressible)

@@ -34,25 +34,42 @@ class SuppressedAddress:
     is_erased: bool = False
 
 
-def shown_entry(row: Suppression) -> str:
+def shown_entry(address: str, digest_key: str) -> str:
     """The address of an entry; of a person who was erased, what tells them from others."""
-    return f"(erased {row.address[:12]})" if row.digest_key else row.address
+    return f"(erased {address[:12]})" if digest_key else address
 
 
-def suppressions(using: str | None = None, *, with_expired: bool = False) -> Iterator[SuppressedAddress]:
-    """The suppression list, newest first; what has expired is still there until it is pruned."""
-    rows = Suppression._base_manager.using(outbox_database(using))
+def suppressions(
+    using: str | None = None, *, text: str = "", with_expired: bool = False
+) -> Iterator[SuppressedAddress]:
+    """The suppression list, newest first; what has expired is still there until it is pruned.
+
+    Args:
+        text: an address, its beginning, or a domain with its @; "" for all.
+    """
+    rows = Suppression._base_manager.using(outbox_database(using)).filter(_named(text))
     if not with_expired:
         rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
-    for row in rows.order_by("-created_at", "address").iterator(chunk_size=2000):
+    # No models: a long list is read in half the time without.
+    found = rows.order_by("-created_at", "address").values_list(
+        "address", "digest_key", "reason", "source", "created_at", "expires_at"
+    )
+    for address, key, reason, source, since, until in found.iterator(chunk_size=2000):
         yield SuppressedAddress(
-            address=shown_entry(row),
-            reason=row.reason,
-            source=row.source,
-            since=row.created_at,
-            until=row.expires_at,
-            is_erased=bool(row.digest_key),
+            address=shown_entry(address, key),
+            reason=reason,
+            source=source,
+            since=since,
+            until=until,
+            is_erased=bool(key),
         )
+
+
+def _named(text: str) -> Q:
+    wanted = text.strip().lower()
+    if wanted.startswith("@"):
+        return Q(address__endswith=wanted) | Q(address__endswith=f"@{domain_identity(wanted[1:])}")
+    return Q(address__startswith=wanted) | Q(address__in=older_spellings(text)) if wanted else Q()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +94,13 @@ class SuppressionPage:
 
 def suppression_page(using: str | None = None, *, text: str = "", before: int | None = None) -> SuppressionPage:
     """The newest entries first. `text` is an address, its beginning, or a domain with its @."""
-    rows = Suppression._base_manager.using(outbox_database(using)).order_by("-id")
-    wanted = text.strip().lower()
-    if wanted.startswith("@"):
-        rows = rows.filter(Q(address__endswith=wanted) | Q(address__endswith=f"@{domain_identity(wanted[1:])}"))
-    elif wanted:
-        rows = rows.filter(Q(address__startswith=wanted) | Q(address__in=older_spellings(text)))
+    rows = Suppression._base_manager.using(outbox_database(using)).order_by("-id").filter(_named(text))
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = [
         SuppressionEntry(
             id=row.pk,
-            address=shown_entry(row),
+            address=shown_entry(row.address, row.digest_key),
             reason=row.reason,
             source=row.source,
             created_at=row.created_at,

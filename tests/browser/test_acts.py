@@ -146,7 +146,7 @@ def test_a_person_is_forgotten_after_a_second_look(browser: Browser) -> None:
     browser.visit("/mail/people/")
     browser.find("#q").send_keys("waits1@example.com")
     browser.press("Look")
-    browser.press("Erase …")
+    browser.press("Erase…")
     assert "This cannot be undone" in browser.text
     browser.find("#reason").send_keys("asked by letter")
     browser.press("Erase")

@@ -26,7 +26,7 @@ def test_the_page_says_what_is_stored(operator: Client) -> None:
     """Asked for in any spelling."""
     text = operator.get(PAGE, {"q": "Ann Smith <ANN@Example.com>"}).content.decode()
     assert '<dd id="messages">2</dd>' in text
-    assert "Erase …" in text
+    assert "Erase…" in text
     assert "There is no data about" in operator.get(PAGE, {"q": "nobody@example.com"}).content.decode()
     assert "is not an address" in operator.get(PAGE, {"q": "nobody"}).content.decode()
 

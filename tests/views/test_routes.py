@@ -23,8 +23,9 @@ from reliable_email.smtp.stages import Stage
 from reliable_email.smtp.syntax.replies import parse_reply
 from reliable_email.store.memory import route_state
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore, database_store
-from reliable_email.store.tables.shared import Action, LatencyTotal
+from reliable_email.store.tables.shared import Action, LatencyTotal, RouteState
 from reliable_email.templatetags.mail_words import milliseconds
+from reliable_email.testing.reset import reset
 from reliable_email.testing.server import ScriptedServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -240,8 +241,31 @@ def test_why_a_route_cannot_be_built_is_told_once_and_in_the_readers_language(
     assert finding.remedy == english.remedy
     assert finding.remedy not in finding.text
     assert text.count(german) == 2
-    for words in (english.remedy, "must be", "Did you mean", "cannot be", "Could not find"):
+    for words in (english.remedy, "must be", "Did you mean", "cannot be", "Could not find", "?."):
         assert words not in text
+
+
+def test_the_verdict_tells_in_the_readers_language_what_was_said_and_what_is_missing(
+    operator: Client, settings: Any
+) -> None:
+    """The stage of the evidence, also of a route on trial, and an entry that is not there."""
+    failure = classify(parse_reply("535 5.7.8 Bad password"), stage=Stage.AUTH)
+    store = database_store()
+    store.tell(make_route("second"), RouteEvent(failure=failure, effect=Effect.OPEN))
+    settings.LANGUAGE_CODE = "de"
+    assert "Anmeldung gescheitert (bei AUTH: 535 5.7.8 Bad password)" in html.unescape(_text(operator.get(PAGE)))
+    row = RouteState.objects.get(alias="second")
+    row.breaker |= {"until": 1.0, "asked_until": 0.0, "needs_person": False}
+    RouteState.objects.filter(alias="second").update(breaker=row.breaker, version=row.version + 1)
+    reset()
+    text = html.unescape(_text(operator.get(PAGE)))
+    assert "(bei AUTH: 535 5.7.8 Bad password); seine Zeit ist um" in text
+    settings.MAILERS = settings.MAILERS | {
+        "third": {"BACKEND": "reliable_email.backends.FailoverBackend", "OPTIONS": {"using": ["second", "nosuch"]}}
+    }
+    text = html.unescape(_text(operator.get(PAGE)))
+    assert "MAILERS['nosuch']: „using“ von 'third' nennt ihn, und einen solchen Eintrag gibt es nicht." in text
+    assert "names it" not in text
 
 
 def test_a_site_with_a_transaction_for_each_request_sees_and_does_the_same(

@@ -71,11 +71,17 @@ def word(value: object) -> str:
 @register.filter
 def told(text: object) -> SafeString:
     """Translate a text of the layers below into the reader's language."""
-    if isinstance(text, Sentence) and isinstance(error := text.values.get("error"), str):
-        text = Sentence(text.template, **dict(text.values) | {"error": in_own_words(error)})
+    if isinstance(text, Sentence):
+        text = _with_values_in_language(text)
     if type(text) is str and (known := in_own_words(text)) != text:
         return with_code(known)
     return marked(text if isinstance(text, str) else str(text or ""))
+
+
+@register.filter
+def stop(text: object, goes_on: object) -> str:
+    """Return what ends a sentence that may go on; a question that does not go on has its own mark."""
+    return "" if not goes_on and str(text).endswith("?") else "."
 
 
 @register.filter
@@ -184,3 +190,16 @@ def _exactly(number: int | BoundedCount) -> int:
 def aware(moment: datetime) -> datetime:
     """Return an instant with its time zone, which a site without USE_TZ leaves out."""
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def _with_values_in_language(text: Sentence) -> Sentence:
+    """Translate what a sentence quotes of the layers below: an error, the evidence of a route, another sentence."""
+    values = dict(text.values)
+    for name, value in text.values.items():
+        if isinstance(value, Sentence):
+            values[name] = _with_values_in_language(value)
+        elif name == "error":
+            values[name] = in_own_words(str(value))
+        elif name == "evidence":
+            values[name] = evidence_in_words(str(value))
+    return Sentence(text.template, **values)

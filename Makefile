@@ -56,7 +56,7 @@ sites: ## sites with allauth and DRF, with django-oscar and with Wagtail, moved 
 	tools/sites $(ARGS)
 
 chaos: ## cut every connection at every byte, kill and suspend a worker at every step; prints what was lost (nothing)
-	RELIABLE_EMAIL_CHAOS_STEP=$(or $(STEP),1) $(PYTEST) -q -s tests/chaos $(ARGS)
+	RELIABLE_EMAIL_THOROUGH=1 RELIABLE_EMAIL_CHAOS_STEP=$(or $(STEP),1) $(PYTEST) -q -s tests/chaos $(ARGS)
 
 measure-replies: ## how well replies are understood: make measure-replies FILE=replies.tsv
 	$(RUN) python tools/measure_replies.py $(FILE)

@@ -5,6 +5,8 @@ runs together try as much as a thorough one.
 """
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -20,3 +22,8 @@ def examples(thoroughly: int) -> int:
 def step(thoroughly: int, *, otherwise: int) -> int:
     """Return the distance between two points at which something breaks; RELIABLE_EMAIL_CHAOS_STEP sets it for all."""
     return int(os.environ.get("RELIABLE_EMAIL_CHAOS_STEP") or (thoroughly if IS_THOROUGH else otherwise))
+
+
+def each(names: Iterable[str], nth: int) -> list[Any]:
+    """Return the parameters of a test that starts processes: each nth of the names, and all thoroughly."""
+    return [pytest.param(name, marks=[only_thoroughly] if number % nth else []) for number, name in enumerate(names)]

@@ -18,6 +18,7 @@ from reliable_email.store.tables.shared import Action, Suppression
 from reliable_email.store.tables.states import State
 from tests.chaos.harness import empty, kill_command
 from tests.outbox.desk import queue, submission
+from tests.thoroughness import each
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -35,7 +36,7 @@ ACTS: dict[str, tuple[tuple[str, ...], dict[str, Any], State]] = {
 }
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("act", each(ACTS, 2))
 def test_an_act_that_is_killed_at_any_step_goes_on_where_it_is_done_again(using: str, act: str) -> None:
     """Before the first row, inside of each batch and behind it; the record counts what each of the two has done."""
     arguments, before, after = ACTS[act]

@@ -3,6 +3,8 @@
 The two differ on purpose in one thing: ABNF, and so SPF, does not mind case; `test_dns` has that.
 """
 
+from importlib.util import find_spec
+
 import pytest
 
 from reliable_email.diagnosis.dns.dmarc import Policy, find_policy
@@ -21,7 +23,8 @@ from tests.diagnosis.dns_cases import (
 )
 from tests.servers.dns import Row, serving
 
-checkdmarc = pytest.importorskip("checkdmarc", reason="checkdmarc is not installed for this Python")
+# Imported by the tests alone: each process that collects them would need a second for it.
+pytestmark = pytest.mark.skipif(find_spec("checkdmarc") is None, reason="checkdmarc is not installed for this Python")
 
 
 def alone(text: str, *more: Row) -> list[Row]:
@@ -139,7 +142,7 @@ TREES = {
 @pytest.mark.parametrize("name", TREES)
 def test_the_tree_is_walked_alike(name: str) -> None:
     """Which record counts for a domain below, and at most eight questions about it (RFC 9989 section 4.10)."""
-    from checkdmarc.dmarc import query_dmarc_record
+    from checkdmarc.dmarc import DMARCRecordNotFound, query_dmarc_record
 
     domain, rows = TREES[name]
     rows = [*rows, (domain, "A", "192.0.2.1"), (domain, "MX", "10 mx.example.com.")]
@@ -148,7 +151,7 @@ def test_the_tree_is_walked_alike(name: str) -> None:
         asked = len([one for one in server.zone.asked if one[0].startswith("_dmarc.")])
         try:
             theirs = query_dmarc_record(domain, resolver=resolver(server.port), timeout=10)["location"]
-        except checkdmarc.dmarc.DMARCRecordNotFound:
+        except DMARCRecordNotFound:
             theirs = None
     assert (ours.domain if isinstance(ours, Policy) else ours) == theirs
     assert asked <= 8

@@ -6,6 +6,7 @@ import pytest
 
 from bench.compare.__main__ import MISFORTUNES, Site
 from reliable_email.testing.server import ScriptedServer
+from tests.thoroughness import each
 
 EXPECTED = {
     "`kill -9` in mid batch of 20, two more runs": "20 of 20 arrived, 1 declared unknown",
@@ -42,7 +43,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", MISFORTUNES)
+@pytest.mark.parametrize("name", each(MISFORTUNES, 3))
 def test_a_misfortune_costs_no_mail(name: str, tables: Path, tmp_path: Path) -> None:
     """In processes of their own, against a server that misbehaves."""
     with ScriptedServer() as server:

@@ -91,7 +91,7 @@ def why_not(
     if route and affected(act, here, using=using):
         return f"{told} none of them is of a mailer that sends by the route {printable(route)!r}."
     if recipients(here, using).filter(state__in=act.states).exists():
-        return f"{told} of what is unknown, no second copy waits: “resolve” records what became of it."
+        return f"{told} what is unknown has no second copy that waits; “resolve” records what became of it."
     return f"{told} “{verb}” changes only what is {_listed(act.states)}."
 
 

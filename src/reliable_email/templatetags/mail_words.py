@@ -79,9 +79,9 @@ def told(text: object) -> SafeString:
 
 
 @register.filter
-def stop(text: object, goes_on: object) -> str:
-    """Return what ends a sentence that may go on; a question that does not go on has its own mark."""
-    return "" if not goes_on and str(text).endswith("?") else "."
+def asks(text: object) -> bool:
+    """Return whether a text ends with a question, which needs no full stop."""
+    return str(text).endswith("?")
 
 
 @register.filter

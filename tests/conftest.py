@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @given(none())
-@settings(database=None, max_examples=1)
+@settings(database=None, max_examples=1, deadline=None)
 def _let_hypothesis_register_its_random(value: None) -> None:
     """Search once: Hypothesis looks for what refers to its random numbers the first time, and finds nothing frozen."""
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.backends.outbox import submit
+from reliable_email.management.commands.email_suppression import Command
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Action
 from reliable_email.store.tables.states import State
@@ -182,25 +184,27 @@ def test_a_setting_that_is_wrong_is_one_line(site: str, arguments: str) -> None:
         call_command(name, "--database", site, *others)
 
 
+SUPPRESSING = """
+import sys
+from django.conf import settings
+databases = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {path!r}}}}}
+settings.configure(INSTALLED_APPS=['reliable_email'], DATABASES=databases)
+import django; django.setup()
+from django.core.management import call_command, execute_from_command_line
+from django.utils.timezone import now
+from reliable_email.models import Suppression
+call_command('migrate', verbosity=0)
+rows = (Suppression(address=f'a{{n}}@example.com', created_at=now()) for n in range({size}))
+Suppression.objects.bulk_create(rows)
+sys.stdin.readline()
+execute_from_command_line(['manage.py', 'email_suppression', 'list'])
+"""
+
+
 @pytest.mark.parametrize("size", [10, 3000])
 def test_a_reader_who_has_read_enough_is_no_error(tmp_path: Path, size: int) -> None:
-    """`email_outbox list | head` writes no traceback, whether much or little is left to write."""
-    code = (
-        "import sys\n"
-        "from django.conf import settings\n"
-        f"databases = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {str(tmp_path / 'db')!r}}}}}\n"
-        "settings.configure(INSTALLED_APPS=['reliable_email'], DATABASES=databases)\n"
-        "import django; django.setup()\n"
-        "from django.core.management import call_command\n"
-        "from reliable_email.models import Suppression\n"
-        "from django.utils.timezone import now\n"
-        "call_command('migrate', verbosity=0)\n"
-        f"rows = (Suppression(address=f'a{{n}}@example.com', created_at=now()) for n in range({size}))\n"
-        "Suppression.objects.bulk_create(rows)\n"
-        "sys.stdin.readline()\n"
-        "call_command('email_suppression', 'list')\n"
-    )
-    command = [sys.executable, "-c", code]
+    """`email_suppression list | head` writes no traceback, whether much or little is left to write."""
+    command = [sys.executable, "-c", SUPPRESSING.format(path=str(tmp_path / "db"), size=size)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdin
@@ -211,3 +215,22 @@ def test_a_reader_who_has_read_enough_is_no_error(tmp_path: Path, size: int) -> 
         process.stdin.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize("by_a_shell", [False, True])
+def test_another_broken_pipe_is_an_error_as_ever(
+    by_a_shell: bool, site: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A database's socket is not the output: who calls a command from code keeps both."""
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise BrokenPipeError(32, "a socket")
+
+    monkeypatch.setattr(Command, "handle", fail)
+    with pytest.raises(BrokenPipeError, match="a socket"):
+        if by_a_shell:
+            Command().run_from_argv(["manage.py", "email_suppression", "list"])
+        else:
+            call_command("email_suppression", "list", stdout=io.StringIO())
+    os.write(1, b"still heard")
+    assert capfd.readouterr().out == "still heard"

@@ -60,15 +60,15 @@ class Announcer:
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all is announced, for so many seconds at most; whether it is."""
+        """Wait until all is announced, for so many seconds at most and while a thread does it; whether it is."""
         ends_at = time.monotonic() + seconds
         with self._changed:
-            while self._ids or self._is_busy:
+            while self._thread is not None and self._thread.is_alive() and (self._ids or self._is_busy):
                 left = ends_at - time.monotonic()
                 if left <= 0:
                     return False
                 self._changed.wait(left)
-        return True
+            return not (self._ids or self._is_busy)
 
     def _run(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """The base of all commands of the package: what holds of their arguments, of wrong settings and of a closed output."""
 
 import os
-import sys
+import select
 from argparse import Namespace
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+_STDOUT = 1
 _CLOSED_OUTPUT = 141  # what a shell tells of a program that SIGPIPE has ended
 
 
@@ -34,14 +35,32 @@ class OwnCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. A setting that is wrong is one line, and a reader who has read enough (`| head`) is none."""
+        """Run the command, and tell a setting that is wrong in one line."""
         try:
-            told = super().execute(*args, **options)
-            self.stdout.flush()
+            return super().execute(*args, **options)
         except ImproperlyConfigured as error:
             raise CommandError(f"{error} “manage.py check” finds all that is wrong.") from error
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command for a shell, where a reader who has read enough (`| head`) is no error."""
+        try:
+            super().run_from_argv(argv)
         except BrokenPipeError:
-            # Python flushes once more when it ends: what is left to write goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not _reader_is_gone():
+                raise
             raise SystemExit(_CLOSED_OUTPUT) from None
-        return told
+        finally:
+            if _reader_is_gone():
+                # Python flushes once more when it ends: what is left to write goes nowhere.
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, _STDOUT)
+                os.close(nowhere)
+
+
+def _reader_is_gone() -> bool:
+    """Return whether nobody reads the standard output any more."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    asked = select.poll()
+    asked.register(_STDOUT, 0)
+    return any(events & select.POLLERR for _, events in asked.poll(0))

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import django
@@ -110,9 +109,7 @@ def test_where_no_thread_can_start_a_message_is_queued_all_the_same(monkeypatch:
 
     monkeypatch.setattr(threading.Thread, "start", fail)
     one.add(1)
-    begun = time.monotonic()
-    assert not one.flush(60.0)
-    assert time.monotonic() - begun < 30, "nobody is there to wait for"
+    assert not one.flush(3600.0)  # nobody is there to wait for
     monkeypatch.setattr(threading.Thread, "start", start)
     one.add(2)
     assert one.flush(10.0)

@@ -16,6 +16,8 @@ from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.states import OWN_CAUSES, State
 from reliable_email.values import closest, printable
 
+_MOST_READ = 100_000
+
 
 def refuse(kind: str, name: str, known: Iterable[str]) -> CommandError:
     """The error for a name that is not known."""
@@ -49,7 +51,8 @@ def route_names() -> set[str]:
 def check_filter(chosen: Filter, using: str, *, is_for_what_comes: bool = False) -> None:
     """Refuse what no recipient can match.
 
-    The settings may have lost a mailer or a route whose messages are still here: what the table has is known, too.
+    The settings may have lost a mailer or a route whose messages are still here: what the table has is known, too. Of
+    very many messages a name that only they have is not looked for: the answer is then that nothing matches.
 
     Args:
         is_for_what_comes: an account or a stream may be one that has sent nothing yet.
@@ -59,9 +62,10 @@ def check_filter(chosen: Filter, using: str, *, is_for_what_comes: bool = False)
     """
     _check("state", chosen.states, {one.value for one in State})
     for name in chosen.mailers:
-        if not _messages_of(name, using).exists():
-            if name not in all_mailers():
+        if name not in all_mailers():
+            if not _messages_of(name, using).exists():
                 raise refuse("mailer", name, all_mailers())
+        elif not _are_many(using) and not _messages_of(name, using).exists():
             refuse_elsewhere(name, using)
     for name in chosen.routes:
         if name not in route_names() and not recipients(Filter(routes=(name,)), using).exists():
@@ -73,9 +77,18 @@ def check_filter(chosen: Filter, using: str, *, is_for_what_comes: bool = False)
 
     for kind, names in (("environment", chosen.environments), ("account", chosen.accounts), ("stream", chosen.streams)):
         for name in () if is_for_what_comes else names:
-            if name != conf.get().environment and not _messages_with(using, **{kind: name}).exists():
+            if name == conf.get().environment or _are_many(using):
+                continue
+            if not _messages_with(using, **{kind: name}).exists():
                 known = _messages_with(using).values_list(kind, flat=True).distinct()
                 raise refuse(kind, name, {one for one in known if one})
+
+
+def _are_many(using: str) -> bool:
+    """Return whether the messages are too many to be read for a name that no index has."""
+    ids = OutboxMessage._base_manager.using(using).values_list("pk", flat=True)
+    oldest, newest = ids.order_by("pk").first(), ids.order_by("-pk").first()
+    return oldest is not None and newest is not None and newest - oldest > _MOST_READ
 
 
 def _messages_with(using: str, **values: str) -> "QuerySet[OutboxMessage]":

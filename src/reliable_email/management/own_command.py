@@ -58,7 +58,7 @@ class OwnCommand(BaseCommand):
 
 
 def _reader_is_gone() -> bool:
-    """Return whether nobody reads the standard output any more."""
+    """Return whether the standard output has lost its reader."""
     if not hasattr(select, "poll"):  # Windows
         return False
     asked = select.poll()

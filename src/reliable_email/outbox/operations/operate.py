@@ -133,12 +133,7 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
     rows = _allowed(event, chosen, alias).order_by()
     if event not in _MAKES_DUE:
         return bounded_count(rows, most=most)
-    # What is gone cannot be sent. Asked for by key: joined, the planner may read every message for it.
-    found = list(rows.values_list("message_id", flat=True)[: most + 1])
-    messages = OutboxMessage._base_manager.using(alias).filter(content__isnull=False)
-    with_content: set[int] = set()
-    for ids in batched(set(found), _IDS_AT_ONCE):
-        with_content.update(messages.filter(pk__in=ids).values_list("pk", flat=True))
+    found, with_content = _messages(rows, most, alias)
     count = sum(one in with_content for one in found[:most])
     resends = _resends(event, chosen, alias)
     if resends is not None:
@@ -147,12 +142,30 @@ def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = 
 
 
 def without_content(act: Act, chosen: Filter, using: str | None = None) -> BoundedCount:
-    """Return the number of recipients that an act would send to again, if the content of their message were here."""
+    """Return the number of recipients that an act would send to again, if the content of their message were here.
+
+    Of very many, those that are found first are asked about.
+    """
+    alias = outbox_database(using)
     event = Event(act.value)
     if event not in _MAKES_DUE:
         return BoundedCount(count=0)
-    rows = _allowed(event, chosen, outbox_database(using)).filter(message__content__isnull=True)
-    return bounded_count(rows.order_by())
+    found, with_content = _messages(_allowed(event, chosen, alias).order_by(), _IDS_AT_ONCE - 1, alias)
+    count = sum(one not in with_content for one in found)
+    return BoundedCount(count=count, is_more=count > 0 and len(found) == _IDS_AT_ONCE)
+
+
+def _messages(rows: "QuerySet[OutboxRecipient]", most: int, alias: str) -> tuple[list[int], set[int]]:
+    """Return the message of each recipient, one more than `most`, and which of the messages have their content.
+
+    What is gone cannot be sent. Asked for by key: joined, the planner may read every message for it.
+    """
+    found = list(rows.values_list("message_id", flat=True)[: most + 1])
+    messages = OutboxMessage._base_manager.using(alias).filter(content__isnull=False)
+    with_content: set[int] = set()
+    for ids in batched(set(found), _IDS_AT_ONCE):
+        with_content.update(messages.filter(pk__in=ids).values_list("pk", flat=True))
+    return found, with_content
 
 
 def changeable_messages(act: Act, chosen: Filter, using: str | None = None) -> set[int]:

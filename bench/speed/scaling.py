@@ -2,7 +2,8 @@
 
 `python -m bench.speed.scaling` prints the tables of docs/how-to/scale.md. The workers, the database and the server that
 takes the mail share this machine's processors, so that the rate stops growing where they are used up: the costs of a
-message are what carries over to another machine.
+message are what carries over to another machine. Measure on a machine that does nothing else: the processes of every
+database named PostgreSQL count.
 """
 
 import argparse
@@ -41,6 +42,8 @@ class Cost:
         idle: share of the processors that nobody used.
         commits: transactions of the database.
         log_bytes: written to the write-ahead log.
+        queued_log_bytes: written there before, when the messages were queued.
+        stored_bytes: of the tables and their indexes, once the messages were queued.
     """
 
     rate: float
@@ -51,12 +54,16 @@ class Cost:
     idle: float
     commits: float
     log_bytes: float
+    queued_log_bytes: float
+    stored_bytes: float
 
 
 def measure(site: Site, workers: int, count: int) -> Cost:
     """Fill the queue, and drain it by so many workers."""
     site.run("clear")
+    empty = _sample(site.database)
     site.run("fill", count)
+    filled = _sample(site.database)
     site.run("settle_down")
     taken_before = site.sink.counts()[0]
     before, children_before = _sample(site.database), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,6 +100,8 @@ def measure(site: Site, workers: int, count: int) -> Cost:
         idle=1 - busy / max(1, total),
         commits=(after["commits"] - before["commits"]) / count,
         log_bytes=(after["log"] - before["log"]) / count,
+        queued_log_bytes=(filled["log"] - empty["log"]) / count,
+        stored_bytes=(filled["bytes"] - empty["bytes"]) / count,
     )
 
 
@@ -111,11 +120,12 @@ def _sample(database: str) -> dict[str, float]:
             found[name] += sum(map(int, rest.split()[11:15])) / _TICKS
     with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as connection:
         row = connection.execute(
-            "SELECT xact_commit, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') FROM pg_stat_database WHERE datname = %s",
+            "SELECT xact_commit, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'), pg_database_size(datname) "
+            "FROM pg_stat_database WHERE datname = %s",
             [database],
         ).fetchone()
     assert row is not None
-    return found | {"commits": float(row[0]), "log": float(row[1])}
+    return found | {"commits": float(row[0]), "log": float(row[1]), "bytes": float(row[2])}
 
 
 def _processors() -> tuple[int, int]:
@@ -144,8 +154,11 @@ def main() -> None:
     parser.add_argument("--workers", default="1,2,4", help="numbers of worker processes")
     parser.add_argument("--sizes", default="2,20,200", help="of a message, in kB")
     options = parser.parse_args()
-    print("| size | workers | messages/s | interpreter | system calls | PostgreSQL | server | idle | commits | log |")
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| size | workers | messages/s | interpreter | system calls | PostgreSQL | server | idle | commits | log "
+        "| log of queueing | stored |"
+    )
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for size in map(int, options.sizes.split(",")):
         with _site(size * 1000) as site:
             count = max(500, min(options.count, options.count * 20 // size))
@@ -154,7 +167,8 @@ def main() -> None:
                 print(
                     f"| {size} kB | {workers} | {cost.rate:,.0f} | {cost.interpreter:.2f} ms | {cost.calls:.2f} ms | "
                     f"{cost.database:.2f} ms | {cost.server:.2f} ms | {cost.idle:.0%} | {cost.commits:.2f} | "
-                    f"{cost.log_bytes / 1000:.1f} kB |",
+                    f"{cost.log_bytes / 1000:.1f} kB | {cost.queued_log_bytes / 1000:.1f} kB | "
+                    f"{cost.stored_bytes / 1000:.1f} kB |",
                     flush=True,
                 )
 

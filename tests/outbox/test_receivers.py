@@ -10,6 +10,7 @@ from django.db import connections, transaction
 from django.dispatch import Signal
 
 from reliable_email import signals
+from reliable_email.outbox import faultpoints
 from reliable_email.store.tables.attempts import Attempt
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.states import State
@@ -95,6 +96,24 @@ def test_what_a_receiver_raises_ends_no_worker_and_makes_nothing_unknown(
         worker(using, smtp_route(server), **_OPTIONS).run()
     assert states(using) == [State.ACCEPTED] * 5
     assert "A receiver of a signal failed" in caplog.text
+
+
+def test_each_delivered_message_is_read_for_its_receivers_once(using: str, receive: Callable[..., None]) -> None:
+    """One statement with each outcome, whatever the number of signals, and none with a permission alone."""
+    told: list[str] = []
+    receive(signals.attempt_finished, lambda attempt, **others: told.append(attempt.route))
+    receive(signals.message_delivered, lambda report, **others: told.extend(report.recipients))
+    for number in range(5):
+        queue(using, f"ok{number}@example.com")
+    passed: list[str] = []
+    faultpoints.listen(passed.append)
+    try:
+        with ScriptedServer() as server:
+            worker(using, smtp_route(server), connections=1).run()
+    finally:
+        faultpoints.listen(None)
+    assert sorted(told) == sorted(["route"] * 5 + [f"ok{number}@example.com" for number in range(5)])
+    assert passed.count("tell") == 5
 
 
 def test_a_receiver_may_delete_the_message_that_it_is_told_of(

@@ -226,7 +226,7 @@ class ClaimTask:
             ]
             if answers:
                 refusals = 0 if any(answers) else refusals + 1
-            if self._foreman.is_heard:
+            if self._foreman.is_heard and (settlements or attempts):
                 # Receivers may do anything, and take their time.
                 telling = Aside(lambda: self._foreman.has_written(settlements, attempts, written))
                 yield telling

@@ -1,7 +1,8 @@
 """One client and one job: `python -m bench.speed.client NAME PORT COUNT CONNECTIONS [cold] [large] [flight=N]`.
 
-Prints its cost. A process of its own for each measurement. Each connection's first message goes before the clock
-starts: a site has its code loaded, and whoever can keep a connection has it.
+Prints its cost. A process of its own for each measurement. Each connection's first two messages go before the clock
+starts: a site has its code loaded (ours loads what a refusal needs behind the second message), and whoever can keep a
+connection has it.
 """
 
 import json
@@ -38,8 +39,8 @@ def main(
     ready = threading.Barrier(connections + 1)
 
     def send(share: list[Any]) -> None:
-        if is_warm:
-            _send([message(-1)], [])
+        for number in (-2, -1) if is_warm else ():
+            _send([message(number)], [])
         ready.wait()
         _send(share, sent)
 

@@ -33,6 +33,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Cost:
     """One drain, in milliseconds of CPU, commits and bytes for each message.
 
+    What as many workers use to start, to find an empty queue and to end is measured first and left out: a worker of a
+    site runs for days.
+
     Attributes:
         rate: messages a second, from the first to the last.
         interpreter: user time of the workers.
@@ -61,20 +64,16 @@ class Cost:
 def measure(site: Site, workers: int, count: int) -> Cost:
     """Fill the queue, and drain it by so many workers."""
     site.run("clear")
+    idle = _sample(site.database)
+    with _running(site, workers):
+        pass
     empty = _sample(site.database)
     site.run("fill", count)
     filled = _sample(site.database)
     site.run("settle_down")
     taken_before = site.sink.counts()[0]
-    before, children_before = _sample(site.database), resource.getrusage(resource.RUSAGE_CHILDREN)
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context((site.folder / "workers.log").open("w"))
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(site.queue.command, env=site.environment, cwd=_ROOT, stdout=log, stderr=log)
-            )
-            for _ in range(workers)
-        ]
+    before = _sample(site.database)
+    with _running(site, workers) as processes:
         first = taken = 0
         last_at = began_at = time.perf_counter()
         began_jiffies: tuple[int, int] | None = None
@@ -86,29 +85,44 @@ def measure(site: Site, workers: int, count: int) -> Cost:
             if taken and began_jiffies is None:
                 began_at, first, began_jiffies = time.perf_counter(), taken, _processors()
         ended_jiffies = _processors()
-        for one in processes:
-            one.wait(60)
     assert began_jiffies is not None, (site.folder / "workers.log").read_text()[-2000:]
-    after, children = _sample(site.database), resource.getrusage(resource.RUSAGE_CHILDREN)
+    after = _sample(site.database)
+    used = {name: (after[name] - before[name] - (empty[name] - idle[name])) / count for name in after}
     busy, total = (ended - began for ended, began in zip(ended_jiffies, began_jiffies, strict=True))
     return Cost(
         rate=(taken - first) / max(last_at - began_at, _POLL_SECONDS),
-        interpreter=(children.ru_utime - children_before.ru_utime) / count * 1000,
-        calls=(children.ru_stime - children_before.ru_stime) / count * 1000,
-        database=(after["postgres"] - before["postgres"]) / count * 1000,
-        server=(after["sink"] - before["sink"]) / count * 1000,
+        interpreter=used["interpreter"] * 1000,
+        calls=used["calls"] * 1000,
+        database=used["postgres"] * 1000,
+        server=used["sink"] * 1000,
         idle=1 - busy / max(1, total),
-        commits=(after["commits"] - before["commits"]) / count,
-        log_bytes=(after["log"] - before["log"]) / count,
+        commits=used["commits"],
+        log_bytes=used["log"],
         queued_log_bytes=(filled["log"] - empty["log"]) / count,
         stored_bytes=(filled["bytes"] - empty["bytes"]) / count,
     )
 
 
+@contextlib.contextmanager
+def _running(site: Site, workers: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run so many workers until they find the queue empty."""
+    with (site.folder / "workers.log").open("w") as log:
+        processes = [
+            subprocess.Popen(site.queue.command, env=site.environment, cwd=_ROOT, stdout=log, stderr=log)
+            for _ in range(workers)
+        ]
+        try:
+            yield processes
+        finally:
+            for one in processes:
+                one.wait(60)
+
+
 def _sample(database: str) -> dict[str, float]:
-    """Return seconds of CPU by program so far, and the database's counters."""
+    """Return seconds of CPU so far, of the workers that have ended and by program, and the database's counters."""
     import psycopg
 
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = {"postgres": 0.0, "sink": 0.0}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -125,7 +139,8 @@ def _sample(database: str) -> dict[str, float]:
             [database],
         ).fetchone()
     assert row is not None
-    return found | {"commits": float(row[0]), "log": float(row[1]), "bytes": float(row[2])}
+    workers = {"interpreter": children.ru_utime, "calls": children.ru_stime}
+    return found | workers | {"commits": float(row[0]), "log": float(row[1]), "bytes": float(row[2])}
 
 
 def _processors() -> tuple[int, int]:

@@ -274,7 +274,9 @@ def message_for(submission: Submission, job: Job, backend: BaseEmailBackend) -> 
 
 def _readable(address: str) -> str:
     """The address as anymail reads it, without the comma of a copied list or a space beside the @."""
-    return address if not address or "<" in address or "(" in address else bare_address(address)
+    if not address or not ("<" in address or "(" in address):
+        return bare_address(address)
+    return address.strip().removesuffix(",").rstrip()
 
 
 def _is_anymail(backend: BaseEmailBackend) -> bool:

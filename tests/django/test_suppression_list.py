@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test.utils import modify_settings
 
 from reliable_email.integrations import anymail
+from reliable_email.outbox.operations.erasure import erase
 from reliable_email.outbox.operations.suppressed import allow, suppress
 from reliable_email.outbox.operations.suppression_list import suppressed
 from reliable_email.store.sql.clock import DatabaseNow
@@ -247,3 +248,12 @@ def test_the_list_is_asked_for_one_address_its_beginning_or_a_domain() -> None:
     with pytest.raises(CommandError, match="The suppression list has no 'nobody@example.com'") as caught:
         run("list", "nobody@example.com")
     assert caught.value.returncode == 1
+
+
+def test_the_list_has_an_erased_person_who_is_asked_for_by_address() -> None:
+    """Nothing is sent to whom it keeps only a hash of: it must not say that it has no such address."""
+    erase(A, actor="ann")
+    assert suppressed("default", [A]) == {A}
+    assert run("list", f"Ann <{A.upper()}>").startswith("(erased ")
+    with pytest.raises(CommandError, match="has no"):
+        run("list", B)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from reliable_email.outbox.operations.erasure import erase
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.operations.suppressed import suppress
 from reliable_email.outbox.operations.suppression_list import suppressed
@@ -116,6 +117,14 @@ def test_the_list_is_searched_by_address_beginning_or_domain(operator: Client, t
         suppress([address], source="by hand")
     answer = operator.get("/mail/suppressions/", {"q": text})
     assert [address for _, address in answer.context["entries"]] == found
+
+
+def test_the_list_has_an_erased_person_who_is_searched_by_address(operator: Client) -> None:
+    """The search knows the hash, which is all that is left."""
+    erase("Gone@example.org", actor="ann", using=USING)
+    suppress(["other@example.org"], source="by hand")
+    [(entry, _)] = operator.get("/mail/suppressions/", {"q": "gone@example.org"}).context["entries"]
+    assert entry.address.startswith("(erased ")
 
 
 def test_long_lists_come_in_pages(operator: Client) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
+from reliable_email.outbox.operations.erased import configured_marker
 from reliable_email.outbox.operations.suppressed import (
     allow,
     is_suppressible,
@@ -78,7 +79,9 @@ class Command(DatabaseCommand):
 
     def _list(self, using: str, options: dict[str, Any]) -> None:
         now, is_empty = timezone.now(), True
-        for one in suppressions(using, text=bare_address(options["text"]), with_expired=options["expired"]):
+        wanted = bare_address(options["text"])
+        digests = configured_marker().by_digest([wanted])
+        for one in suppressions(using, text=wanted, digests=digests, with_expired=options["expired"]):
             is_empty = False
             if options["json"]:
                 self.stdout.write(json.dumps(_row(one) | {"until": _instant(one.until) or None}))

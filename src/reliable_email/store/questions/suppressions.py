@@ -1,6 +1,6 @@
 """The suppression list: all of it for commands, and a page or a search of it for people."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from django.db.models import Q
@@ -40,14 +40,15 @@ def shown_entry(address: str, digest_key: str) -> str:
 
 
 def suppressions(
-    using: str | None = None, *, text: str = "", with_expired: bool = False
+    using: str | None = None, *, text: str = "", digests: Collection[str] = (), with_expired: bool = False
 ) -> Iterator[SuppressedAddress]:
     """The suppression list, newest first; what has expired is still there until it is pruned.
 
     Args:
         text: an address, its beginning, or a domain with its @; "" for all.
+        digests: what may be kept of the address, if its person was erased.
     """
-    rows = Suppression._base_manager.using(outbox_database(using)).filter(_named(text))
+    rows = Suppression._base_manager.using(outbox_database(using)).filter(_named(text, digests))
     if not with_expired:
         rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
     # No models: a long list is read in half the time without.
@@ -65,11 +66,11 @@ def suppressions(
         )
 
 
-def _named(text: str) -> Q:
+def _named(text: str, digests: Collection[str]) -> Q:
     wanted = text.strip().lower()
     if wanted.startswith("@"):
         return Q(address__endswith=wanted) | Q(address__endswith=f"@{domain_identity(wanted[1:])}")
-    return Q(address__startswith=wanted) | Q(address__in=older_spellings(text)) if wanted else Q()
+    return Q(address__startswith=wanted) | Q(address__in={*older_spellings(text), *digests}) if wanted else Q()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,11 @@ class SuppressionPage:
     before: int | None = None
 
 
-def suppression_page(using: str | None = None, *, text: str = "", before: int | None = None) -> SuppressionPage:
-    """The newest entries first. `text` is an address, its beginning, or a domain with its @."""
-    rows = Suppression._base_manager.using(outbox_database(using)).order_by("-id").filter(_named(text))
+def suppression_page(
+    using: str | None = None, *, text: str = "", digests: Collection[str] = (), before: int | None = None
+) -> SuppressionPage:
+    """The newest entries first. `text` and `digests` are as in `suppressions`."""
+    rows = Suppression._base_manager.using(outbox_database(using)).order_by("-id").filter(_named(text, digests))
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = [

@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from reliable_email.delivery.report import bare_address
+from reliable_email.outbox.operations.erased import configured_marker
 from reliable_email.outbox.operations.operate import note
 from reliable_email.outbox.operations.suppressed import allow, is_suppressible, suppress
 from reliable_email.store.questions.acts import action
@@ -90,7 +91,8 @@ def _page(request: HttpRequest, *, trouble: str = "") -> HttpResponse:
     text = request.GET.get("q", "").replace("\0", "").strip()[:320]
     name = request.GET.get("before", "")
     before = int(name) if name.isdecimal() and len(name) < 19 else None
-    page = suppression_page(text=text, before=before)
+    digests = configured_marker().by_digest([bare_address(text)])
+    page = suppression_page(text=text, digests=digests, before=before)
     return show(
         request,
         "reliable_email/suppressions.html",

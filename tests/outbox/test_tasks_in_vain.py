@@ -18,7 +18,11 @@ from tests.outbox.test_tasks_of_a_fleet import forgotten, queued
 
 __all__ = ["forgotten", "server", "site"]  # fixtures
 
-CELERY_APP = "from celery import Celery\nCelery('site', broker='nonsense://127.0.0.1/').set_default()\n"
+BROKERS = {
+    "no such broker": "nonsense://127.0.0.1/",
+    "a slash in a password": "amqp://site:hush/word@127.0.0.1//",
+    "a slash in a password alone": "redis://:hush/word@127.0.0.1:6379/0",
+}
 IMMEDIATE = "django.tasks.backends.immediate.ImmediateBackend"
 # What it is that cannot be used: what ANNOUNCE is, the settings, words of the error.
 UNUSABLE = {
@@ -27,6 +31,8 @@ UNUSABLE = {
     "no such backend": ("tasks", "TASKS={'default': {'BACKEND': 'nope.Nope'}}", "nope.Nope"),
     "no tasks": ("tasks", "TASKS={}", "'default'"),
     "no such broker": ("celery", "", "nonsense"),
+    "a slash in a password": ("celery", "", "%2F"),
+    "a slash in a password alone": ("celery", "", "%2F"),
 }
 
 
@@ -59,8 +65,12 @@ def test_a_task_that_can_claim_nothing_ends(site: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", sorted(UNUSABLE))
 def test_a_task_queue_that_cannot_be_used_is_told_once_and_found_by_check(name: str) -> None:
-    """The send goes well, one line warns, whatever the site's TASKS or Celery raise, and `check` says what to do."""
+    """The send goes well, one line warns, whatever the site's TASKS or Celery raise, and `check` says what to do.
+
+    Neither has a part of a password, which the error for a URL that cannot be read quotes.
+    """
     announce, settings, words = UNUSABLE[name]
+    app = f"from celery import Celery\nCelery('site', broker={BROKERS[name]!r}).set_default()\n" if not settings else ""
     if announce == "tasks" and django.VERSION < (6, 0):
         words = "django.tasks"
     code = (
@@ -70,7 +80,7 @@ def test_a_task_queue_that_cannot_be_used_is_told_once_and_found_by_check(name: 
         f"settings.configure(**installed, RELIABLE_EMAIL={{'ANNOUNCE': {announce!r}}}, {settings})\n"
         "import django; django.setup()\n"
         "logging.basicConfig(format='%(levelname)s %(name)s %(message)s')\n"
-        f"{CELERY_APP if announce == 'celery' else ''}"
+        f"{app}"
         "from reliable_email import signals\n"
         "from reliable_email.checks import check_announcement\n"
         "from reliable_email.integrations import announcing\n"
@@ -87,6 +97,7 @@ def test_a_task_queue_that_cannot_be_used_is_told_once_and_found_by_check(name: 
     assert words in line
     assert done.stdout.startswith(f"reliable_email.W010 RELIABLE_EMAIL['ANNOUNCE'] is '{announce}', and no task can be")
     assert words in done.stdout
+    assert "hush" not in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="django.tasks has come with 6.0")

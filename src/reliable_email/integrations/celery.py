@@ -31,6 +31,10 @@ _is_shutting_down = mmap.mmap(-1, 1)
 _limits: dict[str, float | None] = {"hard": None, "soft": None}
 
 
+class BrokerURLUnreadable(Exception):
+    """What is told of a URL that cannot be read: the words of the error quote it, and it may have a password."""
+
+
 @shared_task(  # type: ignore[untyped-decorator]
     name="reliable_email.deliver", bind=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True
 )
@@ -52,13 +56,33 @@ def maintain() -> None:
 
 
 def announce(ids: list[int]) -> None:
-    """Send a task that delivers these; it is not repeated, since a sweep finds what is lost."""
-    deliver.apply_async((ids,), retry=False)
+    """Send a task that delivers these; it is not repeated, since a sweep finds what is lost.
+
+    Raises:
+        BrokerURLUnreadable: the broker's URL is none.
+    """
+    try:
+        deliver.apply_async((ids,), retry=False)
+    except ValueError:
+        _connection()  # says the same without the URL
+        raise
 
 
 def prepare() -> None:
-    """Import what speaks to the broker, as its URL says."""
-    deliver.app.connection_for_write().get_transport_cls()
+    """Import what speaks to the broker, as its URL says.
+
+    Raises:
+        BrokerURLUnreadable: it is no URL.
+    """
+    _connection().get_transport_cls()
+
+
+def _connection() -> Any:
+    try:
+        return deliver.app.connection_for_write()
+    except ValueError:
+        words = "write what is no letter or digit in its user and password as %XX (/ as %2F)"
+        raise BrokerURLUnreadable(f"the URL of the broker cannot be read: {words}") from None
 
 
 def _limit(task: Any) -> float | None:

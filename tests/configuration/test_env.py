@@ -431,10 +431,19 @@ try:
 except ImportError:
     from django.core.mail.backends.base import BaseEmailBackend as Wanted
 
+try:
+    from django.core.mail.backends.smtp import EmailBackend as Base
+except ImportError:
+    from django.core.mail.backends.base import BaseEmailBackend as Base
+
 if True:
     class Own(Wanted):
         def __init__(self, api_key="", **kwargs):
             super().__init__(**kwargs)
+
+
+class Preferred(Base):
+    pass
 
 
 class Loaded(import_string("django.core.mail.backends.smtp.EmailBackend")):
@@ -442,7 +451,7 @@ class Loaded(import_string("django.core.mail.backends.smtp.EmailBackend")):
 """
 
 
-@pytest.mark.parametrize(("name", "options"), [("Own", {}), ("Loaded", DJANGOS)])
+@pytest.mark.parametrize(("name", "options"), [("Own", {}), ("Preferred", DJANGOS), ("Loaded", DJANGOS)])
 def test_a_class_behind_a_star_and_a_condition_is_read_too(
     name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,12 +46,11 @@ def _read(path: str, known: dict[str, frozenset[str] | None]) -> frozenset[str] 
     except (OSError, SyntaxError, ValueError):
         return None
     imported = list(_imported(tree, module, is_package=file.name == "__init__.py"))
-    names = dict(imported)
     cls = next((one for one in _statements(tree.body) if isinstance(one, ast.ClassDef) and one.name == name), None)
     if cls is None:
         origins = [origin for one, origin in imported if one == name]
         origins += [f"{origin.removesuffix('*')}{name}" for one, origin in imported if one == "*"]
-        return next((found for one in origins if (found := _accepted(one, known)) is not None), None)
+        return _first(origins, known)
     own, passes_on = _own(cls)
     if not passes_on:
         return own
@@ -61,11 +60,17 @@ def _read(path: str, known: dict[str, frozenset[str] | None]) -> frozenset[str] 
         first, dot, rest = base.partition(".")
         if base == "object":
             continue
-        found = _accepted(f"{names.get(first, f'{module}.{first}')}{dot}{rest}", known)
+        origins = [origin for one, origin in imported if one == first] or [f"{module}.{first}"]
+        found = _first([f"{origin}{dot}{rest}" for origin in origins], known)
         if found is None:
             return None
         own |= found
     return own
+
+
+def _first(paths: list[str], known: dict[str, frozenset[str] | None]) -> frozenset[str] | None:
+    """Read the first class that can be found: what a module imports for want of it stands behind it."""
+    return next((found for one in paths if (found := _accepted(one, known)) is not None), None)
 
 
 def _file(module: str) -> Path | None:

@@ -15,6 +15,7 @@ from reliable_email.management.commands import email_outbox, email_routes, email
 from reliable_email.management.commands import explain_reply as explaining
 from reliable_email.management.commands import test_email as testing
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
+from reliable_email.outbox.operations.holds import standing_holds
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.states import State
@@ -97,6 +98,18 @@ def test_a_name_that_nothing_has_is_no_filter_that_matches_nothing(site: str, ar
 def test_what_comes_may_be_held_for_an_account_that_has_sent_nothing_yet(site: str) -> None:
     """A hold of what comes names what is not here."""
     assert "0 recipients" in told("hold", "--account", "acme", "--incoming", "--dry-run", using=site)
+
+
+@pytest.mark.parametrize("chosen", [["--account", "acme"], ["--stream", "news"]], ids=" ".join)
+@pytest.mark.parametrize("incoming", [[], ["--incoming"]], ids=str)
+def test_a_hold_of_what_has_not_come_yet_ends_by_its_own_filter(
+    site: str, chosen: list[str], incoming: list[str]
+) -> None:
+    """A release ends holds on incoming messages with or without `--incoming`, also where none has come since."""
+    told("hold", *chosen, "--incoming", using=site)
+    assert standing_holds(site)
+    told("release", *chosen, *incoming, using=site)
+    assert not standing_holds(site)
 
 
 @pytest.mark.parametrize(

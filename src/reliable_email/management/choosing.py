@@ -93,7 +93,8 @@ def filter_of(options: dict[str, Any], using: str, *, is_for_looking: bool = Fal
         newer_than=options["since"],
         older_than=options["until"],
     )
-    check_filter(chosen, using, is_for_what_comes=bool(options.get("incoming")))
+    # A release ends holds on what comes, whether it says so or not.
+    check_filter(chosen, using, is_for_what_comes=bool(options.get("incoming")) or options.get("run") == "release")
     _refuse_missing(chosen.ids, using)
     if not is_for_looking and options["recipient"] and not has_recipient(recipient, part, using):
         raise _no_recipient(options["recipient"])

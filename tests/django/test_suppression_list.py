@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +248,24 @@ def test_the_list_is_asked_for_one_address_its_beginning_or_a_domain() -> None:
     with pytest.raises(CommandError, match="The suppression list has no 'nobody@example.com'") as caught:
         run("list", "nobody@example.com")
     assert caught.value.returncode == 1
+
+
+def test_a_site_without_time_zones_reads_the_list_that_it_wrote(tmp_path: Path, settings: Any) -> None:
+    """What ends, ends at the same instant, also on a site of another time zone."""
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+    suppress([A, B], source="by hand", lifetime=timedelta(days=90))
+    before = dict(Suppression.objects.values_list("address", "expires_at"))
+    run("export", str(tmp_path / "list.csv"))
+    assert "0 addresses imported; 2 skipped" in run("import", str(tmp_path / "list.csv"))
+    Suppression.objects.all().delete()
+    run("import", str(tmp_path / "list.csv"))
+    assert dict(Suppression.objects.values_list("address", "expires_at")) == {
+        address: at and at.replace(microsecond=0) for address, at in before.items()
+    }
+    [row] = [row for row in csv.DictReader(run("export").splitlines()) if row["address"] == A]
+    settings.USE_TZ, settings.TIME_ZONE = True, "UTC"
+    run("import", str(tmp_path / "list.csv"))
+    assert Suppression.objects.get(address=A).expires_at == datetime.fromisoformat(row["until"])
 
 
 def test_the_list_has_an_erased_person_who_is_asked_for_by_address() -> None:

@@ -16,7 +16,8 @@ from django.conf import settings
 directory = Path(tempfile.mkdtemp())
 settings.configure(
     SECRET_KEY="only for tests",
-    USE_TZ=True,
+    USE_TZ="naive" not in sys.argv,
+    TIME_ZONE="Europe/Berlin",
     MEDIA_ROOT=str(directory),
     POST_OFFICE={"LOCK_FILE_NAME": f"post_office_{directory.name}"},
     MAILER_LOCK_PATH=str(directory / "send_mail"),

@@ -35,6 +35,7 @@ MAILERS = {
     "one": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "127.0.0.1", "port": 9}},
     "two": {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "127.0.0.1", "port": 9}},
 }
+NEW = ["cy@example.net", "bob@example.com", "ada@example.com"]
 ACTS = ("requeue", "cancel", "hold", "release")
 
 
@@ -283,8 +284,23 @@ def test_an_empty_condition_is_a_slip(night: str, command: str, option: str) -> 
     assert states(night) == before
 
 
-def test_the_ends_of_a_time_are_not_taken_for_each_other(night: str) -> None:
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("since", ["1h", "2001-01-01", "2001-01-01T00:00+05:00"])
+@pytest.mark.parametrize("until", ["2100-01-01", "2100-01-01T00:00Z"])
+def test_the_ends_of_a_time_may_be_written_differently(
+    night: str, since: str, until: str, use_tz: bool, settings: Any
+) -> None:
+    """An age, a local time, a time with its zone; without USE_TZ, too."""
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "Asia/Tokyo"
+    assert found("--since", since, "--until", until, using=night)[-3:] == NEW
+    assert not set(NEW) & set(found("--until", "1h", using=night))
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_the_ends_of_a_time_are_not_taken_for_each_other(night: str, use_tz: bool, settings: Any) -> None:
     """Between a day ago and two days ago there is nothing: that is a slip, and no answer."""
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "Asia/Tokyo"
+    assert refused("list", "--since", "1h", "--until", "2001-01-01", using=night)[0] == 2
     assert refused("list", "--since", "1d", "--until", "2d", using=night)[0] == 2
     assert refused("cancel", "--since", "1h", "--until", "2h", using=night)[0] == 2
 

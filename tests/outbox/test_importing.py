@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="module")
-def told() -> Any:
-    """What the site in `importing_site` says."""
+@pytest.fixture(scope="module", params=["aware", "naive"])
+def told(request: pytest.FixtureRequest) -> Any:
+    """What the site in `importing_site` says, with and without USE_TZ."""
     for name in ("post_office", "mailer"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
     script = Path(__file__).with_name("importing_site.py")
-    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, str(script), request.param]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return json.loads(ran.stdout)
 

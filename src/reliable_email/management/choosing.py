@@ -128,9 +128,9 @@ def narrowed(chosen: Filter, only: Filter) -> Filter:
 
 
 def moment(text: str) -> datetime:
-    """An age before now, or a time; without a zone it is in the site's."""
+    """An age before now, or a time; without a zone it is in the site's. Always aware: two are compared."""
     if _AGE.match(text.strip()):
-        return timezone.now() - age(text)
+        return datetime.now(UTC) - age(text)
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError as error:

@@ -176,7 +176,10 @@ def _plain(text: str) -> str:
 
 
 def _instant(moment: datetime | None) -> str:
-    return moment.isoformat(timespec="seconds") if moment is not None else ""
+    """An instant with its zone, which a site without USE_TZ leaves out."""
+    if moment is None:
+        return ""
+    return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).isoformat(timespec="seconds")
 
 
 def _text(file: str) -> str:
@@ -231,7 +234,9 @@ def _moment(text: str) -> datetime | None:
     if not text:
         return None
     found = datetime.fromisoformat(text)
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    if timezone.is_naive(found) is timezone.is_naive(timezone.now()):
+        return found
+    return timezone.make_aware(found) if timezone.is_naive(found) else timezone.make_naive(found)
 
 
 def _days(text: str) -> timedelta:

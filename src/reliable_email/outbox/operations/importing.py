@@ -7,7 +7,7 @@ nothing twice. django-mailer stores pickles: read them only from a database that
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -179,7 +179,8 @@ def _post_office_wishes(row: Any) -> DeliveryOptions | None:
     expires_at = _aware(row.expires_at)
     expires_in = None
     if expires_at is not None:
-        expires_in = expires_at - max(send_at or timezone.now(), timezone.now())
+        now = datetime.now(UTC)  # aware, as the others are, also where USE_TZ is off
+        expires_in = expires_at - max(send_at or now, now)
         if expires_in.total_seconds() <= 0:
             return None
     return DeliveryOptions(

@@ -16,7 +16,8 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 from reliable_email.classification import Cause, Failure
-from reliable_email.delivery.report import DeliveryReport, Outcome, RecipientOutcome
+from reliable_email.classification.wording import failure_text
+from reliable_email.delivery.report import DeliveryReport, Outcome
 from reliable_email.smtp.stages import Stage
 from reliable_email.values import printable
 
@@ -395,14 +396,14 @@ def _message_lines(reports: Sequence[DeliveryReport]) -> list[str]:
 
 
 def _report_lines(name: str, report: DeliveryReport) -> list[str]:
-    groups: dict[tuple[Outcome, str, str], list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for address, one in report.recipients.items():
         if one.outcome is not Outcome.ACCEPTED:
-            key = (one.outcome, _why(one), one.failure.help if one.failure else "")
+            key = (str(one), one.failure.help if one.failure else "")
             groups.setdefault(key, []).append(address)
     lines = []
-    for (outcome, why, help_text), addresses in groups.items():
-        line = f"{_listed(addresses)}: {outcome}{why}"
+    for (outcome, help_text), addresses in groups.items():
+        line = f"{_listed(addresses)}: {outcome}"
         lines.append(f"{line}. {help_text}" if help_text else line)
     lines += _other_routes(report)
     if len(lines) == 1:
@@ -417,23 +418,9 @@ def _other_routes(report: DeliveryReport) -> list[str]:
     for attempt in report.attempts:
         if attempt.failure is not None and (attempt.route, attempt.failure.cause) not in said:
             lines[f"{attempt.route} {attempt.failure.cause}"] = (
-                f"before, by {attempt.route}: {_failure_text(attempt.failure)}"
+                f"before, by {attempt.route}: {failure_text(attempt.failure)}"
             )
     return list(lines.values())
-
-
-def _why(one: RecipientOutcome) -> str:
-    route = f" by {one.route}" if one.route else ""
-    if one.failure is not None:
-        return f"{route}, {_failure_text(one.failure)}"
-    words = [str(one.cause) if one.cause else "", f'"{one.reply}"' if one.reply else ""]
-    return route + "".join(f", {word}" for word in words if word)
-
-
-def _failure_text(failure: Failure) -> str:
-    stage = f" at {failure.stage}" if failure.stage is not None else ""
-    said = f'"{failure.reply}"' if failure.reply is not None else failure.detail
-    return printable(f"{failure.cause}{stage}" + (f": {said}" if said else ""))
 
 
 def _listed(addresses: Sequence[str]) -> str:

@@ -81,6 +81,11 @@ class RecipientOutcome:
     attempts: int = 0
     failure: Failure | None = None
 
+    def __str__(self) -> str:
+        from reliable_email.classification import wording  # few print it
+
+        return wording.outcome_text(self.outcome, self.route, self.failure, self.cause, self.reply)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -201,7 +206,7 @@ class _Bond:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """The outcome of one message.
+    """The outcome of one message. As text, it has a line for each recipient.
 
     Attributes:
         recipients: an outcome for each recipient.
@@ -220,6 +225,9 @@ class DeliveryReport:
         if self._bond.is_copied_with_owner(memo):
             return None  # the copy of a message was not sent
         return replace(self, recipients=Recipients(dict(self.recipients)))
+
+    def __str__(self) -> str:
+        return "\n".join(f"{_shown(address)}: {one}" for address, one in self.recipients.items())
 
     def _with(self, outcome: Outcome) -> list[str]:
         return [address for address, one in self.recipients.items() if one.outcome is outcome]
@@ -334,13 +342,9 @@ def _feed(digest: Any, value: Any) -> None:
             for key, one in sorted(value.items(), key=lambda item: str(item[0])):
                 _feed(digest, key)
                 _feed(digest, one)
-        case Set():
+        case Set() | Sequence():
             digest.update(b"l" + struct.pack(">Q", len(value)))
-            for one in sorted(value, key=str):
-                _feed(digest, one)
-        case Sequence():
-            digest.update(b"l" + struct.pack(">Q", len(value)))
-            for one in value:
+            for one in sorted(value, key=str) if isinstance(value, Set) else value:
                 _feed(digest, one)
         case None | bool() | int() | float() | Decimal() | datetime() | date() | time() | timedelta():
             _feed_text(digest, b"v", repr(value))

@@ -32,7 +32,7 @@ _limits: dict[str, float | None] = {"hard": None, "soft": None}
 
 
 class BrokerURLUnreadable(Exception):
-    """What is told of a URL that cannot be read: the words of the error quote it, and it may have a password."""
+    """An unreadable URL of a broker. Its error quotes the URL, which may have a password, so that error is not told."""
 
 
 @shared_task(  # type: ignore[untyped-decorator]

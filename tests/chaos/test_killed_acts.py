@@ -83,10 +83,14 @@ def test_an_erasure_that_is_killed_at_any_step_is_finished_by_the_same_command(u
     assert {"erase:remembered", "erase:marked", "erase:message", "act:batch"} <= set(killed)
 
 
-@pytest.mark.parametrize(("point", "times"), [("erase:marked", 1), ("act:changed", 2)]
-                         + [("erase:message", n) for n in (1, 200, 450)])  # fmt: skip
-def test_an_erasure_of_many_messages_goes_on_where_it_was_killed(using: str, point: str, times: int) -> None:
+# Behind the mark, in the middle of a batch, before a batch, and at both ends.
+_PLACES = ("erase:marked 1", "act:changed 2", "erase:message 200", "erase:message 1", "erase:message 450")
+
+
+@pytest.mark.parametrize("place", each(_PLACES, 2))
+def test_an_erasure_of_many_messages_goes_on_where_it_was_killed(using: str, place: str) -> None:
     """A message is erased in one step: none has lost its subject and kept its content, and none is begun anew."""
+    point, times = place.split()[0], int(place.split()[1])
     empty(using)
     Suppression.objects.using(using).all().delete()
     many, others = 450, 30  # three batches, and mail of somebody else

@@ -17,6 +17,7 @@ from demo.faults import Misfortune, Plan
 from demo.management.commands.demo import Command
 from reliable_email.testing.actions import raw
 from reliable_email.testing.script import Script
+from tests.thoroughness import only_thoroughly
 
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = {
@@ -135,6 +136,7 @@ def test_plain_output_fits_a_page(told: str) -> None:
     assert max(map(len, told.splitlines())) <= 120
 
 
+@only_thoroughly  # two whole demos
 def test_a_second_run_tells_the_same(tmp_path: Path) -> None:
     """What the first one learned of its providers says nothing of those of the second."""
     first, second = (run(tmp_path, "--json", "--seed", "5").stdout for _ in range(2))

@@ -197,6 +197,9 @@ def test_a_requeue_may_name_the_only_route(operator: Client) -> None:
     found = OutboxRecipient.objects.get(message=row)
     assert (found.state, found.pinned_route, found.attempts) == ("queued", "second", 0)
     assert Action.objects.get().detail["by_route"] == "second"
+    text = confirm(operator, sent, by_route="second").content.decode()
+    assert "1 recipient" not in text
+    assert "or its mailer does not send by second." in text
 
 
 def test_what_moved_on_meanwhile_is_left_alone_and_said_so(operator: Client) -> None:

@@ -56,6 +56,11 @@ def _notice(found: ActionStory, request: HttpRequest) -> Notice:
             words = gettext(
                 "Nothing was changed: no recipient was in a state for this act, or the content was deleted."
             )
+        if found.detail.get("by_route"):
+            words = gettext(
+                "Nothing was changed: no recipient was in a state for this act, the content was deleted, or its mailer "
+                "does not send by %(route)s."
+            ) % {"route": found.detail["by_route"]}
         return Notice(text=words)
     words = str(ACTS[Act(found.verb)].done) if found.verb in set(Act) else verb_words(found.verb)
     many = ngettext("%(count)s recipient %(done)s", "%(count)s recipients %(done)s", found.count)

@@ -15,6 +15,7 @@ from reliable_email.store.tables.states import State
 from tests.outbox.desk import states
 from tests.outbox.test_commands import server, site
 from tests.outbox.test_tasks_of_a_fleet import forgotten, queued
+from tests.thoroughness import each
 
 __all__ = ["forgotten", "server", "site"]  # fixtures
 
@@ -63,7 +64,7 @@ def test_a_task_that_can_claim_nothing_ends(site: str, monkeypatch: pytest.Monke
     assert delivering.deliver_messages([*ids, *map(str, ids)], using=site) == 1
 
 
-@pytest.mark.parametrize("name", sorted(UNUSABLE))
+@pytest.mark.parametrize("name", each(sorted(UNUSABLE), 2))
 def test_a_task_queue_that_cannot_be_used_is_told_once_and_found_by_check(name: str) -> None:
     """The send goes well, one line warns, whatever the site's TASKS or Celery raise, and `check` says what to do.
 

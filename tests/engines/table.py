@@ -70,6 +70,17 @@ ROUTE_ONLY = {  # the route's matter: costs the message nothing, and the next on
     "helo at rcpt": "rcpt:504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname",
     "helo at mail": "mail:550 Access denied - Invalid HELO name",
     "quota": "mail:550 5.4.5 Daily user sending quota exceeded",
+    "account on hold, at rcpt": "rcpt:550 5.7.1 Your account is on hold",
+    "sending switched off, at rcpt": "rcpt:550 Outbound mail has been disabled for your mailbox",
+    "privileges taken away, at the end": "final:550 Your mail privileges have been revoked",
+    "host on no list, at rcpt": "rcpt:550 5.7.1 Host not on the allow list",
+    "address on no list, at rcpt": "rcpt:550 Your IP is not in the whitelist of this account",
+    "country, at rcpt": "rcpt:550 5.7.1 Geo location not allowed",
+    "secure connection, at rcpt": "rcpt:550 You must use a secure connection",
+    "weak cipher, at rcpt": "rcpt:550 5.7.14 Weak cipher negotiated, upgrade required",
+    "recipients of a day, at rcpt": "rcpt:550 Recipient limit for this day reached",
+    "sender over quota, at rcpt": "rcpt:552 5.2.2 Sender over quota",
+    "password transition": "auth:432 4.7.12 A password transition is needed",
     "reputation": "mail:554 5.7.1 your IP address is blocked using a block list",
 }
 TROUBLE = {  # passes by itself: the next route at once, this one again
@@ -91,6 +102,10 @@ TROUBLE = {  # passes by itself: the next route at once, this one again
     "content closed": "content:close",
     "final 451": "final:451 4.3.0 temporary system problem",
     "final 421": "final:421 4.3.2 closing down",
+    "spam filter away, called permanent": "final:554 5.7.1 spam filter unavailable, try again",
+    "virus scanner away, called permanent": "final:550 clamav unavailable",
+    "content not scanned, called permanent": "final:550 5.7.1 could not scan message",
+    "scanner timed out, at rcpt": "rcpt:554 5.7.1 content filter timed out",
 }
 AT_RCPT_FOR_GOOD = {  # this recipient's own RCPT: nobody else is asked
     "no such user": "rcpt:550 5.1.1 user unknown",
@@ -116,6 +131,14 @@ ONE_OTHER = {
     "sender syntax at mail": "mail:501 5.1.7 Bad sender address syntax",
     "content at mail": "mail:554 5.7.1 message rejected as spam",
     "a recipient's cause at mail": "mail:550 5.1.1 user unknown",
+    "no 8BITMIME": "final:554 5.6.3 Conversion of 8BITMIME to 7BIT required but not supported",
+    "no SMTPUTF8": "final:554 5.6.7 SMTPUTF8 not supported here",
+    "no SMTPUTF8 at rcpt": "rcpt:553 5.6.7 SMTPUTF8 is required, but was not offered by the host",
+    "no body type": "data:554 5.6.1 Body type not supported by Remote Host",
+    "upstream down, at rcpt": "rcpt:554 5.3.0 sorry, my upstream is down",
+    "smarthost away, at rcpt": "rcpt:554 5.4.0 smarthost unreachable",
+    "queue full, at rcpt": "rcpt:550 5.2.0 queue full",
+    "badly configured, at rcpt": "rcpt:554 5.3.5 that does not work at present",
     "system permanent": "final:554 5.3.0 system error, giving up",
 }
 CONVERSATION = {

@@ -21,6 +21,7 @@ _OF_STATUS: dict[str, Cause] = {
     "3.1": Cause.SYSTEM_TEMPORARY,
     "3.2": Cause.SYSTEM_TEMPORARY,
     "3.4": Cause.MESSAGE_TOO_LARGE,
+    "3.5": Cause.SYSTEM_TEMPORARY,  # the server is badly configured
     "4.1": Cause.DNS_OR_ROUTING,
     "4.2": Cause.SYSTEM_TEMPORARY,
     "4.3": Cause.DNS_OR_ROUTING,

@@ -82,6 +82,7 @@ _BEFORE_MAIL: Final = frozenset(
     {Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
 )
 _NUMBERS_OF_APIS: Final = ("http.", "aws.", "exception.")
+_ABILITY: Final = "form.ability"
 
 _TABLE: Final[dict[Cause, Decision]] = {
     Cause.MAILBOX_UNKNOWN: _REJECT,
@@ -170,8 +171,9 @@ def _decide(failure: Failure, decision: Decision, *, is_one_recipients: bool) ->
             return decision if failure.permanent else _RECIPIENT_LATER
         case Cause.DNS_OR_ROUTING:
             return _REJECT if failure.permanent else decision
-        case Cause.SYNTAX_OR_UNSUPPORTED if failure.permanent and failure.rule.startswith(_NUMBERS_OF_APIS):
-            # An API's "bad request" that names nothing: the request may be wrong, and not the message.
+        case Cause.SYNTAX_OR_UNSUPPORTED if failure.permanent and failure.rule.startswith((*_NUMBERS_OF_APIS, _ABILITY)):
+            # An API's "bad request" that names nothing: the request may be wrong, and not the message. Or an extension
+            # that the message needs, and that this server lacks: others have it.
             return Decision(step=Step.ONE_OTHER_ROUTE)
         case Cause.CONTENT_REJECTED | Cause.SYNTAX_OR_UNSUPPORTED | Cause.SENDER_REJECTED | Cause.MESSAGE_TOO_LARGE:
             # A 4yz about the message: this server may change its mind.

@@ -461,6 +461,49 @@ def test_smtplibs_refusals_by_name_are_those_recipients_own(
         assert reply is None or reply.code == code
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"zoe@example.net": (550, b"5.1.1 no such user")},
+        {"zoe@example.net": (550, b"5.1.1 no such user"), "yan@example.net": (550, b"5.1.1 no such user")},
+        {A: "550 5.1.1 no such user"},
+    ],
+)
+def test_a_refusal_of_somebody_else_is_nobodys_own(refused: Any) -> None:
+    """P7: a recipient is rejected by smtplib's own entry for it; another route is asked."""
+    healthy = Backend(lambda message: None)
+    first = route(fails_with(smtplib.SMTPRecipientsRefused(refused)), "first")
+    report = deliver(EmailMessage("Subject", "Text", "site@example.org", [A]), first, route(healthy, "second"))
+    assert report.accepted == [A]
+    assert len(healthy.seen) == 1
+
+
+async def _coroutine(messages: Sequence[EmailMessage]) -> int:
+    return 1
+
+
+async def _asynchronous_generator(messages: Sequence[EmailMessage]) -> Any:
+    yield 1
+
+
+def _generator(messages: Sequence[EmailMessage]) -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize("way", [_coroutine, _generator, _asynchronous_generator])
+@pytest.mark.filterwarnings("error")
+def test_a_backend_whose_sending_has_not_begun_when_it_returns_has_sent_nothing(way: Callable[..., Any]) -> None:
+    """A coroutine, or a generator, that nobody runs: the route cannot be used, and the next one is asked."""
+    healthy = Backend(lambda message: None)
+    backend = Backend(lambda message: None)
+    backend.send_messages = way  # type: ignore[method-assign]
+    (transaction,) = transact(lambda: backend, message())
+    assert only_kind(transaction) is FailureKind.CANNOT_BE_BUILT
+    report = deliver(message(), route(backend, "first"), route(healthy, "second"))
+    assert sorted(report.accepted) == [A, B, C]
+    assert len(healthy.seen) == 1
+
+
 def test_who_is_refused_by_djangos_backend_while_others_are_taken_is_known() -> None:
     """Django drops what smtplib returns; it is heard all the same, in the server's own words."""
     script = Script(rcpt={B: "550 5.1.1 no such user"})

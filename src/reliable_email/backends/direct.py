@@ -30,6 +30,7 @@ from reliable_email.delivery.report import (
     Recipients,
     address_key,
     attach_report,
+    delivery_of,
     letter_digest,
     report_of,
 )
@@ -129,7 +130,7 @@ def send_directly(
     failed: list[DeliveryReport] = []
     sent = 0
     for entry in entries:
-        report: DeliveryReport = entry.message.delivery  # type: ignore[attr-defined]
+        report = delivery_of(entry.message)
         if report.accepted:
             sent += 1
         else:
@@ -141,7 +142,7 @@ def send_directly(
     if trouble and to_send:
         failure = InvalidMailer(trouble, alias=mailer)
     elif failed:
-        sender = next((entry.submission.sender for entry in entries if entry.message.delivery is failed[0]), "")  # type: ignore[attr-defined]
+        sender = next((entry.submission.sender for entry in entries if delivery_of(entry.message) is failed[0]), "")
         failure = error_for(failed, sender=sender)
     if misfits:
         raise error_of_misfits(misfits, beside=failure)

@@ -220,9 +220,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _smtp_reply(error: BaseException, names: list[str]) -> tuple[Reply | None, Stage | None]:
     if "SMTPRecipientsRefused" in names:
         refused = getattr(error, "recipients", None)
-        if isinstance(refused, dict) and refused:
-            code, text = next(iter(refused.values()))
-            return _reply(code, text), Stage.RCPT
+        entry = next(iter(refused.values())) if isinstance(refused, dict) and refused else None
+        if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], int):
+            return _reply(*entry), Stage.RCPT
         return None, None
     code = getattr(error, "smtp_code", None)
     if not isinstance(code, int):

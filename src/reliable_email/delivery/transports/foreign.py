@@ -26,7 +26,9 @@ from reliable_email.delivery.transports.foreign_answers import (
     by_recipient,
     by_status,
     for_all,
+    is_not_begun,
     not_ready,
+    nothing_ran,
     raised_before,
     refused_by_name,
     sending_raised,
@@ -110,6 +112,8 @@ class ForeignTransport(Transport):
                 return for_all(job, Verdict.NOT_SENT, raised_before(error), began_at)
             show_status(job, message)
             return sending_raised(job, message, error, line.refused, began_at)
+        if is_not_begun(count):
+            return for_all(job, Verdict.NOT_SENT, not_ready(nothing_ran(count), self._alias), began_at)
         show_status(job, message)
         return self._answered(job, message, count, line, began_at)
 

@@ -1,5 +1,6 @@
 """The meaning of another backend's answer: a status for each recipient, smtplib's refusals by address, an exception."""
 
+import inspect
 import smtplib
 import time
 from collections.abc import Iterable, Mapping
@@ -119,6 +120,18 @@ def _cannot_be_built(error: Exception, alias: str) -> WireFailure:
     )
 
 
+def is_not_begun(answer: object) -> bool:
+    """Return whether what `send_messages()` returned is code that nobody has begun to run, in place of a count."""
+    return inspect.iscoroutine(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer)
+
+
+def nothing_ran(answer: Any) -> CannotBeBuilt:
+    """Return the reason why such a backend cannot be used; what it returned is ended, so that nothing warns of it."""
+    if not inspect.isasyncgen(answer):
+        answer.close()
+    return CannotBeBuilt(TypeError(f"its send_messages() returns a {type(answer).__name__}, which nothing runs"))
+
+
 def raised_before(error: Exception) -> WireFailure:
     """Code raised before the message could be handed over."""
     return WireFailure(stage=Stage.MAIL, kind=FailureKind.RAISED, detail=_told(error), error=error)
@@ -149,7 +162,12 @@ def sending_raised(
         )
         left = RecipientResult(verdict=Verdict.NOT_SENT, failure=others)
         by_name = refused_by_name(job, error.recipients)
-        if by_name:
+        if error.recipients and not by_name:
+            detail = f"the backend tells of a refusal, but not of this recipient's: {_told(error)}"
+            left = RecipientResult(
+                verdict=Verdict.NOT_SENT, failure=trouble(FailureKind.PROTOCOL, detail, stage=Stage.RCPT)
+            )
+        if error.recipients:
             return by_recipient(
                 job, {address: by_name.get(address, left) for address in job.recipients}, began_at, stage=Stage.RCPT
             )

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
+from reliable_email import DeliveryOptions
+from reliable_email.delivery.report import delivery_of
 from reliable_email.mailers import mailers
 from reliable_email.testing.outbox import deliver_outbox
 from reliable_email.testing.server import ScriptedServer
@@ -70,3 +72,71 @@ def test_none_is_nothing_to_every_door(name: str, door: str, server: ScriptedSer
         if "queue" in door:
             deliver_outbox()
     assert received(server) == [(A,)] * (1 if door == "Django's" else 2)
+
+
+class _Looks(EmailMessage):
+    """Has a `delivery` of its own, whose order is gone."""
+
+    @property
+    def delivery(self) -> object:
+        raise LookupError("no order")
+
+
+class _Stores(EmailMessage):
+    """Has a `delivery` of its own, which takes nothing but numbers."""
+
+    @property
+    def delivery(self) -> object:
+        return 5
+
+    @delivery.setter
+    def delivery(self, number: int) -> None:
+        self.number = number + 1
+
+
+class _Frozen(EmailMessage):
+    """Takes no attribute that it does not know."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "delivery":
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize("cls", [_Looks, _Stores, _Frozen])
+@pytest.mark.parametrize("door", ["direct", "failover", "queue"])
+def test_a_class_with_a_delivery_of_its_own_is_sent_once_and_not_written_over(
+    cls: type[EmailMessage], door: str, server: ScriptedServer, overrides: list[Any]
+) -> None:
+    """An error after the sending would make a task send it again; `delivery_of()` knows what became of it."""
+    options = {"host": server.host, "port": server.port, "timeout": 5}
+    entries: dict[str, Any] = {
+        "default": {"BACKEND": SMTP, "OPTIONS": options},
+        "direct": {"BACKEND": SMTP, "OPTIONS": options},
+        "failover": {"BACKEND": FAILOVER, "OPTIONS": {"using": ["direct"]}},
+        "queue": {"BACKEND": OUTBOX, "OPTIONS": {"using": "direct"}},
+    }
+    override = use_mailers(entries)
+    override.enable()
+    overrides.append(override)
+    one = cls("s", "b", "me@example.org", [A])
+    assert mailers[door].send_messages([one]) == 1
+    if door == "queue":
+        deliver_outbox()
+    else:
+        assert mailers[door].send_messages([one]) == 1
+    assert len(server.messages) == 1
+    assert [outcome.outcome.value for outcome in delivery_of(one).recipients.values()] == [
+        "queued" if door == "queue" else "accepted"
+    ]
+    assert not hasattr(one, "number")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("send_at", "tomorrow"), ("send_at", 0), ("expires_in", "1h"), ("expires_in", 3600)],
+)
+def test_an_option_of_another_type_is_named(name: str, value: object) -> None:
+    """Where it is written, and not as an attribute that a string does not have."""
+    with pytest.raises(TypeError, match=f"{name} must be .*not {type(value).__name__}"):
+        DeliveryOptions(**{name: value})  # type: ignore[arg-type]

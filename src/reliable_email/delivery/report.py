@@ -254,22 +254,25 @@ class DeliveryReport:
 
 
 def attach_report(message: object, report: DeliveryReport) -> None:
-    """Set `message.delivery`, the only attribute of this package on a caller's message."""
+    """Set `message.delivery`, the only attribute of this package on a caller's message.
+
+    Past a property or a `__setattr__` of its class: the message has been sent, and no code of theirs may undo that.
+    """
     report._bond.tie(message)
-    message.delivery = report  # type: ignore[attr-defined]
+    vars(message)["delivery"] = report
 
 
 def delivery_of(message: object) -> DeliveryReport:
     """Return a message's delivery report; an empty report if this package has not sent the message.
 
-    It equals `message.delivery`, and type checkers know its type.
+    It equals `message.delivery` unless the message's class has a `delivery` of its own; type checkers know its type.
     """
     return report_of(message) or DeliveryReport(recipients=Recipients({}))
 
 
 def report_of(message: object) -> DeliveryReport | None:
     """Return the report of this message object, or of the one it was unpickled from; None for a copy of a sent one."""
-    report = getattr(message, "delivery", None)
+    report = getattr(message, "__dict__", {}).get("delivery")
     return report if isinstance(report, DeliveryReport) and report._bond.holds(message) else None
 
 

@@ -80,6 +80,10 @@ ROUTE_ONLY = {  # the route's matter: costs the message nothing, and the next on
     "weak cipher, at rcpt": "rcpt:550 5.7.14 Weak cipher negotiated, upgrade required",
     "recipients of a day, at rcpt": "rcpt:550 Recipient limit for this day reached",
     "sender over quota, at rcpt": "rcpt:552 5.2.2 Sender over quota",
+    "session over, at rcpt": "rcpt:550 5.7.0 session expired",
+    "client certificate, at rcpt": "rcpt:550 5.7.1 Client certificate required",
+    "another port, at rcpt": "rcpt:550 5.7.1 Port 25 submissions disabled, use 587",
+    "account not verified, at rcpt": "rcpt:550 5.7.1 Please verify your email address before sending",
     "password transition": "auth:432 4.7.12 A password transition is needed",
     "reputation": "mail:554 5.7.1 your IP address is blocked using a block list",
 }
@@ -105,6 +109,7 @@ TROUBLE = {  # passes by itself: the next route at once, this one again
     "spam filter away, called permanent": "final:554 5.7.1 spam filter unavailable, try again",
     "virus scanner away, called permanent": "final:550 clamav unavailable",
     "content not scanned, called permanent": "final:550 5.7.1 could not scan message",
+    "engine away, called permanent": "final:554 5.7.1 DLP engine unavailable",
     "scanner timed out, at rcpt": "rcpt:554 5.7.1 content filter timed out",
 }
 AT_RCPT_FOR_GOOD = {  # this recipient's own RCPT: nobody else is asked
@@ -138,6 +143,12 @@ ONE_OTHER = {
     "upstream down, at rcpt": "rcpt:554 5.3.0 sorry, my upstream is down",
     "smarthost away, at rcpt": "rcpt:554 5.4.0 smarthost unreachable",
     "queue full, at rcpt": "rcpt:550 5.2.0 queue full",
+    "directory away, at rcpt": "rcpt:550 LDAP server unavailable",
+    "verification away, at rcpt": "rcpt:550 Recipient verification server unreachable",
+    "policy service away, at rcpt": "rcpt:550 policy service timeout",
+    "table away, at rcpt": "rcpt:550 5.7.1 virtual alias table unavailable",
+    "maintenance, at rcpt": "rcpt:550 5.7.1 This server is in maintenance",
+    "no licence, at rcpt": "rcpt:554 licence expired",
     "badly configured, at rcpt": "rcpt:554 5.3.5 that does not work at present",
     "system permanent": "final:554 5.3.0 system error, giving up",
 }
@@ -488,6 +499,11 @@ def _special() -> Iterator[Row]:
         queue="queued",
         order="a",
         attempts=0,
+    )
+    yield Row(
+        name="a sandbox that takes only some recipients",
+        routes=("rcpt:550 5.7.1 Sandbox mode: recipient not authorized", "250"),
+        order="ab",
     )
     yield Row(
         name="SES's sandbox names the recipient",

@@ -81,8 +81,8 @@ _CONVERSATION: Final = Decision(step=Step.ONCE_MORE_ALONE)
 _BEFORE_MAIL: Final = frozenset(
     {Stage.RESOLVE, Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH}
 )
-_NUMBERS_OF_APIS: Final = ("http.", "aws.", "exception.")
-_ABILITY: Final = "form.ability"
+# Of rules: an API's numbers, which name nothing, and an extension that this server lacks.
+_MAY_BE_THIS_ROUTES: Final = ("http.", "aws.", "exception.", "form.ability")
 
 _TABLE: Final[dict[Cause, Decision]] = {
     Cause.MAILBOX_UNKNOWN: _REJECT,
@@ -171,9 +171,8 @@ def _decide(failure: Failure, decision: Decision, *, is_one_recipients: bool) ->
             return decision if failure.permanent else _RECIPIENT_LATER
         case Cause.DNS_OR_ROUTING:
             return _REJECT if failure.permanent else decision
-        case Cause.SYNTAX_OR_UNSUPPORTED if failure.permanent and failure.rule.startswith((*_NUMBERS_OF_APIS, _ABILITY)):
-            # An API's "bad request" that names nothing: the request may be wrong, and not the message. Or an extension
-            # that the message needs, and that this server lacks: others have it.
+        case Cause.SYNTAX_OR_UNSUPPORTED if failure.permanent and failure.rule.startswith(_MAY_BE_THIS_ROUTES):
+            # The request may be wrong, and not the message; another server may have what this one lacks.
             return Decision(step=Step.ONE_OTHER_ROUTE)
         case Cause.CONTENT_REJECTED | Cause.SYNTAX_OR_UNSUPPORTED | Cause.SENDER_REJECTED | Cause.MESSAGE_TOO_LARGE:
             # A 4yz about the message: this server may change its mind.

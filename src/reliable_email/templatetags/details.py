@@ -91,6 +91,7 @@ _TEMPLATES: Final = (
     _("the site's own receiver of pre_send took this address out of the message"),
     _("the site's own receiver of pre_send cancelled the message"),
     _("the server ended the transaction at another recipient"),
+    _("the backend tells of a refusal, but not of this recipient's: %(words)s"),
     # what a probe notes
     _("%(route)s only shows or stores messages and delivers none"),
     _("%(name)s can only be tested by sending a message"),

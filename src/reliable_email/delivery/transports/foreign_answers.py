@@ -121,7 +121,7 @@ def _cannot_be_built(error: Exception, alias: str) -> WireFailure:
 
 
 def is_not_begun(answer: object) -> bool:
-    """Return whether what `send_messages()` returned is code that nobody has begun to run, in place of a count."""
+    """Return whether nobody has begun to run the answer: a coroutine or a generator, in place of a count."""
     return inspect.iscoroutine(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer)
 
 

@@ -121,7 +121,7 @@ def _cannot_be_built(error: Exception, alias: str) -> WireFailure:
 
 
 def is_not_begun(answer: object) -> bool:
-    """Return whether nobody has begun to run the answer: a coroutine or a generator, in place of a count."""
+    """Return whether the answer is a coroutine or a generator, whose code has not begun to run."""
     return inspect.iscoroutine(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer)
 
 

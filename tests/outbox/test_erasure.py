@@ -392,6 +392,15 @@ def test_the_command_says_what_it_did_and_what_to_keep(using: str) -> None:
     assert json.loads(run(using, "erase", ANN, "--json"))["messages"] == 0
 
 
+def test_an_erasure_is_one_act_in_the_record_however_many_messages_it_cancels(using: str) -> None:
+    """Whoever reads the record sees one erasure, and no row of cancellations."""
+    enqueue([submission(to=[ANN]) for _ in range(201)], QueueOptions(mailer="routes", using=using))
+    done = erase(ANN, actor="olga", reason="asked us", using=using)
+    [noted] = Action.objects.using(using)
+    assert (noted.pk, noted.verb, noted.actor, noted.reason) == (done.action, "erase", "olga", "asked us")
+    assert (noted.count, done.cancelled) == (201, 201)
+
+
 def test_the_marks_are_one_json_object_for_programs(using: str) -> None:
     """As everything that is asked for with `--json`; also where there are none."""
     out = io.StringIO()

@@ -37,7 +37,7 @@ from reliable_email.store.tables.handled import HandlerEvent
 from reliable_email.store.tables.messages import OutboxMessage
 from reliable_email.store.tables.parts import PartReference
 from reliable_email.store.tables.recipients import OutboxRecipient
-from reliable_email.store.tables.shared import Suppression
+from reliable_email.store.tables.shared import Action, Suppression
 from reliable_email.store.tables.states import State
 
 _ROWS = 200
@@ -94,25 +94,20 @@ def erase(
     with transaction.atomic(alias):
         _remember(alias, address, mark)
     point("erase:remembered")
+    words = names.without(reason)
+    action = note("erase", actor=actor, target=f"a person ({mark.digest[:12]})", reason=words, using=alias)
     own, messages = _marked_now(alias, address)
     sent = sent_by(alias, address)
     if as_sender:
         _mark_messages(alias, sent)
     point("erase:marked")
-    cancelled = _cancel(alias, own, actor=actor, reason=names.without(reason), progress=progress)
+    cancelled = _cancel(alias, own, actor=actor, action=action, progress=progress)
     point("erase:cancelled")
     redact_everywhere(alias, names)
     point("erase:words")
     erased, waiting = _finish_marked(alias, progress)
     _list(alias, mark).update(reason=ERASING if waiting else ERASED)
-    action = note(
-        "erase",
-        actor=actor,
-        target=f"a person ({mark.digest[:12]})",
-        reason=names.without(reason),
-        count=len(own),
-        using=alias,
-    )
+    Action._base_manager.using(alias).filter(pk=action).update(count=len(own))
     return Erasure(
         messages=len(messages),
         cancelled=cancelled,
@@ -294,14 +289,16 @@ def _cancellable(alias: str, ids: Collection[int]) -> "QuerySet[OutboxRecipient]
     return rows.filter(Q(state__in=_WAITING) | Q(state=State.UNKNOWN.value, due_at__isnull=False))
 
 
-def _cancel(alias: str, own: Sequence[int], *, actor: str, reason: str, progress: Progress = UNTOLD) -> int:
+def _cancel(
+    alias: str, own: Sequence[int], *, actor: str, action: int | None = None, progress: Progress = UNTOLD
+) -> int:
     count = 0
     progress.begin("recipients", lambda: len(own))
     for ids in batched(own, _ROWS):
         open_rows = tuple(_cancellable(alias, ids).values_list("pk", flat=True))
         if open_rows:
             chosen = Filter(recipient_ids=open_rows)
-            count += perform(Act.CANCEL, chosen, actor=actor, reason=reason or "erased", using=alias).count
+            count += perform(Act.CANCEL, chosen, actor=actor, reason="erased", part_of=action, using=alias).count
         progress.advance(len(ids))
     return count
 
@@ -328,7 +325,7 @@ def _finish(alias: str, message_id: int) -> bool:
     own = _forgotten(alias, rows)
     back = [one.pk for one in own]
     if _cancellable(alias, back).exists():  # it was on its way, and came back to the queue
-        _cancel(alias, back, actor="erase", reason="")
+        _cancel(alias, back, actor="erase")
     with transaction.atomic(alias):
         # Nobody requeues it meanwhile: what is gone could not be sent.
         can_lock = connections[alias].features.has_select_for_update

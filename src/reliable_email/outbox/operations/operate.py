@@ -83,6 +83,7 @@ def perform(
     route: str = "",
     gives_up_after: timedelta = timedelta(days=3),
     undoes: bool = False,
+    part_of: int | None = None,
     using: str | None = None,
     progress: Progress = UNTOLD,
 ) -> Performed:
@@ -94,6 +95,7 @@ def perform(
     Args:
         route: of a requeue: send by this route alone, and wait while it is closed; "" for the mailer's own order.
         gives_up_after: of a requeue: the new time to live.
+        part_of: the `Action` of a larger act, in whose record this one is; None for a record of its own.
         undoes: it takes a hold back: attempts, pins and the time at which each message expires stay as they were.
     """
     changes: dict[str, Any] = {}
@@ -123,7 +125,7 @@ def perform(
             pass
         case _:
             assert_never(act)
-    return _act(Event(act.value), chosen, actor, reason, noted, using, progress, **changes)
+    return _act(Event(act.value), chosen, actor, reason, noted, part_of, using, progress, **changes)
 
 
 def affected(act: Act, chosen: Filter, *, most: int = MOST, using: str | None = None) -> BoundedCount:
@@ -232,6 +234,7 @@ def _act(
     actor: str,
     reason: str,
     noted: dict[str, str],
+    part_of: int | None,
     using: str | None,
     progress: Progress,
     **changes: Any,
@@ -241,7 +244,7 @@ def _act(
     changes = {name: storable_json(connections[alias], value) for name, value in changes.items()}
     rows = _eligible(event, chosen, alias)
     becomes_due = event in _MAKES_DUE
-    action = note(
+    action = part_of or note(
         event.value,
         actor=actor,
         target=_words(chosen),

@@ -273,6 +273,12 @@ def test_a_callers_transaction_survives_the_question(site: str) -> None:
     assert OutboxRecipient.objects.using(site).count() == 2
 
 
+def test_a_route_that_a_providers_quota_closed_leads_to_the_runbook_about_quotas(site: str) -> None:
+    """The provider is not down, and its page of outages says nothing of it."""
+    fail(site, "first", Effect.OPEN, Cause.QUOTA_EXCEEDED)
+    assert [one.topic for one in examine_site().findings] == [Topic.QUOTA]
+
+
 @pytest.mark.parametrize("topic", [one for one in Topic if one is not Topic.NONE])
 def test_every_finding_with_a_topic_has_a_runbook_and_leads_somewhere(topic: Topic) -> None:
     """The page of the documentation is there, and so is the page that has the act."""

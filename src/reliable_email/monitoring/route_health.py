@@ -13,6 +13,7 @@ from reliable_email.backends.building import build_route
 from reliable_email.backends.routes import DEFAULT_ALIAS, Mailer, all_mailers, named_routes
 from reliable_email.backends.smtp import ReliableSMTPBackend
 from reliable_email.backends.unbuilt import error_text, unbuilt_route, without_remedy
+from reliable_email.classification.causes import Cause
 from reliable_email.classification.meanings import MEANINGS
 from reliable_email.delivery import quota
 from reliable_email.delivery.breaker import BreakerState, Permission, Phase, permission
@@ -190,7 +191,7 @@ def _told(one: RouteCondition, verdict: Health) -> Finding:
             text=_closed(one, name),
             remedy=Sentences(meaning.says, meaning.person) if meaning is not None else "",
             since=instant(state.opened_at),
-            topic=Topic.ROUTE,
+            topic=Topic.QUOTA if state.reason == Cause.QUOTA_EXCEEDED else Topic.ROUTE,
             name=one.route.alias,
         )
     at = one.goes_on_at(Priority.HIGH)

@@ -22,6 +22,7 @@ from reliable_email.outbox.upkeep import worker_row
 from reliable_email.store.questions.status import queue
 from reliable_email.store.sql.clock import DatabaseNow
 from reliable_email.store.tables.recipients import OutboxRecipient
+from reliable_email.store.tables.shared import Worker
 from reliable_email.store.tables.states import State
 from tests.monitoring.conftest import outbox_mailers
 
@@ -96,6 +97,15 @@ def test_the_overview_and_the_metrics_count_their_own(shared: str) -> None:
     text = exposition(using=shared)[0].decode()
     assert 'reliable_email_queue_recipients{priority="normal",state="queued"} 1.0' in text
     assert 'reliable_email_workers{state="running"} 0.0' in text
+
+
+def test_mail_of_another_environment_is_told_well_where_one_of_the_two_has_no_name(shared: str) -> None:
+    """No sentence speaks of the workers of ''."""
+    OutboxRecipient.objects.using(shared).filter(environment=OTHER).update(due_at=DatabaseNow(-3 * 86400))
+    Worker.objects.using(shared).all().delete()
+    with override_settings(RELIABLE_EMAIL={"ENVIRONMENT": ""}):
+        [remedy] = [one.remedy for one in examine_site().findings if f"of the environment {OTHER!r}" in one.text]
+    assert f"RELIABLE_EMAIL['ENVIRONMENT'] = {OTHER!r}; here it is '', and this site's workers" in remedy
 
 
 @pytest.mark.django_db

@@ -39,7 +39,7 @@ _PROVIDERS_BUSINESS = frozenset(
 # Where nothing is wrong that a person could mend.
 _PATIENCE = (
     "This may be temporary: try again in a few minutes. If it persists, show the conversation to "
-    "the server's administrator; --verbose shows all of it."
+    "the server's administrator; “test_email --verbose” shows all of it."
 )
 
 

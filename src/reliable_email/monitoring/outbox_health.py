@@ -168,9 +168,9 @@ def _forsaken(queued_in: str, environment: str, since: datetime) -> Finding:
         ),
         remedy=Sentence(
             _(
-                "They were queued with RELIABLE_EMAIL['ENVIRONMENT'] = %(name)s, and workers of %(own)s do not deliver "
-                "them. After a restore, hold or cancel them (“--environment %(name)s”); otherwise run a worker of that "
-                "environment."
+                "They were queued with RELIABLE_EMAIL['ENVIRONMENT'] = %(name)s; here it is %(own)s, and this site's "
+                "workers do not deliver them. After a restore, hold or cancel them (“--environment %(name)s”); "
+                "otherwise run a worker of that environment."
             ),
             name=repr(queued_in),
             own=repr(environment),

@@ -213,3 +213,8 @@ def forget_locals(error: BaseException) -> None:
         seen.add(id(one))
         traceback.clear_frames(one.__traceback__)
         left += (one.__cause__, one.__context__)
+
+
+def many(count: int, one: str, several: str) -> str:
+    """Return a count with its English noun in the right number."""
+    return f"{count:,} {one if count == 1 else several}"

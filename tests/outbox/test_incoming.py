@@ -38,7 +38,7 @@ def test_stop_all_mail_is_one_command_and_its_undoing_another(using: str) -> Non
     network = Network()
     queue(using, "ok1@example.com")
     told = run(using, "hold", "--all", "--incoming", "--reason", "wrong prices")
-    assert "1 recipients changed" in told
+    assert "1 recipient changed" in told
     assert "Messages queued from now on are also held" in told
     queue(using, "ok2@example.com")
     worker(using, network.route()).run()

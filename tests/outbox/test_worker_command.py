@@ -76,8 +76,9 @@ def test_a_signal_ends_the_worker_in_order(site: str, name: str) -> None:
     ],
     ids=["a full disk", "nobody reads", "closed", "no stream"],
 )
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["for people", "for programs"])
 def test_an_output_that_cannot_be_written_stops_no_mail(
-    site: str, error: Exception, caplog: pytest.LogCaptureFixture
+    site: str, error: Exception, words: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says it, and the exit code is that of the work."""
 
@@ -86,7 +87,7 @@ def test_an_output_that_cannot_be_written_stops_no_mail(
             raise error
 
     mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
-    call_command("email_worker", "--database", site, "--until-empty", stdout=Full())
+    call_command("email_worker", "--database", site, "--until-empty", *words, stdout=Full())
     assert states(site) == [State.ACCEPTED]
     assert "cannot write to its output" in caplog.text
 
@@ -155,7 +156,7 @@ def test_what_the_second_signal_leaves_unknown_is_told_and_counted(site: str, se
     mail.send_mail("Hello", "World", "site@example.org", ["ada@example.com"])
     out, _ = work(site)
     assert states(site) == [State.UNKNOWN]
-    assert out.splitlines()[-1].endswith("; 1 recipients are unknown, since their replies were not waited for")
+    assert out.splitlines()[-1].endswith("; 1 recipient is unknown: the last replies were not waited for")
     assert OutcomeTotal.objects.using(site).get(outcome="unknown").count == 1
     assert Worker.objects.using(site).get().settled == 1
 

@@ -53,7 +53,7 @@ def test_a_terminal_sees_how_far_an_audit_and_a_pruning_have_come(full: Site) ->
     pruned = shown(full, "prune", "--content-after", "0s", "--journal-after", "0s")
     assert "contents ━" in pruned
     assert pruned.count("1/1") >= 2
-    assert pruned.endswith("1 contents and 1 messages were removed")
+    assert pruned.endswith("1 content and 1 message were removed")
 
 
 def test_elsewhere_the_result_is_all(full: Site) -> None:

@@ -30,7 +30,7 @@ def test_a_terminal_shows_what_the_worker_does(folder: Path) -> None:
             terminal.wait_for("in use")
             terminal.type(CTRL_C)
             assert terminal.end() == 0
-    assert terminal.text.endswith("1 transactions, ended by SIGINT")
+    assert terminal.text.endswith("1 transaction, ended by SIGINT")
     assert "Traceback" not in terminal.raw
 
 
@@ -76,7 +76,7 @@ def test_a_pipe_gets_two_plain_lines(folder: Path, arguments: tuple[str, ...]) -
     assert done.returncode == 0
     first, last = done.stdout.splitlines()
     assert first.startswith("worker ")
-    assert last == "1 transactions, ended"
+    assert last == "1 transaction, ended"
     assert done.stdout.replace("\n", "").isprintable()
 
 

@@ -36,24 +36,25 @@ def hold_what_comes(options: dict[str, Any], using: str) -> int | None:
     return hold_incoming(chosen, actor=actor, reason=options["reason"], lifetime=options["lifetime"], using=using)
 
 
-def release_what_comes(options: dict[str, Any], using: str) -> list[str]:
-    """Let go what comes, before what is there is released; sentences about holds that stay in force."""
+def release_what_comes(options: dict[str, Any], using: str) -> tuple[list[str], list[str]]:
+    """Let go what comes, before what is there is released; sentences about holds that stay in force and that ended."""
     chosen = filter_of(options, using)
     if chosen.is_empty and not options["all"]:
-        return []  # which is refused in a moment
+        return [], []  # which is refused in a moment
     if options["incoming"]:
         _refuse_unknowable(chosen)
-    if options["dry_run"]:
-        staying = standing_holds(using)
-    else:
+    standing = staying = standing_holds(using)
+    if not options["dry_run"]:
         staying = release_incoming(chosen, actor=options["actor"] or user(), reason=options["reason"], using=using)
-    return [
+    still_held = [
         printable(
             f"New mail ({one.words}) is still held by {one.actor}{f': {one.reason}' if one.reason else ''}. "
             f"It ends by “email_outbox release” with --all or with the same filter."
         )
         for one in staying
     ]
+    ended = [printable(f"The hold on new mail ({one.words}) has ended.") for one in standing if one not in staying]
+    return still_held, ended
 
 
 def _refuse_unknowable(chosen: Filter) -> None:

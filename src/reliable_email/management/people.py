@@ -16,7 +16,7 @@ from reliable_email.management.screens.finding import user
 from reliable_email.outbox.keyring import KeyMissing
 from reliable_email.outbox.operations.erasure import Erasure, erase, is_known, kept_marks, preview, read_mark, replay
 from reliable_email.outbox.operations.exporting import export
-from reliable_email.values import printable
+from reliable_email.values import many, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,10 +74,10 @@ class PeopleCommand(DatabaseCommand):
         if self._json:
             self._print_json({"erased_again": count, "made_with_missing_keys": unreadable})
         else:
-            self.stdout.write(f"{_many(count, 'person', 'persons')} erased again")
+            self.stdout.write(f"{many(count, 'person', 'persons')} erased again")
             if unreadable:
                 self.stdout.write(
-                    f"{_many(unreadable, 'mark was', 'marks were')} made with a key that is not here: add the old key "
+                    f"{many(unreadable, 'mark was', 'marks were')} made with a key that is not here: add the old key "
                     "to ENCRYPTION_KEYS or SECRET_KEY_FALLBACKS, and replay again."
                 )
         if unreadable:
@@ -116,17 +116,18 @@ class PeopleCommand(DatabaseCommand):
             return
         were = "" if is_done else "would be "
         self.stdout.write(
-            f"{_many(found.messages, 'message', 'messages')} to this address: {found.erased:,} {were}erased, "
+            f"{many(found.messages, 'message', 'messages')} to this address: {found.erased:,} {were}erased, "
             f"{found.cancelled:,} of them {were}cancelled"
         )
         if found.waiting:
             self.stdout.write(
-                f"{_many(found.waiting, 'message is', 'messages are')} under way, or waited for by other recipients: "
+                f"{many(found.waiting, 'message is', 'messages are')} under way, or waited for by other recipients: "
                 "a worker erases what is left of them afterwards."
             )
         if found.sent and not options["as_sender"]:
-            words = _many(found.sent, "message has", "messages have")
-            self.stdout.write(f"{words} this address as the sender and are kept; --as-sender erases them, too.")
+            words = many(found.sent, "message has", "messages have")
+            kept = "is kept; --as-sender erases it" if found.sent == 1 else "are kept; --as-sender erases them"
+            self.stdout.write(f"{words} this address as the sender and {kept}, too.")
         if is_done:
             self.stdout.write("Nothing is sent to it any more. Keep this mark beside your backups, for --replay:")
             self.stdout.write(found.digest)
@@ -166,7 +167,3 @@ def _marks(file: str) -> list[str]:
         return [str(read_mark(line)) for line in lines]
     except (OSError, ValueError) as error:
         raise CommandError(f"{file} cannot be used: {error}", returncode=ExitCode.USAGE) from error
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

@@ -35,7 +35,7 @@ from reliable_email.store.questions.filters import Filter, outbox_database
 from reliable_email.store.questions.sizes import table_bytes
 from reliable_email.store.questions.stories import story
 from reliable_email.store.tables.states import State
-from reliable_email.values import printable
+from reliable_email.values import many, printable
 
 _MOST_COUNTED = 1_000_000
 
@@ -156,8 +156,9 @@ class Command(PeopleCommand):
             for finding in found.findings:
                 self.stdout.write(f"message {finding.message} {shown_address(finding.address)}: {finding.text}")
             self.stdout.write(
-                f"{found.messages:,} messages, {found.recipients:,} recipients, {found.attempts:,} attempts: "
-                f"{len(found.findings)} findings, {found.copies} second copies after a doubt, {found.unknown} unknown"
+                f"{many(found.messages, 'message', 'messages')}, {many(found.recipients, 'recipient', 'recipients')}, "
+                f"{many(found.attempts, 'attempt', 'attempts')}: {many(len(found.findings), 'finding', 'findings')}, "
+                f"{many(found.copies, 'second copy', 'second copies')} after a doubt, {found.unknown:,} unknown"
             )
         self._exit(Health.HEALTHY if found.is_clean else Health.UNHEALTHY)
 
@@ -186,11 +187,11 @@ class Command(PeopleCommand):
 
     def _release(self, options: dict[str, Any]) -> None:
         after = timedelta(days=conf.get().expires_days)
-        still_held = release_what_comes(options, self._using)
+        still_held, ended = release_what_comes(options, self._using)
         told = {"still_held": still_held} if still_held else None
         only = Filter(states=(State.PARKED,), causes=("held",))
         self._perform(options, Act.REQUEUE, only=only, told=told, gives_up_after=after)
-        for words in () if self._json else still_held:
+        for words in () if self._json else (*ended, *still_held):
             self.stdout.write(words)
 
     def _resolve(self, options: dict[str, Any]) -> None:
@@ -228,10 +229,10 @@ class Command(PeopleCommand):
         left = unchanged(options["run"], act, chosen, only, self._using)
         if left:
             told["unchanged"] = [asdict(one) for one in left]
-        words = "recipients changed"
+        words, more = "changed", ""
         if options.get("dry_run"):
             found = affected(act, chosen, most=_MOST_COUNTED, using=self._using)
-            count, words = found.count, f"recipients {'or more ' * found.is_more}would change"
+            count, words, more = found.count, "would change", "or more " * found.is_more
         elif len(left) < len(set(chosen.ids)) or not chosen.ids:
             count = self._do(options, act, chosen, **wishes)
         else:
@@ -242,7 +243,7 @@ class Command(PeopleCommand):
                 options["run"], act, chosen, wide=wide, only=only, route=route, count=count, using=self._using
             )
             told |= {"why": why} if why else {}
-        self._tell(count, words, told)
+        self._tell(count, f"{more}{words}", told)
         if left:
             raise CommandError(" ".join(one.why for one in left), returncode=ExitCode.UNHEALTHY)
 
@@ -266,8 +267,9 @@ class Command(PeopleCommand):
         if self._json:
             self._print_json(asdict(pruned))
         else:
+            contents = many(pruned.contents, "content", "contents")
             done = "would be" if options["dry_run"] else "were"
-            self.stdout.write(f"{pruned.contents:,} contents and {pruned.messages:,} messages {done} removed")
+            self.stdout.write(f"{contents} and {many(pruned.messages, 'message', 'messages')} {done} removed")
 
     def _import(self, options: dict[str, Any]) -> None:
         settings = conf.get()
@@ -294,7 +296,8 @@ class Command(PeopleCommand):
             for line in found.unreadable:
                 self.stdout.write(f"not imported: {printable(line)}")
             self.stdout.write(
-                f"{found.queued:,} messages and {found.suppressed:,} suppressed addresses "
+                f"{many(found.queued, 'message', 'messages')} and "
+                f"{many(found.suppressed, 'suppressed address', 'suppressed addresses')} "
                 f"{'were' if options['apply'] else 'would be'} taken over for the mailer {queue.mailer!r}; "
                 f"{found.repeated} were here already, {found.expired} have expired, {len(found.unreadable)} unreadable"
             )
@@ -308,7 +311,7 @@ class Command(PeopleCommand):
         if self._json:
             self._print_json({"count": count} | (told or {}))
         else:
-            self.stdout.write(f"{count:,} {words}")
+            self.stdout.write(f"{many(count, 'recipient', 'recipients')} {words}")
             if why := (told or {}).get("why"):
                 self.stdout.write(why)
 

@@ -27,6 +27,7 @@ from reliable_email.outbox.worker.process import Worker, WorkerFailed, WorkerOpt
 from reliable_email.outbox.worker.stopping import Stopping
 from reliable_email.store.memory.route_state import DatabaseRouteStateStore
 from reliable_email.store.questions.filters import outbox_database
+from reliable_email.values import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,11 +109,13 @@ class Command(DatabaseCommand):
                 "unknown": worker.left_unknown,
                 "stopped_by": stages.signal_name,
             }
-            self.stdout.write(json.dumps(told))
+            self._say(json.dumps(told))
         elif options["verbosity"] > 0:
-            words = f"{transactions} transactions, ended{f' by {stages.signal_name}' * stages.was_told}"
+            done = many(transactions, "transaction", "transactions")
+            words = f"{done}, ended{f' by {stages.signal_name}' * stages.was_told}"
             if worker.left_unknown:
-                words += f"; {worker.left_unknown} recipients are unknown, since their replies were not waited for"
+                unknown = many(worker.left_unknown, "recipient is unknown", "recipients are unknown")
+                words += f"; {unknown}: the last replies were not waited for"
             self._say(words)
 
     def _say(self, words: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from reliable_email.management.screens.finding import shown_address
 from reliable_email.outbox.keyring import KeyMissing, configured_keyring
 from reliable_email.store.questions.stories import MessageStory
-from reliable_email.values import printable
+from reliable_email.values import many, printable
 
 _HEAD = (
     "mailer", "entry_mailer", "environment", "priority", "created_at", "send_at", "expires_at", "sender", "subject",
@@ -49,7 +49,7 @@ def story_lines(told: dict[str, Any]) -> Iterator[str]:
         words = [one["state"], f"by {one['route']}" if one["route"] else "", one["cause"], one["reply"], one["detail"]]
         said = ", ".join(printable(word) for word in words if word)
         due = f", due {one['due_at']}" if one["due_at"] else ""
-        yield f"  {shown_address(one['address'])}: {said}, {one['attempts']} attempts{due}"
+        yield f"  {shown_address(one['address'])}: {said}, {many(one['attempts'], 'attempt', 'attempts')}{due}"
     for one in told["attempts"]:
         outcomes = ", ".join(f"{shown_address(address)} {outcome}" for address, outcome in one["outcomes"].items())
         yield f"  {one['finished_at']} {one['route']} {one['stage']} {one['seconds']:.3f} s: {outcomes}"

@@ -282,3 +282,9 @@ def test_the_release_of_new_mail_brings_a_resend_back(using: str) -> None:
     release_incoming(EVERYTHING, actor="bob", using=using)
     assert requeue(Filter(states=(State.PARKED,), causes=("held",), held_by="bob"), actor="ada", using=using) == 1
     assert row(using).due_at is not None
+
+
+def test_the_record_names_an_environment_without_a_name_in_words(using: str) -> None:
+    """No place of the record is empty where somebody looks for what was chosen."""
+    perform(Act.HOLD, Filter(environments=("",), causes=("held",)), actor="olga", using=using)
+    assert Action.objects.using(using).get().target == "causes held; environments (no name)"

@@ -327,6 +327,8 @@ def _words(chosen: Filter) -> str:
     words = []
     for name, value in asdict(chosen).items():
         if value:
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            shown = (
+                ", ".join(str(one) or "(no name)" for one in value) if isinstance(value, tuple | list) else str(value)
+            )
             words.append(f"{_NAMES.get(name, name)} {shown}")
     return "; ".join(words) or "everything"

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from django.db import OperationalError, connections
+from django.core.mail import EmailMessage
+from django.db import OperationalError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.test import override_settings
 
 from reliable_email import signals
+from reliable_email.backends import OutboxBackend
 from reliable_email.outbox import faultpoints
 from reliable_email.outbox.intake.enqueue import QueueOptions, enqueue
 from reliable_email.outbox.keyring import Keyring
@@ -412,3 +415,25 @@ def test_a_table_that_is_missing_holds_up_nothing_that_does_not_need_it(
     assert states(using) == [State.ACCEPTED] * 2
     assert OutboxMessage.objects.using(using).get(pk=old.pk).content is None
     assert len([line for line in caplog.messages if "manage.py migrate" in line and "goes on" in line]) == 1
+
+
+def test_whoever_queues_before_the_tables_are_made_is_told_how_to_make_them(using: str) -> None:
+    """The error is Django's own, which says only what is missing."""
+    route = {"BACKEND": "reliable_email.backends.ReliableSMTPBackend", "OPTIONS": {"host": "127.0.0.1", "port": 2525}}
+    options = {"using": "smtp", "database": using}
+    outbox = {"BACKEND": "reliable_email.backends.OutboxBackend", "OPTIONS": options}
+
+    def rename(before: str, after: str) -> None:
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+    rename("reliable_email_outboxmessage", "elsewhere")
+    try:
+        with (
+            override_settings(MAILERS={"default": outbox, "smtp": route}),
+            pytest.raises((OperationalError, ProgrammingError), match="outboxmessage") as raised,
+        ):
+            OutboxBackend(alias="default", **options).send_messages([EmailMessage("Hello", to=["a@example.com"])])
+    finally:
+        rename("elsewhere", "reliable_email_outboxmessage")
+    assert raised.value.__notes__ == [f"The database {using!r} has no such table or column; run `manage.py migrate`."]

@@ -161,9 +161,18 @@ class OutboxBackend(Door):
     def _enqueue(
         self, submissions: Sequence[Submission], options: "QueueOptions", *, gives_rows: bool
     ) -> "list[OutboxMessage]":
+        from django.db.utils import Error as AnyDatabaseError
+
         from reliable_email.outbox.intake.enqueue import enqueue
 
-        return enqueue(submissions, options, gives_rows=gives_rows)
+        try:
+            return enqueue(submissions, options, gives_rows=gives_rows)
+        except AnyDatabaseError as error:
+            from reliable_email.store.sql import outages
+
+            if outages.is_of_a_table(error):  # Django's own words do not say what to do
+                error.add_note(f"{outages.trouble(options.using, error)}.")
+            raise
 
     def _queue_options(self) -> "QueueOptions":
         from django.db import connections

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from reliable_email.backends.outbox import submit
+from reliable_email.management.commands.email_outbox import Command as EmailOutbox
 from reliable_email.management.commands.email_suppression import Command
+from reliable_email.outbox import faultpoints
+from reliable_email.outbox.operations import operate
 from reliable_email.store.tables.recipients import OutboxRecipient
 from reliable_email.store.tables.shared import Action
 from reliable_email.store.tables.states import State
 from reliable_email.testing.server import ScriptedServer
-from tests.outbox.desk import row, states
+from tests.outbox.desk import queue, row, states
 
 
 @pytest.fixture
@@ -234,3 +238,31 @@ def test_another_broken_pipe_is_an_error_as_ever(
             call_command("email_suppression", "list", stdout=io.StringIO())
     os.write(1, b"still heard")
     assert capfd.readouterr().out == "still heard"
+
+
+def test_ctrl_c_in_an_act_is_a_sentence_and_what_was_done_stays(
+    site: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No traceback, the exit code of an interrupted program, and the same command does the rest."""
+    monkeypatch.setattr(operate, "_IDS_AT_ONCE", 2)
+    for number in range(5):
+        queue(site, f"ok{number}@example.com")
+    passed: list[str] = []
+
+    def interrupt(name: str) -> None:
+        passed.append(name)
+        if passed.count("act:batch") == 1:
+            raise KeyboardInterrupt
+
+    command = ["manage.py", "email_outbox", "--database", site, "cancel", "--all", "--reason", "wrong prices"]
+    faultpoints.listen(interrupt)
+    try:
+        with pytest.raises(SystemExit) as raised:
+            EmailOutbox().run_from_argv(command)
+    finally:
+        faultpoints.reset()
+    assert raised.value.code == 130
+    assert capsys.readouterr().err == "Interrupted. What was done stays; the same command does the rest.\n"
+    assert Counter(states(site)) == {State.CANCELLED: 2, State.QUEUED: 3}
+    EmailOutbox().run_from_argv(command)
+    assert states(site) == [State.CANCELLED] * 5

@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -363,6 +365,19 @@ def test_an_export_has_the_person_and_nobody_else(using: str) -> None:
     assert found["attempts"][0]["reply_text"] == "<(another recipient)> unknown, <ok.ann@example.com> fine"
     assert [one["reason"] for one in told["suppressions"]] == ["asked us"]
     assert ("reliable_email_action", ANN) in {(one["table"], one["text"]) for one in told["mentions"]}
+
+
+def test_a_file_of_an_export_is_for_whoever_asked_alone(using: str, tmp_path: Path) -> None:
+    """It is personal data, and a machine has other users."""
+    queue(using, ANN)
+    file = tmp_path / "ann.json"
+    umask = os.umask(0o022)
+    try:
+        call_command("email_outbox", "--database", using, "export", ANN, "--output", str(file))
+    finally:
+        os.umask(umask)
+    assert json.loads(file.read_text("utf-8"))
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_export_is_recorded(using: str) -> None:

@@ -10,6 +10,7 @@ from reliable_email.models import OutboxRecipient
 from reliable_email.outbox.keyring import Keyring
 from reliable_email.store.questions.filters import Filter
 from reliable_email.store.questions.search import Field, Search, search
+from reliable_email.store.tables.states import State
 from tests.views.letters import deliver, queue
 
 PAGE = "/mail/messages/"
@@ -62,9 +63,24 @@ def test_filters_narrow_and_can_be_combined(operator: Client) -> None:
 
 @pytest.mark.parametrize("query", ["before=x", "state=nonsense", "age=last-99d9", "in=nowhere", "before=%00", "q=%00"])
 def test_a_query_that_means_nothing_is_left_out(operator: Client, query: str) -> None:
-    """A link that was cut still leads to the list."""
+    """A link that was cut still leads to the list, and a condition that was left out is named."""
     queue("ok@example.com")
     assert addresses(operator, query) == ["ok@example.com"]
+    said = operator.get(f"{PAGE}?{query}").context["remark"]
+    assert ("left out" in said) == (not query.startswith("before"))
+
+
+@pytest.mark.parametrize(
+    "condition", [("state", "quued"), ("priority", "hgih"), ("age", "yesterday"), ("in", "nowhere"), ("q", "a\0")]
+)
+def test_no_act_is_made_where_a_condition_is_not_understood(operator: Client, condition: tuple[str, str]) -> None:
+    """Without the condition it would change more than was meant."""
+    queue("ok@example.com")
+    sent = {"act": "cancel", "scope": "filter", condition[0]: condition[1]}
+    for more in ({}, {"confirmed": "1", "reason": "wrong"}):
+        answer = operator.post("/mail/messages/act/", sent | more).content.decode()
+        assert f"left out: {condition[0]}=" in answer
+    assert OutboxRecipient.objects.get().state == State.QUEUED
 
 
 def test_pages_follow_each_other_without_a_gap(db: None) -> None:

@@ -171,7 +171,7 @@ class OutboxBackend(Door):
             from reliable_email.store.sql import outages
 
             if outages.is_of_a_table(error):  # Django's own words do not say what to do
-                error.add_note(f"{outages.trouble(options.using, error)}.")
+                error.add_note(f"{outages.trouble(options.database, error)}.")
             raise
 
     def _queue_options(self) -> "QueueOptions":

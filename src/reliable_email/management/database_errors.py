@@ -18,6 +18,9 @@ from reliable_email.values import printable
 class DatabaseCommand(OwnCommand):
     """A command that reads or writes the outbox's tables."""
 
+    # An act goes in batches, each of which is committed whole.
+    interrupted = "Interrupted. What was done stays; the same command does the rest."
+
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command, and turn an outage into a `CommandError`; `--traceback` shows the original one."""
         if (named := options.get("database")) and named not in connections:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 from argparse import Namespace
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,10 +13,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 _STDOUT = 1
 _CLOSED_OUTPUT = 141  # what a shell tells of a program that SIGPIPE has ended
+_INTERRUPTED = 128 + signal.SIGINT  # what a shell gives
 
 
 class OwnCommand(BaseCommand):
     """A command whose arguments all say something."""
+
+    interrupted = "Interrupted."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return the parser. Neither a shell nor `call_command` gets an empty argument past it."""
@@ -42,9 +46,12 @@ class OwnCommand(BaseCommand):
             raise CommandError(f"{error} “manage.py check” finds all that is wrong.") from error
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run the command for a shell, where a reader who has read enough (`| head`) is no error."""
+        """Run the command for a shell, where neither Ctrl-C nor a reader who has read enough (`| head`) is an error."""
         try:
             super().run_from_argv(argv)
+        except KeyboardInterrupt:
+            self.stderr.write(self.interrupted)
+            raise SystemExit(_INTERRUPTED) from None
         except BrokenPipeError:
             if not _reader_is_gone():
                 raise

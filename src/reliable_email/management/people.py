@@ -1,5 +1,6 @@
 """`email_outbox erase` and `export`: what the law gives to a person of whom the outbox knows something."""
 
+import os
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
@@ -91,7 +92,8 @@ class PeopleCommand(DatabaseCommand):
                 self.stdout.write(chunk, ending="")
             return
         try:
-            with Path(options["output"]).open("w", encoding="utf-8") as file:
+            # What is known of a person is for whoever asked, and for nobody else on the machine.
+            with open(options["output"], "w", encoding="utf-8", opener=_for_me_alone) as file:
                 file.writelines(chunks)
         except OSError as error:
             words = f"{options['output']} cannot be written: {error.strerror or error}"
@@ -167,3 +169,7 @@ def _marks(file: str) -> list[str]:
         return [str(read_mark(line)) for line in lines]
     except (OSError, ValueError) as error:
         raise CommandError(f"{file} cannot be used: {error}", returncode=ExitCode.USAGE) from error
+
+
+def _for_me_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

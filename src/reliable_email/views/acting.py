@@ -25,7 +25,7 @@ from reliable_email.values import printable
 from reliable_email.views.access import ACT, VIEW, actor_of, requires
 from reliable_email.views.done import link
 from reliable_email.views.holding import LIFETIMES, hold_what_comes
-from reliable_email.views.narrowing import read, told
+from reliable_email.views.narrowing import of_misread, read, told
 from reliable_email.views.page import show
 
 _MOST_SELECTED = 1_000
@@ -66,9 +66,8 @@ def act(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest(gettext("There is no such act."), content_type="text/plain")
     wanted = _wanted(request.POST, chosen_act)
     if wanted is None:
-        return _page(
-            request, chosen_act, None, trouble=gettext("Nothing was selected: go back and tick some recipients.")
-        )
+        nothing = gettext("Nothing was selected: go back and tick some recipients.")
+        return _page(request, chosen_act, None, trouble=of_misread(read(request.POST)) or nothing)
     if not request.POST.get("confirmed"):
         return _page(request, chosen_act, wanted)
     reason = request.POST.get("reason", "").strip()
@@ -195,8 +194,10 @@ def _undone(sent: QueryDict, chosen_act: Act) -> _Wanted | None:
     )
 
 
-def _matching(sent: QueryDict, newest: int) -> _Wanted:
+def _matching(sent: QueryDict, newest: int) -> _Wanted | None:
     narrowing = read(sent)
+    if narrowing.misread:
+        return None  # without that condition it would be an act on more
     chosen = understood(narrowing.search)
     words = gettext("all recipients in the outbox")
     if narrowing.pairs:

@@ -44,8 +44,8 @@ _MAX_CHARACTERS = 998
 _CLOSED = {
     "state": frozenset(one.value for one in State),
     "priority": frozenset(one.value for one in Priority),
+    "in": frozenset(one.value for one in Field),
 }
-_FIELDS = frozenset(one.value for one in Field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +54,13 @@ class Narrowing:
 
     Attributes:
         pairs: names and values that are not empty, in the form's order: for links and hidden fields.
+        misread: those that no list has, such as a state that does not exist. The list says so, and no act on all that
+            match is made: it would change more than was meant.
     """
 
     search: Search
     pairs: tuple[tuple[str, str], ...]
+    misread: tuple[tuple[str, str], ...] = ()
 
     @property
     def query(self) -> str:
@@ -77,12 +80,12 @@ class Narrowing:
 
 
 def read(query: QueryDict) -> Narrowing:
-    """Parse a query; values that are not understood are left out."""
+    """Parse a query; values that are not understood are left out, and named."""
     pairs = []
     for name in (*_ONE, *_MANY):
         values = query.getlist(name) if name in _MANY else [query.get(name, "")]
-        pairs += [(name, value.strip()[:_MAX_CHARACTERS]) for value in values if value.strip() and "\0" not in value]
-    known = [(name, value) for name, value in pairs if name not in _CLOSED or value in _CLOSED[name]]
+        pairs += [(name, value.strip()[:_MAX_CHARACTERS]) for value in values if value.strip()]
+    known = [(name, value) for name, value in pairs if _is_known(name, value)]
 
     def all_of(name: str) -> tuple[str, ...]:
         return tuple(value for key, value in known if key == name)
@@ -104,11 +107,20 @@ def read(query: QueryDict) -> Narrowing:
     before = query.get("before", "")
     search = Search(
         text=next(iter(all_of("q")), ""),
-        field=Field(field) if field in _FIELDS else Field.ANYTHING,
+        field=Field(field) if field else Field.ANYTHING,
         chosen=chosen,
         before=int(before) if before.isdecimal() and len(before) < 19 else None,
     )
-    return Narrowing(search=search, pairs=tuple(known))
+    misread = tuple(one for one in pairs if one not in known)
+    return Narrowing(search=search, pairs=tuple(known), misread=misread)
+
+
+def _is_known(name: str, value: str) -> bool:
+    if "\0" in value:  # PostgreSQL has no such text
+        return False
+    if name == "age":
+        return _AGE.match(value) is not None
+    return name not in _CLOSED or value in _CLOSED[name]
 
 
 LABELS = (
@@ -141,6 +153,14 @@ def told(narrowing: Narrowing) -> tuple[tuple[str, str], ...]:
         (str(labels[name]), printable(str(words.get(name, WORDS if name in _CLOSED else {}).get(value, value))))
         for name, value in narrowing.pairs
     )
+
+
+def of_misread(narrowing: Narrowing) -> str:
+    """Return a sentence about the conditions that were left out; "" if there are none."""
+    if not narrowing.misread:
+        return ""
+    left_out = printable(", ".join(f"{name}={value}" for name, value in narrowing.misread))
+    return gettext("Not understood, and left out: %(conditions)s.") % {"conditions": left_out}
 
 
 def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, Any]]]:

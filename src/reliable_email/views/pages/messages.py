@@ -18,7 +18,7 @@ from reliable_email.values import printable
 from reliable_email.views.access import VIEW, requires
 from reliable_email.views.done import notices
 from reliable_email.views.holding import holds
-from reliable_email.views.narrowing import LABELS, WRITTEN, Narrowing, choices, read
+from reliable_email.views.narrowing import LABELS, WRITTEN, Narrowing, choices, of_misread, read
 from reliable_email.views.page import show
 from reliable_email.views.parts.evidence import badge, shown_address
 
@@ -78,6 +78,8 @@ def _shown(line: Line, keyring: Keyring) -> dict[str, Any]:
 
 def _remark(narrowing: Narrowing, page: Page, keyring: Keyring) -> str:
     """Return a remark that helps to read the list."""
+    if narrowing.misread:
+        return of_misread(narrowing)
     text = narrowing.search.text.strip()
     if page.field is Field.RECIPIENT and narrowing.search.field is Field.ANYTHING and "@" not in text:
         words = gettext("“%(text)s” was taken for a part of an address. For subjects choose “subject” beside it.")

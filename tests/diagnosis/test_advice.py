@@ -76,7 +76,9 @@ def test_no_failure_is_answered_by_this_very_command(kind: FailureKind) -> None:
     for stage in Stage:
         found = explained(WireFailure(stage=stage, kind=kind, detail="something went wrong"), use_tls=True)
         assert found.remedies
-        assert "test_email" not in " ".join((*found.remedies, found.meaning)), stage
+        advice = " ".join((*found.remedies, found.meaning))
+        # An option of it, which a probe of a route does not have, shows more of the same.
+        assert "test_email" not in advice.replace("“test_email --verbose”", ""), stage
 
 
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "final_reply"])

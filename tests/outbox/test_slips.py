@@ -179,7 +179,7 @@ def test_an_act_that_needs_content_says_how_many_have_none(site: str, *, is_dry:
     first = OutboxMessage.objects.using(site).order_by("pk")[:1].get()
     OutboxMessage.objects.using(site).filter(pk=first.pk).update(content=b"Hello.")
     found = told("requeue", "--all", *dry, using=site)
-    assert found.startswith("1 recipients")
+    assert found.startswith("1 recipient ")
     assert "2 recipients cannot be sent to again, since the content" in found
 
 

@@ -30,18 +30,9 @@ from reliable_email.smtp.syntax.paths import identity
 from reliable_email.smtp.syntax.replies import Reply
 
 __all__ = [
-    "Attempt",
-    "DeliveryReport",
-    "Outcome",
-    "RecipientOutcome",
-    "Recipients",
-    "address_key",
-    "attach_report",
-    "bare_address",
-    "delivery_of",
-    "letter_digest",
-    "report_of",
-]
+    "Attempt", "DeliveryReport", "Outcome", "RecipientOutcome", "Recipients", "address_key", "attach_report",
+    "bare_address", "delivery_of", "letter_digest", "report_of",
+]  # fmt: skip
 
 # https://anymail.dev/en/stable/sending/anymail_additions/: what a provider's API makes of a message.
 API_ATTRIBUTES: Final = (

@@ -42,8 +42,7 @@ class DeliveryOptions:
             if value is not None:
                 object.__setattr__(self, name, words(value))
         for name, kind in (("send_at", datetime), ("expires_in", timedelta)):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, kind):
+            if not isinstance(value := getattr(self, name), kind | None):
                 raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
         if self.dsn is not None:
             object.__setattr__(self, "dsn", dsn_from(self.dsn))

@@ -36,7 +36,7 @@ ACTS: dict[str, tuple[tuple[str, ...], dict[str, Any], State]] = {
 }
 
 
-@pytest.mark.parametrize("act", each(ACTS, 2))
+@pytest.mark.parametrize("act", each(ACTS, 3))
 def test_an_act_that_is_killed_at_any_step_goes_on_where_it_is_done_again(using: str, act: str) -> None:
     """Before the first row, inside of each batch and behind it; the record counts what each of the two has done."""
     arguments, before, after = ACTS[act]

@@ -18,6 +18,7 @@ import pytest
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer, hang
 from tests.services import require
+from tests.thoroughness import only_thoroughly
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_SECONDS = 120.0  # for a machine that has other things to do
@@ -175,6 +176,7 @@ def test_a_killed_celery_worker_leaves_no_second_copy(celery_fleet: Fleet) -> No
     assert set(celery_fleet.copies.values()) == {1}
 
 
+@only_thoroughly
 @pytest.mark.timeout(600)
 def test_a_broker_that_is_away_troubles_nobody(make_fleet: Callable[..., Fleet], tmp_path: Path) -> None:
     """Queueing goes on without it, and the sweep delivers; when it is back, announcements do."""
@@ -206,6 +208,7 @@ def test_a_broker_that_is_away_troubles_nobody(make_fleet: Callable[..., Fleet],
 
 
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="django.tasks came with Django 6.0")
+@only_thoroughly
 @pytest.mark.timeout(600)
 def test_django_tasks_deliver_by_whatever_backend_they_have(make_fleet: Callable[..., Fleet]) -> None:
     """A database worker of django-tasks-db; killed in the middle, it leaves no second copy, and a sweep goes on."""

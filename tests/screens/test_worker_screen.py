@@ -13,6 +13,7 @@ from reliable_email.testing.actions import until_told
 from reliable_email.testing.script import Script
 from reliable_email.testing.server import ScriptedServer
 from tests.screens.terminal import CTRL_C, ROOT, Site
+from tests.thoroughness import each
 
 pytestmark = pytest.mark.timeout(180)  # many processes, on a machine that may be busy
 
@@ -66,7 +67,7 @@ def test_what_is_logged_appears_above_the_view(folder: Path, tmp_path: Path) -> 
     assert terminal.raw.count("LOGGED") == 1, written
 
 
-@pytest.mark.parametrize("arguments", [(), ("--plain",)])
+@pytest.mark.parametrize("arguments", each([(), ("--plain",)], 2))
 def test_a_pipe_gets_two_plain_lines(folder: Path, arguments: tuple[str, ...]) -> None:
     """Who it is, and what it did."""
     with ScriptedServer() as server:

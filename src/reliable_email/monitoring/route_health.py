@@ -144,7 +144,7 @@ def route_findings(using: str | None = None) -> Iterator[Finding]:
 def _judge(alias: str, conditions: Sequence[RouteCondition]) -> Iterator[Finding]:
     closed = [one for one in conditions if one.is_closed]
     nothing_goes = len(closed) == len(conditions)
-    if nothing_goes and (alias != DEFAULT_ALIAS or len(conditions) > 1):  # a default's only route says it by itself
+    if nothing_goes and alias != DEFAULT_ALIAS:
         since = [instant(one.breaker.opened_at) for one in closed if one.is_out_of_use]
         yield Finding(
             verdict=Health.UNHEALTHY,

@@ -153,6 +153,7 @@ class TestFiles:
         run("add", B)
         before, file = listed(), tmp_path / "list.csv"
         assert run("export", str(file)) == f"2 addresses written to {file}\n"
+        assert file.stat().st_mode & 0o077 == 0, "addresses are for whoever asked"
         assert run("export") == file.read_text()
         run("remove", A, B)
         assert run("import", str(file)).startswith("2 addresses imported; 0 skipped")

@@ -71,3 +71,8 @@ def _reader_is_gone() -> bool:
     asked = select.poll()
     asked.register(_STDOUT, 0)
     return any(events & select.POLLERR for _, events in asked.poll(0))
+
+
+def for_me_alone(path: str, flags: int) -> int:
+    """Open a file of addresses; a new one is readable by its owner only."""
+    return os.open(path, flags, 0o600)

@@ -1,6 +1,5 @@
 """`email_outbox erase` and `export`: what the law gives to a person of whom the outbox knows something."""
 
-import os
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from django.core.management.base import CommandError
 from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
+from reliable_email.management.own_command import for_me_alone
 from reliable_email.management.screens.bars import bars
 from reliable_email.management.screens.finding import user
 from reliable_email.outbox.keyring import KeyMissing
@@ -92,8 +92,7 @@ class PeopleCommand(DatabaseCommand):
                 self.stdout.write(chunk, ending="")
             return
         try:
-            # What is known of a person is for whoever asked, and for nobody else on the machine.
-            with open(options["output"], "w", encoding="utf-8", opener=_for_me_alone) as file:
+            with open(options["output"], "w", encoding="utf-8", opener=for_me_alone) as file:
                 file.writelines(chunks)
         except OSError as error:
             words = f"{options['output']} cannot be written: {error.strerror or error}"
@@ -169,7 +168,3 @@ def _marks(file: str) -> list[str]:
         return [str(read_mark(line)) for line in lines]
     except (OSError, ValueError) as error:
         raise CommandError(f"{file} cannot be used: {error}", returncode=ExitCode.USAGE) from error
-
-
-def _for_me_alone(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

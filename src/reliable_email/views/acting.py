@@ -66,8 +66,10 @@ def act(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest(gettext("There is no such act."), content_type="text/plain")
     wanted = _wanted(request.POST, chosen_act)
     if wanted is None:
-        nothing = gettext("Nothing was selected: go back and tick some recipients.")
-        return _page(request, chosen_act, None, trouble=of_misread(read(request.POST)) or nothing)
+        trouble = gettext("Nothing was selected: go back and tick some recipients.")
+        if request.POST.get("scope") == "filter":
+            trouble = " ".join([gettext("Nothing was changed."), of_misread(read(request.POST))])
+        return _page(request, chosen_act, None, trouble=trouble)
     if not request.POST.get("confirmed"):
         return _page(request, chosen_act, wanted)
     reason = request.POST.get("reason", "").strip()

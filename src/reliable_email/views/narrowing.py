@@ -160,7 +160,7 @@ def of_misread(narrowing: Narrowing) -> str:
     if not narrowing.misread:
         return ""
     left_out = printable(", ".join(f"{name}={value}" for name, value in narrowing.misread))
-    return gettext("Not understood, and left out: %(conditions)s.") % {"conditions": left_out}
+    return gettext("The search has conditions that do not exist: %(conditions)s.") % {"conditions": left_out}
 
 
 def choices(narrowing: Narrowing) -> dict[str, list[tuple[str, Any]]]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from reliable_email.delivery.report import bare_address
 from reliable_email.diagnosis.verdict import ExitCode
 from reliable_email.management.database_errors import DatabaseCommand
+from reliable_email.management.own_command import for_me_alone
 from reliable_email.outbox.operations.erased import configured_marker
 from reliable_email.outbox.operations.suppressed import (
     allow,
@@ -121,7 +122,8 @@ class Command(DatabaseCommand):
             self.stdout.write(text.getvalue(), ending="")
             return
         try:
-            Path(options["file"]).write_text(text.getvalue(), encoding="utf-8")
+            with open(options["file"], "w", encoding="utf-8", opener=for_me_alone) as file:
+                file.write(text.getvalue())
         except OSError as error:
             raise CommandError(
                 f"{options['file']} cannot be written: {error.strerror or error}", returncode=ExitCode.USAGE
